@@ -1,0 +1,1 @@
+"""Cell type annotation for single-cell RNA-seq data."""

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from ._settings import settings
+
+HINT = 15
+logging.addLevelName(HINT, "HINT")
+_LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, HINT)
+
+_logger = logging.getLogger("ginseng")
+_logger.addHandler(logging.NullHandler())
+
+
+def _log(level: int, message: str) -> None:
+    if level < _LEVELS[max(0, min(settings.verbosity, len(_LEVELS) - 1))]:
+        return
+    if _logger.hasHandlers() and any(not isinstance(h, logging.NullHandler) for h in _logger.handlers):
+        _logger.log(level, message)
+    else:  # nobody has set up logging: speak as scanpy does
+        tqdm.write(message, file=sys.stderr)
+
+
+def info(message: str) -> None:
+    """Log what a verb does or wrote, from verbosity 2 on."""
+    _log(logging.INFO, message)
+
+
+def hint(message: str) -> None:
+    """Log what else may be of use, from verbosity 3 on."""
+    _log(HINT, message)
+
+
+@contextmanager
+def running(what: str) -> Iterator[Callable[[str], None]]:
+    """Log `running what` and, at the end, how long it took and what was added where.
+
+    Yields a function that takes the lines of that report.
+    """
+    lines: list[str] = []
+    start = time.monotonic()
+    info(f"running {what}")
+    yield lines.append
+    minutes, seconds = divmod(int(time.monotonic() - start), 60)
+    hours, minutes = divmod(minutes, 60)
+    info("\n".join([f"    finished ({hours}:{minutes:02}:{seconds:02})", *(f"    {line}" for line in lines)]))
+
+
+def progress(iterable: Iterable[Any] | None = None, *, desc: str, silent: bool = False, **kwargs: Any) -> tqdm:
+    """Return a progress bar, which `settings.progress_bar` or `silent` switch off."""
+    return tqdm(iterable, desc=f"[ginseng] {desc}", disable=silent or not settings.progress_bar, **kwargs)

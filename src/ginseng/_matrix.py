@@ -1,0 +1,119 @@
+"""One way to read a count matrix by rows, whatever holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from anndata import AnnData
+from scipy import sparse
+
+from ._checks import MissingKeyError, suggest
+
+type Block = sparse.csr_matrix | np.ndarray
+
+
+def matrix_of(adata: AnnData, layer: str | None = None) -> Any:
+    """Return `adata.X`, or the layer of that name, as it is held: NumPy, SciPy, dask or on disk.
+
+    Raises
+    ------
+    KeyError
+        If there is no such layer.
+    ValueError
+        If `adata` has no `X`.
+    """
+    if layer is not None:
+        if layer not in adata.layers:
+            msg = f"`adata.layers` has no {layer!r}. {suggest(layer, adata.layers.keys())}"
+            raise MissingKeyError(msg)
+        return adata.layers[layer]
+    if adata.X is None:
+        msg = "`adata.X` is empty. "
+        if len(adata.layers):
+            msg += f"Pass `layer=`. Layers: {', '.join(adata.layers)}."
+        elif adata.raw is not None:
+            msg += "Copy the raw counts first: `adata.layers['counts'] = adata.raw[:, adata.var_names].X`."
+        raise ValueError(msg)
+    return adata.X
+
+
+def row_blocks(adata: AnnData, layer: str | None = None, *, size: int = 4096) -> Iterator[tuple[int, int, Block]]:
+    """Yield `(start, stop, block)` over consecutive rows of the matrix.
+
+    Parameters
+    ----------
+    adata
+        In memory, backed, lazy or a view.
+    layer
+        Layer to read instead of `X`.
+    size
+        Rows a block.
+
+    Yields
+    ------
+    start, stop
+        The rows of the block.
+    block
+        CSR or a dense array, cells x genes, in memory, of the dtype that the data have.
+    """
+    if adata.isbacked and adata.is_view:
+        # `.X` of such a view would load all of its rows
+        parts = (adata[s : s + size] for s in range(0, adata.n_obs, size))
+        for start, part in zip(range(0, adata.n_obs, size), parts, strict=True):
+            yield start, start + part.n_obs, _in_memory(matrix_of(part, layer))
+        return
+    x = matrix_of(adata, layer)
+    if getattr(x, "format", None) not in (None, "csr"):
+        # rows of a column-wise matrix are all over the file, so it is turned once
+        x = _in_memory(x)
+    for start in range(0, adata.n_obs, size):
+        stop = min(start + size, adata.n_obs)
+        yield start, stop, _in_memory(x[start:stop])
+
+
+def _in_memory(x: Any) -> Block:
+    if hasattr(x, "to_memory"):
+        x = x.to_memory()
+    elif hasattr(x, "compute"):
+        x = x.compute()
+    return sparse.csr_matrix(x) if sparse.issparse(x) else np.asarray(x)
+
+
+def row_sums(block: Block) -> np.ndarray:
+    """Total counts a cell, in float64: (rows,)."""
+    return np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
+
+
+def take_columns(block: Block, position: np.ndarray, n_columns: int) -> Block:
+    """Place columns of `block` where `position` says.
+
+    Parameters
+    ----------
+    block
+        (rows, columns).
+    position
+        (columns,), the place of each column in the result, or -1 for a column that is left out. Columns that share
+        a place are summed.
+    n_columns
+        Columns of the result; those that no column of `block` goes to are zero.
+
+    Returns
+    -------
+    (rows, n_columns), sparse if `block` is.
+    """
+    kept = np.flatnonzero(position >= 0)
+    if not sparse.issparse(block):
+        out = np.zeros((block.shape[0], n_columns), dtype=block.dtype)
+        if len(np.unique(position[kept])) == len(kept):
+            out[:, position[kept]] = block[:, kept]
+        else:
+            np.add.at(out.T, position[kept], block[:, kept].T)
+        return out
+    columns = position[block.indices]
+    keep = columns >= 0
+    indptr = np.concatenate([[0], np.cumsum(keep)])[block.indptr]
+    out = sparse.csr_matrix((block.data[keep], columns[keep], indptr), shape=(block.shape[0], n_columns))
+    out.sum_duplicates()  # also sorts the indices
+    return out
