@@ -24,3 +24,13 @@ def probs(key_added: str = DEFAULT) -> str:
 def gene_weights(key_added: str = DEFAULT) -> str:
     """`obsm` entry: cells x model genes, the weight that the model gives each gene in each cell."""
     return f"{key_added}_gene_weights"
+
+
+#: `var` columns: the statistics by which genes were selected. Which ones are written depends on the flavor.
+MEANS = f"{DEFAULT}_means"
+VARIANCES = f"{DEFAULT}_variances"
+VARIANCES_NORM = f"{DEFAULT}_variances_norm"
+DISPERSIONS = f"{DEFAULT}_dispersions"
+DISPERSIONS_NORM = f"{DEFAULT}_dispersions_norm"
+RANK = f"{DEFAULT}_rank"
+N_BATCHES = f"{DEFAULT}_n_batches"

@@ -26,17 +26,21 @@ def matrix_of(adata: AnnData, layer: str | None = None) -> Any:
     """
     if layer is not None:
         if layer not in adata.layers:
-            msg = f"`adata.layers` has no {layer!r}. {suggest(layer, adata.layers.keys())}"
+            msg = f"`adata.layers` has no {layer!r}. {suggest(layer, _layers(adata))}"
             raise MissingKeyError(msg)
         return adata.layers[layer]
     if adata.X is None:
         msg = "`adata.X` is empty. "
-        if len(adata.layers):
-            msg += f"Pass `layer=`. Layers: {', '.join(adata.layers)}."
+        if layers := _layers(adata):
+            msg += f"Pass `layer=`. Layers: {', '.join(layers)}."
         elif adata.raw is not None:
             msg += "Copy the raw counts first: `adata.layers['counts'] = adata.raw[:, adata.var_names].X`."
         raise ValueError(msg)
     return adata.X
+
+
+def _layers(adata: AnnData) -> list[str]:
+    return [name for name in adata.layers if name is not None]  # from 0.13 on, anndata lists X as None
 
 
 def row_blocks(adata: AnnData, layer: str | None = None, *, size: int = 4096) -> Iterator[tuple[int, int, Block]]:
@@ -83,7 +87,9 @@ def _in_memory(x: Any) -> Block:
 
 def row_sums(block: Block) -> np.ndarray:
     """Total counts a cell, in float64: (rows,)."""
-    return np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
+    if sparse.issparse(block):
+        return block @ np.ones(block.shape[1])  # far faster than `.sum(axis=1)`
+    return block.sum(axis=1, dtype=np.float64)
 
 
 def take_columns(block: Block, position: np.ndarray, n_columns: int) -> Block:

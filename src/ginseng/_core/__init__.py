@@ -1,0 +1,6 @@
+"""The JAX core: arrays in, arrays out. It knows nothing of AnnData, files or the user.
+
+The order of these imports is the order of `registry.names()`: the default comes first.
+"""
+
+from . import gated, linear, instance  # noqa: F401, I001

@@ -1,0 +1,62 @@
+"""Noise on the counts of a batch, so that a model holds up where the query is shallower or lacks genes."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Num, PRNGKeyArray
+
+# B cells, G genes
+
+
+def mask(key: PRNGKeyArray, x: Num[Array, "*B G"], rate: float = 0.1) -> Num[Array, "*B G"]:
+    """Set each count to zero with probability `rate`."""
+    return jnp.where(jax.random.bernoulli(key, 1.0 - rate, x.shape), x, 0)
+
+
+def background(key: PRNGKeyArray, x: Num[Array, "B G"], lam_max: float = 0.1) -> Num[Array, "B G"]:
+    """Add Poisson counts to each gene, with a mean that is drawn for each cell between 0 and `lam_max`."""
+    key_lam, key_noise = jax.random.split(key)
+    lam = jax.random.uniform(key_lam, (x.shape[0], 1), maxval=lam_max)
+    return x + jax.random.poisson(key_noise, lam, x.shape).astype(x.dtype)
+
+
+def drop_genes(key: PRNGKeyArray, x: Num[Array, "B G"], lower: int = 0, upper: int = 2) -> Num[Array, "B G"]:
+    """Set whole genes to zero in all cells of the batch: at least `lower` of them, fewer than `upper`."""
+    key_n, key_order = jax.random.split(key)
+    n_dropped = jax.random.randint(key_n, (), lower, max(upper, lower + 1))
+    place = jax.random.permutation(key_order, x.shape[1])  # fixed shapes: the first n places are dropped
+    return jnp.where(place < n_dropped, 0, x)
+
+
+def augment(
+    key: PRNGKeyArray,
+    x: Num[Array, "B G"],
+    rate: float | None = None,
+    lam_max: float | None = None,
+    lower: int | None = None,
+    upper: int | None = None,
+) -> Num[Array, "B G"]:
+    """Apply each noise whose strength is given: background, then masked counts, then dropped genes.
+
+    Parameters
+    ----------
+    key
+        Source of the noise.
+    x
+        Counts.
+    rate
+        Probability of masking a count.
+    lam_max
+        Largest mean of the Poisson background.
+    lower, upper
+        At least `lower` (0 if None) and fewer than `upper` genes are dropped; none if `upper` is None.
+    """
+    key_background, key_mask, key_genes = jax.random.split(key, 3)
+    if lam_max:
+        x = background(key_background, x, lam_max)
+    if rate:
+        x = mask(key_mask, x, rate)
+    if upper:
+        x = drop_genes(key_genes, x, lower or 0, upper)
+    return x

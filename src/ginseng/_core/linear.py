@@ -1,0 +1,37 @@
+"""Multinomial logistic regression."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .architecture import Architecture, Params
+from .layers import dropout, init_standardize, linear, random_bits, standardize
+from .registry import register
+
+# G genes, C classes
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class Linear(Architecture):
+    """Logits W x + b of the standardised genes. `hidden_dim` is without effect."""
+
+    name: ClassVar[str] = "linear"
+    standardizes: ClassVar[bool] = True
+
+    dropout_rate: float = 0.5
+
+    def init(self, key: PRNGKeyArray, n_genes: int, n_classes: int) -> Params:
+        head = {"W": jnp.zeros((n_genes, n_classes)), "b": jnp.zeros(n_classes)}  # convex: no need for chance
+        return {"input": init_standardize(n_genes), "head": head}
+
+    def logits(self, params: Params, x: Float[Array, " G"], *, key: PRNGKeyArray | None = None) -> Float[Array, " C"]:
+        x = standardize(params["input"], x)
+        return linear(params["head"], dropout(*random_bits(key, x.size), x, self.dropout_rate))
+
+    def embed(self, params: Params, x: Float[Array, " G"]) -> Float[Array, " G"]:
+        return standardize(params["input"], x)

@@ -1,0 +1,54 @@
+"""AdamW through optax, with the learning rate as an input of the step."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+from .architecture import Params
+
+
+@dataclasses.dataclass(frozen=True)
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+
+    The learning rate goes in with each update, so that fits that differ in length or rate share one compiled step.
+    """
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+    #: Whether biases and other vectors decay as well.
+    decay_vectors: bool = False
+
+    def _transform(self) -> optax.GradientTransformation:
+        return optax.chain(
+            optax.scale_by_adam(*self.betas, eps=self.eps),
+            optax.add_decayed_weights(
+                self.weight_decay,
+                mask=None if self.decay_vectors else lambda p: jax.tree.map(lambda a: a.ndim > 1, p),
+            ),
+        )
+
+    def init(self, params: Params) -> optax.OptState:
+        """Return the state before the first step."""
+        return self._transform().init(params)
+
+    def update(
+        self, grads: Params, state: optax.OptState, params: Params, lr: float | Float[Array, ""]
+    ) -> tuple[Params, optax.OptState]:
+        """Return the parameters and the state after one step."""
+        updates, state = self._transform().update(grads, state, params)
+        return optax.apply_updates(params, optax.tree.scale(-lr, updates)), state
+
+
+def warmup_cosine(n_steps: int, peak: float, warmup: float = 0.1, max_warmup: int = 100) -> np.ndarray:
+    """Learning rate of each of `n_steps`: up in a line, down in a cosine to zero (Loshchilov and Hutter 2017)."""
+    n_up = max(1, min(int(warmup * n_steps), max_warmup))
+    step = np.arange(n_steps)
+    fall = 0.5 * (1 + np.cos(np.pi * np.clip((step - n_up) / max(n_steps - n_up, 1), 0, 1)))
+    return (peak * np.where(step < n_up, (step + 1) / n_up, fall)).astype(np.float32)

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .architecture import Architecture, Params
+
+_registry: dict[str, type[Architecture]] = {}
+
+
+def register[T: type[Architecture]](cls: T) -> T:
+    """Make an architecture known by its `name`."""
+    _registry[cls.name] = cls
+    return cls
+
+
+def names() -> list[str]:
+    """Names of all architectures, the default first."""
+    return list(_registry)
+
+
+def get(name: str, config: Mapping[str, Any] | None = None) -> Architecture:
+    """Return the architecture `name` with this configuration.
+
+    Raises
+    ------
+    ValueError
+        If there is no such architecture, or it has no such setting.
+    """
+    if name not in _registry:
+        msg = f"No architecture {name!r}. There are: {', '.join(map(repr, _registry))}."
+        raise ValueError(msg)
+    cls = _registry[name]
+    config = dict(config or {})
+    known = {f.name for f in dataclasses.fields(cls)}
+    if unknown := config.keys() - known:
+        msg = f"Architecture {name!r} has no setting {', '.join(sorted(unknown))}. It has: {', '.join(sorted(known))}."
+        raise ValueError(msg)
+    return cls(**config)
+
+
+def shapes(architecture: Architecture, n_genes: int, n_classes: int) -> Params:
+    """Return the shape and dtype of each parameter, without making any."""
+    init = lambda key: architecture.init(key, n_genes, n_classes)  # noqa: E731
+    return jax.eval_shape(init, jax.random.key(0))
+
+
+def identify(params: Params, n_genes: int, n_classes: int, config: Mapping[str, Any]) -> str:
+    """Name the architecture whose parameters have the layers and shapes of these.
+
+    Raises
+    ------
+    ValueError
+        If none has.
+    """
+    found = jax.tree.map(jnp.shape, params)
+    for name, cls in _registry.items():
+        known = {f.name for f in dataclasses.fields(cls)}
+        architecture = cls(**{k: v for k, v in config.items() if k in known})
+        if jax.tree.map(jnp.shape, shapes(architecture, n_genes, n_classes)) == found:
+            return name
+    msg = f"No architecture has parameters {found} for {n_genes} genes and {n_classes} classes with {dict(config)}."
+    raise ValueError(msg)

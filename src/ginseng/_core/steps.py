@@ -1,0 +1,147 @@
+"""What is compiled: a window of training steps, and the forward pass. Here the batch axis comes in."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
+
+from .architecture import Architecture, Params
+from .augment import augment
+from .losses import cross_entropy
+from .normalize import log_normalize
+from .optim import AdamW
+
+# K batches in a window, B cells in a batch, G genes, C classes
+
+
+class Batch(NamedTuple):
+    """Cells as the steps take them; with a leading axis K, a window of batches."""
+
+    x: Num[Array, "B G"]  # counts (or what the user gave, if not normalised)
+    total: Float[Array, " B"]  # counts over all measured genes
+    y: Int[Array, " B"]
+    weight: Float[Array, " B"]  # 0 for padding
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalization:
+    """How counts become input, in training as in inference."""
+
+    normalize: bool = True
+    target_sum: float | None = 1e4
+
+    def __call__(self, x: Num[Array, "B G"], total: Num[Array, " B"] | None) -> Float[Array, "B G"]:
+        """Return log1p of counts per `target_sum`, or `x` as it is."""
+        return log_normalize(x, total, self.target_sum) if self.normalize else x.astype(jnp.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Noise:
+    """Strength of each augmentation; see `augment`."""
+
+    rate: float | None = None
+    lam_max: float | None = None
+    lower: int | None = None
+    upper: int | None = None
+
+    def __call__(self, key: PRNGKeyArray, batch: Batch) -> Batch:
+        """Return the batch with noise on its counts; its totals follow."""
+        if not (self.rate or self.lam_max or self.upper):
+            return batch
+        x = augment(key, batch.x, self.rate, self.lam_max, self.lower, self.upper)
+        return batch._replace(x=x, total=batch.total + x.sum(axis=1) - batch.x.sum(axis=1))
+
+
+def batch_logits(
+    architecture: Architecture, params: Params, x: Float[Array, "B G"], key: PRNGKeyArray | None = None
+) -> Float[Array, "B C"]:
+    """Logits of each cell; a key makes dropout act, drawn for each cell on its own."""
+    if key is None:
+        return jax.vmap(lambda x: architecture.logits(params, x))(x)
+    keys = jax.random.split(key, x.shape[0])
+    return jax.vmap(lambda x, key: architecture.logits(params, x, key=key))(x, keys)
+
+
+@partial(jax.jit, static_argnames=("architecture", "optimizer", "normalization", "noise", "label_smoothing"),
+         donate_argnames=("params", "state"))  # fmt: skip
+def train_window(
+    params: Params,
+    state: optax.OptState,
+    window: Batch,
+    n_batches: Int[Array, ""],
+    lr: Float[Array, " K"],
+    step: Int[Array, ""],
+    key: PRNGKeyArray,
+    *,
+    architecture: Architecture,
+    optimizer: AdamW,
+    normalization: Normalization,
+    noise: Noise,
+    label_smoothing: float,
+) -> tuple[Params, optax.OptState, Float[Array, " K"]]:
+    """Take one step for each of the first `n_batches` of the window; those behind are padding.
+
+    The random numbers of a step depend on `key` and the number of the step alone, wherever windows begin and end.
+
+    Returns
+    -------
+    Parameters and optimiser state after the window, and the loss of each batch.
+    """
+
+    def loss(params: Params, key: PRNGKeyArray, batch: Batch) -> Float[Array, ""]:
+        key_noise, key_dropout = jax.random.split(key)
+        batch = noise(key_noise, batch)
+        x = normalization(batch.x, batch.total)
+        logits = batch_logits(architecture, params, x, key_dropout)
+        return cross_entropy(logits, batch.y, batch.weight, label_smoothing)
+
+    def one(i: Int[Array, ""], carry: tuple[Params, optax.OptState, Float[Array, " K"]]) -> tuple[Any, ...]:
+        params, state, losses = carry
+        batch = Batch(*(a[i] for a in window))
+        value, grads = jax.value_and_grad(loss)(params, jax.random.fold_in(key, step + i), batch)
+        params, state = optimizer.update(grads, state, params, lr[i])
+        return params, state, losses.at[i].set(value)
+
+    return jax.lax.fori_loop(0, n_batches, one, (params, state, jnp.zeros(window.y.shape[0])))
+
+
+@partial(jax.jit, static_argnames=("architecture", "normalization"))
+def predict_logits(
+    params: Params,
+    x: Num[Array, "B G"],
+    total: Float[Array, " B"],
+    key: PRNGKeyArray | None = None,
+    *,
+    architecture: Architecture,
+    normalization: Normalization,
+) -> Float[Array, "B C"]:
+    """Logits of each cell of a batch."""
+    return batch_logits(architecture, params, normalization(x, total), key)
+
+
+@partial(jax.jit, static_argnames=("architecture", "normalization"))
+def predict_gene_weights(
+    params: Params,
+    x: Num[Array, "B G"],
+    total: Float[Array, " B"],
+    *,
+    architecture: Architecture,
+    normalization: Normalization,
+) -> Float[Array, "B G"]:
+    """Gene weights of each cell of a batch."""
+    return jax.vmap(lambda x: architecture.gene_weights(params, x))(normalization(x, total))
+
+
+@partial(jax.jit, static_argnames=("normalization",))
+def input_moments(
+    x: Num[Array, "B G"], total: Float[Array, " B"], *, normalization: Normalization
+) -> tuple[Float[Array, " G"], Float[Array, " G"]]:
+    """Sum and sum of squares of each gene after normalisation."""
+    x = normalization(x, total)
+    return x.sum(axis=0), (x * x).sum(axis=0)

@@ -1,0 +1,58 @@
+"""Labels of cells: what counts as one, and which cells have one."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from ginseng import _checks
+
+#: What stands for "no label".
+MISSING = frozenset({"", "nan", "NaN", "None", "NA", "<NA>"})
+
+
+def in_memory(frame: Any) -> pd.DataFrame:
+    """Return `adata.obs` as a table, also where the AnnData was read lazily."""
+    return frame if isinstance(frame, pd.DataFrame) else frame.to_memory()
+
+
+def as_labels(column: pd.Series) -> pd.Series:
+    """Return labels as strings without blanks around them, and `None` where they are missing or say so."""
+    codes, unique = pd.factorize(column)
+    names = [str(u).strip() for u in unique]
+    known = np.array([*(None if name in MISSING else name for name in names), None], dtype=object)  # -1 is missing
+    return pd.Series(known[codes], index=column.index, dtype=object)
+
+
+def predicted_labels(adata: AnnData, prediction_key: str) -> pd.Series:
+    """Return the predicted label of each cell, `None` where it has none."""
+    obs = in_memory(adata.obs)
+    if prediction_key not in obs:
+        msg = (
+            f"`adata.obs` has no predicted labels {prediction_key!r}. Run `gs.tl.classify` first. "
+            f"{_checks.suggest(prediction_key, obs.columns)}"
+        )
+        raise _checks.MissingKeyError(msg)
+    return as_labels(obs[prediction_key])
+
+
+def paired_labels(adata: AnnData, label_key: str, prediction_key: str) -> tuple[pd.Series, pd.Series]:
+    """Return the true and the predicted labels of the cells that have both, and warn of the others."""
+    true = as_labels(_checks.column(in_memory(adata.obs), label_key))
+    predicted = predicted_labels(adata, prediction_key)
+    known = true.notna() & predicted.notna()
+    if not known.any():
+        msg = (
+            f"No cell has both labels: {true.notna().sum()} of {len(true)} have one in {label_key!r}, "
+            f"{predicted.notna().sum()} in {prediction_key!r}. Check that these are the columns to compare."
+        )
+        raise ValueError(msg)
+    for key, missing in ((label_key, true.isna()), (prediction_key, predicted.isna())):
+        if missing.any():
+            msg = f"{missing.sum()} of {len(true)} cells have no label in {key!r} and are left out."
+            warnings.warn(msg, UserWarning, stacklevel=3)
+    return true[known], predicted[known]

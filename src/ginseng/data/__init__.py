@@ -1,0 +1,3 @@
+from .dataset import GinsengDataset
+
+__all__ = ["GinsengDataset"]

@@ -1,0 +1,207 @@
+"""Fixed-shape windows of training batches, from memory or from a store, read ahead of the computation.
+
+The order of the cells depends on the seed, the epoch and the window alone, so that training can go on from anywhere.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import zarr
+from annbatch import Loader
+from annbatch.abc import Sampler
+from anndata.io import sparse_dataset
+from scipy import sparse
+
+#: A store is read in blocks of consecutive rows, which lie in chance order on disk; so many make a window.
+BLOCK_ROWS = 128
+BLOCKS_PER_WINDOW = 64
+#: Bytes of a window of dense batches, at the most.
+WINDOW_BYTES = 64 * 2**20
+#: One cell may be at most this share of a window of a store: the few cells of a rare class must not fill it.
+LARGEST_SHARE = 1 / 64
+
+
+class Window(NamedTuple):
+    """`K` batches of `B` cells, the last filled up with empty cells of weight 0."""
+
+    x: np.ndarray  # (K, B, G), counts in the type in which they are held
+    total: np.ndarray  # (K, B) float32, counts over all measured genes
+    y: np.ndarray  # (K, B) int32
+    weight: np.ndarray  # (K, B) float32
+
+
+class Source(Protocol):
+    """Labelled cells that can be read in windows."""
+
+    n_genes: int
+    labels: np.ndarray
+    totals: np.ndarray
+
+    def windows(
+        self, keep: np.ndarray, rng: np.random.Generator | None
+    ) -> Iterator[tuple[sparse.csr_matrix, np.ndarray]]:
+        """Yield `(counts, cells)`: CSR rows, and which cell each is; -1 for rows that are not kept.
+
+        In the order of `rng`, or from first to last if None.
+        """
+
+
+class MemorySource:
+    """Cells in memory: one window that holds them all, nothing copied."""
+
+    def __init__(self, counts: sparse.csr_matrix, labels: np.ndarray, totals: np.ndarray) -> None:
+        self.counts = counts
+        self.labels = labels
+        self.totals = totals
+        self.n_genes = counts.shape[1]
+
+    def windows(
+        self, keep: np.ndarray, rng: np.random.Generator | None
+    ) -> Iterator[tuple[sparse.csr_matrix, np.ndarray]]:
+        yield self.counts, np.where(keep, np.arange(len(keep)), -1)
+
+
+class StoreSource:
+    """Cells of a store on disk, read through annbatch."""
+
+    def __init__(self, root: zarr.Group, labels: np.ndarray, totals: np.ndarray) -> None:
+        # zarr takes its codec pipeline from the configuration when an array is opened: ours alone gets the fast one
+        with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
+            self.counts = sparse_dataset(zarr.open_group(root.store, path="X", mode="r"))
+        self.labels = labels
+        self.totals = totals
+        self.n_genes = self.counts.shape[1]
+
+    def windows(
+        self, keep: np.ndarray, rng: np.random.Generator | None
+    ) -> Iterator[tuple[sparse.csr_matrix, np.ndarray]]:
+        loader = Loader(batch_sampler=_BlockSampler(keep, rng), return_index=True, preload_to_gpu=False)
+        for window in loader.add_dataset(self.counts):
+            cells = np.asarray(window["index"])
+            yield sparse.csr_matrix(window["X"]), np.where(keep[cells], cells, -1)
+
+
+class _BlockSampler(Sampler):
+    """Blocks of consecutive rows that hold a kept row; a window of them at a time."""
+
+    batch_size = None
+    shuffle = False
+
+    def __init__(self, keep: np.ndarray, rng: np.random.Generator | None) -> None:
+        starts = np.arange(0, len(keep), BLOCK_ROWS)
+        self.starts = starts[np.logical_or.reduceat(keep, starts)] if len(keep) else starts
+        if rng is not None:
+            self.starts = rng.permutation(self.starts)
+        self.n_obs = len(keep)
+
+    def validate(self, n_obs: int) -> None:
+        if n_obs != self.n_obs:
+            msg = f"The store has {n_obs:,} cells, and its labels {self.n_obs:,}."
+            raise ValueError(msg)
+
+    def n_batches(self, n_obs: int) -> int:
+        return -(-len(self.starts) // BLOCKS_PER_WINDOW)
+
+    def _sample(self, n_obs: int) -> Iterator[dict[str, Any]]:
+        for i in range(0, len(self.starts), BLOCKS_PER_WINDOW):
+            blocks = [slice(s, min(s + BLOCK_ROWS, n_obs)) for s in self.starts[i : i + BLOCKS_PER_WINDOW].tolist()]
+            yield {"requests": blocks, "splits": [np.arange(sum(b.stop - b.start for b in blocks))]}
+
+
+def class_weights(labels: np.ndarray, n_classes: int, exponent: float) -> np.ndarray:
+    """Weight with which a cell of each class is drawn: its class' size to the power of `-exponent`.
+
+    0 draws cells alike, 1 draws classes alike; in between, small classes are drawn more often than they are found,
+    and large ones still more often than small ones.
+    """
+    return np.maximum(np.bincount(labels, minlength=n_classes), 1.0) ** -exponent
+
+
+def n_batches(n_cells: int, batch_size: int) -> int:
+    """Batches an epoch of so many cells."""
+    return -(-n_cells // batch_size)
+
+
+def batches_per_window(batch_size: int, n_genes: int, n_epoch: int) -> int:
+    """Batches that go through one compiled call: few enough for memory, never more than an epoch has."""
+    return max(1, min(n_epoch, WINDOW_BYTES // (4 * batch_size * max(n_genes, 1))))
+
+
+def stream(
+    source: Source,
+    keep: np.ndarray,
+    *,
+    batch_size: int,
+    n_per_window: int,
+    shuffle: bool = True,
+    seed: int = 0,
+    epoch: int = 0,
+    weights: np.ndarray | None = None,
+) -> Iterator[Window]:
+    """Yield the kept cells in windows of batches of fixed shape.
+
+    Parameters
+    ----------
+    source
+        Where the cells are.
+    keep
+        (cells,) bool, the cells to read.
+    batch_size, n_per_window
+        Cells a batch (B), batches a window (K).
+    shuffle
+        Whether to read in the order that `(seed, epoch)` gives, or from first to last.
+    weights
+        (classes,) if given, cells are drawn with replacement, each with the weight of its class. As many are drawn as
+        there are kept ones, and each kept cell can be.
+    """
+    order = np.random.default_rng([seed, epoch]) if shuffle else None
+    size = batch_size * n_per_window
+    tail = sparse.csr_matrix((0, source.n_genes), dtype=np.float32)
+    tail_cells = np.empty(0, np.int64)
+    for i, (counts, cells) in enumerate(source.windows(keep, order)):
+        picks = np.flatnonzero(cells >= 0)
+        rng = np.random.default_rng([seed, epoch, i])
+        if weights is not None:
+            p = weights[source.labels[cells[picks]]]
+            p = np.minimum(p / p.sum(), max(LARGEST_SHARE, 1 / len(picks)))
+            picks = rng.choice(picks, len(picks), p=p / p.sum())
+        elif shuffle:
+            picks = rng.permutation(picks)
+        start = 0
+        while len(tail_cells) + len(picks) - start >= size:
+            rows = picks[start : start + size - len(tail_cells)]
+            block = sparse.vstack([tail, counts[rows]], format="csr") if len(tail_cells) else counts[rows]
+            yield _window(source, block, np.concatenate([tail_cells, cells[rows]]), batch_size, n_per_window)
+            start += len(rows)
+            tail, tail_cells = tail[:0], tail_cells[:0]
+        rest = counts[picks[start:]]
+        tail = sparse.vstack([tail, rest], format="csr") if len(tail_cells) else rest
+        tail_cells = np.concatenate([tail_cells, cells[picks[start:]]])
+    if len(tail_cells):
+        yield _window(source, tail, tail_cells, batch_size, n_per_window)
+
+
+def _window(source: Source, counts: sparse.csr_matrix, cells: np.ndarray, batch_size: int, n: int) -> Window:
+    n_filled, size = len(cells), batch_size * n
+    dtype = counts.dtype if counts.dtype in (np.uint8, np.uint16) else np.dtype(np.float32)
+    x = np.zeros((size, source.n_genes), dtype)
+    counts.astype(dtype, copy=False).toarray(out=x[:n_filled])
+    total, y, weight = np.zeros(size, np.float32), np.zeros(size, np.int32), np.zeros(size, np.float32)
+    total[:n_filled], y[:n_filled], weight[:n_filled] = source.totals[cells], source.labels[cells], 1.0
+    shape = (n, batch_size)
+    return Window(x.reshape(*shape, -1), total.reshape(shape), y.reshape(shape), weight.reshape(shape))
+
+
+def prefetch[T](items: Iterable[T], depth: int = 2) -> Generator[T]:
+    """Yield `items`, made ahead in a thread; an error there is raised here."""
+    iterator, end = iter(items), object()
+    with ThreadPoolExecutor(1, thread_name_prefix="ginseng-prefetch") as pool:
+        ahead = deque(pool.submit(next, iterator, end) for _ in range(depth))
+        while (item := ahead.popleft().result()) is not end:
+            ahead.append(pool.submit(next, iterator, end))
+            yield item  # type: ignore[misc]

@@ -1,0 +1,202 @@
+"""What to train on: labels, groups and genes of an AnnData, checked before anything is read or written."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+from ginseng._checks import MissingKeyError, check_names, check_values, column
+from ginseng._labels import as_labels, in_memory
+from ginseng._matrix import matrix_of, row_blocks, row_sums, take_columns
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells, classes and genes that training reads.
+
+    Attributes
+    ----------
+    rows
+        Rows of the AnnData that have a label.
+    labels
+        (rows,) int32, index into `label_names`.
+    label_names
+        Names of the classes, sorted.
+    groups, group_names
+        (rows,) int32 and names of the donors, batches or the like, or None.
+    gene_position
+        (genes of the AnnData,) place of each gene among `gene_names`, or -1.
+    gene_names
+        Names of the genes, in the order in which the model sees them.
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+    label_names: np.ndarray
+    groups: np.ndarray | None
+    group_names: np.ndarray | None
+    gene_position: np.ndarray
+    gene_names: np.ndarray
+    label_key: str
+    group_key: str | None
+
+    def blocks(
+        self, adata: AnnData, layer: str | None, *, size: int
+    ) -> Iterator[tuple[np.ndarray, sparse.csr_matrix, np.ndarray]]:
+        """Yield `(cells, counts, total)`, block by block.
+
+        Yields
+        ------
+        cells
+            Positions among `rows`, ascending.
+        counts
+            CSR, cells x `gene_names`.
+        total
+            Counts of each cell over all genes of `adata`, float64.
+
+        Raises
+        ------
+        ValueError
+            If a value is negative, NaN or infinite.
+        """
+        place = np.full(adata.n_obs, -1)
+        place[self.rows] = np.arange(len(self.rows))
+        for start, stop, block in row_blocks(adata, layer, size=size):
+            cells = place[start:stop]
+            if (cells < 0).any():
+                block, cells = block[cells >= 0], cells[cells >= 0]
+            check_values(block, layer)
+            yield (
+                cells,
+                sparse.csr_matrix(take_columns(block, self.gene_position, len(self.gene_names))),
+                row_sums(block),
+            )
+
+
+def choose_cells(
+    adata: AnnData,
+    label_key: str | Sequence[Any] | np.ndarray | pd.Series,
+    *,
+    layer: str | None = None,
+    genes: str | Sequence[Any] | np.ndarray | None = None,
+    gene_key: str | None = None,
+    group_key: str | Sequence[Any] | np.ndarray | pd.Series | None = None,
+) -> Cells:
+    """Resolve and check labels, groups, genes and layer.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes.
+    label_key
+        Column of `obs`, or a label for each cell.
+    layer
+        Layer with the counts; `X` if None.
+    genes
+        Boolean column of `var`, boolean mask, or gene names in the order in which they are wanted; all if None.
+    gene_key
+        Column of `var` with the gene names; the index if None.
+    group_key
+        Column of `obs`, or a group for each cell.
+
+    Raises
+    ------
+    KeyError
+        If a column, layer or gene is not there.
+    ValueError
+        If there are fewer than two classes, no genes, or duplicated gene names.
+    """
+    matrix_of(adata, layer)
+    values, label_name = _per_cell(adata, label_key, "label_key", "label")
+    text = as_labels(values)
+    labelled = text.notna().to_numpy()
+    if not labelled.all() and labelled.any():
+        warnings.warn(
+            f"{(~labelled).sum():,} of {adata.n_obs:,} cells have no label in {label_name!r} and are left out.",
+            UserWarning,
+            stacklevel=3,
+        )
+    label_names, labels = np.unique(text[labelled].to_numpy(str), return_inverse=True)
+    check_names(label_names, f"{label_name!r}")
+    if len(label_names) < 2:
+        found = f"only {label_names[0]!r}" if len(label_names) else "no label at all"
+        msg = f"Training needs cells of at least two classes; {label_name!r} has {found} in {adata.n_obs:,} cells."
+        raise ValueError(msg)
+
+    groups = group_names = group_name = None
+    if group_key is not None:
+        values, group_name = _per_cell(adata, group_key, "group_key", "group")
+        text = as_labels(values)[labelled]
+        if text.isna().any():
+            msg = f"{text.isna().sum():,} labelled cells have no group in {group_name!r}: fill them in or leave them out."
+            raise ValueError(msg)
+        group_names, groups = np.unique(text.to_numpy(str), return_inverse=True)
+        groups = groups.astype(np.int32)
+
+    position, gene_names = _choose_genes(adata, genes, gene_key)
+    return Cells(
+        rows=np.flatnonzero(labelled),
+        labels=labels.astype(np.int32),
+        label_names=label_names,
+        groups=groups,
+        group_names=group_names,
+        gene_position=position,
+        gene_names=gene_names,
+        label_key=label_name,
+        group_key=group_name,
+    )
+
+
+def _per_cell(adata: AnnData, key: Any, parameter: str, default_name: str) -> tuple[pd.Series, str]:
+    """Return one value a cell, from a column or as given, and a name for it."""
+    if isinstance(key, str):
+        return column(in_memory(adata.obs), key), key
+    if len(key) != adata.n_obs:
+        msg = (
+            f"`{parameter}` has {len(key):,} values for {adata.n_obs:,} cells: pass one for each, or a column of `obs`."
+        )
+        raise ValueError(msg)
+    return pd.Series(np.asarray(key)), str(getattr(key, "name", None) or default_name)
+
+
+def _choose_genes(adata: AnnData, genes: Any, gene_key: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return where each gene of `adata` goes (-1: nowhere), and the names in their new order."""
+    frame = adata.var if gene_key is None else column(adata.var, gene_key, what="adata.var")
+    names = (frame.index if gene_key is None else frame).astype(str).to_numpy(str)
+    if isinstance(genes, str):
+        mask = column(adata.var, genes, what="adata.var")
+        if not (mask.dtype == bool or str(mask.dtype) == "boolean"):
+            msg = f"`adata.var[{genes!r}]` must be a mask of True and False without gaps; it is {mask.dtype}."
+            raise ValueError(msg)
+        genes = mask.to_numpy(bool, na_value=False) if str(mask.dtype) == "boolean" else mask.to_numpy(bool)
+    if genes is None:
+        wanted = np.arange(len(names))
+    elif (given := np.asarray(genes)).dtype == bool:
+        if len(given) != adata.n_vars:
+            msg = f"The gene mask has {len(given):,} values for {adata.n_vars:,} genes."
+            raise ValueError(msg)
+        wanted = np.flatnonzero(given)
+    else:
+        wanted = pd.Index(names).get_indexer_for(given.astype(str))
+        if (wanted < 0).any():
+            lost = [str(g) for g in given if str(g) not in set(names)]
+            msg = f"{len(lost):,} of {len(given):,} genes are not in `adata`: {', '.join(lost[:10])}."
+            raise MissingKeyError(msg)
+    if len(wanted) == 0:
+        msg = "No genes are selected. Run `gs.pp.select_hvgs(adata)` and pass `genes='ginseng_genes'`, or pass none."
+        raise ValueError(msg)
+    chosen = pd.Index(names[wanted])
+    if not chosen.is_unique:
+        copies = chosen[chosen.duplicated()].unique()
+        msg = f"Gene names are duplicated: {', '.join(copies[:10])}. Run `adata.var_names_make_unique()` first."
+        raise ValueError(msg)
+    check_names(chosen, "The list of genes")
+    position = np.full(len(names), -1)
+    position[wanted] = np.arange(len(wanted))
+    return position, chosen.to_numpy(str)

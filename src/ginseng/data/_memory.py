@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from anndata import AnnData
+from scipy import sparse
+
+from ._batches import MemorySource
+from ._cells import Cells
+
+
+@dataclass(frozen=True)
+class MemoryDataset:
+    """Labelled cells in memory, with what training needs to know of a :class:`ginseng.data.GinsengDataset`."""
+
+    source: MemorySource
+    labels: np.ndarray
+    label_names: list[str]
+    gene_names: list[str]
+    groups: np.ndarray | None
+    group_names: list[str] | None
+
+    @classmethod
+    def read(cls, adata: AnnData, cells: Cells, layer: str | None = None, *, size: int = 16_384) -> MemoryDataset:
+        """Read the chosen cells and genes into memory.
+
+        Raises
+        ------
+        ValueError
+            If a value is negative, NaN or infinite.
+        """
+        counts, totals = [], []
+        for _, block, total in cells.blocks(adata, layer, size=size):
+            counts.append(block.astype(np.float32, copy=False))
+            totals.append(total)
+        return cls(
+            source=MemorySource(
+                sparse.vstack(counts, format="csr"), cells.labels, np.concatenate(totals).astype(np.float32)
+            ),
+            labels=cells.labels,
+            label_names=[str(name) for name in cells.label_names],
+            gene_names=[str(name) for name in cells.gene_names],
+            groups=cells.groups,
+            group_names=None if cells.group_names is None else [str(name) for name in cells.group_names],
+        )

@@ -1,0 +1,253 @@
+"""The training store on disk: a plain AnnData zarr store, its rows shuffled as it is written.
+
+Rows go through two passes, so that memory does not grow with the cells. The first reads the input in order, and
+deals each row to a temporary file by its place in the shuffled order; the second puts each of these files in order
+and appends it. The store is built beside its target and renamed into place when it is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import zarr
+from scipy import sparse
+from zarr.codecs import BloscCodec
+
+from ginseng._logging import progress
+
+from ._cells import Cells
+
+FORMAT = "ginseng-store"
+FORMAT_VERSION = "1.0"
+
+#: `obs` columns of a store, besides label and group.
+TOTAL = "total_counts"
+ROW = "original_row"
+
+#: Rows that are put in order at a time: 100 MB at 250 expressed genes a cell.
+ROWS_PER_PART = 65_536
+#: Values in a compressed chunk, and chunks in a shard (one file).
+CHUNK = 32_768
+CHUNKS_PER_SHARD = 128
+#: Split of a cell, in `uns["ginseng"]["split"]`.
+TRAIN, TEST, UNSPLIT = 0, 1, 255
+
+
+def smallest_dtype(largest: float, integers: bool) -> np.dtype:
+    """Return the smallest dtype that holds counts up to `largest`; float32 if they are not all integers."""
+    if not integers:
+        return np.dtype(np.float32)
+    return next(np.dtype(t) for t in (np.uint8, np.uint16, np.uint32, np.uint64) if largest <= np.iinfo(t).max)
+
+
+class _Parts:
+    """Rows of the input, dealt to temporary files by their place in the shuffled order."""
+
+    def __init__(self, folder: Path, place: np.ndarray) -> None:
+        self.folder = folder
+        self.place = place
+        self.nnz = 0
+        self.largest = 0.0
+        self.integers = True
+        self.dtype = np.dtype(np.float32)
+
+    def deal(self, cells: np.ndarray, counts: sparse.csr_matrix) -> None:
+        """Append each row to the files of its part."""
+        if counts.nnz:
+            self.nnz += counts.nnz
+            self.largest = max(self.largest, float(counts.data.max()))
+            self.integers = self.integers and bool((counts.data == np.rint(counts.data)).all())
+        self.dtype = counts.dtype
+        place = self.place[cells]
+        for part in np.unique(place // ROWS_PER_PART):
+            rows = np.flatnonzero(place // ROWS_PER_PART == part)
+            mine = counts[rows] if len(rows) < counts.shape[0] else counts
+            columns = (place[rows], np.diff(mine.indptr), mine.indices, mine.data)
+            for (name, dtype), values in zip(self._columns(), columns, strict=True):
+                with (self.folder / f"{part}.{name}").open("ab") as file:
+                    values.astype(dtype, copy=False).tofile(file)
+
+    def ordered(self, n_genes: int) -> Iterator[sparse.csr_matrix]:
+        """Yield each part with its rows in their final order, and remove its files."""
+        for part in range(-(-len(self.place) // ROWS_PER_PART)):
+            place, length, indices, data = (
+                np.fromfile(self.folder / f"{part}.{name}", dtype) for name, dtype in self._columns()
+            )
+            for name, _ in self._columns():
+                (self.folder / f"{part}.{name}").unlink()
+            indptr = np.concatenate([[0], np.cumsum(length)])
+            counts = sparse.csr_matrix((data, indices, indptr), shape=(len(length), n_genes))
+            yield counts[np.argsort(place)]
+
+    def _columns(self) -> list[tuple[str, np.dtype]]:
+        names = {"place": np.int64, "length": np.int64, "indices": np.int32, "data": self.dtype}
+        return [(name, np.dtype(dtype)) for name, dtype in names.items()]
+
+
+class _Appender:
+    """A one-dimensional sharded array that is written a shard at a time."""
+
+    def __init__(self, group: zarr.Group, name: str, size: int, dtype: np.dtype) -> None:
+        shard = CHUNK * min(CHUNKS_PER_SHARD, max(1, -(-size // CHUNK)))
+        self.array = group.create_array(
+            name,
+            shape=(size,),
+            dtype=dtype,
+            chunks=(CHUNK,),
+            shards=(shard,),
+            compressors=BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"),
+            attributes={"encoding-type": "array", "encoding-version": "0.2.0"},
+        )
+        self.shard = shard
+        self.written = 0
+        self.waiting: list[np.ndarray] = []
+
+    def append(self, values: np.ndarray, *, last: bool = False) -> None:
+        """Add values; those that do not fill a shard wait for the next call, unless it is the last."""
+        ready = np.concatenate([*self.waiting, values.astype(self.array.dtype, copy=False)])
+        n = len(ready) if last else len(ready) // self.shard * self.shard
+        if n:
+            self.array[self.written : self.written + n] = ready[:n]
+        self.written += n
+        self.waiting = [ready[n:]]
+
+
+def write_store(
+    path: Path,
+    adata: ad.AnnData,
+    cells: Cells,
+    *,
+    layer: str | None,
+    chunk_size: int,
+    overwrite: bool,
+    rng: np.random.Generator,
+    silent: bool = False,
+) -> None:
+    """Write the cells to a new store at `path`.
+
+    Raises
+    ------
+    FileExistsError
+        If something is at `path` and `overwrite` is False, or ginseng did not write it.
+    ValueError
+        If a value is negative, NaN or infinite. Nothing is left at `path` then, or what was there before.
+    """
+    n_cells, n_genes = len(cells.rows), len(cells.gene_names)
+    order = rng.permutation(n_cells)
+    place = np.argsort(order)
+    total = np.empty(n_cells)
+    with _replacing(path, overwrite=overwrite) as folder:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}-parts-") as parts_folder:
+            parts = _Parts(Path(parts_folder), place)
+            with progress(desc="Reading cells", total=n_cells, unit="cells", silent=silent) as bar:
+                for mine, counts, totals in cells.blocks(adata, layer, size=chunk_size):
+                    parts.deal(mine, counts)
+                    total[mine] = totals
+                    bar.update(len(mine))
+            root = _write_frame(folder, adata, cells, order, total)
+            _write_counts(root, parts, (n_cells, n_genes), silent=silent)
+        # the mark of completeness goes last
+        ad.io.write_elem(root["uns/ginseng"], "complete", True)
+
+
+def _write_frame(folder: Path, adata: ad.AnnData, cells: Cells, order: np.ndarray, total: np.ndarray) -> zarr.Group:
+    """Write all of the store but the counts."""
+    rows = cells.rows[order]
+    obs = pd.DataFrame(index=adata.obs_names[rows].astype(str))
+    obs[cells.label_key] = pd.Categorical.from_codes(cells.labels[order], cells.label_names)
+    if cells.groups is not None:
+        obs[cells.group_key] = pd.Categorical.from_codes(cells.groups[order], cells.group_names)
+    obs[TOTAL] = total[order].astype(np.float32)
+    obs[ROW] = rows
+    uns: dict[str, Any] = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "label_key": cells.label_key,
+        "split": np.full(len(rows), UNSPLIT, np.uint8),
+    }
+    if cells.group_key is not None:
+        uns["group_key"] = cells.group_key
+    frame = ad.AnnData(obs=obs, var=pd.DataFrame(index=cells.gene_names), uns={"ginseng": uns})
+    # not `frame.write_zarr`, whose consolidated metadata would not know of what comes after
+    root = zarr.open_group(folder, mode="w", zarr_format=3)
+    ad.io.write_elem(root, "/", frame)
+    return root
+
+
+def _write_counts(root: zarr.Group, parts: _Parts, shape: tuple[int, int], *, silent: bool) -> None:
+    x = root.create_group(
+        "X",
+        attributes={"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": list(shape)},
+    )
+    data = _Appender(x, "data", parts.nnz, smallest_dtype(parts.largest, parts.integers))
+    indices = _Appender(x, "indices", parts.nnz, smallest_dtype(shape[1], True))
+    lengths = []
+    with progress(desc="Writing zarr", total=shape[0], unit="cells", silent=silent) as bar:
+        for counts in parts.ordered(shape[1]):
+            data.append(counts.data)
+            indices.append(counts.indices)
+            lengths.append(np.diff(counts.indptr))
+            bar.update(counts.shape[0])
+    data.append(np.empty(0), last=True)
+    indices.append(np.empty(0), last=True)
+    indptr = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
+    pointer = _Appender(x, "indptr", len(indptr), indptr.dtype)
+    pointer.append(indptr, last=True)
+
+
+def is_store(path: Path) -> bool:
+    """Whether ginseng wrote what is at `path`, whole or in part."""
+    with suppress(Exception):
+        return zarr.open_group(path, mode="r", use_consolidated=False)["uns/ginseng/format"][()] == FORMAT
+    return False
+
+
+@contextmanager
+def _replacing(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield a folder to build in; it takes the place of `path` once the block has ended without an error."""
+    check_target(path, overwrite=overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        yield partial
+        # again: somebody may have written meanwhile
+        check_target(path, overwrite=overwrite)
+        if path.exists():
+            aside = path.with_name(f".{path.name}.replaced-{os.getpid()}")
+            path.rename(aside)
+            partial.rename(path)
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Refuse to write where something is that must not be lost.
+
+    Raises
+    ------
+    FileExistsError
+        If something is at `path` and `overwrite` is False, or ginseng did not write it.
+    """
+    if not path.exists() and not path.is_symlink():
+        return
+    if not is_store(path):
+        msg = (
+            f"{path} exists and is not a store of ginseng, so it is not replaced. Choose another path or move it away."
+        )
+        raise FileExistsError(msg)
+    if not overwrite:
+        msg = f"{path} exists. Open it with `GinsengDataset({str(path)!r})`, or pass `overwrite=True` to replace it."
+        raise FileExistsError(msg)

@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+import zarr
+from anndata import AnnData
+from anndata.io import read_elem
+
+from ginseng._rng import RNGLike, SeedLike, generator
+
+from ._batches import Source, StoreSource, class_weights, stream
+from ._cells import choose_cells
+from ._readers import read_adata
+from ._splits import held_out
+from ._store import FORMAT, TEST, TOTAL, TRAIN, UNSPLIT, check_target, write_store
+
+type Split = Literal["train", "test", "holdout", "all"]
+
+
+class GinsengDataset:
+    """Labelled cells on disk, to train on without holding them in memory.
+
+    A dataset is a plain AnnData zarr store, which :func:`anndata.read_zarr` opens: the counts of the selected genes
+    in CSR, rows shuffled; `obs` has the label, the group, the counts of each cell over all measured genes
+    (`total_counts`) and its row in the input (`original_row`).
+
+    Parameters
+    ----------
+    path
+        A store that :meth:`create` wrote.
+
+    Attributes
+    ----------
+    path : :class:`pathlib.Path`
+        Folder of the store.
+    root : :class:`zarr.Group`
+        The open store, read only.
+    n_cells, n_genes : int
+        Its size.
+    gene_names : list of str
+        Genes in the order in which a model sees them.
+    label_names : list of str
+        Name of each integer label.
+    labels : :class:`numpy.ndarray`
+        (cells,) int32.
+    groups : :class:`numpy.ndarray` or None
+        (cells,) int32, the group (donor, batch) of each cell; `group_names` has the names.
+    totals : :class:`numpy.ndarray`
+        (cells,) float32, counts over all genes that were measured.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing is there.
+    ValueError
+        If it is not a store of ginseng, or one that was not written to its end.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.exists():
+            msg = f"There is no dataset at {self.path}. Write one with `GinsengDataset.create({str(path)!r}, adata, label_key)`."
+            raise FileNotFoundError(msg)
+        try:
+            self.root = zarr.open_group(self.path, mode="r", use_consolidated=False)
+            info = read_elem(self.root["uns/ginseng"])
+        except (KeyError, FileNotFoundError, ValueError) as error:
+            msg = f"{self.path} is not a dataset of ginseng. Write one with `GinsengDataset.create`."
+            raise ValueError(msg) from error
+        if info.get("format") != FORMAT or not info.get("complete", False):
+            msg = f"{self.path} was not written to its end. Create it again with `overwrite=True`."
+            raise ValueError(msg)
+        obs: pd.DataFrame = read_elem(self.root["obs"])
+        label = obs[info["label_key"]].cat
+        self.label_key: str = info["label_key"]
+        self.labels = label.codes.to_numpy(np.int32)
+        self.label_names = [str(name) for name in label.categories]
+        self.groups: np.ndarray | None = None
+        self.group_names: list[str] | None = None
+        if "group_key" in info:
+            group = obs[info["group_key"]].cat
+            self.groups = group.codes.to_numpy(np.int32)
+            self.group_names = [str(name) for name in group.categories]
+        self.totals = obs[TOTAL].to_numpy(np.float32)
+        self.gene_names = [str(name) for name in read_elem(self.root["var"]).index]
+        self._split = np.asarray(info["split"])
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        adata: AnnData | str | Path,
+        label_key: str | Sequence[Any] | np.ndarray | pd.Series,
+        layer: str | None = None,
+        genes: str | Sequence[str] | np.ndarray | None = None,
+        group_key: str | Sequence[Any] | np.ndarray | pd.Series | None = None,
+        chunk_size: int = 4096,
+        overwrite: bool = False,
+        *,
+        gene_key: str | None = None,
+        rng: SeedLike | RNGLike | None = 0,
+        silent: bool = False,
+    ) -> Self:
+        """Write cells to a new store, in shuffled order, and open it.
+
+        The input is read once, in order, in memory that does not grow with the cells.
+
+        Parameters
+        ----------
+        path
+            Folder of the new store.
+        adata
+            Counts: an AnnData (in memory, backed, lazy), or a path or URL that :func:`ginseng.read_adata` reads.
+        label_key
+            Column of `obs` with the labels, or a label for each cell. Cells without one are left out.
+        layer
+            Layer with the counts; `X` if None.
+        genes
+            Boolean column of `var` (as `"ginseng_genes"`), a mask, or gene names in the order in which they are
+            wanted. All genes if None.
+        group_key
+            Column of `obs` with donors, batches or the like, or a group for each cell.
+        chunk_size
+            Rows that are read at a time.
+        overwrite
+            Whether to replace a store of ginseng at `path`. What ginseng did not write is never replaced.
+        gene_key
+            Column of `var` with the gene names; the index if None.
+        rng
+            Shuffles the rows.
+        silent
+            Whether to show no progress bar.
+
+        Raises
+        ------
+        FileExistsError
+            If something is at `path` that may not be replaced.
+        KeyError
+            If a column, layer or gene is not there.
+        ValueError
+            If there are fewer than two classes, duplicated genes, or values that cannot be counts.
+        """
+        path = Path(path)
+        check_target(path, overwrite=overwrite)
+        adata = adata if isinstance(adata, AnnData) else read_adata(adata, backed=True)
+        cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
+        write_store(
+            path, adata, cells,
+            layer=layer, chunk_size=chunk_size, overwrite=overwrite, rng=generator(rng), silent=silent,
+        )  # fmt: skip
+        return cls(path)
+
+    @property
+    def n_cells(self) -> int:
+        return len(self.labels)
+
+    @property
+    def n_genes(self) -> int:
+        return len(self.gene_names)
+
+    def __len__(self) -> int:
+        return self.n_cells
+
+    def __repr__(self) -> str:
+        return (
+            f"GinsengDataset({str(self.path)!r}): {self.n_cells:,} cells x {self.n_genes:,} genes, "
+            f"{len(self.label_names)} classes of {self.label_key!r}"
+        )
+
+    @cached_property
+    def source(self) -> Source:
+        """The cells, to be read in windows."""
+        return StoreSource(self.root, self.labels, self.totals)
+
+    def __getitem__(self, index: int | slice | np.ndarray | Sequence[int]) -> tuple[np.ndarray, Any]:
+        """Return the counts and the label of a cell, or of several."""
+        if isinstance(index, int | np.integer):
+            if not -self.n_cells <= index < self.n_cells:
+                msg = f"Cell {index} is out of range: there are {self.n_cells:,}."
+                raise IndexError(msg)
+            return self.get_batch([int(index) % self.n_cells])[0], int(self.labels[index])
+        index = np.arange(self.n_cells)[index]
+        return self.get_batch(index), self.labels[index]
+
+    def get_batch(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Return the counts of these cells: float32, cells x genes, in the order that is asked for."""
+        rows, back = np.unique(np.asarray(indices, np.int64), return_inverse=True)
+        if len(rows) and not (0 <= rows[0] and rows[-1] < self.n_cells):
+            msg = f"Cells are numbered from 0 to {self.n_cells - 1:,}; asked for {rows[0]} to {rows[-1]}."
+            raise IndexError(msg)
+        counts = self.source.counts[rows]  # type: ignore[attr-defined]
+        return counts.astype(np.float32).toarray()[back]
+
+    # -- train and test -----------------------------------------------------------------------------------------
+
+    @property
+    def has_split(self) -> bool:
+        """Whether a split has been made."""
+        return not (self._split == UNSPLIT).any()
+
+    @property
+    def train_idx(self) -> np.ndarray | None:
+        """Cells of the training part, or None before there is a split."""
+        return np.flatnonzero(self._split == TRAIN) if self.has_split else None
+
+    @property
+    def test_idx(self) -> np.ndarray | None:
+        """Cells that are held out, or None before there is a split."""
+        return np.flatnonzero(self._split == TEST) if self.has_split else None
+
+    def make_split(
+        self,
+        fraction: float = 0.1,
+        stratify_group: bool = False,
+        seed: int = 123,
+        *,
+        mode: Literal["fraction", "loo"] = "fraction",
+        group: str | None = None,
+    ) -> None:
+        """Hold out cells, and keep the split with the store.
+
+        Parameters
+        ----------
+        fraction
+            Share of the cells of each class, or of the groups, to hold out, in [0, 1). Every class keeps cells to
+            train on if the split is by cell.
+        stratify_group
+            Whether to hold out whole groups, so that no group is in both parts.
+        seed
+            Draws the cells or groups.
+        mode
+            With groups: `"fraction"` holds out that share of them, `"loo"` leaves one out.
+        group
+            The group that `"loo"` leaves out; drawn if None.
+
+        Raises
+        ------
+        ValueError
+            If groups are asked for and the store has none, or nothing would be left to train on.
+        """
+        split = held_out(
+            self.labels, self.groups, self.group_names,
+            fraction=fraction, by_group=stratify_group, mode=mode, group=group, rng=generator(seed),
+        )  # fmt: skip
+        # one chunk, so one write: an interruption leaves the old split or the new one
+        root = zarr.open_group(self.path, mode="r+", use_consolidated=False)
+        root["uns/ginseng/split"][:] = self._split = np.where(split, TEST, TRAIN).astype(np.uint8)
+
+    def in_split(self, split: Split) -> np.ndarray:
+        """Return a bool for each cell, whether it is in this part.
+
+        Raises
+        ------
+        ValueError
+            If there is no split yet, or none of that name.
+        """
+        if split == "all":
+            return np.ones(self.n_cells, bool)
+        if split not in ("train", "test", "holdout"):
+            msg = f"The parts are 'train', 'test' (or 'holdout') and 'all', not {split!r}."
+            raise ValueError(msg)
+        if not self.has_split:
+            msg = f"There is no split yet. Call `make_split()` first, or ask for `split='all'` instead of {split!r}."
+            raise ValueError(msg)
+        return self._split == (TRAIN if split == "train" else TEST)
+
+    def stream(
+        self,
+        batch_size: int = 128,
+        split: Split = "train",
+        balance_labels: bool = False,
+        shuffle: bool = True,
+        *,
+        seed: int = 0,
+        epoch: int = 0,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield batches of counts and labels.
+
+        Parameters
+        ----------
+        batch_size
+            Cells a batch; the last may have fewer.
+        split
+            `"train"`, `"test"` or `"all"`. Before a split is made, only `"all"` exists.
+        balance_labels
+            Whether to draw each class equally often, with replacement, so that every cell can be drawn.
+        shuffle
+            Whether to read in chance order, which `(seed, epoch)` gives, or as the store has them.
+
+        Yields
+        ------
+        x
+            (cells, genes) float32 counts.
+        y
+            (cells,) int32 labels.
+        """
+        keep = self.in_split(split)
+        weights = class_weights(self.labels[keep], len(self.label_names), 1.0) if balance_labels else None
+        for window in stream(
+            self.source, keep,
+            batch_size=batch_size, n_per_window=1, shuffle=shuffle, seed=seed, epoch=epoch, weights=weights,
+        ):  # fmt: skip
+            real = window.weight[0] > 0
+            yield window.x[0, real].astype(np.float32), window.y[0, real]

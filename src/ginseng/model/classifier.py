@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
+
+from ginseng._core import registry
+from ginseng._core.architecture import Architecture, Params
+from ginseng._core.losses import cross_entropy
+from ginseng._core.steps import Normalization, predict_gene_weights, predict_logits
+
+from .state import GinsengClassifierState
+
+
+class GinsengClassifier:
+    """A network with its weights, for your own loops in JAX.
+
+    Parameters
+    ----------
+    n_genes, n_classes
+        Size of the input and of the output.
+    hidden_dim
+        Hidden units; the architecture's own number if None.
+    dropout_rate
+        Dropout in training; the architecture's own rate if None.
+    normalize
+        Whether the input is counts, to be scaled to `target_sum` a cell and log1p to be taken.
+    target_sum
+        Counts a cell after scaling; the number of genes if None.
+    seed
+        Draws the first weights, and the keys that are not given.
+    architecture
+        Name of the network, one of `ginseng.model.architectures()`.
+    config
+        Its other settings.
+
+    Attributes
+    ----------
+    params
+        Weights and biases. Others may be put in their place, also of another architecture, which is read off them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ginseng.model import GinsengClassifier
+    >>> model = GinsengClassifier(n_genes=50, n_classes=3)
+    >>> model.predict(np.ones((2, 50))).shape
+    (2, 3)
+    """
+
+    def __init__(
+        self,
+        n_genes: int,
+        n_classes: int,
+        hidden_dim: int | None = None,
+        dropout_rate: float | None = None,
+        normalize: bool = True,
+        target_sum: float | None = 1e4,
+        seed: int = 42,
+        *,
+        architecture: str = "gated",
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        self.n_genes = n_genes
+        self.n_classes = n_classes
+        self.normalize = normalize
+        self.target_sum = target_sum
+        self.seed = seed
+        given = {"hidden_dim": hidden_dim, "dropout_rate": dropout_rate}
+        self.config = {**{k: v for k, v in given.items() if v is not None}, **(config or {})}
+        self.network: Architecture = registry.get(architecture, self.config)
+        self._key = jax.random.key(seed)
+        self._params: Params | None = None  # drawn when first asked for
+
+    @classmethod
+    def from_state(cls, state: GinsengClassifierState) -> Self:
+        """Return the classifier of a trained state."""
+        model = cls.__new__(cls)
+        model.n_genes, model.n_classes = state.n_genes, state.n_classes
+        model.normalize, model.target_sum, model.seed = state.normalize, state.target_sum, 42
+        model.network = state.network
+        model.config = state._settings()
+        model._key = jax.random.key(model.seed)
+        model._params = state.params
+        return model
+
+    @property
+    def architecture(self) -> str:
+        """Name of the network."""
+        return self.network.name
+
+    @property
+    def hidden_dim(self) -> int:
+        """Hidden units."""
+        return self.network.hidden_dim
+
+    @property
+    def dropout_rate(self) -> float:
+        """Dropout in training."""
+        return self.network.dropout_rate
+
+    @property
+    def params(self) -> Params:
+        """Weights and biases."""
+        if self._params is None:
+            self._params = self.init()
+        return self._params
+
+    @params.setter
+    def params(self, params: Params) -> None:
+        name = registry.identify(params, self.n_genes, self.n_classes, self.config)
+        if name != self.architecture:
+            self.network = registry.get(
+                name, {k: v for k, v in self.config.items() if k in ("hidden_dim", "dropout_rate")}
+            )
+        self._params = params
+
+    def init(self) -> Params:
+        """Return the first weights, which depend on the seed alone."""
+        return init_params(self.network, jax.random.key(self.seed), self.n_genes, self.n_classes)
+
+    def _get_key(self) -> PRNGKeyArray:
+        self._key, key = jax.random.split(self._key)
+        return key
+
+    @property
+    def _normalization(self) -> Normalization:
+        return Normalization(self.normalize, self.target_sum)
+
+    def predict(
+        self,
+        x: Num[Array | np.ndarray, "B G"],
+        params: Params | None = None,
+        key: PRNGKeyArray | None = None,
+        training: bool = False,
+        return_attn: bool = False,
+        *,
+        total: Num[Array | np.ndarray, " B"] | None = None,
+    ) -> Float[Array, "B C"] | tuple[Float[Array, "B C"], Float[Array, "B G"]]:
+        """Return the logits of each cell.
+
+        Parameters
+        ----------
+        x
+            (cells, genes) counts, or log-normalised expression if `normalize` is False.
+        params
+            Weights to use instead of the model's own.
+        key
+            Source of dropout in training.
+        training
+            Whether dropout acts.
+        return_attn
+            Whether to return the gene weights as well: (cells, genes), in (0, 1).
+        total
+            (cells,) counts over all measured genes; the sums of `x` if not given.
+        """
+        params = self.params if params is None else params
+        x = jnp.asarray(x, jnp.float32)
+        total = x.sum(axis=1) if total is None else jnp.asarray(total, jnp.float32)
+        how: Any = {"architecture": self.network, "normalization": self._normalization}
+        if training and key is None:
+            key = self._get_key()
+        logits = predict_logits(params, x, total, key if training else None, **how)
+        return (logits, predict_gene_weights(params, x, total, **how)) if return_attn else logits
+
+    def loss(
+        self,
+        params: Params,
+        key: PRNGKeyArray,
+        x: Num[Array | np.ndarray, "B G"],
+        y: Int[Array | np.ndarray, " B"],
+    ) -> Float[Array, ""]:
+        """Return the mean cross-entropy of a batch, with dropout."""
+        return cross_entropy(self.predict(x, params, key, training=True), jnp.asarray(y))
+
+    def evaluate(self, x: Num[Array | np.ndarray, "B G"], y: Int[Array | np.ndarray, " B"]) -> tuple[float, float]:
+        """Return loss and accuracy of a batch, without dropout."""
+        logits = self.predict(x)
+        y = jnp.asarray(y)
+        return float(cross_entropy(logits, y)), float((logits.argmax(axis=1) == y).mean())
+
+
+# run once, so quick to compile rather than to run
+@partial(
+    jax.jit,
+    static_argnames=("network", "n_genes", "n_classes"),
+    compiler_options={"xla_backend_optimization_level": 0},
+)
+def init_params(network: Architecture, key: PRNGKeyArray, n_genes: int, n_classes: int) -> Params:
+    """Return new parameters, drawn in one compiled call."""
+    return network.init(key, n_genes, n_classes)

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import jax
+import numpy as np
+
+from ginseng._core import registry
+from ginseng._core.architecture import Architecture, Params
+from ginseng._core.steps import Normalization
+
+if TYPE_CHECKING:
+    from ginseng.train.trainer import GinsengClassifierTrainer
+
+    from .classifier import GinsengClassifier
+
+
+@dataclasses.dataclass
+class GinsengClassifierState:
+    """All of a trained model: what is needed to save it, load it and label cells with it.
+
+    Attributes
+    ----------
+    params
+        Weights and biases: a nested dict of float32 arrays.
+    genes
+        (genes,) names, in the order of the input.
+    label_keys
+        (classes,) names of the cell types.
+    label_values
+        (classes,) integer of each name.
+    n_genes, n_classes
+        Sizes.
+    hidden_dim
+        Hidden units.
+    normalize
+        Whether counts are scaled to `target_sum` a cell and log1p is taken.
+    target_sum
+        Counts a cell after scaling; the number of genes if None.
+    dropout_rate
+        Dropout in training.
+    training
+        Whether the weights are to be trained further.
+    architecture
+        Name of the network; read off the layers of `params` if None.
+    config
+        Its other settings.
+    library_size
+        Whether the counts of a cell are summed over all measured genes, or over those of the model, before scaling.
+    history
+        Columns of equal length, a value an epoch; see :class:`ginseng.train.GinsengLogger`.
+    info
+        Anything else that is worth keeping: what the model was trained on, and how.
+    """
+
+    params: Params
+    genes: np.ndarray
+    label_keys: np.ndarray
+    label_values: np.ndarray
+    n_genes: int
+    n_classes: int
+    hidden_dim: int = 64
+    normalize: bool = True
+    target_sum: float | None = 1e4
+    dropout_rate: float = 0.5
+    training: bool = False
+    architecture: str | None = None
+    config: dict[str, Any] = dataclasses.field(default_factory=dict)
+    library_size: Literal["all_genes", "model_genes"] = "all_genes"
+    history: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    info: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.params = jax.tree.map(lambda a: np.asarray(a, np.float32), self.params)
+        self.genes = np.asarray(self.genes).astype(str)
+        self.label_keys = np.asarray(self.label_keys).astype(str)
+        self.label_values = np.asarray(self.label_values)
+        if self.architecture is None:
+            self.architecture = registry.identify(self.params, self.n_genes, self.n_classes, self._settings())
+        for name, expected in (
+            ("genes", self.n_genes),
+            ("label_keys", self.n_classes),
+            ("label_values", self.n_classes),
+        ):
+            if len(getattr(self, name)) != expected:
+                msg = f"The model has {len(getattr(self, name)):,} {name}, where {expected:,} are expected."
+                raise ValueError(msg)
+
+    def _settings(self) -> dict[str, Any]:
+        return {**self.config, "hidden_dim": self.hidden_dim, "dropout_rate": self.dropout_rate}
+
+    def __repr__(self) -> str:
+        return (
+            f"GinsengClassifierState({self.architecture!r}: {self.n_genes:,} genes, {self.n_classes} classes: "
+            f"{', '.join(self.label_keys[:8])}{', ...' if self.n_classes > 8 else ''})"
+        )
+
+    @property
+    def network(self) -> Architecture:
+        """The architecture with its settings."""
+        return registry.get(cast("str", self.architecture), self._settings())
+
+    @property
+    def normalization(self) -> Normalization:
+        """How counts become the input of the network."""
+        return Normalization(self.normalize, self.target_sum)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nested dicts of arrays, numbers and text, as `uns` and HDF5 hold them."""
+        return {
+            "architecture": self.architecture,
+            "config": json.dumps(self._settings()),
+            "normalize": bool(self.normalize),
+            "target_sum": np.nan if self.target_sum is None else float(self.target_sum),
+            "library_size": self.library_size,
+            "genes": self.genes,
+            "label_keys": self.label_keys,
+            "label_values": self.label_values,
+            "params": self.params,
+            "history": self.history,
+            "info": json.dumps(self.info),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> GinsengClassifierState:
+        """Return the state that :meth:`to_dict` turned into this."""
+        config = json.loads(values["config"])
+        target_sum = float(values["target_sum"])
+        return cls(
+            params=_plain(values["params"]),
+            genes=values["genes"],
+            label_keys=values["label_keys"],
+            label_values=values["label_values"],
+            n_genes=len(values["genes"]),
+            n_classes=len(values["label_keys"]),
+            hidden_dim=config.pop("hidden_dim"),
+            dropout_rate=config.pop("dropout_rate"),
+            normalize=bool(values["normalize"]),
+            target_sum=None if np.isnan(target_sum) else target_sum,
+            architecture=str(values["architecture"]),
+            config=config,
+            library_size=cast("Literal['all_genes', 'model_genes']", str(values["library_size"])),
+            history={k: np.asarray(v) for k, v in values["history"].items()},
+            info=json.loads(values["info"]),
+        )
+
+
+def _plain(tree: Any) -> Any:
+    return {k: _plain(v) for k, v in tree.items()} if isinstance(tree, Mapping) else tree
+
+
+def classifier_from_state(state: GinsengClassifierState) -> GinsengClassifier:
+    """Return a classifier with the weights of `state`, ready to predict."""
+    from .classifier import GinsengClassifier  # it knows the state's parts, not the other way round
+
+    return GinsengClassifier.from_state(state)
+
+
+def state_from_classifier_trainer(trainer: GinsengClassifierTrainer) -> GinsengClassifierState:
+    """Return the state of a trainer after `fit`."""
+    return trainer.state

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
+
+from ginseng import _keys
+
+from . import _figure, _frames
+
+_TITLES = {"true": "True label", "predicted": "Predicted label", "confidence": "Confidence"}
+_PANEL = (2.4, 2.5)  # inches
+
+
+def embedding(
+    adata: AnnData,
+    basis: str = "umap",
+    label_key: str | None = None,
+    *,
+    key: str = _keys.DEFAULT,
+    components: tuple[int, int] = (1, 2),
+    size: float | None = None,
+    palette: _figure.Palette | None = None,
+    cmap: str | Colormap = "viridis",
+    ax: Axes | Sequence[Axes] | None = None,
+    show: bool | None = None,
+    return_fig: bool = False,
+) -> Axes | list[Axes] | Figure | None:
+    """Draw true labels, predicted labels and confidence on an embedding, side by side.
+
+    A label has the same colour in both panels.
+
+    Parameters
+    ----------
+    adata
+        Annotated data, labelled by :func:`ginseng.tl.classify`.
+    basis
+        Entry of `adata.obsm`, with or without its `X_`.
+    label_key
+        Column of `adata.obs` with the true labels. Without it there is no panel of true labels.
+    key
+        Prefix under which the labels were written.
+    components
+        Which two dimensions to draw, from 1.
+    size
+        Area of a cell's dot, in points squared. By default the more cells, the smaller.
+    palette
+        A palette's name, one colour for each label, or a dictionary from labels to colours. By default the
+        colours that scanpy keeps in `adata.uns`, else ones that the colour-blind can tell apart (for up to
+        eight labels), else scanpy's.
+    cmap
+        Colour map of the confidence.
+    ax
+        Axes to draw into, one for each panel.
+    show
+        Show the plot. By default as :attr:`ginseng.settings.autoshow` says, and not if `ax` is given.
+    return_fig
+        Return the figure, and do not show it.
+
+    Returns
+    -------
+    `None` if the plot is shown, else the axes (a list, if there are several panels), or the figure if
+    `return_fig=True`.
+
+    Raises
+    ------
+    KeyError
+        If there is no such embedding or column, or no predicted labels.
+    """
+    frame, names = _frames.embedding(adata, basis, label_key, key, components)
+    labelled = [panel for panel in ("true", "predicted") if panel in frame]
+    present = {label for panel in labelled for label in frame[panel].dropna().unique()}
+    labels = [*dict.fromkeys(c for panel in labelled for c in frame[panel].cat.categories if c in present)]
+    known = _frames.known_colors(adata, label_key) if label_key else {}
+    known = known or _frames.known_colors(adata, _keys.cell_type(key))
+    colors = _figure.colors(labels, palette, known)
+
+    panels = [panel for panel in _TITLES if panel in frame]
+    width, height = _PANEL
+    fig, axes = _figure.make_axes(len(panels), ax, (width * len(panels) + 0.6, height))
+    # in random order, so that no label hides all the others; missing labels lie beneath
+    frame = frame.sample(frac=1, random_state=np.random.default_rng(0))
+    size = float(np.clip(30_000 / len(frame), 0.3, 10)) if size is None else size
+    for axis, panel in zip(axes, panels, strict=True):
+        _dots(axis, frame, panel, size, colors, cmap)
+        axis.set_title(_TITLES[panel], fontsize="small")
+        axis.set_xlabel(names[0], fontsize="small")
+        axis.set_ylabel(names[1], fontsize="small")
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set(visible=True, linewidth=0.6)
+    if any(frame[panel].isna().any() for panel in labelled):
+        colors["missing"] = _figure.MISSING
+    if ax is None:
+        _legend_outside(fig, colors, len(panels))
+    else:
+        _legend_beside(axes[-1], colors)
+    return _figure.finish(axes, ax=ax, show=show, return_fig=return_fig)
+
+
+def _dots(
+    ax: Axes,
+    frame: pd.DataFrame,
+    panel: str,
+    size: float,
+    colors: dict[str, str],
+    cmap: str | Colormap,
+) -> None:
+    # dots as an image within a vector figure: a million of them would make a PDF that no one can open
+    style: Any = {"s": size, "linewidths": 0, "rasterized": True, "plotnonfinite": True}
+    if panel == "confidence":
+        dots = ax.scatter(frame["x"], frame["y"], c=frame[panel], cmap=cmap, vmin=0, vmax=1, **style)
+        _figure.colorbar(ax, dots)
+        return
+    frame = frame.sort_values(panel, key=lambda labels: labels.notna(), kind="stable")
+    shades = [colors.get(label, _figure.MISSING) for label in frame[panel]]
+    ax.scatter(frame["x"], frame["y"], c=shades, **style)
+
+
+def _legend_outside(fig: Figure, colors: dict[str, str], n_panels: int) -> None:
+    """Put the legend to the right if one column will do, else below, and make room for it."""
+    width, height = fig.get_size_inches()
+    one = _legend(fig, colors, 1, "outside right upper")
+    box = one.get_window_extent()
+    box_width, box_height = box.width / fig.dpi, box.height / fig.dpi
+    tallest = 1.25 * height  # the panels grow with the legend beside them
+    if box_height <= tallest or n_panels == 1:
+        n_columns = int(np.ceil(box_height / tallest))
+        where, grow = "outside right upper", (1, 0)
+    else:
+        n_columns = max(1, int(width / box_width))
+        where, grow = "outside lower center", (0, 1)
+    one.remove()
+    box = _legend(fig, colors, n_columns, where).get_window_extent()
+    fig.set_size_inches(
+        max(width + grow[0] * box.width / fig.dpi, box.width / fig.dpi + 0.2),
+        max(height + grow[1] * box.height / fig.dpi, box.height / fig.dpi + 0.2),
+    )
+
+
+def _legend_beside(ax: Axes, colors: dict[str, str]) -> None:
+    """Put the legend to the right of the last of someone else's axes, past its colour bar."""
+    box = ax.get_tightbbox()
+    assert box is not None
+    edge = ax.transAxes.inverted().transform((box.x1, box.y1))[0]
+    _legend(ax, colors, int(np.ceil(len(colors) / 16)), "upper left", bbox_to_anchor=(edge + 0.02, 1))
+
+
+def _legend(parent: Figure | Axes, colors: dict[str, str], n_columns: int, where: Any, **kwargs: Any) -> Legend:
+    dots = [Line2D([], [], ls="", marker="o", ms=4.5, mew=0, color=color) for color in colors.values()]
+    legend = parent.legend(
+        dots,
+        [" "] * len(dots),  # the names are set below: matplotlib would take offence at a leading underscore
+        loc=where,
+        ncols=n_columns,
+        fontsize="small" if len(colors) <= 20 else "x-small",
+        frameon=False,
+        labelspacing=0.3,
+        handletextpad=0.1,
+        columnspacing=0.8,
+        borderaxespad=0.1,
+        **kwargs,
+    )
+    _figure.literal(legend.get_texts())
+    for text, label in zip(legend.get_texts(), colors, strict=True):
+        text.set_text(label)
+    return legend

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from anndata import AnnData
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ginseng import _keys
+
+from . import _figure, _frames
+
+
+def history(
+    adata: AnnData | Any,
+    *,
+    key: str = _keys.DEFAULT,
+    palette: _figure.Palette | None = None,
+    ax: Axes | Sequence[Axes] | None = None,
+    show: bool | None = None,
+    return_fig: bool = False,
+) -> Axes | list[Axes] | Figure | None:
+    """Draw how training went: the losses and, with a holdout, its accuracy and macro F1 by epoch.
+
+    A dotted line marks the best epoch: the one that training kept or, where that is not recorded, the one
+    with the lowest holdout loss.
+
+    Parameters
+    ----------
+    adata
+        Annotated data on which :func:`ginseng.tl.train` was run, a trained state, or its `history`.
+    key
+        Entry of `adata.uns` with the model.
+    palette
+        Colours of `"training"`, `"holdout"`, `"accuracy"` and `"macro F1"`.
+    ax
+        Axes to draw into, one for each panel: two, or one where there was no holdout.
+    show
+        Show the plot. By default as :attr:`ginseng.settings.autoshow` says, and not if `ax` is given.
+    return_fig
+        Return the figure, and do not show it.
+
+    Returns
+    -------
+    `None` if the plot is shown, else the axes (a list of two, if there are two panels), or the figure if
+    `return_fig=True`.
+
+    Raises
+    ------
+    KeyError
+        If `adata` has no history.
+    """
+    frame, best = _frames.history(adata, key)
+    frame["line"] = frame["split"].where(frame["metric"] == "loss", frame["metric"])
+    is_loss = frame["metric"] == "loss"
+    panels = {"Loss": frame[is_loss], "On holdout cells": frame[~is_loss]}
+    panels = {name: lines for name, lines in panels.items() if not lines.empty}
+    colors = _figure.colors(["training", "holdout", "accuracy", "macro F1"], palette)
+
+    _, axes = _figure.make_axes(len(panels), ax, (3.3 * len(panels), 2.4))
+    for axis, (name, lines) in zip(axes, panels.items(), strict=True):
+        _draw(axis, lines, colors, best)
+        axis.set_ylabel(name, fontsize="small")
+    return _figure.finish(axes, ax=ax, show=show, return_fig=return_fig)
+
+
+def _draw(ax: Axes, lines: Any, colors: Mapping[str, str], best: int | None) -> None:
+    first, last = lines["epoch"].min(), lines["epoch"].max()
+    marker = "o" if last - first < 30 else None
+    for name, line in lines.groupby("line", sort=False):
+        ax.plot(
+            line["epoch"],
+            line["value"],
+            label=name,
+            color=colors[name],
+            lw=1.3,
+            marker=marker,
+            ms=3,
+            zorder=2,
+        )
+    if best is not None:
+        ax.axvline(best, color="0.4", lw=1, ls=":", zorder=1, label=f"best epoch ({best})")
+    if first == last:
+        ax.set_xlim(first - 0.9, first + 0.9)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    ax.set_xlabel("Epoch", fontsize="small")
+    ax.tick_params(labelsize="small", width=0.6, length=2.5)
+    ax.spines[["top", "right"]].set_visible(False)
+    # above the panel, where it hides no curve
+    ax.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=3,
+        fontsize="small",
+        frameon=False,
+        borderaxespad=0.2,
+        borderpad=0,
+        handlelength=1.2,
+        handletextpad=0.4,
+        columnspacing=0.9,
+    )

@@ -1,0 +1,329 @@
+"""From sums over cells to highly variable genes. Arrays and frames in and out; nothing here knows AnnData.
+
+Shape letters: `R` cells (rows) of a block, `B` batches, `G` genes.
+
+The arithmetic follows :func:`scanpy.pp.highly_variable_genes` operation by operation, so that even ties
+between genes fall as they do there.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numba
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from scipy.special import ndtri
+
+from ginseng._matrix import row_sums
+
+LARGEST_LOG = 80.0  # beyond this, expm1 does not fit into 32 bits
+MAD_TO_SD = float(ndtri(0.75))  # the median absolute deviation of a standard normal
+
+
+def normalised(
+    block: sparse.csr_matrix,
+    *,
+    target_sum: float | None,
+    flavor: Literal["seurat", "cell_ranger"],
+    base: float | None,
+) -> sparse.csr_matrix:
+    """Scale each cell to `target_sum`, for cell_ranger log1p of it.
+
+    Parameters
+    ----------
+    block
+        (R, G), counts, or log-normalised values if `target_sum` is None.
+    base
+        Base of the logarithm of log-normalised values, None for e.
+    """
+    x = block.data if block.dtype.kind == "f" else block.data.astype(np.float32)
+    if target_sum is not None:
+        scale = row_sums(block).astype(x.dtype) / float(target_sum)
+        scale[scale == 0] = 1
+        x = x / np.repeat(scale, np.diff(block.indptr))
+        np.log1p(x, out=x)
+    elif flavor == "seurat" and base is not None:
+        x = (x * np.log(base)).astype(x.dtype)
+    if flavor == "seurat":
+        # there and back again, to round as where a log-normalised matrix is the input
+        x = np.expm1(x, out=None if x is block.data else x)
+    return sparse.csr_matrix((x, block.indices, block.indptr), shape=block.shape)
+
+
+def counts(
+    block: sparse.csr_matrix, ceiling: np.ndarray | None = None, batch: np.ndarray | None = None
+) -> sparse.csr_matrix:
+    """Counts in 64 bits; those above the `ceiling` (B, G) of the cell's batch (R,) are lowered to it."""
+    x = block.data.astype(np.float64)
+    if ceiling is not None and batch is not None:
+        np.minimum(x, ceiling[np.repeat(batch, np.diff(block.indptr)), block.indices], out=x)
+    return sparse.csr_matrix((x, block.indices, block.indptr), shape=block.shape)
+
+
+class Moments:
+    """What mean and variance of each gene in each batch are made of; grows block by block."""
+
+    def __init__(self, n_batches: int, n_genes: int) -> None:
+        self.n_cells = np.zeros(n_batches, dtype=np.int64)
+        self.total = np.zeros((n_batches, n_genes))
+        self.squares = np.zeros((n_batches, n_genes))
+
+    def add(self, block: sparse.csr_matrix, batch: np.ndarray) -> None:
+        """Add the cells of `block` (R, G), of which `batch` (R,) says where each belongs."""
+        self.n_cells += np.bincount(batch, minlength=len(self.n_cells))
+        _add(block.indptr, block.indices, block.data, batch, self.total, self.squares)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(B, G)."""
+        return self.total / self.n_cells[:, None]
+
+    @property
+    def variance(self) -> np.ndarray:
+        """(B, G), unbiased."""
+        n = self.n_cells[:, None]
+        return (self.squares / n - self.mean**2) * (n / (n - 1))
+
+    def over_batches(self) -> Moments:
+        """Return the moments of all cells together, as of one batch."""
+        out = Moments(1, self.total.shape[1])
+        out.n_cells[0] = self.n_cells.sum()
+        out.total[0] = self.total.sum(axis=0)
+        out.squares[0] = self.squares.sum(axis=0)
+        return out
+
+
+class OnlineMoments(Moments):
+    """The same by Welford's algorithm over the non-zeros.
+
+    Equal to :class:`Moments` but for the last digits. These matter: the fit of :func:`expected_sd` is not
+    continuous, and this is how scanpy gets the moments of batches.
+    """
+
+    def __init__(self, n_batches: int, n_genes: int) -> None:
+        super().__init__(n_batches, n_genes)
+        self.n_nonzero = np.zeros((n_batches, n_genes), dtype=np.int64)
+        self.nonzero_mean = np.zeros((n_batches, n_genes))
+        self.deviation = np.zeros((n_batches, n_genes))
+
+    def add(self, block: sparse.csr_matrix, batch: np.ndarray) -> None:
+        super().add(block, batch)
+        sums = (self.n_nonzero, self.nonzero_mean, self.deviation)
+        _add_online(block.indptr, block.indices, block.data, batch, *sums)
+
+    @property
+    def mean(self) -> np.ndarray:
+        n = self.n_cells[:, None]
+        return np.where(self.n_nonzero < n, self.nonzero_mean * self.n_nonzero / n, self.nonzero_mean)
+
+    @property
+    def variance(self) -> np.ndarray:
+        n = self.n_cells[:, None]
+        zeros = self.nonzero_mean * self.nonzero_mean * self.n_nonzero * (n - self.n_nonzero) / n
+        return (self.deviation + zeros) / n * (n / (n - 1))
+
+
+# The kernels go through one cell after the other and add to running sums, rather than sum up sums of blocks:
+# the result does not depend on how cells are cut into blocks.
+@numba.njit(cache=True)
+def _add(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    data: np.ndarray,
+    batch: np.ndarray,
+    total: np.ndarray,
+    squares: np.ndarray,
+) -> None:
+    for row in range(len(indptr) - 1):
+        b = batch[row]
+        for i in range(indptr[row], indptr[row + 1]):
+            g, value = indices[i], data[i]
+            total[b, g] += value
+            squares[b, g] += value * value  # of 32 bits if the value is, as in scanpy
+
+
+@numba.njit(cache=True)
+def _add_online(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    data: np.ndarray,
+    batch: np.ndarray,
+    n_nonzero: np.ndarray,
+    mean: np.ndarray,
+    deviation: np.ndarray,
+) -> None:
+    for row in range(len(indptr) - 1):
+        b = batch[row]
+        for i in range(indptr[row], indptr[row + 1]):
+            g, value = indices[i], data[i]
+            n_nonzero[b, g] += 1
+            from_old = value - mean[b, g]
+            mean[b, g] += from_old / n_nonzero[b, g]
+            deviation[b, g] += from_old * (value - mean[b, g])
+
+
+def select_by_dispersion(
+    moments: Moments,
+    names: pd.Index,
+    eligible: np.ndarray,
+    *,
+    n_top_genes: int,
+    n_bins: int,
+    flavor: Literal["seurat", "cell_ranger"],
+    batched: bool,
+) -> pd.DataFrame:
+    """Select the genes whose dispersion (variance / mean) is high among genes of similar mean.
+
+    Parameters
+    ----------
+    moments
+        Of the normalised values, for cell_ranger of their log1p.
+    names
+        (G,), decide between genes that are equal in all else, if `batched`.
+    eligible
+        (G,) bool, the genes that may be selected.
+    batched
+        Whether to leave out, in each batch, the genes that are not expressed in it, and to take the genes
+        selected in most batches. Not the same as no batches even if there is only one.
+
+    Returns
+    -------
+    One row a gene: `selected`, `means`, `dispersions`, `dispersions_norm`, `n_batches`.
+    """
+    how: Any = {"n_top_genes": n_top_genes, "n_bins": n_bins, "flavor": flavor}
+    mean, variance = moments.mean, moments.variance
+    if not batched:
+        table = _dispersions(mean[0], variance[0], eligible, **how)
+        return table.assign(n_batches=table["selected"].astype(int))
+
+    frames = []
+    for b, expressed in enumerate(moments.total > 0):
+        found = _dispersions(mean[b, expressed], variance[b, expressed], eligible[expressed], **how)
+        found.index = np.flatnonzero(expressed)
+        frames.append(found.astype({"selected": int}).reindex(range(len(names)), fill_value=0))
+    table = (
+        pd.concat(frames)
+        .groupby(level=0)
+        .agg({"selected": "sum", "means": "mean", "dispersions": "mean", "dispersions_norm": "mean"})
+        .rename(columns={"selected": "n_batches"})
+    )
+    # genes chosen in most batches come first, then those of high dispersion, then by name
+    order = table.iloc[np.argsort(names.to_numpy(dtype=object), kind="stable")]
+    order = order[eligible[order.index]].sort_values(
+        ["n_batches", "dispersions_norm"], ascending=False, na_position="last"
+    )
+    table["selected"] = False
+    table.loc[order.index[:n_top_genes], "selected"] = True
+    return table
+
+
+def _dispersions(
+    mean: np.ndarray,
+    variance: np.ndarray,
+    eligible: np.ndarray,
+    *,
+    n_top_genes: int,
+    n_bins: int,
+    flavor: Literal["seurat", "cell_ranger"],
+) -> pd.DataFrame:
+    mean = np.where(mean == 0, 1e-12, mean)
+    dispersion = variance / mean
+    if flavor == "seurat":
+        # the variance of a constant gene is zero up to rounding, possibly below
+        dispersion = np.log(dispersion, out=np.full_like(dispersion, np.nan), where=dispersion > 0)
+        mean = np.log1p(mean)
+    table = pd.DataFrame({"means": mean, "dispersions": dispersion})
+    if flavor == "seurat":
+        bins = pd.cut(table["means"], bins=n_bins, labels=False)
+        stats = table.groupby(bins)["dispersions"].agg(centre="mean", scale="std")
+        # a gene alone in its bin counts as one standard deviation above
+        alone = stats["scale"].isna()
+        stats.loc[alone, "scale"] = stats.loc[alone, "centre"]
+        stats.loc[alone, "centre"] = 0
+    else:
+        edges = np.r_[-np.inf, np.percentile(table["means"], np.arange(10, 105, 5)), np.inf]
+        # many genes without counts share a mean of zero, and so several percentiles
+        bins = pd.cut(table["means"], bins=edges, labels=False, duplicates="drop")
+        stats = table.groupby(bins)["dispersions"].agg(centre="median", scale=_mad)
+    stats = stats.loc[bins].set_index(table.index)
+    table["dispersions_norm"] = (table["dispersions"] - stats["centre"]) / stats["scale"]
+
+    candidates = np.where(eligible, table["dispersions_norm"], np.nan)
+    ranked = np.sort(candidates[~np.isnan(candidates)])[::-1]
+    # Genes as variable as the last one that is selected are selected too. cell_ranger has bins in which most
+    # genes are alike and the few others infinitely far from them; where those suffice, scanpy selects none.
+    table.insert(0, "selected", candidates >= ranked[:n_top_genes][-1] if len(ranked) else False)
+    return table
+
+
+def _mad(x: pd.Series) -> float:
+    return float(np.median(np.abs(x - np.median(x)) / MAD_TO_SD))
+
+
+def expected_sd(mean: np.ndarray, variance: np.ndarray, span: float) -> np.ndarray:
+    """Standard deviation that genes of this mean have: loess of log variance on log mean.
+
+    Parameters
+    ----------
+    mean, variance
+        (G,), of counts.
+    span
+        Fraction of the genes that the fit at one mean looks at.
+
+    Returns
+    -------
+    (G,); 1 for genes that do not vary.
+    """
+    from skmisc.loess import loess
+
+    log_variance = np.zeros_like(mean)
+    varies = variance > 0
+    if varies.any():
+        model = loess(np.log10(mean[varies]), np.log10(variance[varies]), span=span, degree=2)
+        model.fit()
+        log_variance[varies] = model.outputs.fitted_values
+    return np.sqrt(10**log_variance)
+
+
+def select_by_variance(
+    moments: Moments, clipped: Moments, sd: np.ndarray, eligible: np.ndarray, *, n_top_genes: int
+) -> pd.DataFrame:
+    """Select the genes whose counts vary most, in units of :func:`expected_sd`.
+
+    Parameters
+    ----------
+    moments
+        Of counts.
+    clipped
+        Of counts clipped at `mean + sd * sqrt(n_cells)` of their batch.
+    sd
+        (B, G), the expected standard deviation.
+    eligible
+        (G,) bool, the genes that may be selected.
+
+    Returns
+    -------
+    One row a gene: `selected`, `means`, `variances`, `variances_norm`, `rank`, `n_batches`.
+    """
+    n, mean = moments.n_cells[:, None], moments.mean
+    norm = (1 / ((n - 1) * np.square(sd))) * (n * np.square(mean) + clipped.squares - 2 * clipped.total * mean)
+    rank = np.argsort(np.argsort(-np.where(eligible, norm, -np.inf), axis=1), axis=1).astype(np.float32)
+    is_top = rank < n_top_genes
+    rank = np.ma.median(np.ma.masked_array(rank, ~is_top), axis=0).filled(np.nan)
+
+    everywhere = moments.over_batches()
+    table = pd.DataFrame(
+        {
+            "means": everywhere.mean[0],
+            "variances": everywhere.variance[0],
+            "variances_norm": norm.mean(axis=0),
+            "rank": rank,
+            "n_batches": is_top.sum(axis=0),
+        }
+    )
+    order = table[eligible].sort_values(["rank", "n_batches"], ascending=[True, False], na_position="last")
+    table.insert(0, "selected", False)
+    table.loc[order.index[:n_top_genes], "selected"] = True
+    return table

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from sklearn.metrics import precision_recall_fscore_support
+
+from ginseng import _keys
+from ginseng._labels import paired_labels
+from ginseng._logging import running
+
+
+def evaluate(
+    adata: AnnData,
+    label_key: str,
+    *,
+    key_added: str = _keys.DEFAULT,
+    prediction_key: str | None = None,
+    return_table: bool = False,
+    copy: bool = False,
+) -> AnnData | pd.DataFrame | None:
+    """Measure predicted against true labels.
+
+    Labels are compared as strings, by scikit-learn. A cell with no true label (`None`, NaN or an empty
+    string) or no predicted one is left out, with a warning. A predicted label that is no true label
+    ("unassigned", say) is a wrong answer like any other.
+
+    Averages follow scikit-learn's defaults: macro and weighted F1 run over every class that is a true or a
+    predicted label, so that a class that is only ever predicted counts as an F1 of zero in the macro mean;
+    balanced accuracy is the mean recall of the classes that have cells. What would be a division by zero
+    is zero.
+
+    Parameters
+    ----------
+    adata
+        Annotated data, labelled by :func:`ginseng.tl.classify`.
+    label_key
+        Column of `adata.obs` with the true labels.
+    key_added
+        Prefix under which the labels were written, and entry of `adata.uns` that takes the metrics.
+    prediction_key
+        Column of `adata.obs` with the predicted labels, where it is not `{key_added}_cell_type`.
+    return_table
+        Return the metrics of each class, followed by their averages, as a table. In its row `accuracy` the
+        three columns agree: each is the accuracy once all cells are pooled.
+    copy
+        Write into a copy of `adata`, and return that.
+
+    Returns
+    -------
+    `None`, the table if `return_table=True`, or the copy if `copy=True`. Sets
+    `adata.uns['ginseng']['metrics']`, with:
+
+    `accuracy`, `balanced_accuracy`, `macro_f1`, `weighted_f1` : :class:`float`
+        In [0, 1].
+    `n_cells` : :class:`int`
+        Cells that have both labels.
+    `label_key`, `prediction_key` : :class:`str`
+        The columns compared.
+    `per_class` : :class:`pandas.DataFrame`
+        `precision`, `recall`, `f1` and `support` (cells of that true label), a class a row.
+    `confusion` : :class:`dict`
+        `counts`, cells by true (row) and predicted (column) label, and `labels`, which name both.
+
+    Raises
+    ------
+    KeyError
+        If there is no such column.
+    ValueError
+        If no cell has both labels, or both `copy` and `return_table` are asked for.
+    """
+    if copy and return_table:
+        msg = "`copy=True` and `return_table=True` both ask for what is returned. Choose one."
+        raise ValueError(msg)
+    prediction_key = _keys.cell_type(key_added) if prediction_key is None else prediction_key
+    with running(f"evaluation of {prediction_key!r} against {label_key!r}") as report:
+        true, predicted = paired_labels(adata, label_key, prediction_key)
+        counts, per_class = _per_class(true, predicted)
+        support = per_class["support"].to_numpy()
+        scores = per_class[["precision", "recall", "f1"]]
+        macro = scores.mean()
+        weighted = scores.mul(support, axis=0).sum() / support.sum()
+        accuracy = float(np.trace(counts) / counts.sum())
+        balanced = float(per_class.loc[support > 0, "recall"].mean())
+
+        metrics = {
+            "accuracy": accuracy,
+            "balanced_accuracy": balanced,
+            "macro_f1": float(macro["f1"]),
+            "weighted_f1": float(weighted["f1"]),
+            "n_cells": len(true),
+            "label_key": label_key,
+            "prediction_key": prediction_key,
+            "per_class": per_class,
+            # not a DataFrame: neither file format takes a column called "T/NK"
+            "confusion": {"counts": counts, "labels": per_class.index.to_numpy(dtype=object)},
+        }
+        adata = adata.copy() if copy else adata
+        adata.uns[key_added] = {**adata.uns.get(key_added, {}), "metrics": metrics}
+        report(f"accuracy {accuracy:.3f}, balanced {balanced:.3f}, macro F1 {macro['f1']:.3f}")
+        report(f"added `.uns[{key_added!r}]['metrics']`")
+
+    if return_table:
+        summary = pd.DataFrame(
+            {
+                "accuracy": dict.fromkeys(scores, accuracy),
+                "balanced accuracy": {"recall": balanced},
+                "macro avg": macro,
+                "weighted avg": weighted,
+            }
+        ).T
+        return pd.concat([per_class, summary.assign(support=len(true))[per_class.columns]])
+    return adata if copy else None
+
+
+def _per_class(true: pd.Series, predicted: pd.Series) -> tuple[np.ndarray, pd.DataFrame]:
+    labels = sorted({*true.unique(), *predicted.unique()})
+    n = len(labels)
+    # as integers, on which scikit-learn is much faster than on strings
+    y_true, y_pred = (pd.Categorical(y, categories=labels).codes.astype(np.int64) for y in (true, predicted))
+    counts = np.bincount(n * y_true + y_pred, minlength=n * n).reshape(n, n)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        y_true, y_pred, labels=np.arange(n), zero_division=0
+    )
+    per_class = pd.DataFrame(
+        {"precision": precision, "recall": recall, "f1": f1, "support": support},
+        index=pd.Index(labels, dtype=object),
+    )
+    return counts, per_class

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from ginseng import _keys
+from ginseng._logging import progress
+from ginseng.data._cells import choose_cells
+from ginseng.data._memory import MemoryDataset
+from ginseng.data._readers import read_adata
+from ginseng.data._store import is_store
+from ginseng.data.dataset import GinsengDataset
+from ginseng.model.state import GinsengClassifierState
+from ginseng.pp._genes import select_hvgs
+from ginseng.train.settings import GinsengClassifierTrainerSettings
+from ginseng.train.trainer import GinsengClassifierTrainer
+
+#: Where no genes are chosen, all are taken up to this many, and otherwise the most variable ones.
+ALL_GENES, TOP_GENES = 5000, 2500
+
+
+def train(
+    adata: AnnData | GinsengDataset | str | Path,
+    label_key: str | Sequence[Any] | np.ndarray | pd.Series | None = None,
+    *,
+    layer: str | None = None,
+    genes: str | Sequence[str] | np.ndarray | None = None,
+    gene_key: str | None = None,
+    group_key: str | Sequence[Any] | np.ndarray | pd.Series | None = None,
+    settings: GinsengClassifierTrainerSettings | Mapping[str, Any] | None = None,
+    epochs: int | None = None,
+    key_added: str = _keys.DEFAULT,
+    copy: bool = False,
+    silent: bool = False,
+    **kwargs: Any,
+) -> AnnData | GinsengClassifierState | None:
+    """Train a model that tells cell types apart.
+
+    Parameters
+    ----------
+    adata
+        Counts with labels: an AnnData (in memory, backed or lazy), a :class:`ginseng.data.GinsengDataset` or the path
+        of one for data that do not fit in memory, or a path or URL that :func:`ginseng.read_adata` reads.
+    label_key
+        Column of `obs` with the cell types, or a label for each cell. Not needed for a dataset, which knows its own.
+    layer
+        Layer with the counts; `X` if None.
+    genes
+        Boolean column of `var`, a mask, or gene names. If None, those of `var["ginseng_genes"]` where
+        :func:`ginseng.pp.select_hvgs` has been run; else all up to 5,000; else the 2,500 most variable ones, which are
+        then written there.
+    gene_key
+        Column of `var` with the gene names; the index if None.
+    group_key
+        Column of `obs` with donors or batches, or a group for each cell, to hold out whole groups
+        (`group_level=True`).
+    settings
+        How to train, see :class:`ginseng.train.GinsengClassifierTrainerSettings`. Single ones can also be given by
+        name: `lr=1e-3`, `architecture="linear"`, `holdout_fraction=0.1`.
+    epochs
+        Passes over the data; chosen by the number of cells if None.
+    key_added
+        Name in `uns`.
+    copy
+        Whether to write to a copy of `adata` and return that.
+    silent
+        Whether to show no progress.
+
+    Returns
+    -------
+    `None` for an AnnData, or the copy if `copy=True`; the trained state for a dataset or a path. Sets:
+
+    `adata.uns['ginseng']['model']` : :class:`dict`
+        The model, as :func:`ginseng.save_model` and :func:`ginseng.tl.classify` take it from there.
+    `adata.uns['ginseng']['classes']` : :class:`numpy.ndarray`
+        Names of the cell types.
+    `adata.uns['ginseng']['history']` : :class:`dict`
+        Loss and metrics of each epoch, see :class:`ginseng.train.GinsengLogger`.
+    `adata.uns['ginseng']['params']` : :class:`dict`
+        How it was trained.
+    `adata.var['ginseng_genes']` : :class:`pandas.Series` (dtype ``bool``)
+        The genes, where they were chosen here.
+
+    Raises
+    ------
+    KeyError
+        If a column, layer or gene is not there; the message lists what is.
+    ValueError
+        If there are fewer than two classes, or values that cannot be counts.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> gs.tl.train(adata, "cell_type", epochs=1, silent=True)
+    >>> len(adata.uns["ginseng"]["classes"])
+    10
+    """
+    settings = _settings(settings, kwargs)
+    if isinstance(adata, str | Path) and is_store(Path(adata)):
+        adata = GinsengDataset(adata)
+    if isinstance(adata, GinsengDataset):
+        given = {"label_key": label_key, "layer": layer, "genes": genes, "gene_key": gene_key, "group_key": group_key}
+        if wrong := [name for name, value in given.items() if value is not None and value != getattr(adata, name, None)]:
+            msg = f"A dataset has its own labels, genes and groups: leave out `{wrong[0]}`, or create it anew with it."
+            raise ValueError(msg)
+        return GinsengClassifierTrainer(adata, settings).fit(epochs, silent)[1]
+
+    from_path = not isinstance(adata, AnnData)
+    adata = read_adata(adata, backed=True) if not isinstance(adata, AnnData) else adata
+    if label_key is None:
+        msg = f"Pass `label_key`, the column of `adata.obs` with the cell types: {', '.join(map(str, adata.obs.columns))}."
+        raise ValueError(msg)
+    # all is checked before genes are chosen, which takes longest
+    choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
+    adata = adata.copy() if copy and not from_path else adata
+    if genes is None and (_keys.GENES in adata.var or adata.n_vars > ALL_GENES):
+        if _keys.GENES not in adata.var:
+            with progress(desc=f"Taking the {TOP_GENES:,} most variable of {adata.n_vars:,} genes", silent=silent):
+                select_hvgs(adata, TOP_GENES, layer, silent=True, target_sum=settings.target_sum if settings.normalize else None)
+        genes = _keys.GENES
+    cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
+    dataset = MemoryDataset.read(adata, cells, layer)
+    trainer = GinsengClassifierTrainer(dataset, settings)
+    _, state = trainer.fit(epochs, silent)
+    state.info |= {"label_key": cells.label_key, "layer": layer}
+    if from_path:
+        return state
+    adata.uns[key_added] = {
+        **adata.uns.get(key_added, {}),
+        "params": {
+            "label_key": cells.label_key,
+            "layer": "X" if layer is None else layer,
+            "best_epoch": int(trainer.best_epoch or 0),
+            "settings": json.dumps(dataclasses.asdict(settings)),
+        },
+        "classes": state.label_keys.astype(object),
+        "model": state.to_dict(),
+        "history": state.history,
+    }
+    return adata if copy else None
+
+
+def _settings(
+    settings: GinsengClassifierTrainerSettings | Mapping[str, Any] | None, single: Mapping[str, Any]
+) -> GinsengClassifierTrainerSettings:
+    known = {field.name for field in dataclasses.fields(GinsengClassifierTrainerSettings)}
+    given = {**settings, **single} if isinstance(settings, Mapping) else dict(single)
+    if unknown := given.keys() - known:
+        msg = f"`train` has no setting {', '.join(map(repr, sorted(unknown)))}. There are: {', '.join(sorted(known))}."
+        raise TypeError(msg)
+    if isinstance(settings, GinsengClassifierTrainerSettings):
+        return dataclasses.replace(settings, **given)
+    return GinsengClassifierTrainerSettings(**given)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from tqdm.auto import tqdm
+
+
+@dataclasses.dataclass
+class GinsengLogger:
+    """What happened in each epoch.
+
+    Attributes
+    ----------
+    epoch
+        Number of the epoch, from 1.
+    train_loss
+        Mean loss of its batches, with dropout and noise.
+    holdout_loss, holdout_accuracy, holdout_f1
+        Loss, accuracy and macro-F1 on the held-out cells, without dropout; NaN if none are held out.
+    """
+
+    epoch: list[int] = dataclasses.field(default_factory=list)
+    train_loss: list[float] = dataclasses.field(default_factory=list)
+    holdout_loss: list[float] = dataclasses.field(default_factory=list)
+    holdout_accuracy: list[float] = dataclasses.field(default_factory=list)
+    holdout_f1: list[float] = dataclasses.field(default_factory=list)
+
+    def update(
+        self,
+        epoch: int,
+        train_loss: float,
+        holdout_loss: float = np.nan,
+        holdout_accuracy: float = np.nan,
+        holdout_f1: float = np.nan,
+    ) -> None:
+        """Add an epoch."""
+        for name, value in list(locals().items()):
+            if name != "self":
+                getattr(self, name).append(value)
+
+    def report(self, silent: bool = False, flush: bool = True) -> None:
+        """Print the latest epoch to standard output, above a progress bar if there is one."""
+        if silent:
+            return
+        line = f"[ginseng] Epoch {self.epoch[-1]} report |  Training loss: {self.train_loss[-1]:.3e} |"
+        if not np.isnan(self.holdout_loss[-1]):
+            line += (
+                f" Holdout loss: {self.holdout_loss[-1]:.3e} | Holdout accuracy: {self.holdout_accuracy[-1]:.3e} |"
+                f" Holdout macro-F1: {self.holdout_f1[-1]:.3e} |"
+            )
+        tqdm.write(line)
+        if flush:
+            import sys
+
+            sys.stdout.flush()
+
+    def to_dict(self) -> dict[str, np.ndarray]:
+        """Return the columns as arrays."""
+        return {field.name: np.asarray(getattr(self, field.name), float) for field in dataclasses.fields(self)}

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+from ginseng._core import registry
+
+
+@dataclasses.dataclass
+class GinsengClassifierTrainerSettings:
+    """How to train a model.
+
+    Attributes
+    ----------
+    rate
+        Augmentation: probability of masking a count. None for none.
+    lam_max
+        Augmentation: largest mean of Poisson background counts. None for none.
+    lower, upper
+        Augmentation: in each batch at least `lower` and fewer than `upper` genes are set to zero. None for none.
+    hidden_dim
+        Hidden units; the architecture's own number if None.
+    dropout_rate
+        Dropout in training; the architecture's own rate if None.
+    batch_size
+        Cells a step.
+    lr
+        Highest learning rate; it rises for the first tenth of the steps (at most 100) and then falls as a cosine.
+    betas, eps, weight_decay
+        Of AdamW. Only matrices decay.
+    normalize
+        Whether the data are counts, to be scaled to `target_sum` a cell and log1p to be taken. False takes them as
+        they are: log-normalised by you.
+    target_sum
+        Counts a cell after scaling; the number of genes if None. Cells are scaled by their counts over all measured
+        genes, not only those of the model.
+    holdout_fraction
+        Share of each class, or of the groups, that is held out to watch training. 0 trains on all cells.
+    balance_train
+        Whether cells of small classes are drawn more often. Every cell can still be drawn.
+    balance_exponent
+        How much more often: a cell is drawn with its class' size to the power of minus this. 1 draws all classes
+        equally often; the default halves the imbalance on a log scale, and holds up best between accuracy and
+        balanced accuracy.
+    group_level
+        Whether to hold out whole groups.
+    group_mode
+        `"fraction"` of the groups, or one: `"loo"`.
+    seed
+        Draws weights, batches, dropout, noise and the holdout.
+    architecture
+        Name of the network.
+    config
+        Its other settings, as `{"gate_dim": 32}`.
+    epochs
+        Passes over the data. If None, 10, and fewer where there are many cells: as many as see 1,000,000 cells,
+        but at least 3.
+    label_smoothing
+        Share of each target that is spread over all classes.
+    patience
+        Epochs without a lower holdout loss after which training stops.
+    scale_floor
+        Genes are centred and scaled by their deviation, but by no less than this (on log1p counts per `target_sum`),
+        for architectures that standardise their input.
+    """
+
+    rate: float | None = None
+    lam_max: float | None = None
+    lower: int | None = None
+    upper: int | None = None
+    hidden_dim: int | None = None
+    dropout_rate: float | None = None
+    batch_size: int = 128
+    lr: float = 6e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+    normalize: bool = True
+    target_sum: float | None = 1e4
+    holdout_fraction: float = 0.05
+    balance_train: bool = True
+    group_level: bool = False
+    group_mode: Literal["fraction", "loo"] = "fraction"
+    seed: int = 0
+    architecture: str = "gated"
+    config: dict[str, Any] = dataclasses.field(default_factory=dict)
+    epochs: int | None = None
+    label_smoothing: float = 0.05
+    balance_exponent: float = 0.5
+    patience: int = 5
+    scale_floor: float = 0.5
+
+    def __post_init__(self) -> None:
+        checks = {
+            "rate": (self.rate is None or 0 <= self.rate < 1, "None or in [0, 1)"),
+            "lam_max": (self.lam_max is None or self.lam_max >= 0, "None or at least 0"),
+            "lower": (self.lower is None or self.lower >= 0, "None or at least 0"),
+            "upper": (self.upper is None or self.upper >= (self.lower or 0), "None or at least `lower`"),
+            "batch_size": (self.batch_size >= 1, "at least 1"),
+            "lr": (self.lr > 0, "above 0"),
+            "weight_decay": (self.weight_decay >= 0, "at least 0"),
+            "target_sum": (self.target_sum is None or self.target_sum > 0, "None or above 0"),
+            "holdout_fraction": (0 <= self.holdout_fraction < 1, "in [0, 1)"),
+            "group_mode": (self.group_mode in ("fraction", "loo"), "'fraction' or 'loo'"),
+            "epochs": (self.epochs is None or self.epochs >= 1, "None or at least 1"),
+            "label_smoothing": (0 <= self.label_smoothing < 1, "in [0, 1)"),
+            "balance_exponent": (0 <= self.balance_exponent <= 1, "in [0, 1]"),
+            "patience": (self.patience >= 1, "at least 1"),
+            "scale_floor": (self.scale_floor > 0, "above 0"),
+        }
+        for name, (valid, wanted) in checks.items():
+            if not valid:
+                msg = f"`{name}` must be {wanted}, not {getattr(self, name)!r}."
+                raise ValueError(msg)
+        _ = self.network
+
+    @property
+    def network(self) -> registry.Architecture:
+        """The architecture with its settings."""
+        given = {"hidden_dim": self.hidden_dim, "dropout_rate": self.dropout_rate}
+        return registry.get(self.architecture, {k: v for k, v in given.items() if v is not None} | self.config)

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import time
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.special import log_softmax
+from sklearn.metrics import accuracy_score, f1_score
+
+from ginseng._core.architecture import Params
+from ginseng._core.optim import AdamW, warmup_cosine
+from ginseng._core.steps import Batch, Noise, Normalization, input_moments, predict_logits, train_window
+from ginseng._logging import progress, running
+from ginseng.data._batches import Source, batches_per_window, class_weights, n_batches, prefetch, stream
+from ginseng.data._splits import held_out
+from ginseng.data.dataset import GinsengDataset
+from ginseng.model.classifier import GinsengClassifier
+from ginseng.model.state import GinsengClassifierState
+
+from .logger import GinsengLogger
+from .settings import GinsengClassifierTrainerSettings
+
+#: Cells that the default number of epochs sees in all, and its bounds.
+CELLS_SEEN, MOST_EPOCHS, FEWEST_EPOCHS = 1_000_000, 10, 3
+#: Cells that mean and deviation of the genes are taken from, at the most.
+CELLS_FOR_MOMENTS = 50_000
+
+
+class TrainingCells(Protocol):
+    """What the trainer needs to know of a dataset; :class:`ginseng.data.GinsengDataset` is one."""
+
+    source: Source
+    labels: np.ndarray
+    label_names: list[str]
+    gene_names: list[str]
+    groups: np.ndarray | None
+    group_names: list[str] | None
+
+
+class GinsengClassifierTrainer:
+    """Trains a model on a dataset.
+
+    Parameters
+    ----------
+    dataset
+        A :class:`ginseng.data.GinsengDataset`, or the path of one. If it has a split, its test part is the holdout;
+        otherwise the settings say what is held out, and nothing is written to the dataset.
+    settings
+        How to train.
+
+    Attributes
+    ----------
+    settings, dataset
+        As given.
+    logger : :class:`ginseng.train.GinsengLogger`
+        Losses and metrics of each epoch.
+    holdout : :class:`numpy.ndarray`
+        (cells,) bool, the cells that training does not see.
+    model : :class:`ginseng.model.GinsengClassifier`
+        The network with its weights.
+    state : :class:`ginseng.model.GinsengClassifierState`
+        The trained model, after :meth:`fit`.
+
+    Raises
+    ------
+    ValueError
+        If groups are to be held out and there are none.
+    """
+
+    def __init__(
+        self,
+        dataset: GinsengDataset | TrainingCells | str | Path,
+        settings: GinsengClassifierTrainerSettings | None = None,
+    ) -> None:
+        self.dataset: Any = GinsengDataset(dataset) if isinstance(dataset, str | Path) else dataset
+        self.settings = GinsengClassifierTrainerSettings() if settings is None else copy.copy(settings)
+        self.holdout = self._hold_out()
+        self.keep = ~self.holdout
+        self.network = self.settings.network
+        self.normalization = Normalization(self.settings.normalize, self.settings.target_sum)
+        self.logger = GinsengLogger()
+        self.best_epoch: int | None = None
+        self.model = GinsengClassifier(
+            self.n_genes, self.n_classes, normalize=self.settings.normalize, target_sum=self.settings.target_sum,
+            seed=self.settings.seed, architecture=self.network.name, config=dataclasses.asdict(self.network),
+        )  # fmt: skip
+
+    @property
+    def n_genes(self) -> int:
+        return len(self.dataset.gene_names)
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.dataset.label_names)
+
+    def _hold_out(self) -> np.ndarray:
+        s, data = self.settings, self.dataset
+        if getattr(data, "has_split", False):
+            return np.asarray(data.in_split("test"))
+        out = held_out(
+            data.labels, data.groups, data.group_names,
+            fraction=s.holdout_fraction, by_group=s.group_level, mode=s.group_mode,
+            rng=np.random.default_rng([s.seed, 1]),
+        )  # fmt: skip
+        unseen = np.setdiff1d(np.unique(data.labels[out]), np.unique(data.labels[~out]))
+        if len(unseen):
+            names = ", ".join(repr(data.label_names[i]) for i in unseen)
+            warnings.warn(f"No cell of {names} is left to train on: all are in the groups held out.", stacklevel=3)
+        return out
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs where none is given."""
+        if self.settings.epochs is not None:
+            return self.settings.epochs
+        return int(np.clip(CELLS_SEEN // int(self.keep.sum()), FEWEST_EPOCHS, MOST_EPOCHS))
+
+    def fit(self, epochs: int | None = None, silent: bool = False) -> tuple[GinsengClassifier, GinsengClassifierState]:
+        """Train, and return the model and its state.
+
+        The weights are those of the epoch with the lowest loss on the holdout, or of the last one if none is held
+        out. Same seed, same machine: same weights.
+
+        Parameters
+        ----------
+        epochs
+            Passes over the data; those of the settings if None.
+        silent
+            Whether to show neither progress nor reports.
+
+        Raises
+        ------
+        ValueError
+            If the loss is no longer finite.
+        """
+        s = self.settings
+        epochs = self.epochs if epochs is None else epochs
+        self.logger = GinsengLogger()
+        started = time.time()
+        with running(f"training of {self.network.name!r} on {int(self.keep.sum()):,} cells") as report:
+            self.model.params = self._fit(epochs, silent)
+            report(f"best epoch {self.best_epoch} of {self.logger.epoch[-1]}")
+        self.state = GinsengClassifierState(
+            params=self.model.params,
+            genes=np.array(self.dataset.gene_names),
+            label_keys=np.array(self.dataset.label_names),
+            label_values=np.arange(self.n_classes),
+            n_genes=self.n_genes,
+            n_classes=self.n_classes,
+            normalize=s.normalize,
+            target_sum=s.target_sum,
+            architecture=self.network.name,
+            history=self.logger.to_dict(),
+            info={
+                "ginseng": version("ginseng"),
+                "jax": jax.__version__,
+                "n_train": int(self.keep.sum()),
+                "n_holdout": int(self.holdout.sum()),
+                "best_epoch": self.best_epoch,
+                "seconds": round(time.time() - started, 3),
+                "seed": s.seed,
+            },
+            hidden_dim=self.network.hidden_dim,
+            dropout_rate=self.network.dropout_rate,
+            config={
+                k: v for k, v in dataclasses.asdict(self.network).items() if k not in ("hidden_dim", "dropout_rate")
+            },
+        )
+        return self.model, self.state
+
+    def _fit(self, epochs: int, silent: bool) -> Params:
+        s = self.settings
+        optimizer = AdamW(tuple(s.betas), s.eps, s.weight_decay)
+        noise = Noise(s.rate, s.lam_max, s.lower, s.upper)
+        root = jax.random.key(s.seed)
+        params = self.model.init()
+        if self.network.standardizes:
+            params |= {"input": self._moments()}
+        state = jax.jit(optimizer.init)(params)
+        weights = (
+            class_weights(self.dataset.labels[self.keep], self.n_classes, s.balance_exponent)
+            if s.balance_train
+            else None
+        )
+        n_epoch = n_batches(int(self.keep.sum()), s.batch_size)
+        n_window = batches_per_window(s.batch_size, self.n_genes, n_epoch)
+        lr = warmup_cosine(epochs * n_epoch, s.lr)
+        best, best_loss, step = params, math.inf, 0
+        with progress(desc="Training", total=epochs * n_epoch, unit="batch", silent=silent) as bar:
+            for epoch in range(epochs):
+                losses: list[Any] = []
+                windows = stream(
+                    self.dataset.source, self.keep,
+                    batch_size=s.batch_size, n_per_window=n_window, seed=s.seed, epoch=epoch, weights=weights,
+                )  # fmt: skip
+                for window in prefetch(windows):
+                    n = int(window.weight.any(axis=1).sum())
+                    rates = np.resize(lr[step : step + n], n_window)
+                    params, state, loss = train_window(
+                        params, state, Batch(*window), n, rates, step, root,
+                        architecture=self.network, optimizer=optimizer, normalization=self.normalization,
+                        noise=noise, label_smoothing=s.label_smoothing,
+                    )  # fmt: skip
+                    losses.append(loss[:n])
+                    step += n
+                    bar.update(n)
+                train_loss = float(np.concatenate(losses).mean())
+                if not math.isfinite(train_loss):
+                    msg = (
+                        f"The training loss is {train_loss} in epoch {epoch + 1}. "
+                        f"Lower the learning rate (lr={s.lr}), or look for extreme values in the data."
+                    )
+                    raise ValueError(msg)
+                self.logger.update(epoch + 1, train_loss, *self._validate(params))
+                self.logger.report(silent)
+                loss = self.logger.holdout_loss[-1]
+                if not loss >= best_loss:  # NaN, without a holdout, counts as better
+                    best, best_loss, self.best_epoch = jax.tree.map(jnp.copy, params), loss, epoch + 1
+                elif epoch + 1 - (self.best_epoch or 0) >= s.patience:
+                    break
+        return best
+
+    def _validate(self, params: Params) -> tuple[float, float, float]:
+        """Return loss, accuracy and macro-F1 on the holdout."""
+        if not self.holdout.any():
+            return (math.nan,) * 3
+        logits, y = [], []
+        batch = min(1024, int(self.holdout.sum()))
+        for window in prefetch(
+            stream(self.dataset.source, self.holdout, batch_size=batch, n_per_window=1, shuffle=False)
+        ):
+            real = window.weight[0] > 0
+            out = predict_logits(
+                params,
+                window.x[0],
+                window.total[0],
+                architecture=self.network,
+                normalization=self.normalization,
+            )
+            logits.append(np.asarray(out)[real])
+            y.append(window.y[0, real])
+        all_logits, all_y = np.concatenate(logits), np.concatenate(y)
+        predicted = all_logits.argmax(axis=1)
+        return (
+            float(-log_softmax(all_logits, axis=1)[np.arange(len(all_y)), all_y].mean()),
+            float(accuracy_score(all_y, predicted)),
+            float(f1_score(all_y, predicted, average="macro", zero_division=0)),
+        )
+
+    def _moments(self) -> Params:
+        """Return mean and scale of each gene, over the training cells or a sample of them."""
+        n, total, squares = 0, np.zeros(self.n_genes), np.zeros(self.n_genes)
+        batch = min(4096, int(self.keep.sum()))
+        for window in stream(self.dataset.source, self.keep, batch_size=batch, n_per_window=1, seed=self.settings.seed):
+            sums = input_moments(window.x[0], window.total[0], normalization=self.normalization)
+            total += np.asarray(sums[0])
+            squares += np.asarray(sums[1])
+            n += int(window.weight.sum())
+            if n >= CELLS_FOR_MOMENTS:
+                break
+        mean = total / n
+        deviation = np.sqrt(np.maximum(squares / n - mean**2, 0.0))
+        return {
+            "mean": jnp.asarray(mean, jnp.float32),
+            "scale": jnp.asarray(np.maximum(deviation, self.settings.scale_floor), jnp.float32),
+        }

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from ginseng._settings import settings
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # anndata 0.13 asks pandas 3 for options that pandas 3.1 is about to drop
+    for option in ("future.infer_string", "mode.chained_assignment"):
+        config.addinivalue_line("filterwarnings", f"ignore:The '{option}' option:DeprecationWarning")
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `files`, a dict of name -> bytes, on this machine only.
+
+    The first part of a URL's path says how: `ok`, `redirect`, `login`, `truncated`, `truncated-no-length`,
+    `hang` before the answer, or `stall` in the middle of it.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.files: dict[str, bytes] = {}
+        self.requests: list[str] = []
+        self.closing = threading.Event()
+
+    def url(self, name: str, how: str = "ok") -> str:
+        return f"http://127.0.0.1:{self.server_port}/{how}/{name}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.requests.append(self.path)
+        how, _, name = urlsplit(self.path).path.lstrip("/").partition("/")
+        body = self.server.files.get(name)
+        if how == "hang":
+            self.server.closing.wait(30)
+        elif how == "login":
+            self.send_error(401)
+        elif body is None:
+            self.send_error(404)
+        elif how == "redirect":
+            self.send_response(302)
+            self.send_header("Location", self.server.url(name))
+            self.end_headers()
+        else:
+            self.send_response(200)
+            if how != "truncated-no-length":
+                self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body if how == "ok" else body[: len(body) // 2])
+            if how == "stall":
+                self.server.closing.wait(30)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Return a server on this machine; what is downloaded from it goes to `tmp_path / "cache"`."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(settings, "cache_dir", tmp_path / "cache")
+    monkeypatch.setattr(settings, "progress_bar", False)
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.closing.set()
+        server.shutdown()
+        thread.join()

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+
+from ginseng import pl
+from ginseng.pl import _figure, _frames
+
+
+def shades(ax):
+    """Return the coordinates and the colour of each dot."""
+    dots = ax.collections[0]
+    return pd.DataFrame(dots.get_offsets()).assign(color=[to_hex(c) for c in dots.get_facecolors()])
+
+
+def legend_of(fig):
+    legend = fig.legends[0]
+    texts = [t.get_text() for t in legend.get_texts()]
+    return dict(zip(texts, (to_hex(h.get_color()) for h in legend.legend_handles), strict=True))
+
+
+@pytest.mark.parametrize("colors", [None, "uns"])
+def test_every_cell_has_the_colour_of_its_label(labelled, colors):
+    adata = labelled(4, unassigned=True)
+    if colors:
+        adata.uns["cell_type_colors"] = np.array(["#111111", "#222222", "#333333", "#444444"], dtype=object)
+    fig = pl.embedding(adata, "umap", "cell_type", return_fig=True)
+    legend = legend_of(fig)
+    categories = list(adata.obs["cell_type"].cat.categories)
+    assert list(legend) == [*categories, "unassigned"]
+    assert len(set(legend.values())) == 5
+    if colors:
+        assert [legend[c] for c in categories] == list(adata.uns["cell_type_colors"])
+    else:
+        assert {c.upper() for c in legend.values()} <= set(_figure.OKABE_ITO)
+    for ax, column in zip(fig.axes, ("cell_type", "ginseng_cell_type"), strict=False):
+        expected = pd.DataFrame(adata.obsm["X_umap"][:, :2])
+        expected["color"] = [legend[label] for label in adata.obs[column]]
+        pd.testing.assert_frame_equal(
+            shades(ax).sort_values([0, 1], ignore_index=True), expected.sort_values([0, 1], ignore_index=True)
+        )
+    confidence = fig.axes[2].collections[0]
+    assert confidence.get_clim() == (0, 1)
+    np.testing.assert_allclose(np.sort(confidence.get_array()), np.sort(adata.obs["ginseng_confidence"]))
+    assert all(ax.collections[0].get_rasterized() for ax in fig.axes)
+
+
+@pytest.mark.parametrize("n", [1, 10, 60])
+@pytest.mark.parametrize("length", [8, 40])
+@pytest.mark.parametrize("panels", [1, 2, 3])
+def test_readable(labelled, readable, n, length, panels):
+    adata = labelled(n, length)
+    if panels == 1:
+        del adata.obs["ginseng_confidence"]
+    fig = pl.embedding(adata, label_key="cell_type" if panels == 3 else None, return_fig=True)
+    assert len(fig.axes) == panels
+    legend = fig.legends[0]
+    readable(fig, legend.get_texts())
+    legend_box = legend.get_window_extent()
+    for ax in fig.axes:
+        box = ax.get_tightbbox()
+        assert not (legend_box.overlaps(box) and min(legend_box.x1, box.x1) - max(legend_box.x0, box.x0) > 1)
+        inches = ax.get_window_extent().transformed(fig.dpi_scale_trans.inverted())
+        assert inches.width > 1.7
+        assert inches.height > 1.7
+    assert len(set(legend_of(fig).values())) == n
+
+
+def test_basis_and_components(labelled):
+    adata = labelled(3)
+    adata.obsm["mine"] = adata.obsm["X_umap"][:, ::-1]
+    names = {"umap": "UMAP", "X_umap": "UMAP", "mine": "mine"}
+    for basis, name in names.items():
+        ax = pl.embedding(adata, basis, components=(3, 1), show=False)[0]
+        assert (ax.get_xlabel(), ax.get_ylabel()) == (f"{name}3", f"{name}1")
+        values = adata.obsm["mine" if basis == "mine" else "X_umap"]
+        np.testing.assert_allclose(np.sort(shades(ax)[0]), np.sort(values[:, 2]))
+        assert not len(ax.get_xticks())
+    with pytest.raises(ValueError, match="1 to 3"):
+        pl.embedding(adata, components=(1, 4))
+    with pytest.raises(KeyError, match=r"no 'umpa' or 'X_umpa'. Did you mean 'X_umap'"):
+        pl.embedding(adata, "umpa")
+
+
+def test_missing_labels_are_grey(labelled):
+    adata = labelled(3)
+    adata.obs.loc[adata.obs_names[:7], "cell_type"] = np.nan
+    fig = pl.embedding(adata, "umap", "cell_type", return_fig=True)
+    assert legend_of(fig)["missing"] == _figure.MISSING.lower()
+    assert (shades(fig.axes[0])["color"] == _figure.MISSING.lower()).sum() == 7
+    assert (shades(fig.axes[0])["color"].iloc[:7] == _figure.MISSING.lower()).all(), "they hide others"
+
+
+def test_palettes():
+    labels = list("abc")
+    assert _figure.colors(labels, {"b": "red"})["b"] == "#ff0000"
+    assert list(_figure.colors(labels, ["k", "w", "r"]).values()) == ["#000000", "#ffffff", "#ff0000"]
+    assert _figure.colors(labels, "tab10")["a"] == "#1f77b4"
+    with pytest.raises(ValueError, match="2 colours for 3 labels"):
+        _figure.colors(labels, ["k", "w"])
+    for n in (1, 8, 9, 20, 21, 28, 29, 102, 150):
+        found = _figure.colors([str(i) for i in range(n)])
+        assert len(set(found.values())) == n
+        known = dict(list(found.items())[n // 2 :])
+        assert len(set(_figure.colors([str(i) for i in range(n)], known=known).values())) == n
+
+
+def test_scanpy_keeps_colours_by_category(labelled):
+    adata = labelled(3)
+    adata.obs["plain"] = adata.obs["cell_type"].astype(str)
+    adata.uns["plain_colors"] = ["red", "green", "blue"]
+    assert list(_frames.known_colors(adata, "plain").values()) == ["red", "green", "blue"]
+    adata.uns["plain_colors"] = ["red"]
+    assert not _frames.known_colors(adata, "plain")
+    adata.uns["ginseng_cell_type_colors"] = ["red", "green", "blue"]
+    fig = pl.embedding(adata, return_fig=True)
+    assert list(legend_of(fig).values()) == ["#ff0000", "#008000", "#0000ff"]
+
+
+def test_axes(labelled):
+    adata = labelled(3)
+    fig, axes = plt.subplots(1, 3)
+    assert pl.embedding(adata, "umap", "cell_type", ax=axes) == list(axes)
+    assert all(len(ax.collections) == 1 for ax in axes)
+    fig.draw_without_rendering()
+    assert axes[2].get_legend().get_window_extent().x0 > axes[2].child_axes[0].get_tightbbox().x1
+    del adata.obs["ginseng_confidence"]
+    assert isinstance(pl.embedding(adata, show=False), Axes)
+    with pytest.raises(KeyError, match="no column 'cel_type'"):
+        pl.embedding(adata, "umap", "cel_type")
+    with pytest.raises(KeyError, match=r"Run `gs.tl.classify` first"):
+        pl.embedding(adata, key="other")
+
+
+def test_names_are_no_formulas(labelled):
+    adata = labelled(2)
+    names = ["$x_1$ and $", "_hidden"]
+    adata.obs["ginseng_cell_type"] = adata.obs["ginseng_cell_type"].cat.rename_categories(names)
+    fig = pl.embedding(adata, return_fig=True)
+    fig.canvas.draw()
+    assert list(legend_of(fig)) == names
