@@ -5,9 +5,6 @@ from scipy import sparse
 
 from ginseng.datasets import pbmc68k
 
-# anndata uses options that pandas 3.1 deprecates
-pytestmark = pytest.mark.filterwarnings("ignore:The .* is deprecated and will be removed:DeprecationWarning")
-
 
 @pytest.fixture(scope="module")
 def shipped():

@@ -16,8 +16,8 @@ from ginseng.pp import select_hvgs
 
 FLAVORS = ["seurat", "cell_ranger", "seurat_v3"]
 
-# anndata and scanpy use options and arguments that pandas 3.1 deprecates
-pytestmark = pytest.mark.filterwarnings("ignore:The .* is deprecated and will be removed:DeprecationWarning")
+# scanpy 1.12 sorts the genes of batches with an argument that pandas 3.1 deprecates
+pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.sort_values:DeprecationWarning")
 
 
 def negative_binomial(n_cells=600, n_genes=1500, *, seed=0, dtype=np.float32):

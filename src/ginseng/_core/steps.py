@@ -50,10 +50,13 @@ class Noise:
     lower: int | None = None
     upper: int | None = None
 
+    @property
+    def acts(self) -> bool:
+        """Whether any noise is asked for."""
+        return bool(self.rate or self.lam_max or self.upper)
+
     def __call__(self, key: PRNGKeyArray, batch: Batch) -> Batch:
         """Return the batch with noise on its counts; its totals follow."""
-        if not (self.rate or self.lam_max or self.upper):
-            return batch
         x = augment(key, batch.x, self.rate, self.lam_max, self.lower, self.upper)
         return batch._replace(x=x, total=batch.total + x.sum(axis=1) - batch.x.sum(axis=1))
 
@@ -95,10 +98,11 @@ def train_window(
     """
 
     def loss(params: Params, key: PRNGKeyArray, batch: Batch) -> Float[Array, ""]:
-        key_noise, key_dropout = jax.random.split(key)
-        batch = noise(key_noise, batch)
+        if noise.acts:
+            key, key_noise = jax.random.split(key)
+            batch = noise(key_noise, batch)
         x = normalization(batch.x, batch.total)
-        logits = batch_logits(architecture, params, x, key_dropout)
+        logits = batch_logits(architecture, params, x, key)
         return cross_entropy(logits, batch.y, batch.weight, label_smoothing)
 
     def one(i: Int[Array, ""], carry: tuple[Params, optax.OptState, Float[Array, " K"]]) -> tuple[Any, ...]:

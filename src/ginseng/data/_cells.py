@@ -16,6 +16,7 @@ from ginseng._checks import MissingKeyError, check_names, check_values, column
 from ginseng._labels import as_labels, in_memory
 from ginseng._matrix import matrix_of, row_blocks, row_sums, take_columns
 
+
 @dataclass(frozen=True)
 class Cells:
     """The cells, classes and genes that training reads.
@@ -134,7 +135,9 @@ def choose_cells(
         values, group_name = _per_cell(adata, group_key, "group_key", "group")
         text = as_labels(values)[labelled]
         if text.isna().any():
-            msg = f"{text.isna().sum():,} labelled cells have no group in {group_name!r}: fill them in or leave them out."
+            msg = (
+                f"{text.isna().sum():,} labelled cells have no group in {group_name!r}: fill them in or leave them out."
+            )
             raise ValueError(msg)
         group_names, groups = np.unique(text.to_numpy(str), return_inverse=True)
         groups = groups.astype(np.int32)

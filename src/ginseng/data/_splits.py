@@ -64,13 +64,14 @@ def held_out(
             msg = "There are no groups to hold out. Give `group_key=`, a column of `obs`, together with the cells."
             raise ValueError(msg)
         return _by_group(groups, group_names, fraction, mode, group, rng)
+    sizes = np.bincount(labels)
+    n_out = np.floor(fraction * sizes).astype(int)
+    # what rounding leaves over comes from the largest classes: small ones need their cells to train on
+    n_out[np.argsort(-sizes, kind="stable")[: int(fraction * len(labels)) - n_out.sum()]] += 1
     out = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        cells = np.flatnonzero(labels == label)
-        # chance decides on the part of a cell, so that many small classes give their share in all
-        n = min(int(fraction * len(cells) + rng.random()), len(cells) - 1)
+    for label, n in enumerate(np.minimum(n_out, sizes - 1)):
         if n > 0:
-            out[rng.choice(cells, n, replace=False)] = True
+            out[rng.choice(np.flatnonzero(labels == label), n, replace=False)] = True
     return out
 
 

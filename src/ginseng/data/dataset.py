@@ -190,7 +190,7 @@ class GinsengDataset:
     def get_batch(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return the counts of these cells: float32, cells x genes, in the order that is asked for."""
         rows, back = np.unique(np.asarray(indices, np.int64), return_inverse=True)
-        if len(rows) and not (0 <= rows[0] and rows[-1] < self.n_cells):
+        if len(rows) and not (rows[0] >= 0 and rows[-1] < self.n_cells):
             msg = f"Cells are numbered from 0 to {self.n_cells - 1:,}; asked for {rows[0]} to {rows[-1]}."
             raise IndexError(msg)
         counts = self.source.counts[rows]  # type: ignore[attr-defined]

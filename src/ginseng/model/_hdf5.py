@@ -55,7 +55,7 @@ def save_model(state: GinsengClassifierState | AnnData, path: str | Path) -> Non
     path
         The file; `.h5` is added if it does not end so.
     """
-    values = _state_of(state).to_dict()
+    values = model_of(state).to_dict()
     path = Path(path)
     if path.suffix not in (".h5", ".hdf5"):
         path = path.with_name(f"{path.name}.h5")
@@ -124,7 +124,8 @@ def is_model_file(path: str | Path) -> bool:
         return False
 
 
-def _state_of(model: GinsengClassifierState | AnnData) -> GinsengClassifierState:
+def model_of(model: GinsengClassifierState | AnnData) -> GinsengClassifierState:
+    """Return a trained state, also from the `uns` of the AnnData it was trained on."""
     if isinstance(model, GinsengClassifierState):
         return model
     if not hasattr(model, "uns"):

@@ -76,7 +76,9 @@ def _some(names: Any) -> str:
 
 def _what_would_match(adata: AnnData, names: pd.Index, genes: np.ndarray) -> str:
     known = set(genes)
-    found = {key: int(adata.var[key].astype(str).isin(known).sum()) for key in adata.var if adata.var[key].dtype != bool}
+    found = {
+        key: int(adata.var[key].astype(str).isin(known).sum()) for key in adata.var if adata.var[key].dtype != bool
+    }
     if (index := int(adata.var_names.astype(str).isin(known).sum())) > 0:
         return f"The names in `adata.var_names` match {index:,}: leave out `gene_key`."
     if found and (best := max(found, key=lambda key: found[key])) and found[best]:

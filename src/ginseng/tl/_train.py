@@ -108,7 +108,9 @@ def train(
         adata = GinsengDataset(adata)
     if isinstance(adata, GinsengDataset):
         given = {"label_key": label_key, "layer": layer, "genes": genes, "gene_key": gene_key, "group_key": group_key}
-        if wrong := [name for name, value in given.items() if value is not None and value != getattr(adata, name, None)]:
+        if wrong := [
+            name for name, value in given.items() if value is not None and value != getattr(adata, name, None)
+        ]:
             msg = f"A dataset has its own labels, genes and groups: leave out `{wrong[0]}`, or create it anew with it."
             raise ValueError(msg)
         return GinsengClassifierTrainer(adata, settings).fit(epochs, silent)[1]
@@ -124,7 +126,9 @@ def train(
     if genes is None and (_keys.GENES in adata.var or adata.n_vars > ALL_GENES):
         if _keys.GENES not in adata.var:
             with progress(desc=f"Taking the {TOP_GENES:,} most variable of {adata.n_vars:,} genes", silent=silent):
-                select_hvgs(adata, TOP_GENES, layer, silent=True, target_sum=settings.target_sum if settings.normalize else None)
+                select_hvgs(
+                    adata, TOP_GENES, layer, silent=True, target_sum=settings.target_sum if settings.normalize else None
+                )
         genes = _keys.GENES
     cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
     dataset = MemoryDataset.read(adata, cells, layer)

@@ -1,0 +1,87 @@
+"""Accuracy of the defaults on labelled counts, under the figures of other methods on the same splits.
+
+    python benchmarks/accuracy.py DATA_FOLDER [--seeds 0 1 2] [--set lr=0.001 architecture=linear]
+
+DATA_FOLDER holds h5ad files of counts with `obs["cell_type"]`, and may hold `peers.csv` with columns data, seed,
+method, acc, bacc, f1, fit_s. Each file is split 80/20, stratified, after dropping cells without counts and classes
+under 5 cells; where there are more than 2,000 genes, that many are chosen on the training part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+from sklearn.model_selection import train_test_split
+
+import ginseng as gs
+
+METRICS = ["acc", "bacc", "f1"]
+
+
+def split(path: Path, seed: int) -> tuple[ad.AnnData, ad.AnnData]:
+    adata = ad.read_h5ad(path)
+    sizes = adata.obs["cell_type"].value_counts()
+    counted = np.asarray(adata.X.sum(axis=1)).ravel() > 0
+    adata = adata[counted & (adata.obs["cell_type"].map(sizes).to_numpy(int) >= 5)].copy()
+    rows = np.arange(adata.n_obs)
+    train, test = train_test_split(rows, test_size=0.2, stratify=adata.obs["cell_type"].astype(str), random_state=seed)
+    return adata[train].copy(), adata[test].copy()
+
+
+def measure(path: Path, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
+    train, test = split(path, seed)
+    if train.n_vars > 2000:
+        gs.pp.select_hvgs(train, 2000, silent=True)
+    start = time.perf_counter()
+    gs.tl.train(train, "cell_type", settings={"seed": seed, **settings}, silent=True)
+    fitted = time.perf_counter()
+    gs.tl.classify(test, train, silent=True)
+    done = time.perf_counter()
+    true, predicted = test.obs["cell_type"].astype(str), test.obs["ginseng_cell_type"].astype(str)
+    return {
+        "data": path.name,
+        "seed": seed,
+        "method": "ginseng",
+        "acc": accuracy_score(true, predicted),
+        "bacc": balanced_accuracy_score(true, predicted),
+        "f1": f1_score(true, predicted, average="macro"),
+        "fit_s": fitted - start,
+        "pred_s": done - fitted,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the training")
+    args = parser.parse_args()
+    settings = {}
+    for pair in args.set:
+        name, _, value = pair.partition("=")
+        try:
+            settings[name] = json.loads(value)
+        except ValueError:
+            settings[name] = value
+    warnings.filterwarnings("ignore")
+    rows = [measure(path, seed, settings) for path in sorted(args.folder.glob("*.h5ad")) for seed in args.seeds]
+    table = pd.DataFrame(rows)
+    if (peers := args.folder / "peers.csv").exists():
+        known = pd.read_csv(peers)
+        table = pd.concat([known[known["seed"].isin(args.seeds)], table], ignore_index=True)
+    means = table.groupby(["data", "method"])[[*METRICS, "fit_s"]].mean()
+    overall = pd.concat({"all": means.groupby("method").mean()}, names=["data"])
+    print(pd.concat([means, overall]).sort_values(["data", "f1"]).to_string(float_format="{:.4f}".format))
+
+
+if __name__ == "__main__":
+    main()
