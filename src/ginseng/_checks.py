@@ -26,7 +26,7 @@ class MissingKeyError(KeyError):
         return str(self.args[0]) if self.args else ""
 
 
-def column(frame: pd.DataFrame, key: str, *, what: str = "adata.obs") -> pd.Series:
+def column(frame: Any, key: str, *, what: str = "adata.obs") -> pd.Series:
     """Return a column of `frame`.
 
     Raises
@@ -55,7 +55,10 @@ def check_names(names: Iterable[str], what: str) -> None:
     """
     for name in names:
         if not 0 < len(name) <= MAX_NAME or not name.isprintable():
-            msg = f"{what} has a name that is empty, too long (over {MAX_NAME} characters) or not plain text: {name[:40]!r}"
+            msg = (
+                f"{what} has a name that is empty, too long (over {MAX_NAME} characters) or not plain text: "
+                f"{name[:40]!r}"
+            )
             raise ValueError(msg)
 
 
@@ -67,7 +70,7 @@ def check_values(block: sparse.csr_matrix | np.ndarray, layer: str | None = None
     ValueError
         If a value is NaN, infinite or negative; the message says how many are and what to do.
     """
-    values = block.data if sparse.issparse(block) else block
+    values: np.ndarray = block if isinstance(block, np.ndarray) else block.data
     where = "`adata.X`" if layer is None else f"`adata.layers[{layer!r}]`"
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         n = int((~np.isfinite(values)).sum())

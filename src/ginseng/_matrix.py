@@ -40,7 +40,7 @@ def matrix_of(adata: AnnData, layer: str | None = None) -> Any:
 
 
 def _layers(adata: AnnData) -> list[str]:
-    return [name for name in adata.layers if name is not None]  # from 0.13 on, anndata lists X as None
+    return [name for name in list(adata.layers.keys()) if name is not None]  # from 0.13 on, anndata lists X as None
 
 
 def row_blocks(adata: AnnData, layer: str | None = None, *, size: int = 4096) -> Iterator[tuple[int, int, Block]]:
@@ -87,9 +87,9 @@ def _in_memory(x: Any) -> Block:
 
 def row_sums(block: Block) -> np.ndarray:
     """Total counts a cell, in float64: (rows,)."""
-    if sparse.issparse(block):
-        return block @ np.ones(block.shape[1])  # far faster than `.sum(axis=1)`
-    return block.sum(axis=1, dtype=np.float64)
+    if isinstance(block, np.ndarray):
+        return block.sum(axis=1, dtype=np.float64)
+    return block @ np.ones(block.shape[1])  # far faster than `.sum(axis=1)`
 
 
 def take_columns(block: Block, position: np.ndarray, n_columns: int) -> Block:
@@ -110,7 +110,7 @@ def take_columns(block: Block, position: np.ndarray, n_columns: int) -> Block:
     (rows, n_columns), sparse if `block` is.
     """
     kept = np.flatnonzero(position >= 0)
-    if not sparse.issparse(block):
+    if isinstance(block, np.ndarray):
         out = np.zeros((block.shape[0], n_columns), dtype=block.dtype)
         if len(np.unique(position[kept])) == len(kept):
             out[:, position[kept]] = block[:, kept]

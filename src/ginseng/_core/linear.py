@@ -31,7 +31,7 @@ class Linear(Architecture):
 
     def logits(self, params: Params, x: Float[Array, " G"], *, key: PRNGKeyArray | None = None) -> Float[Array, " C"]:
         x = standardize(params["input"], x)
-        return linear(params["head"], dropout(*random_bits(key, x.size), x, self.dropout_rate))
+        return linear(params["head"], dropout(random_bits(key, x.size)[0], x, self.dropout_rate))
 
     def embed(self, params: Params, x: Float[Array, " G"]) -> Float[Array, " G"]:
         return standardize(params["input"], x)

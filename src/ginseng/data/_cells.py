@@ -170,10 +170,11 @@ def _per_cell(adata: AnnData, key: Any, parameter: str, default_name: str) -> tu
 
 def _choose_genes(adata: AnnData, genes: Any, gene_key: str | None) -> tuple[np.ndarray, np.ndarray]:
     """Return where each gene of `adata` goes (-1: nowhere), and the names in their new order."""
-    frame = adata.var if gene_key is None else column(adata.var, gene_key, what="adata.var")
-    names = (frame.index if gene_key is None else frame).astype(str).to_numpy(str)
+    var = in_memory(adata.var)
+    values = var.index if gene_key is None else column(var, gene_key, what="adata.var")
+    names = np.asarray(values).astype(str)
     if isinstance(genes, str):
-        mask = column(adata.var, genes, what="adata.var")
+        mask = column(var, genes, what="adata.var")
         if not (mask.dtype == bool or str(mask.dtype) == "boolean"):
             msg = f"`adata.var[{genes!r}]` must be a mask of True and False without gaps; it is {mask.dtype}."
             raise ValueError(msg)

@@ -19,6 +19,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import zarr
+from anndata.io import read_elem
 from scipy import sparse
 from zarr.codecs import BloscCodec
 
@@ -89,8 +90,8 @@ class _Parts:
             yield counts[np.argsort(place)]
 
     def _columns(self) -> list[tuple[str, np.dtype]]:
-        names = {"place": np.int64, "length": np.int64, "indices": np.int32, "data": self.dtype}
-        return [(name, np.dtype(dtype)) for name, dtype in names.items()]
+        place, index = np.dtype(np.int64), np.dtype(np.int32)
+        return [("place", place), ("length", place), ("indices", index), ("data", self.dtype)]
 
 
 class _Appender:
@@ -163,9 +164,9 @@ def _write_frame(folder: Path, adata: ad.AnnData, cells: Cells, order: np.ndarra
     """Write all of the store but the counts."""
     rows = cells.rows[order]
     obs = pd.DataFrame(index=adata.obs_names[rows].astype(str))
-    obs[cells.label_key] = pd.Categorical.from_codes(cells.labels[order], cells.label_names)
-    if cells.groups is not None:
-        obs[cells.group_key] = pd.Categorical.from_codes(cells.groups[order], cells.group_names)
+    obs[cells.label_key] = _categorical(cells.labels[order], cells.label_names)
+    if cells.groups is not None and cells.group_names is not None:
+        obs[cells.group_key] = _categorical(cells.groups[order], cells.group_names)
     obs[TOTAL] = total[order].astype(np.float32)
     obs[ROW] = rows
     uns: dict[str, Any] = {
@@ -181,6 +182,10 @@ def _write_frame(folder: Path, adata: ad.AnnData, cells: Cells, order: np.ndarra
     root = zarr.open_group(folder, mode="w", zarr_format=3)
     ad.io.write_elem(root, "/", frame)
     return root
+
+
+def _categorical(codes: np.ndarray, names: Any) -> pd.Categorical:
+    return pd.Categorical.from_codes(codes.tolist(), names.astype(object))
 
 
 def _write_counts(root: zarr.Group, parts: _Parts, shape: tuple[int, int], *, silent: bool) -> None:
@@ -207,7 +212,7 @@ def _write_counts(root: zarr.Group, parts: _Parts, shape: tuple[int, int], *, si
 def is_store(path: Path) -> bool:
     """Whether ginseng wrote what is at `path`, whole or in part."""
     with suppress(Exception):
-        return zarr.open_group(path, mode="r", use_consolidated=False)["uns/ginseng/format"][()] == FORMAT
+        return bool(read_elem(zarr.open_group(path, mode="r", use_consolidated=False)["uns/ginseng/format"]) == FORMAT)
     return False
 
 

@@ -64,20 +64,22 @@ class GinsengDataset:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not self.path.exists():
-            msg = f"There is no dataset at {self.path}. Write one with `GinsengDataset.create({str(path)!r}, adata, label_key)`."
+            msg = f"There is no dataset at {self.path}. Write one with `GinsengDataset.create(path, adata, label_key)`."
             raise FileNotFoundError(msg)
         try:
             self.root = zarr.open_group(self.path, mode="r", use_consolidated=False)
-            info = read_elem(self.root["uns/ginseng"])
+            info: Any = read_elem(self.root["uns/ginseng"])
         except (KeyError, FileNotFoundError, ValueError) as error:
             msg = f"{self.path} is not a dataset of ginseng. Write one with `GinsengDataset.create`."
             raise ValueError(msg) from error
         if info.get("format") != FORMAT or not info.get("complete", False):
             msg = f"{self.path} was not written to its end. Create it again with `overwrite=True`."
             raise ValueError(msg)
-        obs: pd.DataFrame = read_elem(self.root["obs"])
+        obs: Any = read_elem(self.root["obs"])
+        var: Any = read_elem(self.root["var"])
         label = obs[info["label_key"]].cat
         self.label_key: str = info["label_key"]
+        self.group_key: str | None = info.get("group_key")
         self.labels = label.codes.to_numpy(np.int32)
         self.label_names = [str(name) for name in label.categories]
         self.groups: np.ndarray | None = None
@@ -87,7 +89,7 @@ class GinsengDataset:
             self.groups = group.codes.to_numpy(np.int32)
             self.group_names = [str(name) for name in group.categories]
         self.totals = obs[TOTAL].to_numpy(np.float32)
-        self.gene_names = [str(name) for name in read_elem(self.root["var"]).index]
+        self.gene_names = [str(name) for name in var.index]
         self._split = np.asarray(info["split"])
 
     @classmethod
@@ -157,10 +159,12 @@ class GinsengDataset:
 
     @property
     def n_cells(self) -> int:
+        """Number of cells."""
         return len(self.labels)
 
     @property
     def n_genes(self) -> int:
+        """Number of genes."""
         return len(self.gene_names)
 
     def __len__(self) -> int:
@@ -248,7 +252,7 @@ class GinsengDataset:
             fraction=fraction, by_group=stratify_group, mode=mode, group=group, rng=generator(seed),
         )  # fmt: skip
         # one chunk, so one write: an interruption leaves the old split or the new one
-        root = zarr.open_group(self.path, mode="r+", use_consolidated=False)
+        root: Any = zarr.open_group(self.path, mode="r+", use_consolidated=False)
         root["uns/ginseng/split"][:] = self._split = np.where(split, TEST, TRAIN).astype(np.uint8)
 
     def in_split(self, split: Split) -> np.ndarray:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from scipy import sparse
 from scipy.special import softmax
 
 from ginseng._core.steps import Normalization, predict_gene_weights, predict_logits
@@ -71,10 +70,10 @@ def predict(
             part = block.counts[start : start + batch_size].astype(np.float32, copy=False)
             n = part.shape[0]
             buffer[:] = 0
-            if sparse.issparse(part):
-                part.toarray(out=buffer[:n])
-            else:
+            if isinstance(part, np.ndarray):
                 buffer[:n] = part
+            else:
+                part.toarray(out=buffer[:n])
             totals[:n] = row_sums(part) if state.library_size == "model_genes" else block.total[start : start + n]
             batch_key = None if key is None else jax.random.fold_in(key, block.start + start)
             # a copy, since on a CPU the compiled call may read the buffer itself, and later than it is filled again

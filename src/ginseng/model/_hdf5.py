@@ -129,7 +129,7 @@ def model_of(model: GinsengClassifierState | AnnData) -> GinsengClassifierState:
     if isinstance(model, GinsengClassifierState):
         return model
     if not hasattr(model, "uns"):
-        msg = f"A model is a trained state, or an AnnData with one in `uns['{_keys.DEFAULT}']`, not {type(model).__name__}."
+        msg = f"A model is a state, or an AnnData with one in `uns['{_keys.DEFAULT}']`, not {type(model).__name__}."
         raise TypeError(msg)
     found = model.uns.get(_keys.DEFAULT, {})
     if "model" not in found:
@@ -309,8 +309,8 @@ def _unique_names(encoded: np.ndarray, what: str) -> np.ndarray:
 
 
 def _read_params(reader: _Reader, shapes: Mapping[str, Any], path: str = "params") -> dict[str, Any]:
-    if sorted(reader.members(path)) != sorted(shapes):
-        msg = f"{path!r} has {', '.join(sorted(reader.members(path))[:10])}, where {', '.join(sorted(shapes))} are expected"
+    if (found := sorted(reader.members(path))) != sorted(shapes):
+        msg = f"{path!r} has {', '.join(found[:10])}, where {', '.join(sorted(shapes))} are expected"
         raise ModelFileError(msg)
     out: dict[str, Any] = {}
     for name, shape in shapes.items():
@@ -326,12 +326,12 @@ def _read_params(reader: _Reader, shapes: Mapping[str, Any], path: str = "params
 
 def _read_first(reader: _Reader) -> GinsengClassifierState:
     """Read a file of ginseng 0.2: the `instance` network, scaled by the counts of the model's own genes."""
-    names = _read_names(reader)
+    names: dict[str, Any] = _read_names(reader)
     for name, expected in {"n_genes": len(names["genes"]), "n_classes": len(names["label_keys"])}.items():
         if reader.number(name) != expected:
             msg = f"{name!r} is {reader.number(name)}, and there are {expected}"
             raise ModelFileError(msg)
-    config = {
+    config: dict[str, Any] = {
         "hidden_dim": int(reader.number("hidden_dim")),
         "dropout_rate": float(reader.number("dropout_rate")),
     }

@@ -159,13 +159,22 @@ class GinsengClassifier:
             (cells,) counts over all measured genes; the sums of `x` if not given.
         """
         params = self.params if params is None else params
-        x = jnp.asarray(x, jnp.float32)
-        total = x.sum(axis=1) if total is None else jnp.asarray(total, jnp.float32)
-        how: Any = {"architecture": self.network, "normalization": self._normalization}
         if training and key is None:
             key = self._get_key()
-        logits = predict_logits(params, x, total, key if training else None, **how)
-        return (logits, predict_gene_weights(params, x, total, **how)) if return_attn else logits
+        logits = self._logits(params, x, key if training else None, total)
+        if not return_attn:
+            return logits
+        x = jnp.asarray(x, jnp.float32)
+        total = x.sum(axis=1) if total is None else jnp.asarray(total, jnp.float32)
+        weights = predict_gene_weights(params, x, total, architecture=self.network, normalization=self._normalization)
+        return logits, weights
+
+    def _logits(
+        self, params: Params, x: Any, key: PRNGKeyArray | None = None, total: Any = None
+    ) -> Float[Array, "B C"]:
+        x = jnp.asarray(x, jnp.float32)
+        total = x.sum(axis=1) if total is None else jnp.asarray(total, jnp.float32)
+        return predict_logits(params, x, total, key, architecture=self.network, normalization=self._normalization)
 
     def loss(
         self,
@@ -175,11 +184,11 @@ class GinsengClassifier:
         y: Int[Array | np.ndarray, " B"],
     ) -> Float[Array, ""]:
         """Return the mean cross-entropy of a batch, with dropout."""
-        return cross_entropy(self.predict(x, params, key, training=True), jnp.asarray(y))
+        return cross_entropy(self._logits(params, x, key), jnp.asarray(y))
 
     def evaluate(self, x: Num[Array | np.ndarray, "B G"], y: Int[Array | np.ndarray, " B"]) -> tuple[float, float]:
         """Return loss and accuracy of a batch, without dropout."""
-        logits = self.predict(x)
+        logits = self._logits(self.params, x)
         y = jnp.asarray(y)
         return float(cross_entropy(logits, y)), float((logits.argmax(axis=1) == y).mean())
 

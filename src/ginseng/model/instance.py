@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 
 from ginseng._core.architecture import Params
@@ -45,11 +47,23 @@ def nn_annotate(
     training: bool = True,
 ) -> Float[Array, "B C"] | tuple[Float[Array, "B C"], Float[Array, "B G"]]:
     """Return the logits of each cell, and with `return_attn` the weight of each gene in each cell."""
-    network, normalization = Instance(dropout_rate=dropout_rate), Normalization(normalize, target_sum)
-    logits = batch_logits(network, params, normalization(x, None), key if training else None)
+    logits = _logits(params, key if training else None, x, dropout_rate, normalize, target_sum)
     if not return_attn:
         return logits
-    return logits, predict_gene_weights(params, x, x.sum(axis=1), architecture=network, normalization=normalization)
+    how: Any = {"architecture": Instance(), "normalization": Normalization(normalize, target_sum)}
+    return logits, predict_gene_weights(params, x, x.sum(axis=1), **how)
+
+
+def _logits(
+    params: Params,
+    key: PRNGKeyArray | None,
+    x: Num[Array, "B G"],
+    dropout_rate: float,
+    normalize: bool,
+    target_sum: float | None,
+) -> Float[Array, "B C"]:
+    x = Normalization(normalize, target_sum)(x, None)
+    return batch_logits(Instance(dropout_rate=dropout_rate), params, x, key)
 
 
 def nn_annotate_loss(
@@ -63,8 +77,7 @@ def nn_annotate_loss(
     training: bool = True,
 ) -> Float[Array, ""]:
     """Return the mean cross-entropy of a batch."""
-    logits = nn_annotate(params, key, x, dropout_rate, normalize, target_sum, training=training)
-    return cross_entropy(logits, y)
+    return cross_entropy(_logits(params, key if training else None, x, dropout_rate, normalize, target_sum), y)
 
 
 def nn_annotate_evaluate(
@@ -77,5 +90,5 @@ def nn_annotate_evaluate(
     target_sum: float | None = 1e4,
 ) -> tuple[Float[Array, ""], int, Int[Array, ""]]:
     """Return loss, number of cells and number of right ones of a batch, without dropout."""
-    logits = nn_annotate(params, key, x, dropout_rate, normalize, target_sum, training=False)
+    logits = _logits(params, None, x, dropout_rate, normalize, target_sum)
     return cross_entropy(logits, y), x.shape[0], (logits.argmax(axis=1) == y).sum()

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from anndata import AnnData
-from scipy import sparse
 
 from ginseng.pp._align import align_genes
 from ginseng.tl._classify import classify, model_rows
@@ -47,5 +46,5 @@ def annotate_iter(
     """
     genes = align_genes(adata, np.asarray(gene_names).astype(str), gene_key)
     for rows in model_rows(adata, genes, layer, size=batch_size):
-        dense = rows.counts.toarray() if sparse.issparse(rows.counts) else rows.counts
+        dense = rows.counts if isinstance(rows.counts, np.ndarray) else rows.counts.toarray()
         yield jnp.asarray(dense, jnp.float32), rows.start, rows.stop

@@ -11,6 +11,7 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng._checks import column
+from ginseng._labels import in_memory
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,15 @@ def align_genes(adata: AnnData, genes: np.ndarray, gene_key: str | None = None) 
     ValueError
         If not one gene of the model is found; the message says what would match.
     """
-    values: Any = adata.var_names if gene_key is None else column(adata.var, gene_key, what="adata.var")
-    names = pd.Index(np.asarray(values)).astype(str)
+    var = in_memory(adata.var)
+    names = pd.Index(np.asarray(var.index if gene_key is None else column(var, gene_key, what="adata.var"))).astype(str)
     position = pd.Index(genes).get_indexer(names)
     missing = genes[np.setdiff1d(np.arange(len(genes)), position)]
     if len(missing) == len(genes):
         where = "`adata.var_names`" if gene_key is None else f"`adata.var[{gene_key!r}]`"
         msg = (
             f"None of the {len(genes):,} genes of the model is in {where}. The model has {_some(genes)}; "
-            f"the data have {_some(names)}. {_what_would_match(adata, names, genes)}"
+            f"the data have {_some(names)}. {_what_would_match(var, names, genes)}"
         )
         raise ValueError(msg)
     return Alignment(position, len(genes), missing)
@@ -74,17 +75,18 @@ def _some(names: Any) -> str:
     return ", ".join(str(n) for n in names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def _what_would_match(adata: AnnData, names: pd.Index, genes: np.ndarray) -> str:
+def _what_would_match(var: pd.DataFrame, names: pd.Index, genes: np.ndarray) -> str:
     known = set(genes)
-    found = {
-        key: int(adata.var[key].astype(str).isin(known).sum()) for key in adata.var if adata.var[key].dtype != bool
-    }
-    if (index := int(adata.var_names.astype(str).isin(known).sum())) > 0:
+    found = {key: int(var[key].astype(str).isin(known).sum()) for key in var.columns}
+    if (index := int(var.index.astype(str).isin(known).sum())) > 0:
         return f"The names in `adata.var_names` match {index:,}: leave out `gene_key`."
     if found and (best := max(found, key=lambda key: found[key])) and found[best]:
         return f"Column {best!r} of `adata.var` matches {found[best]:,}: pass `gene_key={best!r}`."
     if names.map(lambda n: re.sub(r"\.\d+$", "", n)).isin(known).any():
-        return "They match without the version: `adata.var_names = adata.var_names.str.replace(r'\\.\\d+$', '', regex=True)`."
+        return (
+            "They match without the version: "
+            "`adata.var_names = adata.var_names.str.replace(r'\\.\\d+$', '', regex=True)`."
+        )
     if names.str.upper().isin({g.upper() for g in genes}).any():
         return "They match but for the case of letters: are the data of another species than the model?"
     return "Pass `gene_key=` with the column of `adata.var` that has names like the model's."

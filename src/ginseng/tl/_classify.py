@@ -166,12 +166,12 @@ class _Result:
 
     @property
     def cell_type(self) -> pd.Categorical:
-        names = self.labels.astype(object)
+        names: Any = self.labels.astype(object)
         if (self.code < 0).any():
             names = np.append(names[names != UNASSIGNED], UNASSIGNED)
             code = np.where(self.code < 0, len(names) - 1, self.code)
-            return pd.Categorical.from_codes(code, names)
-        return pd.Categorical.from_codes(self.code, names)
+            return pd.Categorical.from_codes(code.tolist(), names)
+        return pd.Categorical.from_codes(self.code.tolist(), names)
 
     def write(self, adata: AnnData, state: GinsengClassifierState, genes: Alignment, key_added: str) -> None:
         if adata.is_view:

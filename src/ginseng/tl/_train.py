@@ -11,6 +11,7 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
+from ginseng._checks import suggest
 from ginseng._logging import progress
 from ginseng.data._cells import choose_cells
 from ginseng.data._memory import MemoryDataset
@@ -108,9 +109,9 @@ def train(
         adata = GinsengDataset(adata)
     if isinstance(adata, GinsengDataset):
         given = {"label_key": label_key, "layer": layer, "genes": genes, "gene_key": gene_key, "group_key": group_key}
-        if wrong := [
-            name for name, value in given.items() if value is not None and value != getattr(adata, name, None)
-        ]:
+        own = {name: getattr(adata, name, None) for name in given}
+        wrong = [name for name, v in given.items() if v is not None and not (isinstance(v, str) and v == own[name])]
+        if wrong:
             msg = f"A dataset has its own labels, genes and groups: leave out `{wrong[0]}`, or create it anew with it."
             raise ValueError(msg)
         return GinsengClassifierTrainer(adata, settings).fit(epochs, silent)[1]
@@ -118,7 +119,8 @@ def train(
     from_path = not isinstance(adata, AnnData)
     adata = read_adata(adata, backed=True) if not isinstance(adata, AnnData) else adata
     if label_key is None:
-        msg = f"Pass `label_key`, the column of `adata.obs` with the cell types: {', '.join(map(str, adata.obs.columns))}."
+        columns = suggest("cell_type", adata.obs.columns)
+        msg = f"Pass `label_key`, the column of `adata.obs` with the cell types. {columns}"
         raise ValueError(msg)
     # all is checked before genes are chosen, which takes longest
     choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)

@@ -7,7 +7,7 @@ import time
 import warnings
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,8 @@ from ginseng._core.architecture import Params
 from ginseng._core.optim import AdamW, warmup_cosine
 from ginseng._core.steps import Batch, Noise, Normalization, input_moments, predict_logits, train_window
 from ginseng._logging import progress, running
-from ginseng.data._batches import Source, batches_per_window, class_weights, n_batches, prefetch, stream
+from ginseng.data._batches import batches_per_window, class_weights, n_batches, prefetch, stream
+from ginseng.data._memory import MemoryDataset
 from ginseng.data._splits import held_out
 from ginseng.data.dataset import GinsengDataset
 from ginseng.model.classifier import GinsengClassifier
@@ -32,17 +33,6 @@ from .settings import GinsengClassifierTrainerSettings
 CELLS_SEEN, MOST_EPOCHS, FEWEST_EPOCHS = 1_000_000, 10, 3
 #: Cells that mean and deviation of the genes are taken from, at the most.
 CELLS_FOR_MOMENTS = 50_000
-
-
-class TrainingCells(Protocol):
-    """What the trainer needs to know of a dataset; :class:`ginseng.data.GinsengDataset` is one."""
-
-    source: Source
-    labels: np.ndarray
-    label_names: list[str]
-    gene_names: list[str]
-    groups: np.ndarray | None
-    group_names: list[str] | None
 
 
 class GinsengClassifierTrainer:
@@ -77,7 +67,7 @@ class GinsengClassifierTrainer:
 
     def __init__(
         self,
-        dataset: GinsengDataset | TrainingCells | str | Path,
+        dataset: GinsengDataset | MemoryDataset | str | Path,
         settings: GinsengClassifierTrainerSettings | None = None,
     ) -> None:
         self.dataset: Any = GinsengDataset(dataset) if isinstance(dataset, str | Path) else dataset
@@ -95,10 +85,12 @@ class GinsengClassifierTrainer:
 
     @property
     def n_genes(self) -> int:
+        """Number of genes."""
         return len(self.dataset.gene_names)
 
     @property
     def n_classes(self) -> int:
+        """Number of classes."""
         return len(self.dataset.label_names)
 
     def _hold_out(self) -> np.ndarray:
@@ -178,7 +170,7 @@ class GinsengClassifierTrainer:
 
     def _fit(self, epochs: int, silent: bool) -> Params:
         s = self.settings
-        optimizer = AdamW(tuple(s.betas), s.eps, s.weight_decay)
+        optimizer = AdamW((s.betas[0], s.betas[1]), s.eps, s.weight_decay)
         noise = Noise(s.rate, s.lam_max, s.lower, s.upper)
         root = jax.random.key(s.seed)
         params = self.model.init()
@@ -205,7 +197,7 @@ class GinsengClassifierTrainer:
                     n = int(window.weight.any(axis=1).sum())
                     rates = np.resize(lr[step : step + n], n_window)
                     params, state, loss = train_window(
-                        params, state, Batch(*window), n, rates, step, root,
+                        params, state, Batch(*map(jnp.asarray, window)), n, rates, step, root,
                         architecture=self.network, optimizer=optimizer, normalization=self.normalization,
                         noise=noise, label_smoothing=s.label_smoothing,
                     )  # fmt: skip
