@@ -18,7 +18,7 @@ def background(key: PRNGKeyArray, x: Num[Array, "B G"], lam_max: float = 0.1) ->
     """Add Poisson counts to each gene, with a mean that is drawn for each cell between 0 and `lam_max`."""
     key_lam, key_noise = jax.random.split(key)
     lam = jax.random.uniform(key_lam, (x.shape[0], 1), maxval=lam_max)
-    return x + jax.random.poisson(key_noise, lam, x.shape).astype(x.dtype)
+    return x + jax.random.poisson(key_noise, lam, x.shape)  # wider than x, which may be full: 255 in uint8
 
 
 def drop_genes(key: PRNGKeyArray, x: Num[Array, "B G"], lower: int = 0, upper: int = 2) -> Num[Array, "B G"]:

@@ -63,5 +63,8 @@ def identify(params: Params, n_genes: int, n_classes: int, config: Mapping[str, 
         architecture = cls(**{k: v for k, v in config.items() if k in known})
         if jax.tree.map(jnp.shape, shapes(architecture, n_genes, n_classes)) == found:
             return name
-    msg = f"No architecture has parameters {found} for {n_genes} genes and {n_classes} classes with {dict(config)}."
+    msg = (
+        f"No architecture has parameters {found} for {n_genes} genes and {n_classes} classes with {dict(config)}. "
+        "Pass `architecture` and `config`, as a trained state has them."
+    )
     raise ValueError(msg)

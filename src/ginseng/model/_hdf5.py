@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -34,8 +35,11 @@ MAX_BYTES = 4 * 2**30
 MAX_GENES, MAX_CLASSES, MAX_EPOCHS = 1_000_000, 100_000, 1_000_000
 
 _TEXT = ("architecture", "config", "library_size", "info")
-_NUMBERS = ("normalize", "target_sum")
+_NUMBERS = ("normalize", "training", "target_sum")
+_MEMBERS = {"genes", "label_keys", "label_values", "params", "history"}
 _DEFLATE, _SHUFFLE, _FLETCHER32 = 1, 2, 3
+#: Deflate packs at most so much into a byte.
+_DEFLATE_RATIO = 1032
 
 
 class ModelFileError(ValueError):
@@ -54,6 +58,12 @@ def save_model(state: GinsengClassifierState | AnnData, path: str | Path) -> Non
         A trained state, or an AnnData that :func:`ginseng.tl.train` trained a model on.
     path
         The file; `.h5` is added if it does not end so.
+
+    Raises
+    ------
+    ValueError
+        If the state could not be loaded again: weights that are not finite or have other shapes than the architecture
+        says, names that are not unique.
     """
     values = model_of(state).to_dict()
     path = Path(path)
@@ -73,11 +83,14 @@ def save_model(state: GinsengClassifierState | AnnData, path: str | Path) -> Non
         **{name: np.asarray(a, "<f8") for name, a in _leaves(values["history"], "history")},
     }
     attributes["sha256"] = _digest(attributes, datasets)
-    with replacing(path) as partial, h5py.File(partial, "w") as file:
-        for name, value in attributes.items():
-            file.attrs[name] = np.bytes_(value.encode()) if isinstance(value, str) else value
-        for name, array in datasets.items():
-            file.create_dataset(name, data=array)
+    with replacing(path) as partial:
+        with h5py.File(partial, "w") as file:
+            for name, value in attributes.items():
+                file.attrs[name] = np.bytes_(value.encode()) if isinstance(value, str) else value
+            for name, array in datasets.items():
+                file.create_dataset(name, data=array)
+        with h5py.File(partial, "r") as file:  # what could not be loaded must not take the place of what can
+            _read(_Reader(file, sys.maxsize))
 
 
 def load_model(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GinsengClassifierState:
@@ -216,19 +229,29 @@ class _Reader:
             raise ModelFileError(msg)
         size = int(np.prod(data.shape, dtype=object)) * data.dtype.itemsize
         plan = data.id.get_create_plist()
-        filters = {plan.get_filter(i)[0] for i in range(plan.get_nfilters())}
-        if filters - {_DEFLATE, _SHUFFLE, _FLETCHER32}:
-            msg = f"{name!r} is stored through unknown filters {sorted(filters)}"
+        filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
+        if set(filters) - {_DEFLATE, _SHUFFLE, _FLETCHER32} or filters.count(_DEFLATE) > 1:
+            msg = f"{name!r} is stored through unknown filters {filters}"
             raise ModelFileError(msg)
-        # deflate packs at most 1032 to 1; what is not packed is as large as it says
-        if size > data.id.get_storage_size() * (1032 if filters else 1):
+        # what is not packed is as large as it says
+        if size > data.id.get_storage_size() * (_DEFLATE_RATIO if filters else 1):
             msg = f"{name!r} declares {size:,} bytes and stores {data.id.get_storage_size():,}"
             raise ModelFileError(msg)
         self.left -= size
-        if self.left < 0 or (data.chunks and np.prod(data.chunks, dtype=object) * data.dtype.itemsize > MAX_BYTES):
+        if self.left < 0 or self._largest_chunk(data) > self.left:
             msg = f"{name!r} is too large; `max_bytes=` sets the limit"
             raise ModelFileError(msg)
         return data[()]
+
+    @staticmethod
+    def _largest_chunk(data: h5py.Dataset) -> int:
+        """Return the bytes that HDF5 may take for a chunk: it unpacks all that is stored, whatever is declared."""
+        if data.chunks is None:
+            return 0
+        stored: list[int] = [0]
+        data.id.chunk_iter(lambda chunk: stored.append(chunk.size))
+        declared = int(np.prod(data.chunks, dtype=object)) * data.dtype.itemsize
+        return max(declared, _DEFLATE_RATIO * max(stored))
 
     def _hard(self, name: str, kind: type) -> Any:
         found: Any = self.file
@@ -259,10 +282,17 @@ def _read(reader: _Reader) -> GinsengClassifierState:
             f"{version('ginseng')}, which reads {FORMAT_VERSION}. Run `pip install -U ginseng`."
         )
         raise ModelFileError(msg)
+    if unknown := set(reader.file) - _MEMBERS:
+        msg = f"it has unknown members: {', '.join(map(repr, sorted(unknown)[:10]))}"
+        raise ModelFileError(msg)
     values: dict[str, Any] = {name: reader.text(name) for name in _TEXT}
     values |= {name: reader.number(name) for name in _NUMBERS}
     values |= _read_names(reader)
-    network = registry.get(values["architecture"], json.loads(values["config"]))
+    config, info = json.loads(values["config"]), json.loads(values["info"])
+    if not (isinstance(config, dict) and isinstance(info, dict)):
+        msg = "attributes 'config' and 'info' must be JSON objects"
+        raise ModelFileError(msg)
+    network = registry.get(values["architecture"], config)
     shapes = registry.shapes(network, len(values["genes"]), len(values["label_keys"]))
     values["params"] = _read_params(reader, shapes)
     values["history"] = {

@@ -80,6 +80,12 @@ class GinsengClassifierState:
         self.label_values = np.asarray(self.label_values)
         if self.architecture is None:
             self.architecture = registry.identify(self.params, self.n_genes, self.n_classes, self._settings())
+        if self.target_sum is not None and not 0 < self.target_sum < np.inf:
+            msg = f"`target_sum` must be None or above 0, not {self.target_sum!r}."
+            raise ValueError(msg)
+        if self.library_size not in ("all_genes", "model_genes"):
+            msg = f"`library_size` must be 'all_genes' or 'model_genes', not {self.library_size!r}."
+            raise ValueError(msg)
         for name, expected in (
             ("genes", self.n_genes),
             ("label_keys", self.n_classes),
@@ -114,6 +120,7 @@ class GinsengClassifierState:
             "architecture": self.architecture,
             "config": json.dumps(self._settings()),
             "normalize": bool(self.normalize),
+            "training": bool(self.training),
             "target_sum": np.nan if self.target_sum is None else float(self.target_sum),
             "library_size": self.library_size,
             "genes": self.genes,
@@ -140,6 +147,7 @@ class GinsengClassifierState:
             dropout_rate=config.pop("dropout_rate"),
             normalize=bool(values["normalize"]),
             target_sum=None if np.isnan(target_sum) else target_sum,
+            training=bool(values["training"]),
             architecture=str(values["architecture"]),
             config=config,
             library_size=cast("Literal['all_genes', 'model_genes']", str(values["library_size"])),
@@ -160,5 +168,14 @@ def classifier_from_state(state: GinsengClassifierState) -> GinsengClassifier:
 
 
 def state_from_classifier_trainer(trainer: GinsengClassifierTrainer) -> GinsengClassifierState:
-    """Return the state of a trainer after `fit`."""
+    """Return the state of a trainer after `fit`.
+
+    Raises
+    ------
+    ValueError
+        If the trainer has not been fitted.
+    """
+    if not hasattr(trainer, "state"):
+        msg = "The trainer has no model yet. Call `trainer.fit()` first."
+        raise ValueError(msg)
     return trainer.state

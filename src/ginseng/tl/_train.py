@@ -114,7 +114,7 @@ def train(
         if wrong:
             msg = f"A dataset has its own labels, genes and groups: leave out `{wrong[0]}`, or create it anew with it."
             raise ValueError(msg)
-        return GinsengClassifierTrainer(adata, settings).fit(epochs, silent)[1]
+        return GinsengClassifierTrainer(adata, settings).fit(epochs, silent, reports=False)[1]
 
     from_path = not isinstance(adata, AnnData)
     adata = read_adata(adata, backed=True) if not isinstance(adata, AnnData) else adata
@@ -135,7 +135,7 @@ def train(
     cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
     dataset = MemoryDataset.read(adata, cells, layer)
     trainer = GinsengClassifierTrainer(dataset, settings)
-    _, state = trainer.fit(epochs, silent)
+    _, state = trainer.fit(epochs, silent, reports=False)
     state.info |= {"label_key": cells.label_key, "layer": layer}
     if from_path:
         return state

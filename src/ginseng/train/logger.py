@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -35,9 +36,11 @@ class GinsengLogger:
         holdout_f1: float = np.nan,
     ) -> None:
         """Add an epoch."""
-        for name, value in list(locals().items()):
-            if name != "self":
-                getattr(self, name).append(value)
+        self.epoch.append(epoch)
+        self.train_loss.append(train_loss)
+        self.holdout_loss.append(holdout_loss)
+        self.holdout_accuracy.append(holdout_accuracy)
+        self.holdout_f1.append(holdout_f1)
 
     def report(self, silent: bool = False, flush: bool = True) -> None:
         """Print the latest epoch to standard output, above a progress bar if there is one."""
@@ -51,9 +54,12 @@ class GinsengLogger:
             )
         tqdm.write(line)
         if flush:
-            import sys
-
             sys.stdout.flush()
+
+    def latest(self) -> dict[str, float]:
+        """Return training loss, holdout loss and accuracy of the latest epoch, those there are."""
+        values = {"loss": self.train_loss, "holdout loss": self.holdout_loss, "accuracy": self.holdout_accuracy}
+        return {name: column[-1] for name, column in values.items() if not np.isnan(column[-1])}
 
     def to_dict(self) -> dict[str, np.ndarray]:
         """Return the columns as arrays."""

@@ -53,12 +53,12 @@ class GinsengClassifierTrainerSettings:
     config
         Its other settings, as `{"gate_dim": 32}`.
     epochs
-        Passes over the data. If None, 10, and fewer where there are many cells: as many as see 1,000,000 cells,
-        but at least 3.
+        Passes over the data. If None, 10; more where there are few cells, so that 30,000 are seen in all (at the most
+        100 passes), and fewer where there are many, so that it is not more than 1,000,000 (but at least 3).
     label_smoothing
         Share of each target that is spread over all classes.
     patience
-        Epochs without a lower holdout loss after which training stops.
+        Training stops after so many epochs with a holdout loss above the lowest by more than its standard error.
     scale_floor
         Genes are centred and scaled by their deviation, but by no less than this (on log1p counts per `target_sum`),
         for architectures that standardise their input.
@@ -95,9 +95,14 @@ class GinsengClassifierTrainerSettings:
             "rate": (self.rate is None or 0 <= self.rate < 1, "None or in [0, 1)"),
             "lam_max": (self.lam_max is None or self.lam_max >= 0, "None or at least 0"),
             "lower": (self.lower is None or self.lower >= 0, "None or at least 0"),
-            "upper": (self.upper is None or self.upper >= (self.lower or 0), "None or at least `lower`"),
+            "upper": (
+                not self.lower if self.upper is None else self.upper >= (self.lower + 1 if self.lower else 0),
+                "above `lower`" if self.lower else "None or at least 0",
+            ),
             "batch_size": (self.batch_size >= 1, "at least 1"),
             "lr": (self.lr > 0, "above 0"),
+            "betas": (len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "two numbers in [0, 1)"),
+            "eps": (self.eps > 0, "above 0"),
             "weight_decay": (self.weight_decay >= 0, "at least 0"),
             "target_sum": (self.target_sum is None or self.target_sum > 0, "None or above 0"),
             "holdout_fraction": (0 <= self.holdout_fraction < 1, "in [0, 1)"),

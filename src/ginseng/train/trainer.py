@@ -7,7 +7,7 @@ import time
 import warnings
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,10 +29,21 @@ from ginseng.model.state import GinsengClassifierState
 from .logger import GinsengLogger
 from .settings import GinsengClassifierTrainerSettings
 
-#: Cells that the default number of epochs sees in all, and its bounds.
-CELLS_SEEN, MOST_EPOCHS, FEWEST_EPOCHS = 1_000_000, 10, 3
+#: Where no number of epochs is given: this many, but so many that 30,000 cells are seen, and so few that it is not more
+#: than a million; at the most 100 and at the least 3.
+EPOCHS, LEAST_SEEN, MOST_SEEN = 10, 30_000, 1_000_000
+MOST_EPOCHS, FEWEST_EPOCHS = 100, 3
 #: Cells that mean and deviation of the genes are taken from, at the most.
 CELLS_FOR_MOMENTS = 50_000
+
+
+class Validation(NamedTuple):
+    """How a model does on the holdout, without dropout; NaN if nothing is held out."""
+
+    loss: float
+    error: float  # standard error of the loss
+    accuracy: float
+    f1: float
 
 
 class GinsengClassifierTrainer:
@@ -96,12 +107,13 @@ class GinsengClassifierTrainer:
     def _hold_out(self) -> np.ndarray:
         s, data = self.settings, self.dataset
         if getattr(data, "has_split", False):
-            return np.asarray(data.in_split("test"))
-        out = held_out(
-            data.labels, data.groups, data.group_names,
-            fraction=s.holdout_fraction, by_group=s.group_level, mode=s.group_mode,
-            rng=np.random.default_rng([s.seed, 1]),
-        )  # fmt: skip
+            out = np.asarray(data.in_split("test"))
+        else:
+            out = held_out(
+                data.labels, data.groups, data.group_names,
+                fraction=s.holdout_fraction, by_group=s.group_level, mode=s.group_mode,
+                rng=np.random.default_rng([s.seed, 1]),
+            )  # fmt: skip
         unseen = np.setdiff1d(np.unique(data.labels[out]), np.unique(data.labels[~out]))
         if len(unseen):
             names = ", ".join(repr(data.label_names[i]) for i in unseen)
@@ -113,13 +125,18 @@ class GinsengClassifierTrainer:
         """Number of epochs where none is given."""
         if self.settings.epochs is not None:
             return self.settings.epochs
-        return int(np.clip(CELLS_SEEN // int(self.keep.sum()), FEWEST_EPOCHS, MOST_EPOCHS))
+        n = int(self.keep.sum())
+        wanted = min(max(EPOCHS, -(-LEAST_SEEN // n)), MOST_SEEN // n)
+        return int(np.clip(wanted, FEWEST_EPOCHS, MOST_EPOCHS))
 
-    def fit(self, epochs: int | None = None, silent: bool = False) -> tuple[GinsengClassifier, GinsengClassifierState]:
+    def fit(
+        self, epochs: int | None = None, silent: bool = False, *, reports: bool = True
+    ) -> tuple[GinsengClassifier, GinsengClassifierState]:
         """Train, and return the model and its state.
 
-        The weights are those of the epoch with the lowest loss on the holdout, or of the last one if none is held
-        out. Same seed, same machine: same weights.
+        The weights are those of the latest epoch whose loss on the holdout is not above the lowest by more than its
+        standard error (the one-standard-error rule, Breiman et al. 1984): on a small holdout the lowest loss is a
+        matter of chance. Without a holdout they are those of the last epoch. Same seed, same machine: same weights.
 
         Parameters
         ----------
@@ -127,18 +144,23 @@ class GinsengClassifierTrainer:
             Passes over the data; those of the settings if None.
         silent
             Whether to show neither progress nor reports.
+        reports
+            Whether to print a line for each epoch.
 
         Raises
         ------
         ValueError
-            If the loss is no longer finite.
+            If there is no epoch to train for, or the loss is no longer finite.
         """
         s = self.settings
         epochs = self.epochs if epochs is None else epochs
+        if epochs < 1:
+            msg = f"`epochs` must be at least 1, not {epochs!r}."
+            raise ValueError(msg)
         self.logger = GinsengLogger()
         started = time.time()
         with running(f"training of {self.network.name!r} on {int(self.keep.sum()):,} cells") as report:
-            self.model.params = self._fit(epochs, silent)
+            self.model.params = self._fit(epochs, silent, reports=reports)
             report(f"best epoch {self.best_epoch} of {self.logger.epoch[-1]}")
         self.state = GinsengClassifierState(
             params=self.model.params,
@@ -168,7 +190,7 @@ class GinsengClassifierTrainer:
         )
         return self.model, self.state
 
-    def _fit(self, epochs: int, silent: bool) -> Params:
+    def _fit(self, epochs: int, silent: bool, *, reports: bool) -> Params:
         s = self.settings
         optimizer = AdamW((s.betas[0], s.betas[1]), s.eps, s.weight_decay)
         noise = Noise(s.rate, s.lam_max, s.lower, s.upper)
@@ -185,7 +207,7 @@ class GinsengClassifierTrainer:
         n_epoch = n_batches(int(self.keep.sum()), s.batch_size)
         n_window = batches_per_window(s.batch_size, self.n_genes, n_epoch)
         lr = warmup_cosine(epochs * n_epoch, s.lr)
-        best, best_loss, step = params, math.inf, 0
+        kept, lowest, step = params, Validation(math.inf, 0.0, 0.0, 0.0), 0
         with progress(desc="Training", total=epochs * n_epoch, unit="batch", silent=silent) as bar:
             for epoch in range(epochs):
                 losses: list[Any] = []
@@ -211,19 +233,20 @@ class GinsengClassifierTrainer:
                         f"Lower the learning rate (lr={s.lr}), or look for extreme values in the data."
                     )
                     raise ValueError(msg)
-                self.logger.update(epoch + 1, train_loss, *self._validate(params))
-                self.logger.report(silent)
-                loss = self.logger.holdout_loss[-1]
-                if not loss >= best_loss:  # NaN, without a holdout, counts as better
-                    best, best_loss, self.best_epoch = jax.tree.map(jnp.copy, params), loss, epoch + 1
+                found = self._validate(params)
+                self.logger.update(epoch + 1, train_loss, found.loss, found.accuracy, found.f1)
+                self.logger.report(silent or not reports)
+                bar.set_postfix({k: f"{v:.3f}" for k, v in self.logger.latest().items()})
+                lowest = found if found.loss < lowest.loss else lowest
+                if not found.loss > lowest.loss + lowest.error:  # so that without a holdout the last epoch is kept
+                    kept, self.best_epoch = jax.tree.map(jnp.copy, params), epoch + 1
                 elif epoch + 1 - (self.best_epoch or 0) >= s.patience:
                     break
-        return best
+        return kept
 
-    def _validate(self, params: Params) -> tuple[float, float, float]:
-        """Return loss, accuracy and macro-F1 on the holdout."""
+    def _validate(self, params: Params) -> Validation:
         if not self.holdout.any():
-            return (math.nan,) * 3
+            return Validation(math.nan, math.nan, math.nan, math.nan)
         logits, y = [], []
         batch = min(1024, int(self.holdout.sum()))
         for window in prefetch(
@@ -241,8 +264,10 @@ class GinsengClassifierTrainer:
             y.append(window.y[0, real])
         all_logits, all_y = np.concatenate(logits), np.concatenate(y)
         predicted = all_logits.argmax(axis=1)
-        return (
-            float(-log_softmax(all_logits, axis=1)[np.arange(len(all_y)), all_y].mean()),
+        losses = -log_softmax(all_logits, axis=1)[np.arange(len(all_y)), all_y]
+        return Validation(
+            float(losses.mean()),
+            float(losses.std() / math.sqrt(len(losses))),
             float(accuracy_score(all_y, predicted)),
             float(f1_score(all_y, predicted, average="macro", zero_division=0)),
         )
