@@ -1,0 +1,150 @@
+"""The shape of the package: which room may know which, and how public verbs are called."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+import ginseng as gs
+
+SOURCE = Path(gs.__file__).parent
+
+#: What each room may import of the package, besides the single files at its root.
+ROOMS = {
+    "_core": set(),
+    "data": set(),
+    "datasets": set(),
+    "pp": set(),
+    "pl": set(),
+    "model": {"_core"},
+    "train": {"_core", "data", "model"},
+    "tl": {"_core", "data", "model", "pp", "train"},
+    "utils": {"pp"},
+}
+#: Documented names that gather others; they may import what they like, and only `ginseng` itself imports them.
+FACADES = {"data.io", "model.predict"}
+#: Libraries that only some rooms know.
+LIBRARIES = {
+    "jax": {"_core", "model", "train"},
+    "optax": {"_core", "train"},
+    "matplotlib": {"pl"},
+    "seaborn": {"pl"},
+    "zarr": {"data"},
+}
+CORE_NEEDS = {"jax", "jaxtyping", "optax", "numpy"}
+
+
+def modules() -> list[tuple[str, Path]]:
+    return [
+        (".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"), path)
+        for path in sorted(SOURCE.rglob("*.py"))
+    ]
+
+
+def imports(path: Path) -> set[str]:
+    """Absolute names of everything that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level <= 1, f"{path} climbs up to import"
+            package = "ginseng." + ".".join(path.relative_to(SOURCE).parent.parts)
+            module = node.module if node.level == 0 else f"{package}.{node.module or ''}".strip(".")
+            found |= {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[0]
+
+
+@pytest.mark.parametrize(("module", "path"), [m for m in modules() if room_of(m[0]) in ROOMS and m[0] not in FACADES])
+def test_arrows_go_one_way(module: str, path: Path) -> None:
+    typing_only = {"model.state": {"train"}, "model._hdf5": set()}  # under `if TYPE_CHECKING`
+    room = room_of(module)
+    allowed = ROOMS[room] | {room} | typing_only.get(module, set())
+    rooms = {name.split(".")[1] for name in imports(path) if name.startswith("ginseng.")} & set(ROOMS)
+    assert rooms <= allowed
+
+
+@pytest.mark.parametrize(("module", "path"), modules())
+def test_facades_are_for_users(module: str, path: Path) -> None:
+    if module in ("", "__init__", "ginseng") or path == SOURCE / "__init__.py":
+        return
+    used = {facade for facade in FACADES for name in imports(path) if name.startswith(f"ginseng.{facade}.")}
+    assert not used
+
+
+@pytest.mark.parametrize(("module", "path"), [m for m in modules() if room_of(m[0]) in ROOMS and m[0] not in FACADES])
+def test_libraries_stay_in_their_rooms(module: str, path: Path) -> None:
+    libraries = {name.split(".")[0] for name in imports(path)}
+    assert not {name for name, rooms in LIBRARIES.items() if name in libraries and room_of(module) not in rooms}
+
+
+@pytest.mark.parametrize(("module", "path"), [m for m in modules() if room_of(m[0]) == "_core"])
+def test_the_core_needs_only_jax(module: str, path: Path) -> None:
+    import sys
+
+    outside = {name.split(".")[0] for name in imports(path)} - set(sys.stdlib_module_names) - {"ginseng"}
+    assert outside <= CORE_NEEDS
+    assert all(name.startswith("ginseng._core") for name in imports(path) if name.startswith("ginseng"))
+
+
+def test_no_architecture_is_named_outside_the_core() -> None:
+    """Only what must name one does: the default, and files and names of the first generation."""
+    may = {"model/instance.py", "model/_hdf5.py", "train/settings.py", "model/classifier.py"}
+    names = gs.model.architectures()
+    for _, path in modules():
+        where = path.relative_to(SOURCE).as_posix()
+        if where.startswith("_core/") or where in may:
+            continue
+        strings = {n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant)}
+        assert not strings & set(names), where
+
+
+VERBS = [
+    (f"{room}.{name}", getattr(getattr(gs, room), name))
+    for room in ("pp", "tl", "pl")
+    for name in getattr(gs, room).__all__
+]
+
+
+@pytest.mark.parametrize(("name", "verb"), VERBS)
+def test_signatures_follow_scanpy(name: str, verb: object) -> None:
+    parameters = list(inspect.signature(verb).parameters.values())
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    assert parameters[0].name == "adata"
+    assert len(positional) <= 3
+    assert all(p.kind is p.KEYWORD_ONLY for p in parameters if p.name in ("copy", "show", "ax", "key_added"))
+    assert not any(p.default is inspect.Parameter.empty for p in parameters if p.kind is p.KEYWORD_ONLY)
+
+
+@pytest.mark.parametrize(("name", "verb"), VERBS)
+def test_every_parameter_is_documented(name: str, verb: object) -> None:
+    documented = inspect.getdoc(verb)
+    assert documented
+    for parameter in inspect.signature(verb).parameters.values():
+        if parameter.kind is not parameter.VAR_KEYWORD:
+            assert parameter.name in documented, parameter.name
+
+
+def test_importing_changes_nothing_global() -> None:
+    import subprocess
+    import sys
+
+    code = """
+import logging, warnings, numpy as np, zarr, jax
+import annbatch, numba, optax, pooch, scverse_misc, seaborn, sklearn.metrics, tqdm.auto  # they may do as they like
+before = (np.random.get_state()[1].tobytes(), dict(zarr.config.config), list(warnings.filters),
+          logging.getLogger().handlers[:], jax.config.values.copy())
+import ginseng
+after = (np.random.get_state()[1].tobytes(), dict(zarr.config.config), list(warnings.filters),
+         logging.getLogger().handlers[:], jax.config.values.copy())
+changed = [i for i, (a, b) in enumerate(zip(before, after)) if a != b]
+assert not changed, changed
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
