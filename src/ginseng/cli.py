@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +36,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _demo(output: Path | None, seed: int) -> None:
-    # imported here, so that `ginseng --help` answers at once
     import matplotlib as mpl
     from sklearn.model_selection import train_test_split
 
@@ -57,12 +57,13 @@ def _demo(output: Path | None, seed: int) -> None:
     gs.tl.classify(test, folder / "model.h5", layer="counts")
     gs.tl.evaluate(test, "cell_type")
     test.write_h5ad(folder / "annotated.h5ad")
-    for name, axes in {
-        "confusion": gs.pl.confusion(test, show=False),
-        "history": gs.pl.history(train, show=False)[0],
-        "embedding": gs.pl.embedding(test, "umap", "cell_type", show=False)[0],
-    }.items():
-        axes.figure.savefig(folder / f"{name}.png", dpi=150, bbox_inches="tight")
+    figures: dict[str, Any] = {
+        "confusion": gs.pl.confusion(test, return_fig=True),
+        "history": gs.pl.history(train, return_fig=True),
+        "embedding": gs.pl.embedding(test, "umap", "cell_type", return_fig=True),
+    }
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=150, bbox_inches="tight")
 
     metrics = test.uns["ginseng"]["metrics"]
     print(f"\nTrained on {train.n_obs} cells; on the other {test.n_obs}:")

@@ -40,7 +40,7 @@ def test_draws_the_history(labelled, readable, n, kind):
             np.testing.assert_array_equal(line.get_xdata(), history["epoch"])
             np.testing.assert_array_equal(line.get_ydata(), history[name])
         best = history["epoch"][history["holdout_loss"].argmin()]
-        assert lines(ax)[f"best epoch ({best})"].get_xdata() == [best, best]
+        assert lines(ax)[f"kept epoch ({best})"].get_xdata() == [best, best]
         readable(ax.figure, [*ax.get_xticklabels(), *ax.get_legend().get_texts()])
         legend, box = ax.get_legend().get_window_extent(), ax.get_window_extent()
         assert legend.y0 >= box.y1 - 1, "the legend hides the curves"
@@ -49,7 +49,7 @@ def test_draws_the_history(labelled, readable, n, kind):
 def test_best_epoch_is_the_one_kept(labelled):
     adata = labelled(2)
     adata.uns["ginseng"] = {"history": curves(6), "params": {"best_epoch": np.int64(4)}}
-    assert "best epoch (4)" in lines(pl.history(adata, show=False)[0])
+    assert "kept epoch (4)" in lines(pl.history(adata, show=False)[0])
 
 
 @pytest.mark.parametrize("absent", ["missing", "nan"])

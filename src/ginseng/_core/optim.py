@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import jax
 import numpy as np
@@ -22,18 +23,16 @@ class AdamW:
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.01
-    #: Whether biases and other vectors decay as well.
-    decay_vectors: bool = False
 
     def _transform(self) -> optax.GradientTransformation:
         return optax.chain(
-            optax.scale_by_adam(*self.betas, eps=self.eps),
-            optax.add_decayed_weights(
-                self.weight_decay,
-                mask=None if self.decay_vectors else lambda p: jax.tree.map(lambda a: a.ndim > 1, p),
-            ),
+            # all parameters as one vector: one update to compile and to run, instead of one for each
+            optax.flatten(optax.scale_by_adam(*self.betas, eps=self.eps)),
+            # matrices alone: biases, and the scale of the input, stay where the data put them
+            optax.add_decayed_weights(self.weight_decay, mask=lambda p: jax.tree.map(lambda a: a.ndim > 1, p)),
         )
 
+    @partial(jax.jit, static_argnames="self")
     def init(self, params: Params) -> optax.OptState:
         """Return the state before the first step."""
         return self._transform().init(params)

@@ -38,6 +38,7 @@ class Window(NamedTuple):
 class Source(Protocol):
     """Labelled cells that can be read in windows."""
 
+    counts: Any  # CSR, in memory or on disk
     n_genes: int
     labels: np.ndarray
     totals: np.ndarray
@@ -186,15 +187,24 @@ def stream(
         yield _window(source, tail, tail_cells, batch_size, n_per_window)
 
 
+def empty_window(shape: tuple[int, int], source: Source) -> Window:
+    """Return a window of so many batches of so many cells, all of them padding."""
+    dtype = source.counts.dtype if source.counts.dtype in (np.uint8, np.uint16) else np.float32
+    return Window(
+        np.zeros((*shape, source.n_genes), dtype),
+        np.zeros(shape, np.float32),
+        np.zeros(shape, np.int32),
+        np.zeros(shape, np.float32),
+    )
+
+
 def _window(source: Source, counts: sparse.csr_matrix, cells: np.ndarray, batch_size: int, n: int) -> Window:
-    n_filled, size = len(cells), batch_size * n
-    dtype = counts.dtype if counts.dtype in (np.uint8, np.uint16) else np.dtype(np.float32)
-    x = np.zeros((size, source.n_genes), dtype)
-    counts.astype(dtype, copy=False).toarray(out=x[:n_filled])
-    total, y, weight = np.zeros(size, np.float32), np.zeros(size, np.int32), np.zeros(size, np.float32)
-    total[:n_filled], y[:n_filled], weight[:n_filled] = source.totals[cells], source.labels[cells], 1.0
-    shape = (n, batch_size)
-    return Window(x.reshape(*shape, -1), total.reshape(shape), y.reshape(shape), weight.reshape(shape))
+    window, n_filled = empty_window((n, batch_size), source), len(cells)
+    counts.astype(window.x.dtype, copy=False).toarray(out=window.x.reshape(-1, source.n_genes)[:n_filled])
+    window.total.reshape(-1)[:n_filled] = source.totals[cells]
+    window.y.reshape(-1)[:n_filled] = source.labels[cells]
+    window.weight.reshape(-1)[:n_filled] = 1
+    return window
 
 
 def prefetch[T](items: Iterable[T], depth: int = 2) -> Generator[T]:

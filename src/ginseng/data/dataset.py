@@ -197,7 +197,7 @@ class GinsengDataset:
         if len(rows) and not (rows[0] >= 0 and rows[-1] < self.n_cells):
             msg = f"Cells are numbered from 0 to {self.n_cells - 1:,}; asked for {rows[0]} to {rows[-1]}."
             raise IndexError(msg)
-        counts = self.source.counts[rows]  # type: ignore[attr-defined]
+        counts = self.source.counts[rows]
         return counts.astype(np.float32).toarray()[back]
 
     # -- train and test -----------------------------------------------------------------------------------------

@@ -75,8 +75,8 @@ class GinsengClassifierState:
 
     def __post_init__(self) -> None:
         self.params = jax.tree.map(lambda a: np.asarray(a, np.float32), self.params)
-        self.genes = np.asarray(self.genes).astype(str)
-        self.label_keys = np.asarray(self.label_keys).astype(str)
+        self.genes = _text(self.genes)
+        self.label_keys = _text(self.label_keys)
         self.label_values = np.asarray(self.label_values)
         if self.architecture is None:
             self.architecture = registry.identify(self.params, self.n_genes, self.n_classes, self._settings())
@@ -154,6 +154,10 @@ class GinsengClassifierState:
             history={k: np.asarray(v) for k, v in values["history"].items()},
             info=json.loads(values["info"]),
         )
+
+
+def _text(names: Any) -> np.ndarray:
+    return np.array(np.asarray(names).tolist(), str)  # through a list, since what zarr reads does not cast to `str`
 
 
 def _plain(tree: Any) -> Any:

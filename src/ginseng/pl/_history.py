@@ -81,7 +81,7 @@ def _draw(ax: Axes, lines: Any, colors: Mapping[str, str], best: int | None) -> 
             zorder=2,
         )
     if best is not None:
-        ax.axvline(best, color="0.4", lw=1, ls=":", zorder=1, label=f"best epoch ({best})")
+        ax.axvline(best, color="0.4", lw=1, ls=":", zorder=1, label=f"kept epoch ({best})")
     if first == last:
         ax.set_xlim(first - 0.9, first + 0.9)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -1,15 +1,15 @@
-"""Documented names for the optimiser, on top of the one that training uses."""
+"""Documented names for the optimiser: a step of AdamW on parameters and state as nested dicts."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
 from ginseng._core.architecture import Params
-from ginseng._core.optim import AdamW
 
 __all__ = ["AdamState", "opt_adam_update", "opt_init_adam"]
 
@@ -24,7 +24,7 @@ class AdamState(NamedTuple):
 
 def opt_init_adam(params: Params) -> AdamState:
     """Return the state before the first step."""
-    return AdamState(*optax.tree.get(AdamW().init(params), "ScaleByAdamState"))
+    return AdamState(*optax.scale_by_adam().init(params))
 
 
 def opt_adam_update(
@@ -37,7 +37,8 @@ def opt_adam_update(
     weight_decay: float = 0.0,
 ) -> tuple[Params, AdamState]:
     """Return parameters and state after one step of AdamW; all parameters decay."""
-    optimizer = AdamW(betas, eps, weight_decay, decay_vectors=True)
-    step = optax.ScaleByAdamState(jnp.asarray(state.step, jnp.int32), state.m, state.v)
-    params, new = optimizer.update(grads, (step, *optimizer.init(params)[1:]), params, lr)
-    return params, AdamState(*optax.tree.get(new, "ScaleByAdamState"))
+    adam = optax.scale_by_adam(*betas, eps=eps)
+    before = optax.ScaleByAdamState(jnp.asarray(state.step, jnp.int32), state.m, state.v)
+    updates, after = adam.update(grads, before, params)
+    params = jax.tree.map(lambda p, u: p - lr * (u + weight_decay * p), params, updates)
+    return params, AdamState(*after)

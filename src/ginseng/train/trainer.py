@@ -5,6 +5,8 @@ import dataclasses
 import math
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,11 +17,12 @@ import numpy as np
 from scipy.special import log_softmax
 from sklearn.metrics import accuracy_score, f1_score
 
+from ginseng._core import registry
 from ginseng._core.architecture import Params
 from ginseng._core.optim import AdamW, warmup_cosine
 from ginseng._core.steps import Batch, Noise, Normalization, input_moments, predict_logits, train_window
 from ginseng._logging import progress, running
-from ginseng.data._batches import batches_per_window, class_weights, n_batches, prefetch, stream
+from ginseng.data._batches import batches_per_window, class_weights, empty_window, n_batches, prefetch, stream
 from ginseng.data._memory import MemoryDataset
 from ginseng.data._splits import held_out
 from ginseng.data.dataset import GinsengDataset
@@ -193,20 +196,28 @@ class GinsengClassifierTrainer:
     def _fit(self, epochs: int, silent: bool, *, reports: bool) -> Params:
         s = self.settings
         optimizer = AdamW((s.betas[0], s.betas[1]), s.eps, s.weight_decay)
-        noise = Noise(s.rate, s.lam_max, s.lower, s.upper)
-        root = jax.random.key(s.seed)
-        params = self.model.init()
-        if self.network.standardizes:
-            params |= {"input": self._moments()}
-        state = jax.jit(optimizer.init)(params)
-        weights = (
-            class_weights(self.dataset.labels[self.keep], self.n_classes, s.balance_exponent)
-            if s.balance_train
-            else None
+        step_of = partial(
+            train_window,
+            architecture=self.network,
+            optimizer=optimizer,
+            normalization=self.normalization,
+            noise=Noise(s.rate, s.lam_max, s.lower, s.upper),
+            label_smoothing=s.label_smoothing,
         )
+        root = jax.random.key(s.seed)
         n_epoch = n_batches(int(self.keep.sum()), s.batch_size)
         n_window = batches_per_window(s.batch_size, self.n_genes, n_epoch)
         lr = warmup_cosine(epochs * n_epoch, s.lr)
+        weights = None
+        if s.balance_train:
+            weights = class_weights(self.dataset.labels[self.keep], self.n_classes, s.balance_exponent)
+        with ThreadPoolExecutor(1) as pool:  # compiling takes longest of what comes before the first step
+            compiled = pool.submit(self._compile, step_of, optimizer, root, n_window)
+            params = self.model.init()
+            if self.network.standardizes:
+                params |= {"input": self._moments()}
+            state = optimizer.init(params)
+            compiled.result()
         kept, lowest, step = params, Validation(math.inf, 0.0, 0.0, 0.0), 0
         with progress(desc="Training", total=epochs * n_epoch, unit="batch", silent=silent) as bar:
             for epoch in range(epochs):
@@ -218,11 +229,8 @@ class GinsengClassifierTrainer:
                 for window in prefetch(windows):
                     n = int(window.weight.any(axis=1).sum())
                     rates = np.resize(lr[step : step + n], n_window)
-                    params, state, loss = train_window(
-                        params, state, Batch(*map(jnp.asarray, window)), n, rates, step, root,
-                        architecture=self.network, optimizer=optimizer, normalization=self.normalization,
-                        noise=noise, label_smoothing=s.label_smoothing,
-                    )  # fmt: skip
+                    batches = Batch(*map(jnp.asarray, window))
+                    params, state, loss = step_of(params, state, batches, n, rates, step, root)
                     losses.append(loss[:n])
                     step += n
                     bar.update(n)
@@ -243,6 +251,16 @@ class GinsengClassifierTrainer:
                 elif epoch + 1 - (self.best_epoch or 0) >= s.patience:
                     break
         return kept
+
+    def _compile(self, step_of: Any, optimizer: AdamW, root: Any, n_window: int) -> None:
+        """Compile the training step for windows of this shape; the first call finds it done."""
+        params = registry.shapes(self.network, self.n_genes, self.n_classes)
+        shape = (n_window, self.settings.batch_size)
+        arrays: Any = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in empty_window(shape, self.dataset.source)]
+        rates = jax.ShapeDtypeStruct((n_window,), np.float32)
+        step_of.func.lower(
+            params, jax.eval_shape(optimizer.init, params), Batch(*arrays), 0, rates, 0, root, **step_of.keywords
+        ).compile()
 
     def _validate(self, params: Params) -> Validation:
         if not self.holdout.any():

@@ -1,0 +1,136 @@
+"""What every architecture keeps."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from ginseng._core import registry
+from ginseng._core.layers import dropout, random_bits, standardize
+from ginseng._core.losses import cross_entropy
+from ginseng._core.steps import batch_logits
+from ginseng.data._memory import MemoryDataset
+from ginseng.model import GinsengClassifierState, classifier_from_state, load_model, save_model
+from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings
+
+NAMES = registry.names()
+SMALL = {"hidden_dim": 16}
+WITH_GENE_WEIGHTS = [name for name in NAMES if registry.get(name).has_gene_weights]
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def trained(request: pytest.FixtureRequest, train_set: MemoryDataset) -> GinsengClassifierState:
+    settings = GinsengClassifierTrainerSettings(architecture=request.param, config=SMALL, epochs=15, batch_size=32)
+    return GinsengClassifierTrainer(train_set, settings).fit(silent=True)[1]
+
+
+def test_learns_separable_data(trained: GinsengClassifierState, test_set: Any) -> None:
+    x, y, total = test_set
+    logits = classifier_from_state(trained).predict(x, total=total)
+    assert logits.shape == (len(x), 3)
+    assert (np.asarray(logits).argmax(axis=1) == y).mean() > 0.95
+
+
+def test_saved_and_loaded_bits_are_the_same(trained: GinsengClassifierState, test_set: Any, tmp_path: Path) -> None:
+    save_model(trained, tmp_path / "model.h5")
+    loaded = load_model(tmp_path / "model.h5")
+    jax.tree.map(np.testing.assert_array_equal, loaded.params, trained.params)
+    assert loaded.network == trained.network
+    before, after = (classifier_from_state(s).predict(test_set[0], total=test_set[2]) for s in (trained, loaded))
+    np.testing.assert_array_equal(before, after)
+
+
+def test_gene_weights_are_in_0_1_or_refused(trained: GinsengClassifierState, test_set: Any) -> None:
+    model = classifier_from_state(trained)
+    if not trained.network.has_gene_weights:
+        with pytest.raises(NotImplementedError, match="has no gene weights"):
+            model.predict(test_set[0], return_attn=True)
+        return
+    logits, weights = model.predict(test_set[0], total=test_set[2], return_attn=True)
+    assert weights.shape == test_set[0].shape
+    assert float(weights.min()) > 0
+    assert float(weights.max()) < 1
+    assert float(np.std(weights)) > 0
+    np.testing.assert_array_equal(logits, model.predict(test_set[0], total=test_set[2]))
+
+
+def test_the_head_reads_the_embedding(trained: GinsengClassifierState, test_set: Any) -> None:
+    params, network = trained.params, trained.network
+    x = jnp.log1p(test_set[0][:5])
+    embedded = jax.vmap(lambda x: network.embed(params, x))(x)
+    expected = np.asarray(embedded) @ params["head"]["W"] + params["head"]["b"]
+    np.testing.assert_allclose(batch_logits(network, params, x), expected, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_are_finite(name: str, test_set: Any) -> None:
+    network = registry.get(name, SMALL)
+    params = network.init(jax.random.key(0), 24, 3)
+
+    @jax.jit
+    def gradients(params: Any, x: Any) -> Any:
+        return jax.grad(lambda p: cross_entropy(batch_logits(network, p, x, jax.random.key(1)), test_set[1][:8]))(
+            params
+        )
+
+    for scale in (1, 0, 1e4):  # usual, empty and absurd cells
+        grads = gradients(params, jnp.log1p(test_set[0][:8]) * scale)
+        assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
+        if network.standardizes:  # the mean and scale of the data are not learned
+            assert not any(np.any(g) for g in jax.tree.leaves(grads["input"]))
+    assert any(np.any(g) for g in jax.tree.leaves(gradients(params, jnp.log1p(test_set[0][:8]))))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_key_makes_dropout_act_and_each_cell_has_its_own(name: str, test_set: Any) -> None:
+    network = registry.get(name, {**SMALL, "dropout_rate": 0.5})
+    params = jax.tree.map(lambda a: a + 0.01, network.init(jax.random.key(0), 24, 3))
+    same = jnp.tile(jnp.log1p(test_set[0][:1]), (6, 1))
+    plain = np.asarray(batch_logits(network, params, same))
+    assert (plain == plain[0]).all()
+    first, again, other = (np.asarray(batch_logits(network, params, same, jax.random.key(i))) for i in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert len(np.unique(first, axis=0)) == 6
+    off = registry.get(name, {**SMALL, "dropout_rate": 0.0})
+    np.testing.assert_array_equal(batch_logits(off, params, same, jax.random.key(0)), batch_logits(off, params, same))
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_dropout_has_its_rate_and_keeps_the_mean(rate: float) -> None:
+    x = np.random.default_rng(0).uniform(1, 2, 100_000).astype(np.float32)
+    out = np.asarray(dropout(random_bits(jax.random.key(0), x.size)[0], x, rate))
+    assert stats.binomtest(int((out == 0).sum()), x.size, rate).pvalue > 1e-4
+    np.testing.assert_allclose(out[out != 0], x[out != 0] / (1 - rate), rtol=1e-6)
+    assert out.mean() == pytest.approx(x.mean(), rel=5 * np.sqrt(rate / (1 - rate) / x.size) + 1e-3)
+
+
+def test_dropout_draws_differ_between_layers() -> None:
+    first, second = random_bits(jax.random.key(0), 1000, 1000)
+    assert first.shape == second.shape == (1000,)
+    assert not np.array_equal(first, second)
+    assert random_bits(None, 3, 4) == [None, None]
+    np.testing.assert_array_equal(dropout(None, np.ones(3), 0.5), np.ones(3))
+
+
+def test_standardize_centres_scales_and_clips() -> None:
+    params = {"mean": np.array([1.0, 0.0], np.float32), "scale": np.array([2.0, 0.5], np.float32)}
+    np.testing.assert_allclose(standardize(params, np.array([[3.0, 1.0], [1.0, 99.0]])), [[1.0, 2.0], [0.0, 10.0]])
+
+
+@pytest.mark.parametrize("name", WITH_GENE_WEIGHTS)
+def test_gene_weights_of_the_core_are_those_that_gate(name: str, test_set: Any) -> None:
+    """Where the gate is shut, nothing of a cell gets through."""
+    network = registry.get(name, SMALL)
+    params = network.init(jax.random.key(0), 24, 3)
+    gate = next(layer for layer in ("gate2", "attn2") if layer in params)
+    shut = {**params, gate: {"W": params[gate]["W"] * 0, "b": params[gate]["b"] - 80}}
+    x = jnp.log1p(test_set[0][:4])
+    weights = jax.vmap(lambda x: network.gene_weights(shut, x))(x)
+    np.testing.assert_allclose(weights, 0, atol=1e-30)
+    logits = np.asarray(batch_logits(network, shut, x))
+    np.testing.assert_allclose(logits, np.tile(logits[:1], (4, 1)), atol=1e-6)

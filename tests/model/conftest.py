@@ -1,0 +1,54 @@
+"""Small models with random weights."""
+
+import jax
+import numpy as np
+import pytest
+
+from ginseng._core import registry
+from ginseng.model import GinsengClassifierState
+
+LABELS = ["T/NK", "γδ T cell", "x" * 256]
+
+
+def random_state(
+    architecture: str = "gated", n_genes: int = 12, seed: int = 0, **config: int
+) -> GinsengClassifierState:
+    network = registry.get(architecture, {"hidden_dim": 5, "dropout_rate": 0.25, **config})
+    rng = np.random.default_rng(seed)
+    shapes = registry.shapes(network, n_genes, 3)
+    return GinsengClassifierState(
+        params=jax.tree.map(lambda a: rng.uniform(0.1, 1, a.shape).astype(np.float32), shapes),
+        genes=np.array([f"gene/{i}" for i in range(n_genes - 1)] + ["HLA-DRA β"]),
+        label_keys=np.array(LABELS),
+        label_values=np.arange(3),
+        n_genes=n_genes,
+        n_classes=3,
+        hidden_dim=5,
+        dropout_rate=0.25,
+        architecture=architecture,
+        config=dict(config),
+        history={"epoch": np.array([1.0, 2.0]), "holdout_loss": np.array([0.5, np.nan])},
+        info={"label_key": "cell type", "layer": None, "n_train": 7},
+    )
+
+
+def assert_equal(a: GinsengClassifierState, b: GinsengClassifierState) -> None:
+    jax.tree.map(np.testing.assert_array_equal, a.params, b.params)
+    for name in ("genes", "label_keys", "label_values"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    for name in ("n_genes", "n_classes", "hidden_dim", "dropout_rate", "normalize", "target_sum", "training",
+                 "architecture", "config", "library_size", "info"):  # fmt: skip
+        assert getattr(a, name) == getattr(b, name), name
+    assert a.history.keys() == b.history.keys()
+    for name, column in a.history.items():
+        np.testing.assert_array_equal(column, b.history[name])
+
+
+@pytest.fixture(name="random_state", scope="session")
+def _random_state():
+    return random_state
+
+
+@pytest.fixture(name="assert_equal", scope="session")
+def _assert_equal():
+    return assert_equal

@@ -1,0 +1,160 @@
+"""Saving and loading: paths, interruptions, and what is refused."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from ginseng import load_model, save_model
+from ginseng._core import registry
+from ginseng.model import GinsengClassifierState, ModelFileError
+from ginseng.model._hdf5 import is_model_file
+
+type Make = Callable[..., GinsengClassifierState]
+
+
+@pytest.mark.parametrize("architecture", registry.names())
+@pytest.mark.parametrize(
+    "changes", [{}, {"target_sum": None, "training": True}, {"library_size": "model_genes", "history": {}, "info": {}}]
+)
+def test_round_trip(
+    random_state: Make, assert_equal: Callable[..., None], tmp_path: Path, architecture: str, changes: dict[str, Any]
+) -> None:
+    state = dataclasses.replace(random_state(architecture), **changes)
+    save_model(state, tmp_path / "model.h5")
+    assert_equal(load_model(tmp_path / "model.h5"), state)
+    assert is_model_file(tmp_path / "model.h5")
+
+
+def test_settings_of_the_architecture_come_back(random_state: Make, tmp_path: Path) -> None:
+    state = random_state("gated", gate_dim=3, n_layers=1)
+    save_model(state, tmp_path / "model.h5")
+    assert load_model(tmp_path / "model.h5").network == state.network
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ("atlas", "atlas.h5"), ("atlas.h5", "atlas.h5"), ("atlas.v2", "atlas.v2.h5"), ("atlas.v2.h5", "atlas.v2.h5"),
+        ("atlas.hdf5", "atlas.hdf5"), ("new/folders/atlas", "new/folders/atlas.h5"), ("γδ T", "γδ T.h5"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", [str, Path])
+def test_paths(random_state: Make, tmp_path: Path, given: str, written: str, kind: type) -> None:
+    save_model(random_state(), kind(tmp_path / given))
+    assert [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()] == [written]
+    load_model(kind(tmp_path / written))
+
+
+def test_an_interrupted_save_leaves_the_old_file(
+    random_state: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.h5"
+    save_model(random_state(), path)
+    before = path.read_bytes()
+    create, calls = h5py.Group.create_dataset, []
+
+    def interrupted(self: h5py.Group, name: str, *args: Any, **kwargs: Any) -> h5py.Dataset:
+        calls.append(name)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return create(self, name, *args, **kwargs)
+
+    monkeypatch.setattr(h5py.Group, "create_dataset", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_model(random_state(seed=1), path)
+    assert len(calls) == 5
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+UNSAVABLE: list[tuple[Callable[[GinsengClassifierState], Any], str]] = [
+    (lambda s: s.params["head"]["W"].fill(np.nan), "NaN or infinite"),
+    (lambda s: s.params["head"].update(W=np.ones((2, 2), np.float32)), "has shape"),
+    (lambda s: s.params.pop("head"), "'params' has"),
+    (lambda s: s.label_keys.__setitem__(1, s.label_keys[0]), "not unique"),
+    (lambda s: s.genes.__setitem__(1, "a\nb"), "not plain text"),
+    (lambda s: setattr(s, "label_keys", np.array(["", "a", "b"])), "empty"),
+    (lambda s: setattr(s, "label_keys", np.array(["x" * 257, "a", "b"])), "too long"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "message"), UNSAVABLE)
+def test_what_could_not_be_loaded_is_not_saved(
+    random_state: Make, tmp_path: Path, spoil: Callable[[GinsengClassifierState], Any], message: str
+) -> None:
+    path = tmp_path / "model.h5"
+    save_model(random_state(), path)
+    before = path.read_bytes()
+    state = random_state(seed=1)
+    spoil(state)
+    with pytest.raises(ValueError, match=message):
+        save_model(state, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_file_names_the_models_there(random_state: Make, tmp_path: Path) -> None:
+    save_model(random_state(), tmp_path / "atlas.h5")
+    with pytest.raises(FileNotFoundError, match=r"There is no model at .*atlsa\.h5\. Models there: atlas\.h5"):
+        load_model(tmp_path / "atlsa.h5")
+    with pytest.raises(FileNotFoundError, match="There is no model at"):
+        load_model(tmp_path / "nowhere" / "atlas.h5")
+
+
+@pytest.mark.parametrize("content", [b"", b"not HDF5", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04" * 100])
+def test_other_files(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.h5"
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match=r"model\.h5 is not a readable model"):
+        load_model(path)
+    assert not is_model_file(path)
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="is not a readable model"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
+def test_truncated_files(random_state: Make, tmp_path: Path, share: float) -> None:
+    path = tmp_path / "model.h5"
+    save_model(random_state(), path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(ModelFileError):
+        load_model(path)
+
+
+def set_attribute(path: Path, **attributes: Any) -> None:
+    with h5py.File(path, "a") as file:
+        for name, value in attributes.items():
+            file.attrs[name] = np.bytes_(value)
+
+
+def test_a_later_format_says_what_to_do(random_state: Make, tmp_path: Path) -> None:
+    path = tmp_path / "model.h5"
+    save_model(random_state(), path)
+    set_attribute(path, format_version=b"2.0", written_by=b"ginseng 9.1")
+    with pytest.raises(ModelFileError, match=r"written by ginseng 9\.1 in format 2\.0.*pip install -U ginseng"):
+        load_model(path)
+
+
+def test_another_format(random_state: Make, tmp_path: Path) -> None:
+    path = tmp_path / "model.h5"
+    save_model(random_state(), path)
+    set_attribute(path, format=b"keras")
+    with pytest.raises(ModelFileError, match="its format is 'keras'"):
+        load_model(path)
+
+
+def test_no_more_memory_than_allowed(random_state: Make, tmp_path: Path) -> None:
+    path = tmp_path / "model.h5"
+    save_model(random_state(), path)
+    with pytest.raises(ModelFileError, match="`max_bytes=` sets the limit"):
+        load_model(path, max_bytes=1000)
+    load_model(path, max_bytes=100_000)

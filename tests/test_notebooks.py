@@ -1,0 +1,100 @@
+"""The notebook and the Python examples of the documentation run, from top to bottom."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import matplotlib as mpl
+import numpy as np
+import pytest
+import scipy.io
+
+import ginseng as gs
+from ginseng._core import registry
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PAGES = [
+    page
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/guide").glob("*.md"))]
+    if "```python" in page.read_text()
+]
+
+
+@pytest.fixture
+def namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, object]]:
+    """Return an empty module's names; the current folder is empty too, and what is drawn is not shown."""
+    import matplotlib.pyplot as plt
+
+    mpl.use("agg")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "_registry", dict(registry._registry))
+    module = types.ModuleType("example")
+    monkeypatch.setitem(sys.modules, "example", module)  # where dataclasses look up their annotations
+    with gs.settings.override(progress_bar=False, cache_dir=tmp_path / "cache"):
+        yield vars(module)
+    plt.close("all")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> None:
+    """The files that the pages speak of."""
+    cells = gs.datasets.pbmc68k()
+    cells.obs["donor"] = [f"d{i % 5}" for i in range(cells.n_obs)]
+    cells.obs["other_method"] = np.roll(cells.obs["cell_type"].astype(str), 1)
+    cells.var["gene_symbols"] = cells.var_names
+    cells.layers["lognorm"] = cells.layers["counts"].log1p()
+    rows = np.random.default_rng(0).permutation(cells.n_obs)
+    atlas, query = cells[rows[:450]].copy(), cells[rows[450:]].copy()
+    atlas.write_h5ad("atlas.h5ad")
+    atlas.write_zarr("atlas_anndata.zarr")
+    query.write_h5ad("query.h5ad")
+    atlas.raw = atlas.copy()
+    atlas.write_h5ad("raw_in_raw.h5ad")
+    gs.tl.train(atlas, "cell_type", layer="counts", epochs=3, silent=True)
+    gs.save_model(atlas, "atlas.h5")
+
+    folder = tmp_path / "filtered_feature_bc_matrix"
+    folder.mkdir()
+    counts, genes, barcodes = query.layers["counts"].tocsr(), list(query.var_names), list(query.obs_names)
+    with gzip.open(folder / "matrix.mtx.gz", "wb") as file:
+        scipy.io.mmwrite(file, counts.T.astype(int))
+    features = "".join(f"ENSG{i}\t{gene}\tGene Expression\n" for i, gene in enumerate(genes))
+    (folder / "features.tsv.gz").write_bytes(gzip.compress(features.encode()))
+    (folder / "barcodes.tsv.gz").write_bytes(gzip.compress("\n".join(barcodes).encode()))
+    with h5py.File("filtered_feature_bc_matrix.h5", "w") as file:
+        matrix = file.create_group("matrix")
+        matrix["barcodes"] = np.array(barcodes, "S")
+        matrix["data"], matrix["indices"], matrix["indptr"] = counts.data.astype("i4"), counts.indices, counts.indptr
+        matrix["shape"] = np.array(counts.T.shape, "i4")
+        matrix["features/id"] = np.array([f"ENSG{i}" for i in range(len(genes))], "S")
+        matrix["features/name"] = np.array(genes, "S")
+        matrix["features/feature_type"] = np.array(["Gene Expression"] * len(genes), "S")
+        matrix["features/genome"] = np.array(["GRCh38"] * len(genes), "S")
+
+
+def run(blocks: list[str], name: str, namespace: dict[str, object]) -> None:
+    for i, block in enumerate(blocks):
+        exec(compile(block, f"{name}, example {i}", "exec"), namespace)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs(path: Path, namespace: dict[str, object]) -> None:
+    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] or cell["execution_count"] for cell in cells), "run the notebook and keep its outputs"
+    run(["".join(cell["source"]) for cell in cells], path.name, namespace)
+
+
+@pytest.mark.filterwarnings("ignore:.*n_top_genes=2")  # the files have fewer genes than an atlas
+@pytest.mark.filterwarnings("ignore:.*genes vary between cells")
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_examples_run(path: Path, namespace: dict[str, object]) -> None:
+    run(re.findall(r"^```python\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE), path.name, namespace)
