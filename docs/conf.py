@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from importlib.metadata import metadata
-from typing import Any
 
+from sphinx.domains.python import PyObject
 from sphinx.ext.napoleon.docstring import NumpyDocstring
 
 warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -24,7 +23,6 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
-    "sphinx_autodoc_typehints",
     "sphinx_copybutton",
     "sphinx_design",
 ]
@@ -40,16 +38,17 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
 # reference
+default_role = "code"
 autosummary_generate = True
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"  # sphinx_autodoc_typehints writes them, beside each parameter
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "all"
+autodoc_typehints_format = "short"
+autodoc_type_aliases = {"PRNGKeyArray": "PRNGKeyArray"}  # else written out as all that it can be
 napoleon_google_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
-typehints_defaults = "comma"
-typehints_document_rtype = False
-always_use_bars_union = True
-suppress_warnings = ["sphinx_autodoc_typehints.forward_reference", "sphinx_autodoc_typehints.guarded_import"]
+toc_object_entries_show_parents = "hide"
 
 # inventories of other projects need a network, which a build elsewhere may not have
 if os.environ.get("READTHEDOCS"):
@@ -71,23 +70,31 @@ html_theme = "sphinx_book_theme"
 html_title = f"ginseng {version}"
 html_static_path = ["_static"]
 html_css_files = ["ginseng.css"]
-html_theme_options = {"show_navbar_depth": 1, "use_download_button": False, "use_fullscreen_button": False}
+html_theme_options = {
+    "navbar_persistent": [],  # the search field stands in the sidebar
+    "show_navbar_depth": 1,
+    "use_download_button": False,
+    "use_fullscreen_button": False,
+}
 html_show_sourcelink = False
 
 
-def typehints_formatter(annotation: Any, config: Any) -> str | None:
-    """Write shapes as they stand in the source, and long aliases by their name."""
-    if type(annotation).__module__.startswith("jaxtyping") or getattr(annotation, "__module__", "") == "jaxtyping":
-        text = re.sub(r"\b(jaxtyping|jax)\.", "", getattr(annotation, "__name__", str(annotation)))
-        return f"``{text}``"
-    return None
-
-
-def _returns_as_written(self: NumpyDocstring, section: str) -> list[str]:
-    """Keep the prose of `Returns`; lines `name : type` become a definition list, as in scanpy's documentation."""
+def _returns(self: NumpyDocstring, section: str) -> list[str]:
+    """Keep the prose of `Returns`, and the definition list of what is written into an AnnData."""
     lines = self._dedent(self._consume_to_next_section())
-    lines = [re.sub(r"^(`.+`)\s+:\s+(\S.*)$", r"\1 : \2", line) for line in lines]
     return [*self._format_block(":returns: ", lines), ""]
 
 
-NumpyDocstring._parse_returns_section = _returns_as_written  # type: ignore[method-assign]
+def _attributes(self: NumpyDocstring, section: str) -> list[str]:
+    """Give each of several attributes that share a line an entry of its own, as parameters have."""
+    lines = []
+    for name, kind, description in self._consume_fields(multiple=True):
+        lines += self._format_block(f":ivar {name}: ", description)
+        if kind := kind or self._lookup_annotation(name):
+            lines.append(f":vartype {name}: {kind}")
+    return [*lines, ""]
+
+
+next(f for f in PyObject.doc_field_types if f.name == "variable").label = "Attributes"  # not "Variables"
+NumpyDocstring._parse_returns_section = _returns  # type: ignore[method-assign]
+NumpyDocstring._parse_attributes_section = _attributes  # type: ignore[method-assign]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
 import sys
 import types
 from collections.abc import Iterator
@@ -43,9 +44,10 @@ def namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[
     plt.close("all")
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> None:
-    """The files that the pages speak of."""
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the files that the pages speak of."""
+    home = tmp_path_factory.mktemp("files")
     cells = gs.datasets.pbmc68k()
     cells.obs["donor"] = [f"d{i % 5}" for i in range(cells.n_obs)]
     cells.obs["other_method"] = np.roll(cells.obs["cell_type"].astype(str), 1)
@@ -53,15 +55,15 @@ def files(tmp_path: Path) -> None:
     cells.layers["lognorm"] = cells.layers["counts"].log1p()
     rows = np.random.default_rng(0).permutation(cells.n_obs)
     atlas, query = cells[rows[:450]].copy(), cells[rows[450:]].copy()
-    atlas.write_h5ad("atlas.h5ad")
-    atlas.write_zarr("atlas_anndata.zarr")
-    query.write_h5ad("query.h5ad")
+    atlas.write_h5ad(home / "atlas.h5ad")
+    atlas.write_zarr(home / "atlas_anndata.zarr")
+    query.write_h5ad(home / "query.h5ad")
     atlas.raw = atlas.copy()
-    atlas.write_h5ad("raw_in_raw.h5ad")
+    atlas.write_h5ad(home / "raw_in_raw.h5ad")
     gs.tl.train(atlas, "cell_type", layer="counts", epochs=3, silent=True)
-    gs.save_model(atlas, "atlas.h5")
+    gs.save_model(atlas, home / "atlas.h5")
 
-    folder = tmp_path / "filtered_feature_bc_matrix"
+    folder = home / "filtered_feature_bc_matrix"
     folder.mkdir()
     counts, genes, barcodes = query.layers["counts"].tocsr(), list(query.var_names), list(query.obs_names)
     with gzip.open(folder / "matrix.mtx.gz", "wb") as file:
@@ -69,7 +71,7 @@ def files(tmp_path: Path) -> None:
     features = "".join(f"ENSG{i}\t{gene}\tGene Expression\n" for i, gene in enumerate(genes))
     (folder / "features.tsv.gz").write_bytes(gzip.compress(features.encode()))
     (folder / "barcodes.tsv.gz").write_bytes(gzip.compress("\n".join(barcodes).encode()))
-    with h5py.File("filtered_feature_bc_matrix.h5", "w") as file:
+    with h5py.File(home / "filtered_feature_bc_matrix.h5", "w") as file:
         matrix = file.create_group("matrix")
         matrix["barcodes"] = np.array(barcodes, "S")
         matrix["data"], matrix["indices"], matrix["indptr"] = counts.data.astype("i4"), counts.indices, counts.indptr
@@ -78,6 +80,7 @@ def files(tmp_path: Path) -> None:
         matrix["features/name"] = np.array(genes, "S")
         matrix["features/feature_type"] = np.array(["Gene Expression"] * len(genes), "S")
         matrix["features/genome"] = np.array(["GRCh38"] * len(genes), "S")
+    return home
 
 
 def run(blocks: list[str], name: str, namespace: dict[str, object]) -> None:
@@ -94,7 +97,7 @@ def test_notebook_runs(path: Path, namespace: dict[str, object]) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*n_top_genes=2")  # the files have fewer genes than an atlas
 @pytest.mark.filterwarnings("ignore:.*genes vary between cells")
-@pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_examples_run(path: Path, namespace: dict[str, object]) -> None:
+def test_examples_run(path: Path, files: Path, namespace: dict[str, object]) -> None:
+    shutil.copytree(files, Path.cwd(), dirs_exist_ok=True)
     run(re.findall(r"^```python\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE), path.name, namespace)

@@ -109,17 +109,18 @@ def take_columns(block: Block, position: np.ndarray, n_columns: int) -> Block:
     -------
     (rows, n_columns), sparse if `block` is.
     """
-    kept = np.flatnonzero(position >= 0)
+    columns = np.flatnonzero(position >= 0)
+    columns = columns[np.argsort(position[columns], kind="stable")]
+    places = position[columns]
+    one_each = len(np.unique(places)) == len(places)
     if isinstance(block, np.ndarray):
         out = np.zeros((block.shape[0], n_columns), dtype=block.dtype)
-        if len(np.unique(position[kept])) == len(kept):
-            out[:, position[kept]] = block[:, kept]
+        if one_each:
+            out[:, places] = block[:, columns]
         else:
-            np.add.at(out.T, position[kept], block[:, kept].T)
+            np.add.at(out.T, places, block[:, columns].T)
         return out
-    columns = position[block.indices]
-    keep = columns >= 0
-    indptr = np.concatenate([[0], np.cumsum(keep)])[block.indptr]
-    out = sparse.csr_matrix((block.data[keep], columns[keep], indptr), shape=(block.shape[0], n_columns))
+    taken = block[:, columns]
+    out = sparse.csr_matrix((taken.data, places[taken.indices], taken.indptr), shape=(block.shape[0], n_columns))
     out.sum_duplicates()  # also sorts the indices
     return out

@@ -22,18 +22,18 @@ def test_mask_has_its_rate_and_keeps_the_rest(rate: float) -> None:
 
 
 def test_background_is_poisson_with_a_mean_for_each_cell() -> None:
-    lam_max, n_genes = 0.5, 4000
+    lam_max, n_genes = 0.5, 1500
     noise = np.asarray(background(KEY, np.zeros((400, n_genes), np.float32), lam_max))
     np.testing.assert_array_equal(noise, np.round(noise))
     means = noise.mean(axis=1)
     deviation = np.sqrt(lam_max / n_genes)
-    assert 0 <= means.min() < 0.02
-    assert lam_max - 0.02 < means.max() < lam_max + 5 * deviation
+    assert 0 <= means.min() < 0.03
+    assert lam_max - 0.05 < means.max() < lam_max + 5 * deviation
     # uniform on [0, lam_max]: mean lam_max / 2, variance lam_max^2 / 12
     assert abs(means.mean() - lam_max / 2) < 5 * lam_max / np.sqrt(12 * 400)
     assert means.std() == pytest.approx(lam_max / np.sqrt(12), rel=0.15)
     large = means > 0.1
-    assert np.median(noise[large].var(axis=1) / means[large]) == pytest.approx(1, abs=0.03)
+    assert np.median(noise[large].var(axis=1) / means[large]) == pytest.approx(1, abs=0.05)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -33,10 +33,9 @@ def steps(optimizer: AdamW) -> Any:
     return params
 
 
-@pytest.mark.parametrize("decay_vectors", [True, False])
-def test_adamw_equals_the_paper(decay_vectors: bool) -> None:
-    params = steps(AdamW(BETAS, EPS, DECAY, decay_vectors))
-    for name, decay in {"W": DECAY, "b": DECAY * decay_vectors}.items():
+def test_adamw_equals_the_paper() -> None:
+    params = steps(AdamW(BETAS, EPS, DECAY))
+    for name, decay in {"W": DECAY, "b": 0.0}.items():  # only matrices decay
         expected, _, _ = adamw(PARAMS["layer"][name], [g["layer"][name] for g in GRADS], decay)
         np.testing.assert_allclose(params["layer"][name], expected, rtol=1e-5, atol=1e-6)
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import anndata
 import h5py
 import pandas as pd
+import zarr
 from anndata import AnnData
 from anndata.io import read_elem, sparse_dataset
 from scipy import sparse
@@ -39,7 +40,7 @@ def read_adata(path: StrPath, backed: bool | Literal["r"] | None = False, *, kno
         the matrix file in it, or the URL of an h5ad or 10x h5 file. The content decides, not the name. What a
         URL leads to is downloaded once, into `ginseng.settings.cache_dir`.
     backed
-        With `True` or `"r"`, `X`, `raw.X` and the layers of an h5ad file stay on disk; the object can be
+        With `True` or `"r"`, `X` and the layers of an h5ad file or a zarr folder stay on disk; the object can be
         written to any file but its own. Other formats are read into memory, with a warning.
     known_hash
         What the file behind a URL must hash to: a SHA-256, or `"md5:..."` and the like.
@@ -66,17 +67,27 @@ def read_adata(path: StrPath, backed: bool | Literal["r"] | None = False, *, kno
         raise ValueError(msg)
     path = _local(path, known_hash)
     kind = kind_of(path)
-    if backed and kind != "h5ad":
-        msg = f"{str(path)!r} is {kind}, not h5ad, and cannot be backed: all of it is read into memory."
+    if backed and kind not in ("h5ad", "zarr"):
+        msg = f"{str(path)!r} is {kind}, and cannot be backed: all of it is read into memory."
         warnings.warn(msg, UserWarning, stacklevel=2)
+    return _open(path, kind, backed=bool(backed))
+
+
+def open_adata(path: StrPath) -> AnnData:
+    """Read what :func:`read_adata` reads, leaving the matrices on disk where the format allows it."""
+    path = _local(path)
+    return _open(path, kind_of(path), backed=True)
+
+
+def _open(path: Path, kind: str, *, backed: bool) -> AnnData:
     match kind:
         case "h5ad":
             return _open_backed(path) if backed else anndata.io.read_h5ad(path)
         case "zarr":
-            return anndata.io.read_zarr(path)
+            return _open_zarr(path) if backed else anndata.io.read_zarr(path)
         case "10x h5":
             return read_10x_h5(path)
-        case "10x mtx":
+        case _:
             return read_10x_mtx(path)
 
 
@@ -260,10 +271,25 @@ def _open_backed(path: Path) -> AnnData:
     return adata
 
 
+def _open_zarr(path: Path) -> AnnData:
+    """Open a zarr store with all matrices on disk."""
+    root = zarr.open_group(path, mode="r")
+    names = ("obs", "var", "obsm", "varm", "obsp", "varp", "uns")
+    elements: Any = {name: read_elem(root[name]) for name in names if name in root}
+    layers: Any = root.get("layers", {})
+    raw: Any = root.get("raw", {})
+    return AnnData(
+        X=_on_disk(root["X"]) if "X" in root else None,
+        layers={name: _on_disk(layers[name]) for name in layers},
+        raw={name: _on_disk(raw[name]) for name in ("X", "var", "varm") if name in raw} or None,
+        **elements,
+    )
+
+
 def _on_disk(element: Any) -> Any:
     if element.attrs.get("encoding-type") in ("csr_matrix", "csc_matrix"):
         return sparse_dataset(element)
-    return element if isinstance(element, h5py.Dataset) else read_elem(element)
+    return element if isinstance(element, h5py.Dataset | zarr.Array) else read_elem(element)
 
 
 def _local(path: StrPath, known_hash: str | None = None) -> Path:

@@ -7,11 +7,9 @@ and appends it. The store is built beside its target and renamed into place when
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from anndata.io import read_elem
 from scipy import sparse
 from zarr.codecs import BloscCodec
 
+from ginseng._files import replacing_folder
 from ginseng._logging import progress
 
 from ._cells import Cells
@@ -146,8 +145,9 @@ def write_store(
     order = rng.permutation(n_cells)
     place = np.argsort(order)
     total = np.empty(n_cells)
-    with _replacing(path, overwrite=overwrite) as folder:
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}-parts-") as parts_folder:
+    check_target(path, overwrite=overwrite)
+    with replacing_folder(path) as folder:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}-") as parts_folder:
             parts = _Parts(Path(parts_folder), place)
             with progress(desc="Reading cells", total=n_cells, unit="cells", silent=silent) as bar:
                 for mine, counts, totals in cells.blocks(adata, layer, size=chunk_size):
@@ -156,6 +156,7 @@ def write_store(
                     bar.update(len(mine))
             root = _write_frame(folder, adata, cells, order, total)
             _write_counts(root, parts, (n_cells, n_genes), silent=silent)
+        check_target(path, overwrite=overwrite)  # again: somebody may have written meanwhile
         # the mark of completeness goes last
         ad.io.write_elem(root["uns/ginseng"], "complete", True)
 
@@ -214,28 +215,6 @@ def is_store(path: Path) -> bool:
     with suppress(Exception):
         return bool(read_elem(zarr.open_group(path, mode="r", use_consolidated=False)["uns/ginseng/format"]) == FORMAT)
     return False
-
-
-@contextmanager
-def _replacing(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield a folder to build in; it takes the place of `path` once the block has ended without an error."""
-    check_target(path, overwrite=overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        yield partial
-        # again: somebody may have written meanwhile
-        check_target(path, overwrite=overwrite)
-        if path.exists():
-            aside = path.with_name(f".{path.name}.replaced-{os.getpid()}")
-            path.rename(aside)
-            partial.rename(path)
-            shutil.rmtree(aside, ignore_errors=True)
-        else:
-            partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:

@@ -11,11 +11,12 @@ import zarr
 from anndata import AnnData
 from anndata.io import read_elem
 
+from ginseng._files import recover
 from ginseng._rng import RNGLike, SeedLike, generator
 
 from ._batches import Source, StoreSource, class_weights, stream
 from ._cells import choose_cells
-from ._readers import read_adata
+from ._readers import open_adata
 from ._splits import held_out
 from ._store import FORMAT, TEST, TOTAL, TRAIN, UNSPLIT, check_target, write_store
 
@@ -63,6 +64,7 @@ class GinsengDataset:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        recover(self.path)
         if not self.path.exists():
             msg = f"There is no dataset at {self.path}. Write one with `GinsengDataset.create(path, adata, label_key)`."
             raise FileNotFoundError(msg)
@@ -149,7 +151,7 @@ class GinsengDataset:
         """
         path = Path(path)
         check_target(path, overwrite=overwrite)
-        adata = adata if isinstance(adata, AnnData) else read_adata(adata, backed=True)
+        adata = adata if isinstance(adata, AnnData) else open_adata(adata)
         cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
         write_store(
             path, adata, cells,

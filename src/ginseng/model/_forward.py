@@ -76,11 +76,10 @@ def predict(
                 part.toarray(out=buffer[:n])
             totals[:n] = row_sums(part) if state.library_size == "model_genes" else block.total[start : start + n]
             batch_key = None if key is None else jax.random.fold_in(key, block.start + start)
-            # a copy, since on a CPU the compiled call may read the buffer itself, and later than it is filled again
-            x, total = buffer.copy(), totals.copy()
-            logits.append(np.asarray(predict_logits(params, x, total, batch_key, **how))[:n])
+            # the result is waited for, and so the buffer is free again
+            logits.append(np.asarray(predict_logits(params, buffer, totals, batch_key, **how))[:n])
             if gene_weights:
-                weights.append(np.asarray(predict_gene_weights(params, x, total, **how))[:n])
+                weights.append(np.asarray(predict_gene_weights(params, buffer, totals, **how))[:n])
         if logits:
             yield Predicted(
                 block.start,

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from anndata import AnnData
 
@@ -15,14 +14,13 @@ from ginseng._core.steps import Normalization
 from ginseng._logging import progress, running
 from ginseng._matrix import matrix_of, row_blocks, row_sums, take_columns
 from ginseng.data._batches import prefetch
-from ginseng.data._readers import read_adata
+from ginseng.data._readers import open_adata, read_adata
 from ginseng.model._forward import Rows, predict
 from ginseng.model._hdf5 import is_model_file, load_model, model_of
 from ginseng.model.state import GinsengClassifierState
 from ginseng.pp._align import Alignment, align_genes
+from ginseng.tl._result import UNASSIGNED, Result
 
-#: What a cell without counts is called.
-UNASSIGNED = "unassigned"
 #: Rows that are read at a time.
 ROWS = 8192
 
@@ -39,6 +37,7 @@ def classify(
     randomness: bool = False,
     batch_size: int = 1024,
     copy: bool = False,
+    output: str | Path | None = None,
     store_probs: bool = False,
     store_gene_weights: bool = False,
     return_table: bool = False,
@@ -71,9 +70,12 @@ def classify(
         Whether dropout acts, so that repeated calls with other seeds show how sure the model is (Monte-Carlo
         dropout, Gal and Ghahramani 2016).
     batch_size
-        Cells a forward pass. Changes memory, never the result.
+        Cells a forward pass. Changes memory, not the result; only with `randomness`, which numbers are drawn.
     copy
         Whether to write to a copy of `adata` and return that.
+    output
+        With a path as `adata`: the file to write, `.h5ad` or `.zarr`, with all that is in the input and the results.
+        It may be the input itself, which stays as it is until the new one is whole; no other file is replaced.
     store_probs
         Whether to write the probabilities of all classes.
     store_gene_weights
@@ -90,8 +92,8 @@ def classify(
     Returns
     -------
     `None`; the copy if `copy=True`; a table with `cell_type` and `confidence` a cell (and a column for each class
-    with `store_probs`) if `return_table=True`. For a path, which nothing can be written into, the table, or with
-    `copy=True` the AnnData. Sets:
+    with `store_probs`) if `return_table=True`. For a path, the table, or the AnnData with `copy=True`, or `None` with
+    `output`, which has the results then. Sets:
 
     `adata.obs['ginseng_cell_type']` : :class:`pandas.Series` (dtype ``category``)
         Predicted cell type; `"unassigned"` for cells without counts.
@@ -115,121 +117,55 @@ def classify(
     --------
     >>> import ginseng as gs
     >>> adata = gs.datasets.pbmc68k()
-    >>> gs.tl.train(adata[::2].copy(), "cell_type", epochs=1, silent=True, copy=True)  # doctest: +ELLIPSIS
-    AnnData object with n_obs × n_vars = 350 × 765...
+    >>> ref, query = adata[::2].copy(), adata[1::2].copy()
+    >>> gs.tl.train(ref, "cell_type", epochs=1, silent=True)
+    >>> gs.tl.classify(query, ref, silent=True)
+    >>> list(query.obs.columns[-2:])
+    ['ginseng_cell_type', 'ginseng_confidence']
     """
     adata, model = _in_order(adata, model)
     from_path = not isinstance(adata, AnnData)
+    output = _checked_output(adata, output, copy=copy, return_table=return_table)
     state = model if isinstance(model, GinsengClassifierState) else _load(model)
-    data = adata if isinstance(adata, AnnData) else read_adata(adata, backed=backed and not copy)
     if store_gene_weights and not state.network.has_gene_weights:
         msg = f"A model of architecture {state.architecture!r} has no gene weights: leave out `store_gene_weights`."
         raise ValueError(msg)
+    data = adata if isinstance(adata, AnnData) else open_adata(adata) if backed and not copy else read_adata(adata)
     matrix_of(data, layer)
     genes = align_genes(data, state.genes, gene_key)
     if len(genes.missing) and not silent:
         _warn_of_missing(genes)
 
     with running(f"classification of {data.n_obs:,} cells") as report:
-        result = _predict(
-            data, state, genes, layer,
+        result = Result(data.n_obs, state, genes, probs=store_probs, gene_weights=store_gene_weights)
+        predicted = predict(
+            state,
+            prefetch(model_rows(data, genes, layer)),
+            batch_size=batch_size,
             normalization=Normalization(
                 state.normalize if normalize is None else normalize,
                 state.target_sum if target_sum is None else target_sum,
             ),
-            batch_size=batch_size,
             seed=seed if randomness else None,
             gene_weights=store_gene_weights,
-            store_probs=store_probs,
-            silent=silent,
-        )  # fmt: skip
+        )
+        with progress(desc="Classifying", total=data.n_obs, unit="cells", silent=silent) as bar:
+            for part in predicted:
+                result.add(part)
+                bar.update(part.stop - part.start)
+        if result.n_empty:
+            msg = f"{result.n_empty:,} of {data.n_obs:,} cells have no counts and are {UNASSIGNED!r}."
+            warnings.warn(msg, UserWarning, stacklevel=2)
+        if output is not None:
+            result.write_file(_local_path(adata), data, output, key_added)
+            report(f"wrote {output}")
+            return None
         if return_table or (from_path and not copy):
-            table = pd.DataFrame({"cell_type": result.cell_type, "confidence": result.confidence}, index=data.obs_names)
-            if result.probs is not None:
-                table[[f"{label}" for label in state.label_keys]] = result.probs
-            return table
+            return result.table(data.obs_names)
         data = data.copy() if copy and not from_path else data
-        result.write(data, state, genes, key_added)
+        result.write(data, key_added)
         report(f"added `.obs[{_keys.cell_type(key_added)!r}]` and `.obs[{_keys.confidence(key_added)!r}]`")
     return data if copy else None
-
-
-class _Result:
-    """What is found out about each cell, filled in as it comes."""
-
-    def __init__(self, n_cells: int, state: GinsengClassifierState, *, probs: bool, gene_weights: bool) -> None:
-        self.code = np.zeros(n_cells, np.int64)
-        self.confidence = np.zeros(n_cells, np.float32)
-        self.labels = state.label_keys
-        self.probs = np.zeros((n_cells, state.n_classes), np.float32) if probs else None
-        self.gene_weights = np.zeros((n_cells, state.n_genes), np.float32) if gene_weights else None
-
-    @property
-    def cell_type(self) -> pd.Categorical:
-        names: Any = self.labels.astype(object)
-        if (self.code < 0).any():
-            names = np.append(names[names != UNASSIGNED], UNASSIGNED)
-            code = np.where(self.code < 0, len(names) - 1, self.code)
-            return pd.Categorical.from_codes(code.tolist(), names)
-        return pd.Categorical.from_codes(self.code.tolist(), names)
-
-    def write(self, adata: AnnData, state: GinsengClassifierState, genes: Alignment, key_added: str) -> None:
-        if adata.is_view:
-            adata._init_as_actual(adata.copy())
-        adata.obs[_keys.cell_type(key_added)] = self.cell_type
-        adata.obs[_keys.confidence(key_added)] = self.confidence
-        found: dict[str, Any] = {
-            "classes": state.label_keys.astype(object),
-            "overlap": {
-                "n_genes": genes.n_model,
-                "n_found": genes.n_model - len(genes.missing),
-                "share": genes.overlap,
-            },
-        }
-        if self.probs is not None:
-            adata.obsm[_keys.probs(key_added)] = self.probs
-        if self.gene_weights is not None:
-            adata.obsm[_keys.gene_weights(key_added)] = self.gene_weights
-            found["genes"] = state.genes.astype(object)
-        adata.uns[key_added] = {**adata.uns.get(key_added, {}), **found}
-
-
-def _predict(
-    adata: AnnData,
-    state: GinsengClassifierState,
-    genes: Alignment,
-    layer: str | None,
-    *,
-    normalization: Normalization,
-    batch_size: int,
-    seed: int | None,
-    gene_weights: bool,
-    store_probs: bool,
-    silent: bool,
-) -> _Result:
-    result = _Result(adata.n_obs, state, probs=store_probs, gene_weights=gene_weights)
-    predicted = predict(
-        state, prefetch(model_rows(adata, genes, layer)),
-        batch_size=batch_size, normalization=normalization, seed=seed, gene_weights=gene_weights,
-    )  # fmt: skip
-    n_empty = 0
-    with progress(desc="Classifying", total=adata.n_obs, unit="cells", silent=silent) as bar:
-        for part in predicted:
-            here = slice(part.start, part.stop)
-            result.code[here] = part.probs.argmax(axis=1)
-            result.confidence[here] = part.probs.max(axis=1)
-            result.code[here][part.empty] = -1
-            result.confidence[here][part.empty] = 0
-            n_empty += int(part.empty.sum())
-            if result.probs is not None:
-                result.probs[here] = part.probs
-            if result.gene_weights is not None:
-                result.gene_weights[here] = part.gene_weights
-            bar.update(part.stop - part.start)
-    if n_empty:
-        msg = f"{n_empty:,} of {adata.n_obs:,} cells have no counts and are {UNASSIGNED!r}."
-        warnings.warn(msg, UserWarning, stacklevel=3)
-    return result
 
 
 def model_rows(adata: AnnData, genes: Alignment, layer: str | None, *, size: int = ROWS) -> Iterator[Rows]:
@@ -250,6 +186,29 @@ def _in_order(adata: Any, model: Any) -> tuple[Any, Any]:
     if isinstance(adata, GinsengClassifierState) or (isinstance(adata, str | Path) and is_model_file(adata)):
         return model, adata
     return adata, model
+
+
+def _local_path(adata: Any) -> Path | None:
+    return Path(adata) if isinstance(adata, str | Path) and Path(adata).exists() else None
+
+
+def _checked_output(adata: Any, output: str | Path | None, *, copy: bool, return_table: bool) -> Path | None:
+    if output is None:
+        return None
+    if isinstance(adata, AnnData):
+        msg = "`output` is for a path as input. Results go into an AnnData: write that, with `adata.write_h5ad(...)`."
+        raise ValueError(msg)
+    if copy or return_table:
+        msg = "`output` writes a file, and `copy` and `return_table` return something. Choose one."
+        raise ValueError(msg)
+    path = Path(output)
+    if path.suffix not in (".h5ad", ".zarr"):
+        msg = f"`output` is {str(output)!r}; it must end in .h5ad or .zarr."
+        raise ValueError(msg)
+    if path.exists() and not path.samefile(adata):
+        msg = f"{path} exists and is not replaced. Choose another `output`, or move it away."
+        raise FileExistsError(msg)
+    return path
 
 
 def _load(model: AnnData | str | Path) -> GinsengClassifierState:

@@ -15,7 +15,7 @@ from ginseng._checks import suggest
 from ginseng._logging import progress
 from ginseng.data._cells import choose_cells
 from ginseng.data._memory import MemoryDataset
-from ginseng.data._readers import read_adata
+from ginseng.data._readers import open_adata
 from ginseng.data._store import is_store
 from ginseng.data.dataset import GinsengDataset
 from ginseng.model.state import GinsengClassifierState
@@ -117,7 +117,7 @@ def train(
         return GinsengClassifierTrainer(adata, settings).fit(epochs, silent, reports=False)[1]
 
     from_path = not isinstance(adata, AnnData)
-    adata = read_adata(adata, backed=True) if not isinstance(adata, AnnData) else adata
+    adata = open_adata(adata) if not isinstance(adata, AnnData) else adata
     if label_key is None:
         columns = suggest("cell_type", adata.obs.columns)
         msg = f"Pass `label_key`, the column of `adata.obs` with the cell types. {columns}"

@@ -26,8 +26,10 @@ class GinsengClassifierTrainerSettings:
         Cells a step.
     lr
         Highest learning rate; it rises for the first tenth of the steps (at most 100) and then falls as a cosine.
-    betas, eps, weight_decay
-        Of AdamW. Only matrices decay.
+    betas, eps
+        Of AdamW.
+    weight_decay
+        Of AdamW; acts on matrices only.
     normalize
         Whether the data are counts, to be scaled to `target_sum` a cell and log1p to be taken. False takes them as
         they are: log-normalised by you.

@@ -1,0 +1,136 @@
+"""What a model says of each cell, and where that is written: an AnnData, a table, a file."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from anndata import AnnData, ImplicitModificationWarning
+from anndata.io import read_elem, write_elem
+
+from ginseng import _keys
+from ginseng._files import replacing, replacing_folder
+from ginseng.data._formats import kind_of
+from ginseng.model._forward import Predicted
+from ginseng.model.state import GinsengClassifierState
+from ginseng.pp._align import Alignment
+
+#: What a cell without counts is called.
+UNASSIGNED = "unassigned"
+
+
+class Result:
+    """Labels and confidence of all cells, filled in as they come."""
+
+    def __init__(
+        self, n_cells: int, state: GinsengClassifierState, genes: Alignment, *, probs: bool, gene_weights: bool
+    ) -> None:
+        self.code = np.zeros(n_cells, np.int64)
+        self.confidence = np.zeros(n_cells, np.float32)
+        self.n_empty = 0
+        self.labels = state.label_keys
+        self.genes = state.genes
+        self.found = genes
+        self.probs = np.zeros((n_cells, state.n_classes), np.float32) if probs else None
+        self.gene_weights = np.zeros((n_cells, state.n_genes), np.float32) if gene_weights else None
+
+    def add(self, part: Predicted) -> None:
+        """Take in what is said of some cells."""
+        here = slice(part.start, part.stop)
+        self.code[here] = np.where(part.empty, -1, part.probs.argmax(axis=1))
+        self.confidence[here] = np.where(part.empty, 0, part.probs.max(axis=1))
+        self.n_empty += int(part.empty.sum())
+        if self.probs is not None:
+            self.probs[here] = part.probs
+        if self.gene_weights is not None:
+            self.gene_weights[here] = part.gene_weights
+
+    @property
+    def cell_type(self) -> pd.Categorical:
+        """Predicted label of each cell."""
+        names: Any = [str(label) for label in self.labels]
+        if self.n_empty and UNASSIGNED not in names:
+            names.append(UNASSIGNED)
+        code = np.where(self.code < 0, names.index(UNASSIGNED), self.code) if self.n_empty else self.code
+        return pd.Categorical.from_codes(code.tolist(), names)
+
+    def table(self, obs_names: pd.Index) -> pd.DataFrame:
+        """Return a row a cell: label, confidence, and the probability of each class if they were asked for."""
+        table = pd.DataFrame({"cell_type": self.cell_type, "confidence": self.confidence}, index=obs_names)
+        if self.probs is None:
+            return table
+        return table.join(pd.DataFrame(self.probs, index=obs_names, columns=[str(label) for label in self.labels]))
+
+    def _obs(self, obs: Any, key_added: str) -> pd.DataFrame:
+        columns: dict[str, Any] = {
+            _keys.cell_type(key_added): self.cell_type,
+            _keys.confidence(key_added): self.confidence,
+        }
+        return obs.assign(**columns)
+
+    def _obsm(self, key_added: str) -> dict[str, np.ndarray]:
+        entries = {_keys.probs(key_added): self.probs, _keys.gene_weights(key_added): self.gene_weights}
+        return {name: values for name, values in entries.items() if values is not None}
+
+    def _uns(self, before: dict[str, Any]) -> dict[str, Any]:
+        overlap = {
+            "n_genes": self.found.n_model,
+            "n_found": self.found.n_model - len(self.found.missing),
+            "share": self.found.overlap,
+        }
+        names = {"classes": self.labels.astype(object)}
+        if self.gene_weights is not None:
+            names["genes"] = self.genes.astype(object)
+        return {**before, **names, "overlap": overlap}
+
+    def write(self, adata: AnnData, key_added: str) -> None:
+        """Write into an AnnData; a view becomes an AnnData of its own."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ImplicitModificationWarning)
+            adata.obs = self._obs(adata.obs, key_added)
+        for name, values in self._obsm(key_added).items():
+            adata.obsm[name] = values
+        adata.uns[key_added] = self._uns(adata.uns.get(key_added, {}))
+
+    def write_file(self, source: Path | None, adata: AnnData, output: Path, key_added: str) -> None:
+        """Write a file of the cells with their labels; `output` is what it was before, or all of the new file.
+
+        Parameters
+        ----------
+        source
+            The file that the cells came from, if there is one. An h5ad is copied and added to, never loaded.
+        adata
+            The cells.
+        output
+            The file to write, h5ad or zarr; may be `source`.
+        key_added
+            Prefix of what is written.
+        """
+        if output.suffix == ".zarr":
+            adata = self._loaded(adata, key_added)
+            with replacing_folder(output) as folder:
+                adata.write_zarr(folder)
+            return
+        with replacing(output) as partial:
+            if source is None or kind_of(source) != "h5ad":
+                self._loaded(adata, key_added).write_h5ad(partial)
+                return
+            shutil.copyfile(source, partial)
+            with h5py.File(partial, "r+") as file:
+                obs: Any = read_elem(file["obs"])
+                write_elem(file, "obs", self._obs(obs, key_added))
+                for name, values in self._obsm(key_added).items():
+                    write_elem(file.require_group("obsm"), name, values)
+                uns = file.require_group("uns")
+                before: Any = read_elem(uns[key_added]) if key_added in uns else {}
+                write_elem(uns, key_added, self._uns(before))
+
+    def _loaded(self, adata: AnnData, key_added: str) -> AnnData:
+        adata = adata.to_memory()
+        self.write(adata, key_added)
+        return adata
