@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,14 @@ def _in_memory(x: Any) -> Block:
     return sparse.csr_matrix(x) if sparse.issparse(x) else np.asarray(x)
 
 
+def copied(adata: AnnData) -> AnnData:
+    """Return a copy, in memory where the matrices are on disk."""
+    if not adata.isbacked:
+        with suppress(NotImplementedError):  # anndata copies no matrix that it did not open itself
+            return adata.copy()
+    return adata.to_memory(copy=True)
+
+
 def row_sums(block: Block) -> np.ndarray:
     """Total counts a cell, in float64: (rows,)."""
     if isinstance(block, np.ndarray):
@@ -113,6 +122,8 @@ def take_columns(block: Block, position: np.ndarray, n_columns: int) -> Block:
     columns = columns[np.argsort(position[columns], kind="stable")]
     places = position[columns]
     one_each = len(np.unique(places)) == len(places)
+    if not one_each:  # a sum may not fit the type of its parts
+        block = block.astype(np.result_type(block.dtype, np.float32))
     if isinstance(block, np.ndarray):
         out = np.zeros((block.shape[0], n_columns), dtype=block.dtype)
         if one_each:

@@ -160,6 +160,9 @@ def stream(
         (classes,) if given, cells are drawn with replacement, each with the weight of its class. As many are drawn as
         there are kept ones, and each kept cell can be.
     """
+    if batch_size < 1:
+        msg = f"`batch_size` must be at least 1, not {batch_size}."
+        raise ValueError(msg)
     order = np.random.default_rng([seed, epoch]) if shuffle else None
     size = batch_size * n_per_window
     tail = sparse.csr_matrix((0, source.n_genes), dtype=np.float32)

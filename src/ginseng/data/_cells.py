@@ -160,6 +160,8 @@ def _per_cell(adata: AnnData, key: Any, parameter: str, default_name: str) -> tu
     """Return one value a cell, from a column or as given, and a name for it."""
     if isinstance(key, str):
         return column(in_memory(adata.obs), key), key
+    if isinstance(key, pd.Series) and key.index.is_unique and adata.obs_names.isin(key.index).all():
+        key = key[adata.obs_names]  # a table in another order
     if len(key) != adata.n_obs:
         msg = (
             f"`{parameter}` has {len(key):,} values for {adata.n_obs:,} cells: pass one for each, or a column of `obs`."

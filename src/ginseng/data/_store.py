@@ -33,6 +33,9 @@ FORMAT_VERSION = "1.0"
 TOTAL = "total_counts"
 ROW = "original_row"
 
+#: What is in the folder of a store.
+_MEMBERS = {"zarr.json", "X", "obs", "var", "uns", "layers", "obsm", "varm", "obsp", "varp", "raw"}
+
 #: Rows that are put in order at a time: 100 MB at 250 expressed genes a cell.
 ROWS_PER_PART = 65_536
 #: Values in a compressed chunk, and chunks in a shard (one file).
@@ -46,7 +49,8 @@ def smallest_dtype(largest: float, integers: bool) -> np.dtype:
     """Return the smallest dtype that holds counts up to `largest`; float32 if they are not all integers."""
     if not integers:
         return np.dtype(np.float32)
-    return next(np.dtype(t) for t in (np.uint8, np.uint16, np.uint32, np.uint64) if largest <= np.iinfo(t).max)
+    types = (np.uint8, np.uint16, np.uint32, np.uint64)
+    return next((np.dtype(t) for t in types if largest <= np.iinfo(t).max), np.dtype(np.float32))
 
 
 class _Parts:
@@ -174,7 +178,6 @@ def _write_frame(folder: Path, adata: ad.AnnData, cells: Cells, order: np.ndarra
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "label_key": cells.label_key,
-        "split": np.full(len(rows), UNSPLIT, np.uint8),
     }
     if cells.group_key is not None:
         uns["group_key"] = cells.group_key
@@ -182,6 +185,9 @@ def _write_frame(folder: Path, adata: ad.AnnData, cells: Cells, order: np.ndarra
     # not `frame.write_zarr`, whose consolidated metadata would not know of what comes after
     root = zarr.open_group(folder, mode="w", zarr_format=3)
     ad.io.write_elem(root, "/", frame)
+    # one chunk, so that a later split is one write
+    split = np.full(len(rows), UNSPLIT, np.uint8)
+    ad.io.write_elem(root["uns/ginseng"], "split", split, dataset_kwargs={"chunks": split.shape})
     return root
 
 
@@ -210,6 +216,23 @@ def _write_counts(root: zarr.Group, parts: _Parts, shape: tuple[int, int], *, si
     pointer.append(indptr, last=True)
 
 
+def check_columns(cells: Cells) -> None:
+    """Refuse names of label and group that cannot both be columns of a store.
+
+    Raises
+    ------
+    ValueError
+        If one is that of another column, or has a slash, which zarr does not take.
+    """
+    for name in filter(None, (cells.label_key, cells.group_key)):
+        if (TOTAL, ROW, cells.label_key, cells.group_key).count(name) > 1 or "/" in name:
+            msg = (
+                f"A store cannot have {name!r} as its column of labels or groups: these two need names of their own, "
+                f"other than {TOTAL!r} and {ROW!r}, and without a slash. Rename it."
+            )
+            raise ValueError(msg)
+
+
 def is_store(path: Path) -> bool:
     """Whether ginseng wrote what is at `path`, whole or in part."""
     with suppress(Exception):
@@ -231,6 +254,9 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         msg = (
             f"{path} exists and is not a store of ginseng, so it is not replaced. Choose another path or move it away."
         )
+        raise FileExistsError(msg)
+    if foreign := sorted({p.name for p in path.iterdir()} - _MEMBERS):
+        msg = f"{path} holds what ginseng did not write, so it is not replaced: {', '.join(foreign[:10])}."
         raise FileExistsError(msg)
     if not overwrite:
         msg = f"{path} exists. Open it with `GinsengDataset({str(path)!r})`, or pass `overwrite=True` to replace it."

@@ -18,7 +18,7 @@ from ._batches import Source, StoreSource, class_weights, stream
 from ._cells import choose_cells
 from ._readers import open_adata
 from ._splits import held_out
-from ._store import FORMAT, TEST, TOTAL, TRAIN, UNSPLIT, check_target, write_store
+from ._store import FORMAT, FORMAT_VERSION, TEST, TOTAL, TRAIN, UNSPLIT, check_columns, check_target, write_store
 
 type Split = Literal["train", "test", "holdout", "all"]
 
@@ -71,10 +71,18 @@ class GinsengDataset:
         try:
             self.root = zarr.open_group(self.path, mode="r", use_consolidated=False)
             info: Any = read_elem(self.root["uns/ginseng"])
-        except (KeyError, FileNotFoundError, ValueError) as error:
+            if info["format"] != FORMAT:
+                raise ValueError(info["format"])
+        except (KeyError, IndexError, TypeError, FileNotFoundError, ValueError) as error:
             msg = f"{self.path} is not a dataset of ginseng. Write one with `GinsengDataset.create`."
             raise ValueError(msg) from error
-        if info.get("format") != FORMAT or not info.get("complete", False):
+        if info["format_version"].split(".")[0] != FORMAT_VERSION.split(".")[0]:
+            msg = (
+                f"{self.path} is of format {info['format_version']}, and this ginseng reads {FORMAT_VERSION}. "
+                "Run `pip install -U ginseng`."
+            )
+            raise ValueError(msg)
+        if not info.get("complete", False):
             msg = f"{self.path} was not written to its end. Create it again with `overwrite=True`."
             raise ValueError(msg)
         obs: Any = read_elem(self.root["obs"])
@@ -153,6 +161,7 @@ class GinsengDataset:
         check_target(path, overwrite=overwrite)
         adata = adata if isinstance(adata, AnnData) else open_adata(adata)
         cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
+        check_columns(cells)
         write_store(
             path, adata, cells,
             layer=layer, chunk_size=chunk_size, overwrite=overwrite, rng=generator(rng), silent=silent,
@@ -253,7 +262,7 @@ class GinsengDataset:
             self.labels, self.groups, self.group_names,
             fraction=fraction, by_group=stratify_group, mode=mode, group=group, rng=generator(seed),
         )  # fmt: skip
-        # one chunk, so one write: an interruption leaves the old split or the new one
+        # one write, as the store keeps it in one chunk: an interruption leaves the old split or the new one
         root: Any = zarr.open_group(self.path, mode="r+", use_consolidated=False)
         root["uns/ginseng/split"][:] = self._split = np.where(split, TEST, TRAIN).astype(np.uint8)
 

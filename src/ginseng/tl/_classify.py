@@ -205,7 +205,8 @@ def _checked_output(adata: Any, output: str | Path | None, *, copy: bool, return
     if path.suffix not in (".h5ad", ".zarr"):
         msg = f"`output` is {str(output)!r}; it must end in .h5ad or .zarr."
         raise ValueError(msg)
-    if path.exists() and not path.samefile(adata):
+    source = _local_path(adata)
+    if path.exists() and (source is None or not path.samefile(source)):
         msg = f"{path} exists and is not replaced. Choose another `output`, or move it away."
         raise FileExistsError(msg)
     return path

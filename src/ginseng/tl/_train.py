@@ -13,6 +13,7 @@ from anndata import AnnData
 from ginseng import _keys
 from ginseng._checks import suggest
 from ginseng._logging import progress
+from ginseng._matrix import copied
 from ginseng.data._cells import choose_cells
 from ginseng.data._memory import MemoryDataset
 from ginseng.data._readers import open_adata
@@ -122,15 +123,16 @@ def train(
         columns = suggest("cell_type", adata.obs.columns)
         msg = f"Pass `label_key`, the column of `adata.obs` with the cell types. {columns}"
         raise ValueError(msg)
+    if genes is None and _keys.GENES in adata.var:
+        genes = _keys.GENES
     # all is checked before genes are chosen, which takes longest
     choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
-    adata = adata.copy() if copy and not from_path else adata
-    if genes is None and (_keys.GENES in adata.var or adata.n_vars > ALL_GENES):
-        if _keys.GENES not in adata.var:
-            with progress(desc=f"Taking the {TOP_GENES:,} most variable of {adata.n_vars:,} genes", silent=silent):
-                select_hvgs(
-                    adata, TOP_GENES, layer, silent=True, target_sum=settings.target_sum if settings.normalize else None
-                )
+    adata = copied(adata) if copy and not from_path else adata
+    if genes is None and adata.n_vars > ALL_GENES:
+        with progress(desc=f"Taking the {TOP_GENES:,} most variable of {adata.n_vars:,} genes", silent=silent):
+            select_hvgs(
+                adata, TOP_GENES, layer, silent=True, target_sum=settings.target_sum if settings.normalize else None
+            )
         genes = _keys.GENES
     cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
     dataset = MemoryDataset.read(adata, cells, layer)
@@ -139,6 +141,8 @@ def train(
     state.info |= {"label_key": cells.label_key, "layer": layer}
     if from_path:
         return state
+    if adata.is_view:  # it becomes an AnnData of its own
+        adata._init_as_actual(copied(adata))
     adata.uns[key_added] = {
         **adata.uns.get(key_added, {}),
         "params": {
