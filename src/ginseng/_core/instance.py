@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, UInt16
+from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
 from .architecture import Architecture, Params
 from .layers import dropout, init_linear, linear, random_bits
@@ -41,7 +41,7 @@ class Instance(Architecture):
         }
 
     def _features(
-        self, params: Params, x: Float[Array, " G"], bits: UInt16[Array, " G"] | None = None
+        self, params: Params, x: Float[Array, " G"], bits: UInt32[Array, " G"] | None = None
     ) -> Float[Array, " G"]:
         hidden = dropout(bits, jax.nn.relu(linear(params["features1"], x)), self.dropout_rate)
         return linear(params["features2"], hidden)

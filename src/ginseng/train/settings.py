@@ -56,7 +56,7 @@ class GinsengClassifierTrainerSettings:
         Its other settings, as `{"gate_dim": 32}`.
     epochs
         Passes over the data. If None, 10; more where there are few cells, so that 30,000 are seen in all (at the most
-        100 passes), and fewer where there are many, so that it is not more than 1,000,000 (but at least 3).
+        100 passes), and fewer where there are many, so that it is not more than 400,000 (but at least 3).
     label_smoothing
         Share of each target that is spread over all classes.
     patience

@@ -33,8 +33,8 @@ from .logger import GinsengLogger
 from .settings import GinsengClassifierTrainerSettings
 
 #: Where no number of epochs is given: this many, but so many that 30,000 cells are seen, and so few that it is not more
-#: than a million; at the most 100 and at the least 3.
-EPOCHS, LEAST_SEEN, MOST_SEEN = 10, 30_000, 1_000_000
+#: than 400,000; at the most 100 and at the least 3.
+EPOCHS, LEAST_SEEN, MOST_SEEN = 10, 30_000, 400_000
 MOST_EPOCHS, FEWEST_EPOCHS = 100, 3
 #: Cells that mean and deviation of the genes are taken from, at the most.
 CELLS_FOR_MOMENTS = 50_000
