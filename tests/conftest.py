@@ -11,12 +11,6 @@ import pytest
 from ginseng._settings import settings
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    # anndata 0.13 asks pandas 3 for options that pandas 3.1 is about to drop
-    for option in ("future.infer_string", "mode.chained_assignment"):
-        config.addinivalue_line("filterwarnings", f"ignore:The '{option}' option:DeprecationWarning")
-
-
 class Server(ThreadingHTTPServer):
     """Serves `files`, a dict of name -> bytes, on this machine only.
 

@@ -135,3 +135,11 @@ def take_columns(block: Block, position: np.ndarray, n_columns: int) -> Block:
     out = sparse.csr_matrix((taken.data, places[taken.indices], taken.indptr), shape=(block.shape[0], n_columns))
     out.sum_duplicates()  # also sorts the indices
     return out
+
+
+def smallest_dtype(largest: float, integers: bool) -> np.dtype:
+    """Return the smallest dtype that holds counts up to `largest`; float32 if they are not all integers."""
+    if not integers:
+        return np.dtype(np.float32)
+    types = (np.uint8, np.uint16, np.uint32, np.uint64)
+    return next((np.dtype(t) for t in types if largest <= np.iinfo(t).max), np.dtype(np.float32))

@@ -236,7 +236,8 @@ def test_zarr(adata: AnnData, tmp_path: Path, zarr_format: Any) -> None:
     write_elem(zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=zarr_format), "/", adata)
     assert_equal(read_adata(tmp_path / "a.zarr"), adata)
     backed = read_adata(tmp_path / "a.zarr", backed=True)
-    assert not isinstance(backed.X, np.ndarray) and not sparse.issparse(backed.X)
+    assert not isinstance(backed.X, np.ndarray)
+    assert not sparse.issparse(backed.X)
     assert all(not sparse.issparse(backed.layers[name]) for name in adata.layers if name is not None)
     assert_equal(backed.to_memory(), adata)
 

@@ -125,7 +125,8 @@ def test_the_trainer_keeps_its_own_settings(dataset: MemoryDataset) -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_train", "least", "most"), [(50, 60, 100), (1000, 10, 40), (60_000, 10, 10), (300_000, 3, 3), (10**7, 3, 3)]
+    ("n_train", "least", "most"),
+    [(50, 60, 100), (1000, 10, 40), (40_000, 10, 10), (100_000, 4, 4), (300_000, 3, 3), (10**7, 3, 3)],
 )
 def test_default_number_of_epochs(dataset: MemoryDataset, n_train: int, least: int, most: int) -> None:
     trainer = GinsengClassifierTrainer(dataset, GinsengClassifierTrainerSettings())

@@ -77,7 +77,7 @@ def test_the_holdout_is_never_seen_in_training(dataset: MemoryDataset, monkeypat
     trainer = trainer_of(dataset, holdout_fraction=0.3, epochs=1)
     expected = leaves(trainer.fit(silent=True)[1])
     counts = dataset.source.counts.toarray()
-    counts[trainer.holdout] = 1000.0
+    counts[trainer.holdout] = 200
     totals = np.where(trainer.holdout, 1.0, dataset.source.totals).astype(np.float32)
     other = MemoryDataset(
         MemorySource(type(dataset.source.counts)(counts), dataset.labels, totals),

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .architecture import Architecture, Params
 
@@ -35,7 +36,7 @@ def get(name: str, config: Mapping[str, Any] | None = None) -> Architecture:
         msg = f"No architecture {name!r}. There are: {', '.join(map(repr, _registry))}."
         raise ValueError(msg)
     cls = _registry[name]
-    config = dict(config or {})
+    config = {k: v.item() if isinstance(v, np.generic) else v for k, v in (config or {}).items()}
     known = {f.name for f in dataclasses.fields(cls)}
     if unknown := config.keys() - known:
         msg = f"Architecture {name!r} has no setting {', '.join(sorted(unknown))}. It has: {', '.join(sorted(known))}."

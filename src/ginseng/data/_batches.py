@@ -17,6 +17,8 @@ from annbatch.abc import Sampler
 from anndata.io import sparse_dataset
 from scipy import sparse
 
+from ginseng._matrix import smallest_dtype
+
 #: A store is read in blocks of consecutive rows, which lie in chance order on disk; so many make a window.
 BLOCK_ROWS = 128
 BLOCKS_PER_WINDOW = 64
@@ -53,10 +55,14 @@ class Source(Protocol):
 
 
 class MemorySource:
-    """Cells in memory: one window that holds them all, nothing copied."""
+    """Cells in memory: one window that holds them all, nothing copied.
+
+    As in a store, the counts are held in the smallest type, which makes windows small and quick to fill.
+    """
 
     def __init__(self, counts: sparse.csr_matrix, labels: np.ndarray, totals: np.ndarray) -> None:
-        self.counts = counts
+        whole = bool((counts.data == np.rint(counts.data)).all())
+        self.counts = counts.astype(smallest_dtype(counts.data.max(initial=0), whole), copy=False)
         self.labels = labels
         self.totals = totals
         self.n_genes = counts.shape[1]

@@ -8,7 +8,6 @@ from scipy import sparse
 
 from ._batches import MemorySource
 from ._cells import Cells
-from ._store import smallest_dtype
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,10 @@ class MemoryDataset:
         for _, block, total in cells.blocks(adata, layer, size=size):
             counts.append(block)
             totals.append(total)
-        x = sparse.vstack(counts, format="csr")
-        dtype = smallest_dtype(x.data.max(initial=0), bool((x.data == np.rint(x.data)).all()))
         return cls(
-            source=MemorySource(x.astype(dtype, copy=False), cells.labels, np.concatenate(totals).astype(np.float32)),
+            source=MemorySource(
+                sparse.vstack(counts, format="csr"), cells.labels, np.concatenate(totals).astype(np.float32)
+            ),
             labels=cells.labels,
             label_names=[str(name) for name in cells.label_names],
             gene_names=[str(name) for name in cells.gene_names],

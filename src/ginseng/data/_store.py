@@ -23,6 +23,7 @@ from zarr.codecs import BloscCodec
 
 from ginseng._files import replacing_folder
 from ginseng._logging import progress
+from ginseng._matrix import smallest_dtype
 
 from ._cells import Cells
 
@@ -43,14 +44,6 @@ CHUNK = 32_768
 CHUNKS_PER_SHARD = 128
 #: Split of a cell, in `uns["ginseng"]["split"]`.
 TRAIN, TEST, UNSPLIT = 0, 1, 255
-
-
-def smallest_dtype(largest: float, integers: bool) -> np.dtype:
-    """Return the smallest dtype that holds counts up to `largest`; float32 if they are not all integers."""
-    if not integers:
-        return np.dtype(np.float32)
-    types = (np.uint8, np.uint16, np.uint32, np.uint64)
-    return next((np.dtype(t) for t in types if largest <= np.iinfo(t).max), np.dtype(np.float32))
 
 
 class _Parts:

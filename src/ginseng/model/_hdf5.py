@@ -144,11 +144,15 @@ def model_of(model: GinsengClassifierState | AnnData) -> GinsengClassifierState:
     if not hasattr(model, "uns"):
         msg = f"A model is a state, or an AnnData with one in `uns['{_keys.DEFAULT}']`, not {type(model).__name__}."
         raise TypeError(msg)
-    found = model.uns.get(_keys.DEFAULT, {})
-    if "model" not in found:
-        msg = f"`adata.uns['{_keys.DEFAULT}']` holds no model. Run `gs.tl.train(adata, label_key)` first."
+    holders = [k for k, v in model.uns.items() if isinstance(v, Mapping) and {"model", "classes"} <= v.keys()]
+    if not holders:
+        msg = "The AnnData holds no model. Run `gs.tl.train(adata, label_key)` first."
         raise ValueError(msg)
-    return GinsengClassifierState.from_dict(found["model"])
+    if len(holders) > 1 and _keys.DEFAULT not in holders:
+        msg = f"The AnnData holds several models, in `uns` {holders}: rename one to {_keys.DEFAULT!r}."
+        raise ValueError(msg)
+    key = _keys.DEFAULT if _keys.DEFAULT in holders else holders[0]
+    return GinsengClassifierState.from_dict(model.uns[key]["model"])
 
 
 def _to_bytes(names: np.ndarray) -> np.ndarray:

@@ -79,12 +79,10 @@ class GinsengClassifier:
     @classmethod
     def from_state(cls, state: GinsengClassifierState) -> Self:
         """Return the classifier of a trained state."""
-        model = cls.__new__(cls)
-        model.n_genes, model.n_classes = state.n_genes, state.n_classes
-        model.normalize, model.target_sum, model.seed = state.normalize, state.target_sum, 42
-        model.network = state.network
-        model.config = state._settings()
-        model._key = jax.random.key(model.seed)
+        model = cls(
+            state.n_genes, state.n_classes, normalize=state.normalize, target_sum=state.target_sum,
+            architecture=state.network.name, config=state.settings,
+        )  # fmt: skip
         model._params = state.params
         return model
 

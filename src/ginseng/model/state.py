@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import jax
 import numpy as np
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from ginseng.train.trainer import GinsengClassifierTrainer
 
     from .classifier import GinsengClassifier
+
+
+#: Settings of the network that have an attribute of their own; `config` has the others.
+_NAMED = ("hidden_dim", "dropout_rate")
 
 
 @dataclasses.dataclass
@@ -79,7 +83,8 @@ class GinsengClassifierState:
         self.label_keys = _text(self.label_keys)
         self.label_values = np.asarray(self.label_values)
         if self.architecture is None:
-            self.architecture = registry.identify(self.params, self.n_genes, self.n_classes, self._settings())
+            self.architecture = registry.identify(self.params, self.n_genes, self.n_classes, self.settings)
+        self.config = {k: v for k, v in dataclasses.asdict(self.network).items() if k not in _NAMED}
         if self.target_sum is not None and not 0 < self.target_sum < np.inf:
             msg = f"`target_sum` must be None or above 0, not {self.target_sum!r}."
             raise ValueError(msg)
@@ -95,7 +100,15 @@ class GinsengClassifierState:
                 msg = f"The model has {len(getattr(self, name)):,} {name}, where {expected:,} are expected."
                 raise ValueError(msg)
 
-    def _settings(self) -> dict[str, Any]:
+    @classmethod
+    def of(cls, network: Architecture, **values: Any) -> Self:
+        """Return a state of this network; `values` are the other attributes."""
+        config = dataclasses.asdict(network)
+        return cls(architecture=network.name, config=config, **{name: config[name] for name in _NAMED}, **values)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings of the network."""
         return {**self.config, "hidden_dim": self.hidden_dim, "dropout_rate": self.dropout_rate}
 
     def __repr__(self) -> str:
@@ -107,7 +120,7 @@ class GinsengClassifierState:
     @property
     def network(self) -> Architecture:
         """The architecture with its settings."""
-        return registry.get(cast("str", self.architecture), self._settings())
+        return registry.get(cast("str", self.architecture), self.settings)
 
     @property
     def normalization(self) -> Normalization:
@@ -118,7 +131,7 @@ class GinsengClassifierState:
         """Return nested dicts of arrays, numbers and text, as `uns` and HDF5 hold them."""
         return {
             "architecture": self.architecture,
-            "config": json.dumps(self._settings()),
+            "config": json.dumps(self.settings),
             "normalize": bool(self.normalize),
             "training": bool(self.training),
             "target_sum": np.nan if self.target_sum is None else float(self.target_sum),
@@ -132,24 +145,20 @@ class GinsengClassifierState:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> GinsengClassifierState:
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the state that :meth:`to_dict` turned into this."""
-        config = json.loads(values["config"])
         target_sum = float(values["target_sum"])
-        return cls(
+        return cls.of(
+            registry.get(str(values["architecture"]), json.loads(values["config"])),
             params=_plain(values["params"]),
             genes=values["genes"],
             label_keys=values["label_keys"],
             label_values=values["label_values"],
             n_genes=len(values["genes"]),
             n_classes=len(values["label_keys"]),
-            hidden_dim=config.pop("hidden_dim"),
-            dropout_rate=config.pop("dropout_rate"),
             normalize=bool(values["normalize"]),
             target_sum=None if np.isnan(target_sum) else target_sum,
             training=bool(values["training"]),
-            architecture=str(values["architecture"]),
-            config=config,
             library_size=cast("Literal['all_genes', 'model_genes']", str(values["library_size"])),
             history={k: np.asarray(v) for k, v in values["history"].items()},
             info=json.loads(values["info"]),

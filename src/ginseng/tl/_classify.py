@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 
@@ -27,7 +28,7 @@ ROWS = 8192
 
 def classify(
     adata: AnnData | str | Path,
-    model: GinsengClassifierState | AnnData | str | Path,
+    model: GinsengClassifierState | AnnData | str | Path | None = None,
     gene_key: str | None = None,
     *,
     layer: str | None = None,
@@ -44,6 +45,7 @@ def classify(
     seed: int = 123,
     silent: bool = False,
     key_added: str = _keys.DEFAULT,
+    model_state: GinsengClassifierState | str | Path | None = None,
 ) -> AnnData | pd.DataFrame | None:
     """Label each cell with its most probable cell type.
 
@@ -88,6 +90,8 @@ def classify(
         Whether to show neither progress nor the warning of missing genes.
     key_added
         Prefix of what is written.
+    model_state
+        The name that `model` had in ginseng 0.2.
 
     Returns
     -------
@@ -123,7 +127,7 @@ def classify(
     >>> list(query.obs.columns[-2:])
     ['ginseng_cell_type', 'ginseng_confidence']
     """
-    adata, model = _in_order(adata, model)
+    adata, model = _in_order(adata, model if model_state is None else model_state)
     from_path = not isinstance(adata, AnnData)
     output = _checked_output(adata, output, copy=copy, return_table=return_table)
     state = model if isinstance(model, GinsengClassifierState) else _load(model)
@@ -135,6 +139,9 @@ def classify(
     genes = align_genes(data, state.genes, gene_key)
     if len(genes.missing) and not silent:
         _warn_of_missing(genes)
+
+    if (state.normalize if normalize is None else normalize) and not silent:
+        _warn_if_no_counts(data, layer)
 
     with running(f"classification of {data.n_obs:,} cells") as report:
         result = Result(data.n_obs, state, genes, probs=store_probs, gene_weights=store_gene_weights)
@@ -183,6 +190,9 @@ def model_rows(adata: AnnData, genes: Alignment, layer: str | None, *, size: int
 
 def _in_order(adata: Any, model: Any) -> tuple[Any, Any]:
     """Return data and model, whichever came first."""
+    if model is None:
+        msg = "`classify` needs cells and a model: `classify(adata, model)`."
+        raise TypeError(msg)
     if isinstance(adata, GinsengClassifierState) or (isinstance(adata, str | Path) and is_model_file(adata)):
         return model, adata
     return adata, model
@@ -214,6 +224,18 @@ def _checked_output(adata: Any, output: str | Path | None, *, copy: bool, return
 
 def _load(model: AnnData | str | Path) -> GinsengClassifierState:
     return load_model(model) if isinstance(model, str | Path) else model_of(model)
+
+
+def _warn_if_no_counts(adata: AnnData, layer: str | None) -> None:
+    for _, _, block in row_blocks(adata[:256] if adata.n_obs > 256 else adata, layer):
+        values = block if isinstance(block, np.ndarray) else block.data
+        if not (values == np.rint(values)).all():
+            warnings.warn(
+                "The values are not whole numbers: they look normalised, and the model takes counts. Pass `layer=` "
+                "with the counts, or `normalize=False` if they are log1p of counts per 10,000.",
+                UserWarning,
+                stacklevel=3,
+            )
 
 
 def _warn_of_missing(genes: Alignment) -> None:

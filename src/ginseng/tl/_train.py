@@ -85,8 +85,8 @@ def train(
         Names of the cell types.
     `adata.uns['ginseng']['history']` : :class:`dict`
         Loss and metrics of each epoch, see :class:`ginseng.train.GinsengLogger`.
-    `adata.uns['ginseng']['params']` : :class:`dict`
-        How it was trained.
+    `adata.uns['ginseng']['params']`, `adata.uns['ginseng']['versions']` : :class:`dict`
+        How it was trained, and with which versions.
     `adata.var['ginseng_genes']` : :class:`pandas.Series` (dtype ``bool``)
         The genes, where they were chosen here.
 
@@ -154,6 +154,7 @@ def train(
         "classes": state.label_keys.astype(object),
         "model": state.to_dict(),
         "history": state.history,
+        "versions": state.info["versions"],
     }
     return adata if copy else None
 

@@ -86,6 +86,12 @@ class GinsengClassifierTrainer:
     ) -> None:
         self.dataset: Any = GinsengDataset(dataset) if isinstance(dataset, str | Path) else dataset
         self.settings = GinsengClassifierTrainerSettings() if settings is None else copy.copy(settings)
+        if self.settings.normalize and self.dataset.source.counts.dtype.kind == "f":
+            warnings.warn(
+                "The values are not whole numbers: they look normalised, and are log-normalised once more. Train on "
+                "counts (`layer=`), or say `normalize=False`.",
+                stacklevel=3,
+            )
         self.holdout = self._hold_out()
         self.keep = ~self.holdout
         self.network = self.settings.network
@@ -165,7 +171,8 @@ class GinsengClassifierTrainer:
         with running(f"training of {self.network.name!r} on {int(self.keep.sum()):,} cells") as report:
             self.model.params = self._fit(epochs, silent, reports=reports)
             report(f"best epoch {self.best_epoch} of {self.logger.epoch[-1]}")
-        self.state = GinsengClassifierState(
+        self.state = GinsengClassifierState.of(
+            self.network,
             params=self.model.params,
             genes=np.array(self.dataset.gene_names),
             label_keys=np.array(self.dataset.label_names),
@@ -174,21 +181,14 @@ class GinsengClassifierTrainer:
             n_classes=self.n_classes,
             normalize=s.normalize,
             target_sum=s.target_sum,
-            architecture=self.network.name,
             history=self.logger.to_dict(),
             info={
-                "ginseng": version("ginseng"),
-                "jax": jax.__version__,
+                "versions": {name: version(name) for name in ("ginseng", "jax", "anndata")},
                 "n_train": int(self.keep.sum()),
                 "n_holdout": int(self.holdout.sum()),
                 "best_epoch": self.best_epoch,
                 "seconds": round(time.time() - started, 3),
-                "seed": s.seed,
-            },
-            hidden_dim=self.network.hidden_dim,
-            dropout_rate=self.network.dropout_rate,
-            config={
-                k: v for k, v in dataclasses.asdict(self.network).items() if k not in ("hidden_dim", "dropout_rate")
+                "seed": int(s.seed),
             },
         )
         return self.model, self.state
