@@ -59,6 +59,9 @@ def predict(
     gene_weights
         Whether the weight of each gene in each cell is wanted.
     """
+    if batch_size < 1:
+        msg = f"`batch_size` must be at least 1, not {batch_size}."
+        raise ValueError(msg)
     how = {"architecture": state.network, "normalization": normalization or state.normalization}
     params = jax.device_put(state.params)
     key = None if seed is None else jax.random.key(seed)

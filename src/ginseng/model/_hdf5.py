@@ -144,7 +144,7 @@ def model_of(model: GinsengClassifierState | AnnData) -> GinsengClassifierState:
     if not hasattr(model, "uns"):
         msg = f"A model is a state, or an AnnData with one in `uns['{_keys.DEFAULT}']`, not {type(model).__name__}."
         raise TypeError(msg)
-    holders = [k for k, v in model.uns.items() if isinstance(v, Mapping) and {"model", "classes"} <= v.keys()]
+    holders = [k for k, v in model.uns.items() if isinstance(v, Mapping) and isinstance(v.get("model"), Mapping)]
     if not holders:
         msg = "The AnnData holds no model. Run `gs.tl.train(adata, label_key)` first."
         raise ValueError(msg)

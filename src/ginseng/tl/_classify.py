@@ -13,7 +13,7 @@ from ginseng import _keys
 from ginseng._checks import check_values
 from ginseng._core.steps import Normalization
 from ginseng._logging import progress, running
-from ginseng._matrix import matrix_of, row_blocks, row_sums, take_columns
+from ginseng._matrix import copied, matrix_of, row_blocks, row_sums, take_columns
 from ginseng.data._batches import prefetch
 from ginseng.data._readers import open_adata, read_adata
 from ginseng.model._forward import Rows, predict
@@ -169,7 +169,7 @@ def classify(
             return None
         if return_table or (from_path and not copy):
             return result.table(data.obs_names)
-        data = data.copy() if copy and not from_path else data
+        data = copied(data) if copy and not from_path else data
         result.write(data, key_added)
         report(f"added `.obs[{_keys.cell_type(key_added)!r}]` and `.obs[{_keys.confidence(key_added)!r}]`")
     return data if copy else None

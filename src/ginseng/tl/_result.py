@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import shutil
-import warnings
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pandas as pd
-from anndata import AnnData, ImplicitModificationWarning
+from anndata import AnnData
 from anndata.io import read_elem, write_elem
 
 from ginseng import _keys
 from ginseng._files import replacing, replacing_folder
+from ginseng._matrix import copied
 from ginseng.data._formats import kind_of
 from ginseng.model._forward import Predicted
 from ginseng.model.state import GinsengClassifierState
@@ -64,7 +64,8 @@ class Result:
         table = pd.DataFrame({"cell_type": self.cell_type, "confidence": self.confidence}, index=obs_names)
         if self.probs is None:
             return table
-        return table.join(pd.DataFrame(self.probs, index=obs_names, columns=[str(label) for label in self.labels]))
+        probs = pd.DataFrame(self.probs, index=obs_names, columns=[str(label) for label in self.labels])
+        return pd.concat([table, probs], axis=1)  # by position, whatever the names of cells and classes
 
     def _obs(self, obs: Any, key_added: str) -> pd.DataFrame:
         columns: dict[str, Any] = {
@@ -90,9 +91,9 @@ class Result:
 
     def write(self, adata: AnnData, key_added: str) -> None:
         """Write into an AnnData; a view becomes an AnnData of its own."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ImplicitModificationWarning)
-            adata.obs = self._obs(adata.obs, key_added)
+        if adata.is_view:
+            adata._init_as_actual(copied(adata))
+        adata.obs = self._obs(adata.obs, key_added)
         for name, values in self._obsm(key_added).items():
             adata.obsm[name] = values
         adata.uns[key_added] = self._uns(adata.uns.get(key_added, {}))
