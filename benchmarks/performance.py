@@ -153,7 +153,7 @@ def run():
     sc.pp.normalize_total(adata, target_sum=1e4)
     sc.pp.log1p(adata)
     part = adata[:, np.load(f"{folder}/genes.npy")].copy()
-    model = celltypist.train(part, labels="cell_type", use_SGD=True, check_expression=False, n_jobs=2)
+    model = celltypist.train(part, labels="cell_type", use_SGD=True, mini_batch=True, check_expression=False)
     model.write(f"{folder}/celltypist.pkl")
 measured(run)
 """,

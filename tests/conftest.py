@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import anndata as ad
+import numpy as np
+import pandas as pd
 import pytest
+from scipy import sparse
 
+import ginseng as gs
 from ginseng._settings import settings
 
 
@@ -73,3 +78,34 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         server.closing.set()
         server.shutdown()
         thread.join()
+
+
+#: Labels that file formats and sorting trip over.
+LABELS = ("B cell", "T/NK", "γδ T")
+
+
+def cells(n_cells: int = 120, n_genes: int = 30, *, labels: tuple[str, ...] = LABELS, seed: int = 0) -> ad.AnnData:
+    """Return counts in CSR, float32: gene 5k to 5k + 4 mark class k. No cell is empty."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n_cells) % len(labels)
+    x = rng.poisson(np.where(np.arange(n_genes) // 5 == y[:, None], 5.0, 0.4)).astype(np.float32)
+    x[:, -1] += 1
+    obs = {"cell_type": pd.Categorical(np.array(labels)[y]), "donor": [f"d{i}" for i in rng.integers(0, 5, n_cells)]}
+    return ad.AnnData(
+        sparse.csr_matrix(x),
+        obs=pd.DataFrame(obs, index=[f"cell{i}" for i in range(n_cells)]),
+        var=pd.DataFrame(index=[f"GENE{i}" for i in range(n_genes)]),
+    )
+
+
+@pytest.fixture(scope="session")
+def make_cells() -> Callable[..., ad.AnnData]:
+    return cells
+
+
+@pytest.fixture(scope="session")
+def state() -> gs.model.GinsengClassifierState:
+    """Return a logistic regression of the cells, which a test can repeat in NumPy."""
+    adata = cells(seed=1)
+    gs.tl.train(adata, "cell_type", architecture="linear", epochs=10, batch_size=16, silent=True)
+    return gs.model.GinsengClassifierState.from_dict(adata.uns["ginseng"]["model"])

@@ -29,7 +29,7 @@ class Gated(Architecture):
     has_gene_weights: ClassVar[bool] = True
 
     hidden_dim: int = 128
-    gate_dim: int = 32
+    gate_dim: int = 16
     n_layers: int = 2
     dropout_rate: float = 0.5
 

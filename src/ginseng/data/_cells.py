@@ -126,7 +126,7 @@ def choose_cells(
     label_names, labels = np.unique(text[labelled].to_numpy(str), return_inverse=True)
     check_names(label_names, f"{label_name!r}")
     if len(label_names) < 2:
-        found = f"only {label_names[0]!r}" if len(label_names) else "no label at all"
+        found = f"only {str(label_names[0])!r}" if len(label_names) else "no label at all"
         msg = f"Training needs cells of at least two classes; {label_name!r} has {found} in {adata.n_obs:,} cells."
         raise ValueError(msg)
 

@@ -14,7 +14,7 @@ from ginseng._checks import suggest
 def held_out(
     labels: np.ndarray,
     groups: np.ndarray | None = None,
-    group_names: Sequence[str] | None = None,
+    group_names: Sequence[str] | np.ndarray | None = None,
     *,
     fraction: float = 0.1,
     by_group: bool = False,
@@ -77,7 +77,7 @@ def held_out(
 
 def _by_group(
     groups: np.ndarray,
-    group_names: Sequence[str],
+    group_names: Sequence[str] | np.ndarray,
     fraction: float,
     mode: str,
     group: str | None,

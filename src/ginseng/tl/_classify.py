@@ -229,7 +229,8 @@ def _load(model: AnnData | str | Path) -> GinsengClassifierState:
 def _warn_if_no_counts(adata: AnnData, layer: str | None) -> None:
     for _, _, block in row_blocks(adata[:256] if adata.n_obs > 256 else adata, layer):
         values = block if isinstance(block, np.ndarray) else block.data
-        if not (values == np.rint(values)).all():
+        values = values[np.isfinite(values)]  # the others are an error, later
+        if (values != np.rint(values)).any():
             warnings.warn(
                 "The values are not whole numbers: they look normalised, and the model takes counts. Pass `layer=` "
                 "with the counts, or `normalize=False` if they are log1p of counts per 10,000.",

@@ -17,6 +17,7 @@ from ginseng._matrix import copied
 from ginseng.data._cells import choose_cells
 from ginseng.data._memory import MemoryDataset
 from ginseng.data._readers import open_adata
+from ginseng.data._splits import held_out
 from ginseng.data._store import is_store
 from ginseng.data.dataset import GinsengDataset
 from ginseng.model.state import GinsengClassifierState
@@ -105,7 +106,7 @@ def train(
     >>> len(adata.uns["ginseng"]["classes"])
     10
     """
-    settings = _settings(settings, kwargs)
+    settings = _settings(settings, kwargs if epochs is None else {**kwargs, "epochs": epochs})
     if isinstance(adata, str | Path) and is_store(Path(adata)):
         adata = GinsengDataset(adata)
     if isinstance(adata, GinsengDataset):
@@ -115,7 +116,7 @@ def train(
         if wrong:
             msg = f"A dataset has its own labels, genes and groups: leave out `{wrong[0]}`, or create it anew with it."
             raise ValueError(msg)
-        return GinsengClassifierTrainer(adata, settings).fit(epochs, silent, reports=False)[1]
+        return GinsengClassifierTrainer(adata, settings).fit(silent=silent, reports=False)[1]
 
     from_path = not isinstance(adata, AnnData)
     adata = open_adata(adata) if not isinstance(adata, AnnData) else adata
@@ -126,7 +127,11 @@ def train(
     if genes is None and _keys.GENES in adata.var:
         genes = _keys.GENES
     # all is checked before genes are chosen, which takes longest
-    choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
+    cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
+    held_out(
+        cells.labels, cells.groups, cells.group_names, fraction=settings.holdout_fraction,
+        by_group=settings.group_level, mode=settings.group_mode, rng=np.random.default_rng(0),
+    )  # fmt: skip
     adata = copied(adata) if copy and not from_path else adata
     if genes is None and adata.n_vars > ALL_GENES:
         with progress(desc=f"Taking the {TOP_GENES:,} most variable of {adata.n_vars:,} genes", silent=silent):
@@ -137,7 +142,7 @@ def train(
     cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
     dataset = MemoryDataset.read(adata, cells, layer)
     trainer = GinsengClassifierTrainer(dataset, settings)
-    _, state = trainer.fit(epochs, silent, reports=False)
+    _, state = trainer.fit(silent=silent, reports=False)
     state.info |= {"label_key": cells.label_key, "layer": layer}
     if from_path:
         return state

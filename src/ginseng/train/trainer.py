@@ -37,7 +37,7 @@ from .settings import GinsengClassifierTrainerSettings
 EPOCHS, LEAST_SEEN, MOST_SEEN = 10, 30_000, 400_000
 MOST_EPOCHS, FEWEST_EPOCHS = 100, 3
 #: Cells that mean and deviation of the genes are taken from, at the most.
-CELLS_FOR_MOMENTS = 50_000
+CELLS_FOR_MOMENTS = 20_000
 
 
 class Validation(NamedTuple):
@@ -247,7 +247,7 @@ class GinsengClassifierTrainer:
                 bar.set_postfix({k: f"{v:.3f}" for k, v in self.logger.latest().items()})
                 lowest = found if found.loss < lowest.loss else lowest
                 if not found.loss > lowest.loss + lowest.error:  # so that without a holdout the last epoch is kept
-                    kept, self.best_epoch = jax.tree.map(jnp.copy, params), epoch + 1
+                    kept, self.best_epoch = jax.tree.map(np.array, params), epoch + 1
                 elif epoch + 1 - (self.best_epoch or 0) >= s.patience:
                     break
         return kept
@@ -304,6 +304,6 @@ class GinsengClassifierTrainer:
         mean = total / n
         deviation = np.sqrt(np.maximum(squares / n - mean**2, 0.0))
         return {
-            "mean": jnp.asarray(mean, jnp.float32),
-            "scale": jnp.asarray(np.maximum(deviation, self.settings.scale_floor), jnp.float32),
+            "mean": jax.device_put(mean.astype(np.float32)),
+            "scale": jax.device_put(np.maximum(deviation, self.settings.scale_floor).astype(np.float32)),
         }

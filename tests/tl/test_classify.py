@@ -1,0 +1,457 @@
+"""Labels of cells: the same from whatever holds the counts, and as NumPy finds them."""
+
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import anndata as ad
+import dask.array as da
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from scipy.special import softmax
+
+import ginseng as gs
+from ginseng.model import GinsengClassifierState
+
+type Make = Callable[..., ad.AnnData]
+type State = GinsengClassifierState
+
+
+def by_hand(state: State, x: np.ndarray, names: list[str], *, total: np.ndarray | None = None) -> np.ndarray:
+    """Return the probabilities of a logistic regression, in NumPy and float64."""
+    full = np.zeros((len(x), state.n_genes))
+    for j, name in enumerate(names):
+        if name in state.genes:
+            full[:, state.genes.tolist().index(name)] += x[:, j]
+    total = x.sum(axis=1) if total is None else total
+    z = np.log1p(1e4 * full / np.where(total > 0, total, 1)[:, None])
+    z = np.clip((z - state.params["input"]["mean"]) / state.params["input"]["scale"], -10, 10)
+    return softmax(z @ state.params["head"]["W"].astype(float) + state.params["head"]["b"], axis=1)
+
+
+def check(found: ad.AnnData, state: State, expected: np.ndarray, *, atol: float = 1e-6, key: str = "ginseng") -> None:
+    assert found.obs[f"{key}_cell_type"].tolist() == state.label_keys[expected.argmax(axis=1)].tolist()
+    assert isinstance(found.obs[f"{key}_cell_type"].dtype, pd.CategoricalDtype)
+    assert found.obs[f"{key}_confidence"].dtype == np.float32
+    np.testing.assert_allclose(found.obs[f"{key}_confidence"], expected.max(axis=1), atol=atol)
+    probs = found.obsm[f"{key}_probs"]
+    np.testing.assert_allclose(probs, expected, atol=atol)
+    np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-5)
+
+
+def blurred(make_cells: Make, n_cells: int = 120, n_genes: int = 30) -> ad.AnnData:
+    """Return cells that the model is not sure of."""
+    adata = make_cells(n_cells, n_genes, seed=8)
+    rng = np.random.default_rng(9)
+    x = adata.X.toarray()
+    adata.X = sparse.csr_matrix(np.where(rng.random(x.shape) < 0.5, x, x[rng.permutation(n_cells)]))
+    return adata
+
+
+GENES = {
+    "as trained": lambda names, rng: names,
+    "shuffled": lambda names, rng: list(rng.permutation(names)),
+    "more": lambda names, rng: list(rng.permutation([*names, *(f"other{i}" for i in range(20))])),
+    "fewer": lambda names, rng: list(rng.permutation(names))[:20],
+}
+
+
+def held(folder: Path, x: np.ndarray, names: list[str], dtype: str) -> dict[str, tuple[object, str | None]]:
+    """Return the same cells in each container, and the layer that has them."""
+    var = pd.DataFrame(index=names)
+    x = x.astype(dtype)
+    csr = ad.AnnData(sparse.csr_matrix(x), var=var)
+    csc, dense = ad.AnnData(sparse.csc_matrix(x), var=var), ad.AnnData(x, var=var)
+    found: dict[str, tuple[object, str | None]] = {
+        "csr": (csr.copy(), None),
+        "csc": (csc.copy(), None),
+        "numpy": (dense.copy(), None),
+        "fortran": (ad.AnnData(np.asfortranarray(x), var=var), None),
+        "dask": (ad.AnnData(da.from_array(x, chunks=(50, 11)), var=var), None),
+        "view": (ad.concat([csr[:5], csr], index_unique="-")[5:], None),
+        "layer": (ad.AnnData(np.zeros(x.shape), var=var, layers={"counts": sparse.csr_matrix(x)}), "counts"),
+    }
+    for name, adata in {"csr": csr, "csc": csc, "numpy": dense}.items():
+        adata.write_h5ad(folder / f"{name}.h5ad")
+        found[f"backed {name}"] = gs.read_adata(folder / f"{name}.h5ad", backed=True), None
+        found[f"path {name}"] = folder / f"{name}.h5ad", None
+    csr.write_zarr(folder / "csr.zarr")
+    found["zarr path"] = folder / "csr.zarr", None
+    found["zarr on disk"] = gs.read_adata(folder / "csr.zarr", backed=True), None
+    found["layer"][0].write_h5ad(folder / "layer.h5ad")  # type: ignore[attr-defined]
+    found["backed layer"] = gs.read_adata(folder / "layer.h5ad", backed=True), "counts"
+    return found
+
+
+@pytest.mark.parametrize("genes", GENES)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "uint16"])
+def test_the_same_probabilities_from_any_container(
+    make_cells: Make, state: State, tmp_path: Path, genes: str, dtype: str
+) -> None:
+    adata = blurred(make_cells)
+    names = GENES[genes](adata.var_names.tolist(), np.random.default_rng(2))
+    x = np.random.default_rng(3).poisson(0.2, (120, len(names))).astype(float)
+    known = [i for i, name in enumerate(names) if name in adata.var_names]
+    x[:, known] = adata[:, [names[i] for i in known]].X.toarray()
+    expected = by_hand(state, x, names)
+    assert 0.5 < expected.max(axis=1).mean() < 0.98  # not all too clear
+    for holder, (given, layer) in held(tmp_path, x, names, dtype).items():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = gs.tl.classify(given, state, layer=layer, store_probs=True, copy=True)
+        messages = [str(w.message) for w in caught if w.category is UserWarning]
+        if genes == "fewer":
+            assert len(messages) == 1, (holder, messages)
+            assert messages[0].startswith("Partial gene overlap detected: 66.67%. 10 of the 30 genes")
+        else:
+            assert messages == [], holder
+        check(found, state, expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 256, 121])
+def test_batches_change_nothing(make_cells: Make, state: State, batch_size: int) -> None:
+    adata = blurred(make_cells)
+    gs.tl.classify(adata, state, store_probs=True, batch_size=batch_size)
+    check(adata, state, by_hand(state, adata.X.toarray(), adata.var_names.tolist()))
+
+
+@pytest.mark.parametrize("batch_size", [0, -3])
+def test_a_batch_has_at_least_a_cell(make_cells: Make, state: State, batch_size: int) -> None:
+    with pytest.raises(ValueError, match="`batch_size` must be at least 1"):
+        gs.tl.classify(make_cells(), state, batch_size=batch_size)
+
+
+def test_blocks_of_rows_change_nothing(make_cells: Make, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ginseng.tl import _classify
+
+    monkeypatch.setattr(_classify.model_rows, "__kwdefaults__", {"size": 13})
+    adata = blurred(make_cells)
+    gs.tl.classify(adata, state, store_probs=True, batch_size=5)
+    check(adata, state, by_hand(state, adata.X.toarray(), adata.var_names.tolist()))
+
+
+def test_a_cell_does_not_depend_on_the_others(make_cells: Make, state: State) -> None:
+    adata = blurred(make_cells)
+    order = np.random.default_rng(0).permutation(120)[:77]
+    part = adata[order].copy()
+    for a in (adata, part):
+        gs.tl.classify(a, state, store_probs=True)
+    np.testing.assert_allclose(part.obsm["ginseng_probs"], adata.obsm["ginseng_probs"][order], atol=1e-6)
+    assert part.obs["ginseng_cell_type"].tolist() == adata.obs["ginseng_cell_type"].iloc[order].tolist()
+
+
+# -- how it is called --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory, make_cells: Make, state: State) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    gs.save_model(state, folder / "model.h5")
+    blurred(make_cells).write_h5ad(folder / "query.h5ad")
+    return folder
+
+
+@pytest.mark.parametrize("data", ["adata", "path", "text"])
+@pytest.mark.parametrize("model", ["state", "path", "text"])
+def test_data_and_model_in_either_order(make_cells: Make, state: State, files: Path, data: str, model: str) -> None:
+    adata = blurred(make_cells)
+    expected = by_hand(state, adata.X.toarray(), adata.var_names.tolist())
+    a = {"adata": adata, "path": files / "query.h5ad", "text": str(files / "query.h5ad")}[data]
+    m = {"state": state, "path": files / "model.h5", "text": str(files / "model.h5")}[model]
+    for pair in ((a, m), (m, a)):
+        for classify in (gs.classify, gs.tl.classify):
+            table = classify(*pair, return_table=True, store_probs=True)
+            assert isinstance(table, pd.DataFrame)
+            assert table.index.tolist() == adata.obs_names.tolist()
+            assert table.columns.tolist() == ["cell_type", "confidence", *state.label_keys]
+            assert table["cell_type"].tolist() == state.label_keys[expected.argmax(axis=1)].tolist()
+            np.testing.assert_allclose(table[state.label_keys.tolist()], expected, atol=1e-6)
+    assert "ginseng_cell_type" not in adata.obs
+
+
+def test_a_trained_anndata_is_a_model(make_cells: Make) -> None:
+    ref, query = make_cells(), blurred(make_cells)
+    gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, silent=True)
+    gs.tl.classify(query, ref, store_probs=True)
+    state = GinsengClassifierState.from_dict(ref.uns["ginseng"]["model"])
+    check(query, state, by_hand(state, query.X.toarray(), query.var_names.tolist()))
+    gs.tl.classify(ref, ref)
+    assert set(ref.uns["ginseng"]) >= {"model", "history", "overlap"}
+    with pytest.raises(ValueError, match=r"holds no model\. Run `gs\.tl\.train"):
+        gs.tl.classify(query, blurred(make_cells))
+    with pytest.raises(TypeError, match="needs cells and a model"):
+        gs.tl.classify(query)
+
+
+def test_a_path_gives_a_table_and_loses_nothing(make_cells: Make, state: State, files: Path) -> None:
+    before = {p.name: p.read_bytes() for p in files.iterdir()}
+    table = gs.tl.classify(files / "query.h5ad", state)
+    assert isinstance(table, pd.DataFrame)
+    assert table.columns.tolist() == ["cell_type", "confidence"]
+    copy = gs.tl.classify(files / "query.h5ad", state, copy=True)
+    assert isinstance(copy, ad.AnnData)
+    assert copy.obs["ginseng_cell_type"].tolist() == table["cell_type"].tolist()
+    assert not copy.isbacked
+    loaded = gs.tl.classify(files / "query.h5ad", state, backed=False)
+    pd.testing.assert_frame_equal(loaded, table)
+    assert {p.name: p.read_bytes() for p in files.iterdir()} == before
+
+
+@pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
+@pytest.mark.parametrize("source", ["h5ad", "zarr"])
+def test_from_file_to_file(make_cells: Make, state: State, tmp_path: Path, source: str, suffix: str) -> None:
+    adata = blurred(make_cells)
+    adata.uns["ginseng"], adata.uns["mine"] = {"metrics": {"accuracy": 0.5}}, "kept"
+    adata.layers["counts"] = adata.X.copy()
+    path, output = tmp_path / f"in.{source}", tmp_path / f"out.{suffix}"
+    (adata.write_h5ad if source == "h5ad" else adata.write_zarr)(path)
+    assert gs.tl.classify(path, state, output=output, store_probs=True) is None
+    found = ad.read_h5ad(output) if suffix == "h5ad" else ad.read_zarr(output)
+    check(found, state, by_hand(state, adata.X.toarray(), adata.var_names.tolist()))
+    np.testing.assert_array_equal(found.X.toarray(), adata.X.toarray())
+    np.testing.assert_array_equal(found.layers["counts"].toarray(), adata.X.toarray())
+    assert found.uns["mine"] == "kept"
+    assert found.uns["ginseng"]["metrics"]["accuracy"] == 0.5
+    assert found.obs["cell_type"].tolist() == adata.obs["cell_type"].tolist()
+    assert sorted(os.listdir(tmp_path)) == sorted([path.name, output.name])
+    with pytest.raises(FileExistsError, match="is not replaced"):
+        gs.tl.classify(path, state, output=output)
+
+
+def test_a_copy_leaves_the_original(make_cells: Make, state: State, tmp_path: Path) -> None:
+    adata = make_cells()
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    for given in (adata, gs.read_adata(tmp_path / "a.h5ad", backed=True)):
+        copy = gs.tl.classify(given, state, copy=True)
+        assert isinstance(copy, ad.AnnData)
+        assert "ginseng_cell_type" in copy.obs
+        assert list(given.obs.columns) == ["cell_type", "donor"]
+        assert not given.uns
+        assert not copy.isbacked
+
+
+@pytest.mark.parametrize("backed", [False, True])
+def test_a_view_is_written_to_and_its_parent_is_not(
+    make_cells: Make, state: State, tmp_path: Path, backed: bool
+) -> None:
+    parent = make_cells()
+    parent.write_h5ad(tmp_path / "a.h5ad")
+    parent = gs.read_adata(tmp_path / "a.h5ad", backed=True) if backed else parent
+    view = parent[10:50]
+    gs.tl.classify(view, state, store_probs=True)
+    assert list(parent.obs.columns) == ["cell_type", "donor"]
+    assert not parent.uns
+    assert not parent.obsm
+    own = make_cells()[10:50].copy()
+    gs.tl.classify(own, state, store_probs=True)
+    new = ["ginseng_cell_type", "ginseng_confidence"]
+    assert list(view.obs.columns) == ["cell_type", "donor", *new]
+    pd.testing.assert_frame_equal(view.obs[new], own.obs[new])
+    np.testing.assert_array_equal(view.obsm["ginseng_probs"], own.obsm["ginseng_probs"])
+
+
+def test_what_is_written_and_what_is_kept(make_cells: Make, state: State, tmp_path: Path) -> None:
+    adata = make_cells()
+    adata.uns["ginseng"] = {"metrics": {"accuracy": 0.5}, "classes": "old"}
+    adata.obsm["X_pca"] = np.ones((120, 2))
+    before = adata.copy()
+    gs.tl.classify(adata, state)
+    assert list(adata.obs.columns) == ["cell_type", "donor", "ginseng_cell_type", "ginseng_confidence"]
+    assert list(adata.obsm) == ["X_pca"]
+    assert set(adata.uns["ginseng"]) == {"metrics", "classes", "overlap"}
+    assert adata.uns["ginseng"]["classes"].tolist() == state.label_keys.tolist()
+    assert adata.uns["ginseng"]["overlap"] == {"n_genes": 30, "n_found": 30, "share": 1.0}
+    np.testing.assert_array_equal(adata.X.toarray(), before.X.toarray())
+    pd.testing.assert_frame_equal(adata.var, before.var)
+    pd.testing.assert_frame_equal(adata.obs[["cell_type", "donor"]], before.obs)
+
+    gs.tl.classify(adata, state, store_probs=True, key_added="second")
+    assert {"second_cell_type", "second_confidence", "ginseng_cell_type"} <= set(adata.obs)
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    again = ad.read_h5ad(tmp_path / "a.h5ad")
+    check(again, state, by_hand(state, adata.X.toarray(), adata.var_names.tolist()), key="second")
+    assert again.uns["second"]["classes"].tolist() == state.label_keys.tolist()
+
+
+def test_gene_weights(make_cells: Make, state: State) -> None:
+    ref, query = make_cells(), make_cells(seed=3)
+    gs.tl.train(ref, "cell_type", architecture="gated", epochs=1, silent=True)
+    query = query[:, ::-1].copy()
+    gs.tl.classify(query, ref, store_gene_weights=True)
+    weights = query.obsm["ginseng_gene_weights"]
+    assert weights.shape == (120, 30)
+    assert ((weights > 0) & (weights < 1)).all()
+    assert query.uns["ginseng"]["genes"].tolist() == ref.var_names.tolist()
+    by_batch = gs.tl.classify(query, ref, store_gene_weights=True, batch_size=7, copy=True)
+    assert isinstance(by_batch, ad.AnnData)
+    np.testing.assert_allclose(by_batch.obsm["ginseng_gene_weights"], weights, atol=1e-6)
+    with pytest.raises(ValueError, match="'linear' has no gene weights"):
+        gs.tl.classify(query, state, store_gene_weights=True)
+
+
+# -- what the numbers are ----------------------------------------------------------------------------------------
+
+
+def test_dropout_is_drawn_from_the_seed(make_cells: Make, state: State) -> None:
+    adata = blurred(make_cells)
+
+    def probs(**how: object) -> np.ndarray:
+        found = gs.tl.classify(adata, state, store_probs=True, copy=True, **how)
+        return found.obsm["ginseng_probs"]
+
+    plain, one, two = probs(), probs(randomness=True, seed=1), probs(randomness=True, seed=2)
+    np.testing.assert_array_equal(probs(seed=5), plain)
+    np.testing.assert_array_equal(probs(randomness=True, seed=1), one)
+    assert np.abs(one - plain).max() > 0.01
+    assert np.abs(one - two).max() > 0.01
+    # two batches with the same cells draw different numbers
+    twice = ad.concat([adata[:8], adata[:8]], index_unique="-")
+    found = gs.tl.classify(twice, state, store_probs=True, copy=True, randomness=True, batch_size=8)
+    assert np.abs(found.obsm["ginseng_probs"][:8] - found.obsm["ginseng_probs"][8:]).max() > 0.01
+
+
+def test_normalising_is_left_to_the_model_or_done_by_hand(make_cells: Make, state: State) -> None:
+    adata = blurred(make_cells, n_genes=40)
+    x = adata.X.toarray()
+    expected = by_hand(state, x, adata.var_names.tolist())
+    log = ad.AnnData(np.log1p(1e4 * x / x.sum(axis=1, keepdims=True)), var=adata.var)
+    gs.tl.classify(log, state, normalize=False, store_probs=True)
+    check(log, state, expected, atol=1e-5)
+
+    gs.tl.classify(adata, state, target_sum=500.0, store_probs=True)
+    scaled = ad.AnnData(np.log1p(500.0 * x / x.sum(axis=1, keepdims=True)), var=adata.var)
+    gs.tl.classify(scaled, state, normalize=False, store_probs=True)
+    np.testing.assert_allclose(adata.obsm["ginseng_probs"], scaled.obsm["ginseng_probs"], atol=1e-5)
+    assert np.abs(adata.obsm["ginseng_probs"] - expected).max() > 0.01
+    with pytest.warns(UserWarning, match="not whole numbers: they look normalised"):
+        gs.tl.classify(log, state)
+
+
+def test_names_in_a_column(make_cells: Make, state: State) -> None:
+    adata = blurred(make_cells)
+    expected = by_hand(state, adata.X.toarray(), adata.var_names.tolist())
+    adata.var["symbol"] = adata.var_names
+    adata.var_names = [f"ENSG{i}" for i in range(30)]
+    with pytest.raises(ValueError, match="pass `gene_key='symbol'`") as error:
+        gs.tl.classify(adata, state)
+    assert "ginseng_cell_type" not in adata.obs
+    call = str(error.value).split("`")[-2]
+    exec(f"gs.tl.classify(adata, state, store_probs=True, {call})", {"gs": gs, "adata": adata, "state": state})
+    check(adata, state, expected)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("container", [np.asarray, sparse.csr_matrix, sparse.csc_matrix])
+def test_a_gene_that_is_there_twice_is_summed(
+    make_cells: Make, state: State, container: Callable[..., object], dtype: str
+) -> None:
+    whole = blurred(make_cells)
+    x = whole.X.toarray() * 20
+    first = np.minimum(x, 200)
+    both = np.hstack([first, x - first])
+    assert both.max() <= 255 < x.max()
+    names = whole.var_names.tolist()
+    with pytest.warns(UserWarning, match="Variable names are not unique"):
+        adata = ad.AnnData(container(both.astype(dtype)), var=pd.DataFrame(index=names * 2))
+    gs.tl.classify(adata, state, store_probs=True)
+    check(adata, state, by_hand(state, x, names))
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_cell_without_counts_is_unassigned(make_cells: Make, state: State, silent: bool) -> None:
+    adata = make_cells()
+    x = adata.X.toarray()
+    x[[0, 7]] = 0
+    adata.X = sparse.csr_matrix(x)
+    with pytest.warns(UserWarning, match="2 of 120 cells have no counts and are 'unassigned'"):
+        gs.tl.classify(adata, state, silent=silent, store_probs=True)
+    labels = adata.obs["ginseng_cell_type"]
+    assert np.flatnonzero(labels == "unassigned").tolist() == [0, 7]
+    assert labels.cat.categories.tolist() == [*state.label_keys, "unassigned"]
+    assert adata.obs["ginseng_confidence"].iloc[[0, 7]].tolist() == [0, 0]
+    np.testing.assert_allclose(adata.obsm["ginseng_probs"].sum(axis=1), 1, atol=1e-5)
+    expected = by_hand(state, x, adata.var_names.tolist())
+    assert (
+        labels[labels != "unassigned"].tolist() == state.label_keys[np.delete(expected, [0, 7], 0).argmax(1)].tolist()
+    )
+
+
+def test_silent_is_silent(
+    make_cells: Make, state: State, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gs.settings, "progress_bar", True)
+    adata = make_cells()[:, :20].copy()
+    gs.tl.classify(adata, state, silent=True)
+    assert capfd.readouterr() == ("", "")
+    with pytest.warns(UserWarning, match="Partial gene overlap detected: 66.67%"):
+        gs.tl.classify(adata, state)
+    assert "[ginseng] Classifying" in capfd.readouterr().err
+
+
+# -- odd cells ---------------------------------------------------------------------------------------------------
+
+
+def test_no_cells(make_cells: Make, state: State) -> None:
+    adata = make_cells()[:0].copy()
+    gs.tl.classify(adata, state, store_probs=True)
+    assert adata.obs["ginseng_cell_type"].cat.categories.tolist() == state.label_keys.tolist()
+    assert adata.obsm["ginseng_probs"].shape == (0, 3)
+    assert len(gs.tl.classify(adata, state, return_table=True, store_probs=True)) == 0
+
+
+def test_names_of_cells_may_repeat(make_cells: Make, state: State) -> None:
+    adata = blurred(make_cells)
+    expected = by_hand(state, adata.X.toarray(), adata.var_names.tolist())
+    adata.obs_names = ["cell", "other"] * 60
+    gs.tl.classify(adata, state, store_probs=True)
+    check(adata, state, expected)
+    table = gs.tl.classify(adata, state, store_probs=True, return_table=True)
+    assert isinstance(table, pd.DataFrame)
+    assert table.shape == (120, 5)
+    np.testing.assert_allclose(table[state.label_keys.tolist()], expected, atol=1e-6)
+
+
+def test_labels_named_as_the_columns_of_the_table(make_cells: Make) -> None:
+    ref = make_cells(labels=("cell_type", "confidence", "c"))
+    gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, silent=True)
+    table = gs.tl.classify(ref, ref, store_probs=True, return_table=True)
+    assert isinstance(table, pd.DataFrame)
+    assert table.columns.tolist() == ["cell_type", "confidence", "c", "cell_type", "confidence"]
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "message"),
+    [
+        ({"value": np.nan}, ValueError, "`adata.X` has values that are NaN or infinite"),
+        ({"value": -np.inf}, ValueError, "NaN or infinite"),
+        ({"value": -2.0}, ValueError, r"negative values \(lowest -2\)"),
+        ({"layer": "count"}, KeyError, r"`adata\.layers` has no 'count'\. Did you mean 'counts'\?"),
+        ({"gene_key": "symbl"}, KeyError, r"Did you mean 'symbol'\?"),
+        ({"names": "GENE{}.1"}, ValueError, "match without the version"),
+        ({"names": "Gene{}"}, ValueError, "another species"),
+        ({"names": "x{}"}, ValueError, "None of the 30 genes of the model is in `adata.var_names`"),
+    ],
+)
+def test_an_error_leaves_everything_as_it_was(
+    make_cells: Make, state: State, how: dict, error: type[Exception], message: str
+) -> None:
+    adata = make_cells()
+    how = dict(how)
+    adata.layers["counts"] = adata.X.copy()
+    if "value" in how:
+        adata.X[119, 29] = how.pop("value")
+    if "names" in how:
+        adata.var_names = [how["names"].format(i) for i in range(30)]
+        how.pop("names")
+    adata.var["symbol"] = "none"
+    before = adata.copy()
+    with pytest.raises(error, match=message):
+        gs.tl.classify(adata, state, **how, batch_size=16)
+    pd.testing.assert_frame_equal(adata.obs, before.obs)
+    pd.testing.assert_frame_equal(adata.var, before.var)
+    np.testing.assert_array_equal(adata.X.toarray(), before.X.toarray())
+    assert not adata.uns
+    assert not adata.obsm
