@@ -6,6 +6,7 @@ whole. What a process that was killed has left is cleared away by the next one t
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shutil
@@ -47,7 +48,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 def recover(path: Path) -> None:
     """Clear away what interrupted writers of `path` left, and put back what one of them had moved aside."""
-    for leftover in path.parent.glob(f".{path.name}.*-*"):
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*-*"):
         found = re.match(r"(partial|replaced)-(\d+)", leftover.name.removeprefix(f".{path.name}."))
         if found is None or _runs(int(found[2])):
             continue

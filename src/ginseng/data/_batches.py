@@ -175,7 +175,7 @@ def stream(
     tail_cells = np.empty(0, np.int64)
     for i, (counts, cells) in enumerate(source.windows(keep, order)):
         picks = np.flatnonzero(cells >= 0)
-        rng = np.random.default_rng([seed, epoch, i])
+        rng = np.random.default_rng([seed, epoch, i, 1])
         if weights is not None:
             p = weights[source.labels[cells[picks]]]
             p = np.minimum(p / p.sum(), max(LARGEST_SHARE, 1 / len(picks)))

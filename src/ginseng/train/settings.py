@@ -73,7 +73,7 @@ class GinsengClassifierTrainerSettings:
     hidden_dim: int | None = None
     dropout_rate: float | None = None
     batch_size: int = 128
-    lr: float = 6e-3
+    lr: float = 4e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.01

@@ -22,7 +22,7 @@ from ginseng._core.architecture import Params
 from ginseng._core.optim import AdamW, warmup_cosine
 from ginseng._core.steps import Batch, Noise, Normalization, input_moments, predict_logits, train_window
 from ginseng._logging import progress, running
-from ginseng.data._batches import batches_per_window, class_weights, empty_window, n_batches, prefetch, stream
+from ginseng.data._batches import Window, batches_per_window, class_weights, empty_window, n_batches, prefetch, stream
 from ginseng.data._memory import MemoryDataset
 from ginseng.data._splits import held_out
 from ginseng.data.dataset import GinsengDataset
@@ -121,7 +121,7 @@ class GinsengClassifierTrainer:
             out = held_out(
                 data.labels, data.groups, data.group_names,
                 fraction=s.holdout_fraction, by_group=s.group_level, mode=s.group_mode,
-                rng=np.random.default_rng([s.seed, 1]),
+                rng=np.random.default_rng([s.seed, 2**31]),  # a stream of its own
             )  # fmt: skip
         unseen = np.setdiff1d(np.unique(data.labels[out]), np.unique(data.labels[~out]))
         if len(unseen):
@@ -217,6 +217,7 @@ class GinsengClassifierTrainer:
             if self.network.standardizes:
                 params |= {"input": self._moments()}
             state = optimizer.init(params)
+            self._logits(params, empty_window((1, self.holdout_batch), self.dataset.source))  # compiled as well
             compiled.result()
         kept, lowest, step = params, Validation(math.inf, 0.0, 0.0, 0.0), 0
         with progress(desc="Training", total=epochs * n_epoch, unit="batch", silent=silent) as bar:
@@ -262,23 +263,24 @@ class GinsengClassifierTrainer:
             params, jax.eval_shape(optimizer.init, params), Batch(*arrays), 0, rates, 0, root, **step_of.keywords
         ).compile()
 
+    @property
+    def holdout_batch(self) -> int:
+        """Held-out cells a forward pass."""
+        return int(np.clip(self.holdout.sum(), 1, 1024))
+
+    def _logits(self, params: Params, window: Window) -> np.ndarray:
+        x, total = window.x[0], window.total[0]
+        return np.asarray(predict_logits(params, x, total, architecture=self.network, normalization=self.normalization))
+
     def _validate(self, params: Params) -> Validation:
         if not self.holdout.any():
             return Validation(math.nan, math.nan, math.nan, math.nan)
         logits, y = [], []
-        batch = min(1024, int(self.holdout.sum()))
         for window in prefetch(
-            stream(self.dataset.source, self.holdout, batch_size=batch, n_per_window=1, shuffle=False)
+            stream(self.dataset.source, self.holdout, batch_size=self.holdout_batch, n_per_window=1, shuffle=False)
         ):
             real = window.weight[0] > 0
-            out = predict_logits(
-                params,
-                window.x[0],
-                window.total[0],
-                architecture=self.network,
-                normalization=self.normalization,
-            )
-            logits.append(np.asarray(out)[real])
+            logits.append(self._logits(params, window)[real])
             y.append(window.y[0, real])
         all_logits, all_y = np.concatenate(logits), np.concatenate(y)
         predicted = all_logits.argmax(axis=1)
