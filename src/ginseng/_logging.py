@@ -53,6 +53,13 @@ def running(what: str) -> Iterator[Callable[[str], None]]:
     info("\n".join([f"    finished ({hours}:{minutes:02}:{seconds:02})", *(f"    {line}" for line in lines)]))
 
 
+def say(message: str, *, flush: bool = True) -> None:
+    """Print a line for the user to standard output, above a progress bar if there is one."""
+    tqdm.write(f"[ginseng] {message}")
+    if flush:
+        sys.stdout.flush()
+
+
 def progress(iterable: Iterable[Any] | None = None, *, desc: str, silent: bool = False, **kwargs: Any) -> tqdm:
     """Return a progress bar, which `settings.progress_bar` or `silent` switch off."""
     return tqdm(iterable, desc=f"[ginseng] {desc}", disable=silent or not settings.progress_bar, **kwargs)

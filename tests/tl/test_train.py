@@ -226,7 +226,7 @@ def test_settings_by_name_by_dict_and_as_they_are(make_cells: Make) -> None:
 
 def test_groups_are_held_out_whole(make_cells: Make) -> None:
     adata = make_cells()
-    gs.tl.train(adata, "cell_type", group_key="donor", group_level=True, holdout_fraction=0.2, **FAST)
+    gs.tl.train(adata, "cell_type", group_key="donor", holdout_fraction=0.2, **FAST)
     sizes = adata.obs["donor"].value_counts().tolist()
     state = GinsengClassifierState.from_dict(adata.uns["ginseng"]["model"])
     assert state.info["n_holdout"] in sizes

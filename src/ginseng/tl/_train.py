@@ -12,7 +12,7 @@ from anndata import AnnData
 
 from ginseng import _keys
 from ginseng._checks import suggest
-from ginseng._logging import progress
+from ginseng._logging import say
 from ginseng._matrix import copied
 from ginseng.data._cells import choose_cells
 from ginseng.data._memory import MemoryDataset
@@ -62,8 +62,8 @@ def train(
     gene_key
         Column of `var` with the gene names; the index if None.
     group_key
-        Column of `obs` with donors or batches, or a group for each cell, to hold out whole groups
-        (`group_level=True`).
+        Column of `obs` with donors or batches, or a group for each cell: whole groups are held out then, unless
+        `settings` say otherwise.
     settings
         How to train, see :class:`ginseng.train.GinsengClassifierTrainerSettings`. Single ones can also be given by
         name: `lr=1e-3`, `architecture="linear"`, `holdout_fraction=0.1`.
@@ -106,7 +106,10 @@ def train(
     >>> len(adata.uns["ginseng"]["classes"])
     10
     """
-    settings = _settings(settings, kwargs if epochs is None else {**kwargs, "epochs": epochs})
+    single = kwargs if epochs is None else {**kwargs, "epochs": epochs}
+    if group_key is not None and not isinstance(settings, GinsengClassifierTrainerSettings):
+        single = {"group_level": True, **(settings or {}), **single}  # what else would groups be given for
+    settings = _settings(settings, single)
     if isinstance(adata, str | Path) and is_store(Path(adata)):
         adata = GinsengDataset(adata)
     if isinstance(adata, GinsengDataset):
@@ -134,11 +137,11 @@ def train(
     )  # fmt: skip
     adata = copied(adata) if copy and not from_path else adata
     if genes is None and adata.n_vars > ALL_GENES:
-        with progress(desc=f"Taking the {TOP_GENES:,} most variable of {adata.n_vars:,} genes", silent=silent):
-            select_hvgs(
-                adata, TOP_GENES, layer, silent=True, target_sum=settings.target_sum if settings.normalize else None
-            )
+        target_sum = settings.target_sum if settings.normalize else None
+        select_hvgs(adata, TOP_GENES, layer, silent=silent, target_sum=target_sum)
         genes = _keys.GENES
+        if not silent:
+            say(f"Training on the {TOP_GENES:,} most variable of {adata.n_vars:,} genes, in `var[{genes!r}]`.")
     cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
     dataset = MemoryDataset.read(adata, cells, layer)
     trainer = GinsengClassifierTrainer(dataset, settings)

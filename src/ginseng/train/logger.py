@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 
 import numpy as np
-from tqdm.auto import tqdm
+
+from ginseng._logging import say
 
 
 @dataclasses.dataclass
@@ -46,15 +46,13 @@ class GinsengLogger:
         """Print the latest epoch to standard output, above a progress bar if there is one."""
         if silent:
             return
-        line = f"[ginseng] Epoch {self.epoch[-1]} report |  Training loss: {self.train_loss[-1]:.3e} |"
+        line = f"Epoch {self.epoch[-1]} report |  Training loss: {self.train_loss[-1]:.3e} |"
         if not np.isnan(self.holdout_loss[-1]):
             line += (
                 f" Holdout loss: {self.holdout_loss[-1]:.3e} | Holdout accuracy: {self.holdout_accuracy[-1]:.3e} |"
                 f" Holdout macro-F1: {self.holdout_f1[-1]:.3e} |"
             )
-        tqdm.write(line)
-        if flush:
-            sys.stdout.flush()
+        say(line, flush=flush)
 
     def latest(self) -> dict[str, float]:
         """Return training loss, holdout loss and accuracy of the latest epoch, those there are."""
