@@ -360,13 +360,23 @@ def test_a_gene_that_is_there_twice_is_summed(
     check(adata, state, by_hand(state, x, names))
 
 
+def test_a_cell_with_counts_in_other_genes_alone_is_unassigned(make_cells: Make, state: State) -> None:
+    adata = make_cells()
+    x = np.column_stack([adata.X.toarray(), np.full(adata.n_obs, 9)])
+    x[3, :-1] = 0
+    query = ad.AnnData(sparse.csr_matrix(x), var=pd.DataFrame(index=[*adata.var_names, "another"]))
+    with pytest.warns(UserWarning, match="1 of 120 cells have no counts in the genes of the model"):
+        gs.tl.classify(query, state)
+    assert np.flatnonzero(query.obs["ginseng_cell_type"] == "unassigned").tolist() == [3]
+
+
 @pytest.mark.parametrize("silent", [False, True])
 def test_a_cell_without_counts_is_unassigned(make_cells: Make, state: State, silent: bool) -> None:
     adata = make_cells()
     x = adata.X.toarray()
     x[[0, 7]] = 0
     adata.X = sparse.csr_matrix(x)
-    with pytest.warns(UserWarning, match="2 of 120 cells have no counts and are 'unassigned'"):
+    with pytest.warns(UserWarning, match="2 of 120 cells have no counts in the genes of the model: 'unassigned'"):
         gs.tl.classify(adata, state, silent=silent, store_probs=True)
     labels = adata.obs["ginseng_cell_type"]
     assert np.flatnonzero(labels == "unassigned").tolist() == [0, 7]

@@ -303,7 +303,8 @@ class GinsengDataset:
         split
             `"train"`, `"test"` or `"all"`. Before a split is made, only `"all"` exists.
         balance_labels
-            Whether to draw each class equally often, with replacement, so that every cell can be drawn.
+            Whether to draw each class equally often, with replacement, so that every cell can be drawn. Only a class of
+            very few cells comes less often: one cell is at most a 64th of the cells that are read at a time.
         shuffle
             Whether to read in chance order, which `(seed, epoch)` gives, or as the store has them.
 

@@ -30,7 +30,7 @@ class Predicted(NamedTuple):
     stop: int
     probs: np.ndarray  # (cells, classes) float32, rows sum to 1
     gene_weights: np.ndarray | None  # (cells, genes) float32
-    empty: np.ndarray  # (cells,) bool, cells without a count
+    empty: np.ndarray  # (cells,) bool, cells without a count in the genes of the model
 
 
 def predict(
@@ -89,5 +89,5 @@ def predict(
                 block.stop,
                 softmax(np.concatenate(logits), axis=1),
                 np.concatenate(weights) if gene_weights else None,
-                block.total == 0,
+                row_sums(block.counts) == 0,
             )

@@ -100,9 +100,9 @@ def classify(
     `output`, which has the results then. Sets:
 
     `adata.obs['ginseng_cell_type']` : :class:`pandas.Series` (dtype ``category``)
-        Predicted cell type; `"unassigned"` for cells without counts.
+        Predicted cell type; `"unassigned"` for cells without counts in the genes of the model.
     `adata.obs['ginseng_confidence']` : :class:`pandas.Series` (dtype ``float32``)
-        Probability of that type; 0 for cells without counts.
+        Probability of that type; 0 for `"unassigned"`.
     `adata.obsm['ginseng_probs']` : :class:`numpy.ndarray`
         (cells, classes) float32, in the order of `uns["ginseng"]["classes"]`, if `store_probs`.
     `adata.obsm['ginseng_gene_weights']` : :class:`numpy.ndarray`
@@ -161,7 +161,9 @@ def classify(
                 result.add(part)
                 bar.update(part.stop - part.start)
         if result.n_empty:
-            msg = f"{result.n_empty:,} of {data.n_obs:,} cells have no counts and are {UNASSIGNED!r}."
+            msg = (
+                f"{result.n_empty:,} of {data.n_obs:,} cells have no counts in the genes of the model: {UNASSIGNED!r}."
+            )
             warnings.warn(msg, UserWarning, stacklevel=2)
         if output is not None:
             result.write_file(_local_path(adata), data, output, key_added)
