@@ -11,9 +11,7 @@ from tqdm.auto import tqdm
 
 from ._settings import settings
 
-HINT = 15
-logging.addLevelName(HINT, "HINT")
-_LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, HINT)
+_LEVELS = (logging.ERROR, logging.WARNING, logging.INFO)
 
 _logger = logging.getLogger("ginseng")
 _logger.addHandler(logging.NullHandler())
@@ -31,11 +29,6 @@ def _log(level: int, message: str) -> None:
 def info(message: str) -> None:
     """Log what a verb does or wrote, from verbosity 2 on."""
     _log(logging.INFO, message)
-
-
-def hint(message: str) -> None:
-    """Log what else may be of use, from verbosity 3 on."""
-    _log(HINT, message)
 
 
 @contextmanager

@@ -94,6 +94,12 @@ def copied(adata: AnnData) -> AnnData:
     return adata.to_memory(copy=True)
 
 
+def make_actual(adata: AnnData) -> None:
+    """Make a view an AnnData of its own, so that writing to it leaves its parent alone; anndata would warn of it."""
+    if adata.is_view:
+        adata._init_as_actual(copied(adata))
+
+
 def row_sums(block: Block) -> np.ndarray:
     """Total counts a cell, in float64: (rows,)."""
     if isinstance(block, np.ndarray):

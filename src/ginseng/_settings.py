@@ -10,7 +10,7 @@ class GinsengSettings(Settings):
     """What holds for a whole session. Each can also be set by an environment variable, as `GINSENG_VERBOSITY=2`."""
 
     verbosity: int = 1
-    """What is logged: 0 errors, 1 warnings, 2 what runs and what it wrote, 3 hints."""
+    """What is logged: 0 errors, 1 warnings, 2 what runs and what it wrote."""
 
     progress_bar: bool = True
     """Whether long work shows a progress bar."""

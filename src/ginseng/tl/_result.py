@@ -14,7 +14,7 @@ from anndata.io import read_elem, write_elem
 
 from ginseng import _keys
 from ginseng._files import replacing, replacing_folder
-from ginseng._matrix import copied
+from ginseng._matrix import make_actual
 from ginseng.data._formats import kind_of
 from ginseng.model._forward import Predicted
 from ginseng.model.state import GinsengClassifierState
@@ -91,8 +91,7 @@ class Result:
 
     def write(self, adata: AnnData, key_added: str) -> None:
         """Write into an AnnData; a view becomes an AnnData of its own."""
-        if adata.is_view:
-            adata._init_as_actual(copied(adata))
+        make_actual(adata)
         adata.obs = self._obs(adata.obs, key_added)
         for name, values in self._obsm(key_added).items():
             adata.obsm[name] = values

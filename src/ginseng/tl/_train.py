@@ -13,7 +13,7 @@ from anndata import AnnData
 from ginseng import _keys
 from ginseng._checks import suggest
 from ginseng._logging import say
-from ginseng._matrix import copied
+from ginseng._matrix import copied, make_actual
 from ginseng.data._cells import choose_cells
 from ginseng.data._memory import MemoryDataset
 from ginseng.data._readers import open_adata
@@ -149,8 +149,7 @@ def train(
     state.info |= {"label_key": cells.label_key, "layer": layer}
     if from_path:
         return state
-    if adata.is_view:  # it becomes an AnnData of its own
-        adata._init_as_actual(copied(adata))
+    make_actual(adata)
     adata.uns[key_added] = {
         **adata.uns.get(key_added, {}),
         "params": {
