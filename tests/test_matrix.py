@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import ginseng as gs
-from ginseng._matrix import copied, matrix_of, row_blocks, row_sums, take_columns
+from ginseng import _columns
+from ginseng._matrix import copied, matrix_of, row_blocks, row_sums, some_values, take_columns
 
 COUNTS = np.random.default_rng(0).poisson(0.7, (23, 9))
 
@@ -52,6 +53,7 @@ def containers(folder: Path, x: np.ndarray) -> dict[str, ad.AnnData]:
         "csr_array": ad.AnnData(sparse.csr_array(x)),
         "dask": ad.AnnData(da.from_array(x, chunks=(5, 4))),
         "dask csr": ad.AnnData(da.from_array(x, chunks=(5, -1)).map_blocks(sparse.csr_matrix)),
+        "dask csc": ad.AnnData(da.from_array(x, chunks=(-1, 4)).map_blocks(sparse.csc_matrix)),
     }
     padded = np.vstack([x[:1], x])
     for name in ("numpy", "csr", "csc"):
@@ -113,3 +115,43 @@ def test_counts_in_raw_alone_come_back_by_the_line_in_the_message() -> None:
         matrix_of(adata)
     exec(str(error.value).split("`")[-2], {"adata": adata})
     np.testing.assert_array_equal(matrix_of(adata, "counts"), COUNTS[:, :4])
+
+
+@pytest.mark.parametrize("size", [1, 4, 5, 23, 100])
+def test_columns_on_disk_are_dealt_to_rows(
+    held: dict[str, ad.AnnData], size: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As large ones are: few values at a time, few rows a file, and no file left over."""
+    monkeypatch.setattr(_columns, "IN_MEMORY", 0)
+    monkeypatch.setattr(_columns, "AT_A_TIME", 20)
+    monkeypatch.setattr(_columns, "ROWS", 6)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for name in ("backed csc", "zarr csc", "dask csc"):
+        x = matrix_of(held[name])
+        monkeypatch.setattr(type(x), "to_memory", None, raising=False)
+        blocks = list(row_blocks(held[name], size=size))
+        assert [stop - start for start, stop, _ in blocks] == [b.shape[0] for *_, b in blocks]
+        assert all(b.dtype == x.dtype and b.has_canonical_format for *_, b in blocks)
+        np.testing.assert_array_equal(np.vstack([b.toarray() for *_, b in blocks]), COUNTS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_view_of_what_is_on_disk_is_read_in_parts(
+    held: dict[str, ad.AnnData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.array([20, 3, 4, 11, 0, 22])
+    view = held["zarr csr"][rows, ::2]
+    read: list[int] = []
+    cls = type(matrix_of(held["zarr csr"]))
+    original = cls.__getitem__
+    monkeypatch.setattr(cls, "__getitem__", lambda x, i: (read.append(original(x, i).shape[0]), original(x, i))[1])
+    blocks = [b.toarray() for *_, b in row_blocks(view, size=2)]
+    np.testing.assert_array_equal(np.vstack(blocks), COUNTS[rows, ::2])
+    assert read
+    assert max(read) == 2
+
+
+@pytest.mark.parametrize("name", ["numpy", "csr", "csc", "dask csc", "backed csc", "zarr csc", "zarr csr", "view csc"])
+def test_some_values_are_of_the_matrix(held: dict[str, ad.AnnData], name: str) -> None:
+    values = some_values(held[name])
+    assert set(np.unique(values)) - {0} == set(np.unique(COUNTS)) - {0}

@@ -20,6 +20,31 @@ def in_memory(frame: Any) -> pd.DataFrame:
     return frame if isinstance(frame, pd.DataFrame) else frame.to_memory()
 
 
+def obs_column(adata: AnnData, key: str) -> pd.Series:
+    """Return a column of `adata.obs`, and read no other where the AnnData was read lazily.
+
+    Raises
+    ------
+    KeyError
+        If there is none of that name; the message lists the columns and the closest one.
+    """
+    found: Any = _checks.column(adata.obs, key)
+    return found if isinstance(found, pd.Series) else in_memory(adata.obs[[key]])[key]
+
+
+def coded(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels as int32 codes, -1 where they are missing or say so, and the sorted names that these stand for.
+
+    One value a cell is held, whatever the length of the names.
+    """
+    codes, unique = pd.factorize(column)
+    stripped = [str(u).strip() for u in unique]
+    names = sorted(set(stripped) - MISSING)
+    place = {name: i for i, name in enumerate(names)}
+    lookup = np.array([*(place.get(name, -1) for name in stripped), -1], np.int32)  # the last is for -1, missing
+    return lookup[codes], np.array(names, str)
+
+
 def as_labels(column: pd.Series) -> pd.Series:
     """Return labels as strings without blanks around them, and `None` where they are missing or say so."""
     codes, unique = pd.factorize(column)

@@ -11,6 +11,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from ._checks import MissingKeyError, suggest
+from ._columns import blocks, is_by_columns
 
 type Block = sparse.csr_matrix | np.ndarray
 
@@ -63,19 +64,30 @@ def row_blocks(adata: AnnData, layer: str | None = None, *, size: int = 4096) ->
     block
         CSR or a dense array, cells x genes, in memory, of the dtype that the data have.
     """
-    if adata.isbacked and adata.is_view:
-        # `.X` of such a view would load all of its rows
-        parts = (adata[s : s + size] for s in range(0, adata.n_obs, size))
-        for start, part in zip(range(0, adata.n_obs, size), parts, strict=True):
-            yield start, start + part.n_obs, _in_memory(matrix_of(part, layer))
-        return
-    x = matrix_of(adata, layer)
-    if getattr(x, "format", None) not in (None, "csr"):
-        # rows of a column-wise matrix are all over the file, so it is turned once
-        x = _in_memory(x)
-    for start in range(0, adata.n_obs, size):
-        stop = min(start + size, adata.n_obs)
-        yield start, stop, _in_memory(x[start:stop])
+    starts = range(0, adata.n_obs, size)
+    by_columns = is_by_columns(_held(adata, layer))
+    if adata.is_view and not by_columns:
+        # `.X` of a view would load all of its rows
+        parts: Iterator[Any] = (matrix_of(adata[start : start + size], layer) for start in starts)
+    else:
+        x = matrix_of(adata, layer)
+        parts = blocks(x, size) if by_columns else (x[start : start + size] for start in starts)
+    for start, part in zip(starts, parts, strict=True):
+        yield start, start + part.shape[0], _in_memory(part)
+
+
+def some_values(adata: AnnData, layer: str | None = None) -> np.ndarray:
+    """Return values of the matrix, to see what they look like: those of its first cells, or first genes."""
+    x = _held(adata, layer)
+    if is_by_columns(x) and hasattr(x, "group"):
+        return np.asarray(x.group["data"][:65_536])
+    first = _in_memory(x[:, :16] if is_by_columns(x) else matrix_of(adata[:256], layer))
+    return first if isinstance(first, np.ndarray) else first.data
+
+
+def _held(adata: AnnData, layer: str | None) -> Any:
+    """Return the matrix that an AnnData, or the one it is a view of, holds."""
+    return matrix_of(adata._adata_ref if adata.is_view else adata, layer)
 
 
 def _in_memory(x: Any) -> Block:

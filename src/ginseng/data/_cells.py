@@ -13,7 +13,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from ginseng._checks import MissingKeyError, check_names, check_values, column
-from ginseng._labels import as_labels, in_memory
+from ginseng._labels import coded, in_memory, obs_column
 from ginseng._matrix import matrix_of, row_blocks, row_sums, take_columns
 
 
@@ -115,15 +115,15 @@ def choose_cells(
     """
     matrix_of(adata, layer)
     values, label_name = _per_cell(adata, label_key, "label_key", "label")
-    text = as_labels(values)
-    labelled = text.notna().to_numpy()
+    labels, label_names = coded(values)
+    labelled = labels >= 0
     if not labelled.all() and labelled.any():
         warnings.warn(
             f"{(~labelled).sum():,} of {adata.n_obs:,} cells have no label in {label_name!r} and are left out.",
             UserWarning,
             stacklevel=3,
         )
-    label_names, labels = np.unique(text[labelled].to_numpy(str), return_inverse=True)
+    labels = labels[labelled]
     check_names(label_names, f"{label_name!r}")
     if len(label_names) < 2:
         found = f"only {str(label_names[0])!r}" if len(label_names) else "no label at all"
@@ -133,19 +133,19 @@ def choose_cells(
     groups = group_names = group_name = None
     if group_key is not None:
         values, group_name = _per_cell(adata, group_key, "group_key", "group")
-        text = as_labels(values)[labelled]
-        if text.isna().any():
-            msg = (
-                f"{text.isna().sum():,} labelled cells have no group in {group_name!r}: fill them in or leave them out."
-            )
+        groups, group_names = coded(values)
+        groups = groups[labelled]
+        if (groups < 0).any():
+            n = int((groups < 0).sum())
+            msg = f"{n:,} labelled cells have no group in {group_name!r}: fill them in or leave them out."
             raise ValueError(msg)
-        group_names, groups = np.unique(text.to_numpy(str), return_inverse=True)
-        groups = groups.astype(np.int32)
+        in_use = np.unique(groups)  # other groups may be of cells without a label
+        groups, group_names = np.searchsorted(in_use, groups).astype(np.int32), group_names[in_use]
 
     position, gene_names = _choose_genes(adata, genes, gene_key)
     return Cells(
         rows=np.flatnonzero(labelled),
-        labels=labels.astype(np.int32),
+        labels=labels,
         label_names=label_names,
         groups=groups,
         group_names=group_names,
@@ -159,7 +159,7 @@ def choose_cells(
 def _per_cell(adata: AnnData, key: Any, parameter: str, default_name: str) -> tuple[pd.Series, str]:
     """Return one value a cell, from a column or as given, and a name for it."""
     if isinstance(key, str):
-        return column(in_memory(adata.obs), key), key
+        return obs_column(adata, key), key
     if isinstance(key, pd.Series) and key.index.is_unique and adata.obs_names.isin(key.index).all():
         key = key[adata.obs_names]  # a table in another order
     if len(key) != adata.n_obs:

@@ -24,6 +24,7 @@ from ginseng._checks import suggest
 
 from ._download import fetch
 from ._formats import expect, genomes, kind_of, mtx_files
+from ._frames import read_frame
 
 type StrPath = str | os.PathLike[str]
 
@@ -253,13 +254,13 @@ def _open_backed(path: Path) -> AnnData:
     """Open an h5ad with all matrices on disk; anndata's own backed mode would load each layer."""
     with ExitStack() as on_error:
         f = on_error.enter_context(h5py.File(path, "r"))
-        if f.attrs.get("encoding-type") != "anndata" or not len(f.get("layers", ())):
+        if f.attrs.get("encoding-type") != "anndata":
             f.close()
             return anndata.io.read_h5ad(path, backed="r")
         # a handle of their own, since anndata closes its one when it writes the object to another file
-        layers = on_error.enter_context(h5py.File(path, "r"))["layers"]
+        layers: Any = on_error.enter_context(h5py.File(path, "r")).get("layers", {})
         names = ("obs", "var", "obsm", "varm", "obsp", "varp", "uns")
-        elements: Any = {name: read_elem(f[name]) for name in names if name in f}
+        elements: Any = {name: _element(f[name]) for name in names if name in f}
         raw = f["raw"] if isinstance(f.get("raw"), h5py.Group) else {}
         adata = AnnData(
             filename=f,
@@ -275,7 +276,7 @@ def _open_zarr(path: Path) -> AnnData:
     """Open a zarr store with all matrices on disk."""
     root = zarr.open_group(path, mode="r")
     names = ("obs", "var", "obsm", "varm", "obsp", "varp", "uns")
-    elements: Any = {name: read_elem(root[name]) for name in names if name in root}
+    elements: Any = {name: _element(root[name]) for name in names if name in root}
     layers: Any = root.get("layers", {})
     raw: Any = root.get("raw", {})
     return AnnData(
@@ -284,6 +285,10 @@ def _open_zarr(path: Path) -> AnnData:
         raw={name: _on_disk(raw[name]) for name in ("X", "var", "varm") if name in raw} or None,
         **elements,
     )
+
+
+def _element(element: Any) -> Any:
+    return read_frame(element) if element.attrs.get("encoding-type") == "dataframe" else read_elem(element)
 
 
 def _on_disk(element: Any) -> Any:

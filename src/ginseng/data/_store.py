@@ -161,7 +161,7 @@ def write_store(
 def _write_frame(folder: Path, adata: ad.AnnData, cells: Cells, order: np.ndarray, total: np.ndarray) -> zarr.Group:
     """Write all of the store but the counts."""
     rows = cells.rows[order]
-    obs = pd.DataFrame(index=adata.obs_names[rows].astype(str))
+    obs = pd.DataFrame(index=adata.obs_names[rows])
     obs[cells.label_key] = _categorical(cells.labels[order], cells.label_names)
     if cells.groups is not None and cells.group_names is not None:
         obs[cells.group_key] = _categorical(cells.groups[order], cells.group_names)
@@ -174,10 +174,12 @@ def _write_frame(folder: Path, adata: ad.AnnData, cells: Cells, order: np.ndarra
     }
     if cells.group_key is not None:
         uns["group_key"] = cells.group_key
-    frame = ad.AnnData(obs=obs, var=pd.DataFrame(index=cells.gene_names), uns={"ginseng": uns})
+    frame = ad.AnnData(var=pd.DataFrame(index=cells.gene_names), uns={"ginseng": uns})
     # not `frame.write_zarr`, whose consolidated metadata would not know of what comes after
     root = zarr.open_group(folder, mode="w", zarr_format=3)
     ad.io.write_elem(root, "/", frame)
+    # not within `frame`, which would look whether the names of the cells are unique
+    ad.io.write_elem(root, "obs", obs)
     # one chunk, so that a later split is one write
     split = np.full(len(rows), UNSPLIT, np.uint8)
     ad.io.write_elem(root["uns/ginseng"], "split", split, dataset_kwargs={"chunks": split.shape})
@@ -185,7 +187,8 @@ def _write_frame(folder: Path, adata: ad.AnnData, cells: Cells, order: np.ndarra
 
 
 def _categorical(codes: np.ndarray, names: Any) -> pd.Categorical:
-    return pd.Categorical.from_codes(codes.tolist(), names.astype(object))
+    values: Any = codes
+    return pd.Categorical.from_codes(values, names.astype(object))
 
 
 def _write_counts(root: zarr.Group, parts: _Parts, shape: tuple[int, int], *, silent: bool) -> None:

@@ -86,8 +86,8 @@ def select_hvgs(
     n_bins
         Bins of mean expression among which `flavor='seurat'` compares genes.
     chunk_size
-        Cells in memory at a time. Changes memory, never the result. A matrix stored by columns (CSC) is
-        loaded whole.
+        Cells in memory at a time. Changes memory, never the result. Of a matrix stored by columns (CSC) that
+        is large and on disk, a copy by rows is made among the temporary files.
     silent
         Whether to hide the progress bar.
     copy

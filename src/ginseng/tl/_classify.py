@@ -13,7 +13,7 @@ from ginseng import _keys
 from ginseng._checks import check_values
 from ginseng._core.steps import Normalization
 from ginseng._logging import progress, running
-from ginseng._matrix import copied, matrix_of, row_blocks, row_sums, take_columns
+from ginseng._matrix import copied, matrix_of, row_blocks, row_sums, some_values, take_columns
 from ginseng.data._batches import prefetch
 from ginseng.data._readers import open_adata, read_adata
 from ginseng.model._forward import Rows, predict
@@ -229,16 +229,15 @@ def _load(model: AnnData | str | Path) -> GinsengClassifierState:
 
 
 def _warn_if_no_counts(adata: AnnData, layer: str | None) -> None:
-    for _, _, block in row_blocks(adata[:256] if adata.n_obs > 256 else adata, layer):
-        values = block if isinstance(block, np.ndarray) else block.data
-        values = values[np.isfinite(values)]  # the others are an error, later
-        if (values != np.rint(values)).any():
-            warnings.warn(
-                "The values are not whole numbers: they look normalised, and the model takes counts. Pass `layer=` "
-                "with the counts, or `normalize=False` if they are log1p of counts per 10,000.",
-                UserWarning,
-                stacklevel=3,
-            )
+    values = some_values(adata, layer)
+    values = values[np.isfinite(values)]  # the others are an error, later
+    if (values != np.rint(values)).any():
+        warnings.warn(
+            "The values are not whole numbers: they look normalised, and the model takes counts. Pass `layer=` "
+            "with the counts, or `normalize=False` if they are log1p of counts per 10,000.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _warn_of_missing(genes: Alignment) -> None:

@@ -30,7 +30,7 @@ class Result:
     def __init__(
         self, n_cells: int, state: GinsengClassifierState, genes: Alignment, *, probs: bool, gene_weights: bool
     ) -> None:
-        self.code = np.zeros(n_cells, np.int64)
+        self.code = np.zeros(n_cells, np.int32)
         self.confidence = np.zeros(n_cells, np.float32)
         self.n_empty = 0
         self.labels = state.label_keys
@@ -56,8 +56,8 @@ class Result:
         names: Any = [str(label) for label in self.labels]
         if self.n_empty and UNASSIGNED not in names:
             names.append(UNASSIGNED)
-        code = np.where(self.code < 0, names.index(UNASSIGNED), self.code) if self.n_empty else self.code
-        return pd.Categorical.from_codes(code.tolist(), names)
+        code: Any = np.where(self.code < 0, names.index(UNASSIGNED), self.code) if self.n_empty else self.code
+        return pd.Categorical.from_codes(code, names)
 
     def table(self, obs_names: pd.Index) -> pd.DataFrame:
         """Return a row a cell: label, confidence, and the probability of each class if they were asked for."""
