@@ -1,212 +1,80 @@
-"""Time and peak memory of every step on many cells, beside the predecessor and CellTypist in the same run.
+"""Time and peak memory of every step on many cells, beside its limit on this machine and its peers in the same run.
 
-    python benchmarks/performance.py FOLDER [--cells 100000] [--peers NAME=PYTHON ...]
+    python benchmarks/performance.py FOLDER [--cells 100000] [--data FILE]
 
-FOLDER takes the synthetic h5ad (made once) and what is written. Each step runs in a process of its own; its memory is
-the largest resident set of that process. `--peers ginseng021=PYTHON celltypist=PYTHON` names interpreters in whose
-environments ginseng 0.2.1 and CellTypist are installed; their rows then stand beside ours, as ratios.
+FOLDER takes the cells, resampled once from FILE (an h5ad of counts with `obs["cell_type"]`) or from the cells that
+scanpy ships, what the steps write, and `performance.json`. Each step runs in a fresh process; its memory is the
+largest resident set of that process. ginseng 0.2.1 and CellTypist run in environments of their own, which are made on
+the first call from `requirements-*.txt` beside this file. Where FOLDER has a run of fewer cells, the table also has
+how much memory and time grow.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import subprocess
 import sys
+import venv
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
+import programs
+from cells import pbmc68k, resample
 
-N_GENES, N_TOP, N_CLASSES, BATCH = 20_670, 2500, 16, 128
-
-#: Runs before each step. `measured` times the step alone, and prints seconds and peak memory.
-PRELUDE = """
-import sys, time, json, warnings
-warnings.simplefilter("ignore")
-folder, n_cells = sys.argv[1], int(sys.argv[2])
-h5ad, store, model = f"{folder}/cells.h5ad", f"{folder}/store.zarr", f"{folder}/model.h5"
-import numpy as np, anndata as ad
-def peak_mb():
-    return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) / 1024
-def measured(f, **more):
-    start = time.perf_counter()
-    found = f()
-    seconds = time.perf_counter() - start
-    print("RESULT", json.dumps({"seconds": seconds, "peak_mb": peak_mb(), **(found or {}), **more}))
-"""
-
-OURS = {
-    "select_hvgs": """
 import ginseng as gs
-adata = gs.read_adata(h5ad, backed=True)
-measured(lambda: gs.pp.select_hvgs(adata, 2500, silent=True))
-np.save(f"{folder}/genes.npy", adata.var["ginseng_genes"].to_numpy())
-""",
-    "store": """
-import ginseng as gs, os
-adata = gs.read_adata(h5ad, backed=True)
-genes = np.load(f"{folder}/genes.npy")
-create = gs.data.GinsengDataset.create
-measured(lambda: create(store, adata, "cell_type", genes=genes, overwrite=True, silent=True) and None)
-""",
-    "stream": """
-import ginseng as gs
-dataset = gs.data.GinsengDataset(store)
-def run():
-    start, n = time.perf_counter(), 0
-    for x, y in dataset.stream(128, "all"):
-        n += len(y)
-    return {"cells_per_s": n / (time.perf_counter() - start)}
-measured(run)
-""",
-    "one epoch": """
-import ginseng as gs
-dataset = gs.data.GinsengDataset(store)
-measured(lambda: gs.tl.train(dataset, epochs=1, silent=True) and None)
-""",
-    "train": """
-import ginseng as gs
-dataset = gs.data.GinsengDataset(store)
-def run():
-    state = gs.tl.train(dataset, silent=True)
-    gs.save_model(state, model)
-    return {"holdout_accuracy": float(state.history["holdout_accuracy"][-1]), "epochs": len(state.history["epoch"])}
-measured(run)
-""",
-    "classify": """
-import ginseng as gs
-def run():
-    table = gs.classify(h5ad, model, silent=True)
-    true = ad.io.read_h5ad(h5ad, backed="r").obs["cell_type"].astype(str).to_numpy()
-    return {"accuracy": float((table["cell_type"].astype(str).to_numpy() == true).mean())}
-measured(run)
-""",
-}
 
-PREDECESSOR = {
-    "select_hvgs": """
-from ginseng.data.io import read_adata
-from ginseng.utils import select_hvgs
-adata = read_adata(h5ad, backed=True)
-measured(lambda: select_hvgs(adata, n_top_genes=2500, silent=True))
-np.save(f"{folder}/genes021.npy", adata.var["ginseng_genes"].to_numpy())
-""",
-    "store": """
-from ginseng.data import GinsengDataset
-from ginseng.data.io import read_adata
-adata = read_adata(h5ad, backed=True)
-adata.var["mask"] = np.load(f"{folder}/genes021.npy")
-measured(lambda: GinsengDataset.create(store + "021", adata, "cell_type", genes="mask") and None)
-""",
-    "stream": """
-from ginseng.data import GinsengDataset
-dataset = GinsengDataset(store + "021")
-def run():  # a few batches: it reads nearly all of the store for each
-    start, n = time.perf_counter(), 0
-    for x, y in dataset.stream(128, "all"):
-        n += len(y)
-        if time.perf_counter() - start > 20:
-            break
-    rate = n / (time.perf_counter() - start)
-    return {"cells_per_s": rate, "seconds": n_cells / rate}
-found = run()
-measured(lambda: found, **found)
-""",
-    "one epoch": """
-from ginseng.data import GinsengDataset
-from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings
-import ginseng.data.dataset as module
-dataset = GinsengDataset(store + "021")
-trainer = GinsengClassifierTrainer(dataset, GinsengClassifierTrainerSettings(balance_train=False))
-stream, most = dataset.stream, 60
-def few(*args, **kwargs):
-    for i, batch in enumerate(stream(*args, **kwargs)):
-        if i == most:
-            return
-        yield batch
-dataset.stream = few
-def run():  # a fit of 60 batches, training and holdout, carried forward to all cells
-    start = time.perf_counter()
-    model, state = trainer.fit(epochs=1, silent=True)
-    spent = time.perf_counter() - start
-    from ginseng.data.io import save_model
-    save_model(state, model_file)
-    return {"seconds": spent * n_cells / (2 * most * 128)}
-model_file = model + "021.h5"
-found = run()
-measured(lambda: found, **found)
-""",
-    "classify": """
-import ginseng
-from ginseng.data.io import load_model, read_adata
-state = load_model(model + "021.h5")
-measured(lambda: ginseng.classify(state, h5ad, return_table=True, silent=True) is None or None)
-""",
-}
+HERE = Path(__file__).parent
+BATCH = 128
 
-CELLTYPIST = {
-    "train": """
-import celltypist, scanpy as sc
-adata = ad.read_h5ad(h5ad)
-def run():
-    sc.pp.normalize_total(adata, target_sum=1e4)
-    sc.pp.log1p(adata)
-    part = adata[:, np.load(f"{folder}/genes.npy")].copy()
-    model = celltypist.train(part, labels="cell_type", use_SGD=True, mini_batch=True, check_expression=False)
-    model.write(f"{folder}/celltypist.pkl")
-measured(run)
-""",
-    "classify": """
-import celltypist, scanpy as sc
-adata = ad.read_h5ad(h5ad)
-def run():
-    sc.pp.normalize_total(adata, target_sum=1e4)
-    sc.pp.log1p(adata)
-    celltypist.annotate(adata, model=f"{folder}/celltypist.pkl")
-measured(run)
-""",
-}
+#: What is asked for: (step, figure, method to compare with or None, at least so many times as good / at most so much).
+ASKED = [
+    ("select_hvgs", "seconds", "ginseng021", 4),
+    ("select_hvgs", "peak_mb", None, 700),
+    ("store", "seconds", "ginseng021", 4),
+    ("store", "mb_on_disk", "ginseng021", 3),
+    ("stream", "seconds", "ginseng021", 150),
+    ("stream", "seconds", None, "n_cells / 50_000"),
+    ("training step", "seconds", "ginseng021", 10),
+    ("one epoch", "seconds", "ginseng021", 60),
+    ("train", "seconds", "celltypist", 3),
+    ("classify", "seconds", "ginseng021", 30),
+    ("classify", "seconds", "celltypist", 5),
+    ("classify", "peak_mb", None, 1000),
+    ("train", "mb_on_disk", None, 6),
+]
+#: Growth of peak memory from 100,000 to 1,000,000 cells, MB.
+GROWTH = 200
 
 
-def make_cells(path: Path, n_cells: int) -> None:
-    """Write synthetic counts: 806 a cell on average, gene means over four orders of magnitude, 16 classes."""
-    import anndata as ad
-    from scipy import sparse
-
-    rng = np.random.default_rng(0)
-    profile = rng.lognormal(0, 2, N_GENES)
-    classes = profile * rng.lognormal(0, 0.5, (N_CLASSES, N_GENES))
-    classes = np.cumsum(classes / classes.sum(axis=1, keepdims=True), axis=1)
-    label = rng.integers(0, N_CLASSES, n_cells)
-    depth = np.maximum(rng.lognormal(np.log(806) - 0.08, 0.4, n_cells).astype(int), 50)
-    blocks = []
-    for start in range(0, n_cells, 10_000):
-        rows = np.arange(start, min(start + 10_000, n_cells))
-        drawn = np.empty(depth[rows].sum(), np.int64)
-        owner = np.repeat(np.arange(len(rows)), depth[rows])
-        for c in range(N_CLASSES):
-            mine = label[rows][owner] == c
-            drawn[mine] = np.minimum(np.searchsorted(classes[c], rng.random(mine.sum())), N_GENES - 1)
-        ones = np.ones(len(drawn), np.float32)
-        block = sparse.coo_matrix((ones, (owner, drawn)), shape=(len(rows), N_GENES)).tocsr()
-        blocks.append(block)
-    obs = pd.DataFrame(
-        {"cell_type": pd.Categorical([f"type {i}" for i in label])}, index=[f"c{i}" for i in range(n_cells)]
-    )
-    var = pd.DataFrame(index=[f"gene{i}" for i in range(N_GENES)])
-    ad.AnnData(sparse.vstack(blocks, format="csr"), obs=obs, var=var).write_h5ad(path)
+def interpreter(name: str, cache: Path) -> str:
+    """Return the Python of an environment with a peer, made if it is not there."""
+    folder, requirements = cache / name, HERE / f"requirements-{name}.txt"
+    python, mark = folder / "bin" / "python", folder / "installed.txt"
+    if not mark.exists() or mark.read_text() != requirements.read_text():
+        print(f"Installing {requirements.name} into {folder}", flush=True)
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "-r", requirements], check=True)
+        mark.write_text(requirements.read_text())
+    return str(python)
 
 
 def run(python: str, code: str, folder: Path, n_cells: int) -> dict[str, float]:
-    done = subprocess.run(
-        [python, "-c", PRELUDE + code, str(folder), str(n_cells)], capture_output=True, text=True, check=False
-    )
+    """Run a step in a fresh process, with the environment's own packages alone for peers."""
+    env = {k: v for k, v in os.environ.items() if python == sys.executable or k != "PYTHONPATH"}
+    command = [python, "-c", programs.PRELUDE + code, str(folder), str(n_cells)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     if not lines:
         print(done.stderr[-2000:], file=sys.stderr)
         return {}
-    return json.loads(lines[-1].removeprefix("RESULT "))
+    found: dict[str, float] = json.loads(lines[-1].removeprefix("RESULT "))
+    return found
 
 
 def size_mb(path: Path) -> float:
@@ -214,36 +82,153 @@ def size_mb(path: Path) -> float:
     return sum(f.stat().st_size for f in files if f.is_file()) / 1e6
 
 
+#: What a step leaves on disk.
+WRITTEN = {
+    ("store", "ginseng"): "store.zarr",
+    ("store", "ginseng021"): "store.zarr021",
+    ("train", "ginseng"): "model.h5",
+    ("one epoch", "ginseng021"): "model.h5021.h5",
+    ("train", "celltypist"): "celltypist.pkl",
+}
+
+
+def measure(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield a row for each step and method, peers right after ours."""
+    methods = {"ginseng": (sys.executable, programs.GINSENG)}
+    if not args.no_peers:
+        methods |= {
+            "ginseng021": (interpreter("ginseng021", args.cache), programs.PREDECESSOR),
+            "celltypist": (interpreter("celltypist", args.cache), programs.CELLTYPIST),
+            "scanpy": (sys.executable, programs.SCANPY),
+        }
+    for step in args.steps or programs.GINSENG:
+        for name, (python, steps) in methods.items():
+            if step not in steps:
+                continue
+            row = {"step": step, "method": name, **run(python, steps[step], folder, args.cells)}
+            if (step, name) in WRITTEN and (folder / WRITTEN[step, name]).exists():
+                row["mb_on_disk"] = size_mb(folder / WRITTEN[step, name])
+            print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
+            yield row
+
+
+def limits(folder: Path, n_cells: int, rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the seconds that each step takes at the least: reading, decoding and multiplying alone, on all cores."""
+    found = {name: run(sys.executable, code, folder, n_cells) for name, code in programs.LIMITS.items()}
+    read, decode = found["read"].get("seconds", float("nan")), found["decode"].get("seconds", float("nan"))
+    flops = found["multiply"].get("flop_per_s", float("nan"))
+    n_parameters = next((r.get("n_parameters", 0) for r in rows if r["step"] == "training step"), float("nan"))
+    forward = 2 * n_parameters / flops  # a cell
+    epoch = max(decode, 3 * forward * n_cells)
+    epochs = next((r.get("epochs", float("nan")) for r in rows if r["step"] == "train"), float("nan"))
+    classify = max(read, forward * n_cells)
+    return {
+        "select_hvgs": read, "store": read, "stream": decode, "training step": 3 * forward * BATCH,
+        "one epoch": epoch, "train": epochs * epoch, "classify": classify,
+        "classify, lazy": classify, "classify, dask": classify, "store, from dask": read,
+    }  # fmt: skip
+
+
+def verdicts(rows: list[dict[str, Any]], n_cells: int) -> Iterator[dict[str, Any]]:
+    """Compare with what is asked for."""
+    found = {(row["step"], row["method"]): row for row in rows}
+    for step, figure, peer, asked in ASKED:
+        ours = found.get((step, "ginseng"), {}).get(figure)
+        theirs = found.get((step, peer), {}).get(figure) if peer else None
+        if ours is None or (peer and theirs is None):
+            continue
+        wanted = n_cells / 50_000 if isinstance(asked, str) else asked
+        ratio = theirs / ours if peer else wanted / ours
+        what = f">= {wanted:g} x {peer}" if peer else f"<= {wanted:g}"
+        passed = ratio >= (wanted if peer else 1)
+        yield {"step": step, "figure": figure, "asked": what, "ours": ours, "theirs": theirs, "ratio": ratio,
+               "passed": bool(passed)}  # fmt: skip
+
+
+def growth(folder: Path, n_cells: int, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Compare with the run of the most cells among those of fewer."""
+    sizes = [int(p.parent.name) for p in folder.parent.glob("*/performance.json") if p.parent.name.isdigit()]
+    if not (fewer := [n for n in sizes if n < n_cells]):
+        return
+    n_before = max(fewer)
+    before = json.loads((folder.parent / str(n_before) / "performance.json").read_text())["rows"]
+    earlier = {row["step"]: row for row in before if row["method"] == "ginseng" and "peak_mb" in row}
+    for row in rows:
+        if row["method"] == "ginseng" and "peak_mb" in row and row["step"] in earlier:
+            was = earlier[row["step"]]
+            more = row["peak_mb"] - was["peak_mb"]
+            yield {
+                "step": row["step"], "from_cells": n_before, "to_cells": n_cells, "peak_mb": row["peak_mb"],
+                "grown_mb": more, "passed": more < GROWTH, "times_as_long": row["seconds"] / was["seconds"],
+                "times_the_cells": n_cells / n_before,
+            }  # fmt: skip
+
+
+def machine() -> dict[str, Any]:
+    cpu = [
+        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+    ]
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"), "cpu": cpu[0] if cpu else platform.processor(),
+        "cores": os.cpu_count(), "load": os.getloadavg()[0], "python": platform.python_version(),
+        "ginseng": gs.__version__,
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--cells", type=int, default=100_000)
-    parser.add_argument("--peers", nargs="*", default=[], metavar="NAME=PYTHON")
-    parser.add_argument("--steps", nargs="*", help="only these")
+    parser.add_argument("--data", type=Path, help="h5ad to resample; scanpy's 700 cells if left out")
+    parser.add_argument("--cache", type=Path, default=Path(gs.settings.cache_dir) / "benchmarks", help="for peers")
+    parser.add_argument("--no-peers", action="store_true", help="ours alone")
+    parser.add_argument("--steps", nargs="*", choices=list(programs.GINSENG), help="only these")
     args = parser.parse_args()
     folder = args.folder / str(args.cells)
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "cells.h5ad").exists():
-        make_cells(folder / "cells.h5ad", args.cells)
-    peers = dict(pair.split("=", 1) for pair in args.peers)
-    programs = {"ginseng": (sys.executable, OURS)}
-    programs |= {"ginseng021": (peers["ginseng021"], PREDECESSOR)} if "ginseng021" in peers else {}
-    programs |= {"celltypist": (peers["celltypist"], CELLTYPIST)} if "celltypist" in peers else {}
-    rows = []
-    for step in OURS:
-        if args.steps and step not in args.steps:
-            continue
-        for name, (python, steps) in programs.items():
-            if step in steps:
-                rows.append({"step": step, "method": name, **run(python, steps[step], folder, args.cells)})
-                print(rows[-1], flush=True)
-    table = pd.DataFrame(rows)
-    ours = table[table["method"] == "ginseng"].set_index("step")["seconds"]
-    table["times as long"] = table["seconds"] / table["step"].map(ours)
-    print(table.to_string(index=False, float_format="{:,.2f}".format, na_rep=""))
-    for name in ("store.zarr", "store.zarr021", "model.h5", "model.h5021.h5"):
-        if (folder / name).exists():
-            print(f"{name}: {size_mb(folder / name):.1f} MB")
+        resample(pbmc68k() if args.data is None else gs.read_adata(args.data), folder / "cells.h5ad", args.cells)
+    if not (folder / "cells.zarr").exists() and any("zarr" in step for step in args.steps or programs.GINSENG):
+        to_zarr(folder)
+    about = machine()
+    rows = list(measure(args, folder))
+    least = limits(folder, args.cells, rows)
+    for row in rows:
+        if row["step"] in least and "seconds" in row:
+            row["limit_seconds"] = least[row["step"]]
+            row["times_limit"] = row["seconds"] / least[row["step"]]
+    ours = {row["step"]: row["seconds"] for row in rows if row["method"] == "ginseng" and "seconds" in row}
+    for row in rows:
+        if row["method"] != "ginseng" and "seconds" in row and row["step"] in ours:
+            row["times_ours"] = row["seconds"] / ours[row["step"]]
+    report = {
+        "machine": about | {"load_after": os.getloadavg()[0]}, "cells": args.cells, "data": str(args.data or "pbmc68k"),
+        "rows": rows, "asked": list(verdicts(rows, args.cells)), "growth": list(growth(folder, args.cells, rows)),
+    }  # fmt: skip
+    (folder / "performance.json").write_text(json.dumps(report, indent=1))
+    print(json.dumps(report["machine"]))
+    for part in ("rows", "asked", "growth"):
+        print(
+            f"\n{part}\n" + pd.DataFrame(report[part]).to_string(index=False, float_format="{:,.3g}".format, na_rep="")
+        )
+
+
+def to_zarr(folder: Path) -> None:
+    """Write the cells as zarr too, part by part."""
+    import anndata as ad
+    import h5py
+    import zarr
+    from anndata.io import read_elem, sparse_dataset, write_elem
+
+    with h5py.File(folder / "cells.h5ad") as file:
+        root: Any = zarr.open_group(folder / "cells.zarr.partial", mode="w")
+        adata = ad.AnnData(obs=read_elem(file["obs"]), var=read_elem(file["var"]))
+        write_elem(root, "/", adata)
+        x = sparse_dataset(file["X"])
+        write_elem(root, "X", x[:20_000])
+        for start in range(20_000, adata.n_obs, 20_000):
+            sparse_dataset(root["X"]).append(x[start : start + 20_000])
+    (folder / "cells.zarr.partial").rename(folder / "cells.zarr")
 
 
 if __name__ == "__main__":

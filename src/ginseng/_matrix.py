@@ -87,7 +87,8 @@ def some_values(adata: AnnData, layer: str | None = None) -> np.ndarray:
 
 def _held(adata: AnnData, layer: str | None) -> Any:
     """Return the matrix that an AnnData, or the one it is a view of, holds."""
-    return matrix_of(adata._adata_ref if adata.is_view else adata, layer)
+    holder: Any = adata._adata_ref if adata.is_view else adata
+    return matrix_of(holder, layer)
 
 
 def _in_memory(x: Any) -> Block:

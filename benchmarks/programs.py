@@ -1,0 +1,267 @@
+"""What each method runs for each step: the code of a fresh process, given folder and number of cells."""
+
+from __future__ import annotations
+
+#: Runs before each. `measured` times the step alone, and prints seconds and the largest resident set.
+PRELUDE = """
+import sys, time, json, warnings, resource
+warnings.simplefilter("ignore")
+folder, n_cells = sys.argv[1], int(sys.argv[2])
+h5ad, zarr_in = f"{folder}/cells.h5ad", f"{folder}/cells.zarr"
+store, model = f"{folder}/store.zarr", f"{folder}/model.h5"
+import numpy as np, anndata as ad
+def measured(f):
+    start = time.perf_counter()
+    found = f()
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print("RESULT", json.dumps({"seconds": seconds, "peak_mb": peak, **(found or {})}))
+def true_types():
+    from anndata.io import read_elem
+    import h5py
+    return read_elem(h5py.File(h5ad)["obs/cell_type"]).astype(str)
+"""
+
+_CREATE = """
+import ginseng as gs
+adata = {adata}
+genes, create = np.load(f"{{folder}}/genes.npy"), gs.data.GinsengDataset.create
+measured(lambda: create({target}, adata, "cell_type", genes=genes, overwrite=True, silent=True) and None)
+"""
+_CLASSIFY = """
+import ginseng as gs
+def run():
+    table = gs.classify({adata}, model, silent=True, return_table=True)
+    return {{"accuracy": float((table["cell_type"].astype(str).to_numpy() == true_types()).mean())}}
+measured(run)
+"""
+_LAZY = "ad.experimental.read_lazy(h5ad)"
+_DASK = "ad.AnnData(ad.experimental.read_elem_lazy(h5py.File(h5ad)['X'], chunks=(20_000, -1)), obs=obs, var=var)"
+_READ_DASK = """
+import h5py
+obs, var = (ad.io.read_elem(h5py.File(h5ad)[name]) for name in ("obs", "var"))
+"""
+
+GINSENG = {
+    "select_hvgs": """
+import ginseng as gs
+adata = gs.read_adata(h5ad, backed=True)
+measured(lambda: gs.pp.select_hvgs(adata, 2500, silent=True))
+np.save(f"{folder}/genes.npy", adata.var["ginseng_genes"].to_numpy())
+""",
+    "store": _CREATE.format(adata="gs.read_adata(h5ad, backed=True)", target="store"),
+    "store, from zarr": _CREATE.format(adata="zarr_in", target="store + '2'"),
+    "store, from dask": _READ_DASK + _CREATE.format(adata=_DASK, target="store + '2'"),
+    "stream": """
+import ginseng as gs
+dataset = gs.data.GinsengDataset(store)
+def run():
+    start, n = time.perf_counter(), 0
+    for x, y in dataset.stream(128, "all"):
+        n += len(y)
+    return {"cells_per_s": n / (time.perf_counter() - start)}
+measured(run)
+""",
+    "training step": """
+import jax, jax.numpy as jnp
+from functools import partial
+from ginseng._core.optim import AdamW
+from ginseng._core.steps import Batch, Noise, train_window
+from ginseng.data import GinsengDataset
+from ginseng.data._batches import batches_per_window, stream
+from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings
+trainer = GinsengClassifierTrainer(GinsengDataset(store), GinsengClassifierTrainerSettings(batch_size=128))
+s, source = trainer.settings, trainer.dataset.source
+n = batches_per_window(128, trainer.n_genes, n_cells // 128)
+window = Batch(*map(jnp.asarray, next(stream(source, trainer.keep, batch_size=128, n_per_window=n))))
+optimizer = AdamW((s.betas[0], s.betas[1]), s.eps, s.weight_decay)
+step = partial(train_window, architecture=trainer.network, optimizer=optimizer, normalization=trainer.normalization,
+               noise=Noise(s.rate, s.lam_max, s.lower, s.upper), label_smoothing=s.label_smoothing)
+params = trainer.model.init() | {"input": trainer._moments()}
+state, rates, key = optimizer.init(params), np.full(n, s.lr, np.float32), jax.random.key(0)
+filled = int(window.weight.any(axis=1).sum())
+def run():
+    global params, state
+    spent = []
+    for i in range(6):  # of which the first compiles
+        start = time.perf_counter()
+        params, state, loss = step(params, state, window, filled, rates, i * n, key)
+        loss.block_until_ready()
+        spent.append(time.perf_counter() - start)
+    size = sum(p.size for p in jax.tree.leaves(params))
+    return {"seconds": float(np.median(spent[1:])) / filled, "n_parameters": size}
+measured(run)
+""",
+    "one epoch": """
+import ginseng as gs
+dataset = gs.data.GinsengDataset(store)
+measured(lambda: gs.tl.train(dataset, epochs=1, silent=True) and None)
+""",
+    "train": """
+import ginseng as gs
+dataset = gs.data.GinsengDataset(store)
+def run():
+    state = gs.tl.train(dataset, silent=True)
+    gs.save_model(state, model)
+    return {"holdout_accuracy": float(state.history["holdout_accuracy"][-1]), "epochs": len(state.history["epoch"])}
+measured(run)
+""",
+    "classify": _CLASSIFY.format(adata="h5ad"),
+    "classify, zarr": _CLASSIFY.format(adata="zarr_in"),
+    "classify, lazy": _CLASSIFY.format(adata=_LAZY),
+    "classify, dask": _READ_DASK + _CLASSIFY.format(adata=_DASK),
+}
+
+PREDECESSOR = {
+    "select_hvgs": """
+from ginseng.data.io import read_adata
+from ginseng.utils import select_hvgs
+adata = read_adata(h5ad, backed=True)
+measured(lambda: select_hvgs(adata, n_top_genes=2500, silent=True))
+""",
+    "store": """
+import shutil
+from ginseng.data import GinsengDataset
+from ginseng.data.io import read_adata
+adata = read_adata(h5ad, backed=True)
+adata.var["mask"] = np.load(f"{folder}/genes.npy")
+shutil.rmtree(store + "021", ignore_errors=True)
+measured(lambda: GinsengDataset.create(store + "021", adata, "cell_type", genes="mask") and None)
+""",
+    # it reads nearly all of its store for each batch, so a few are timed and carried forward to all cells
+    "stream": """
+from ginseng.data import GinsengDataset
+dataset = GinsengDataset(store + "021")
+def run():
+    start, n = time.perf_counter(), 0
+    for x, y in dataset.stream(128, "all"):
+        n += len(y)
+        if time.perf_counter() - start > 20:
+            break
+    rate = n / (time.perf_counter() - start)
+    return {"cells_per_s": rate, "seconds": n_cells / rate, "carried_forward_from_cells": n}
+measured(run)
+""",
+    "training step": """
+import jax, jax.numpy as jnp
+from ginseng.data import GinsengDataset
+from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings
+trainer = GinsengClassifierTrainer(GinsengDataset(store + "021"), GinsengClassifierTrainerSettings(batch_size=128))
+x, y = (jnp.asarray(a) for a in next(iter(trainer.dataset.stream(128, "all"))))
+step = jax.jit(trainer._train_step)
+def run():
+    params, state, spent = trainer.model.params, trainer.opt_state, []
+    for i in range(40):
+        start = time.perf_counter()
+        params, state, loss = step(params, state, trainer.model._get_key(), x, y)
+        float(loss)
+        spent.append(time.perf_counter() - start)
+    return {"seconds": float(np.median(spent[5:])), "n_parameters": sum(p.size for p in jax.tree.leaves(params))}
+measured(run)
+""",
+    "one epoch": """
+from ginseng.data import GinsengDataset
+from ginseng.data.io import save_model
+from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings
+dataset = GinsengDataset(store + "021")
+trainer = GinsengClassifierTrainer(dataset, GinsengClassifierTrainerSettings(balance_train=False))
+stream, most, seen = dataset.stream, 60, [0]
+def few(*args, **kwargs):
+    for i, batch in enumerate(stream(*args, **kwargs)):
+        if i == most:
+            return
+        seen[0] += len(batch[1])
+        yield batch
+dataset.stream = few
+def run():  # a fit of 60 batches of training and of holdout, carried forward to all cells
+    start = time.perf_counter()
+    _, state = trainer.fit(epochs=1, silent=True)
+    spent = time.perf_counter() - start
+    save_model(state, model + "021.h5")
+    return {"seconds": spent * n_cells / seen[0], "carried_forward_from_cells": seen[0]}
+measured(run)
+""",
+    "classify": """
+import ginseng
+from ginseng.data.io import load_model
+state = load_model(model + "021.h5")
+measured(lambda: ginseng.classify(state, h5ad, return_table=True, silent=True) is None or None)
+""",
+}
+
+_NORMALIZE = """
+import celltypist, scanpy as sc
+def normalized():
+    adata = ad.read_h5ad(h5ad)
+    sc.pp.normalize_total(adata, target_sum=1e4)
+    sc.pp.log1p(adata)
+    return adata
+"""
+CELLTYPIST = {
+    "train": _NORMALIZE
+    + """
+def run():
+    part = normalized()[:, np.load(f"{folder}/genes.npy")].copy()
+    model = celltypist.train(part, labels="cell_type", use_SGD=True, mini_batch=True, check_expression=False)
+    model.write(f"{folder}/celltypist.pkl")
+measured(run)
+""",
+    "classify": _NORMALIZE
+    + """
+def run():
+    found = celltypist.annotate(normalized(), model=f"{folder}/celltypist.pkl").predicted_labels["predicted_labels"]
+    return {"accuracy": float((found.astype(str).to_numpy() == true_types()).mean())}
+measured(run)
+""",
+}
+
+SCANPY = {
+    "select_hvgs": """
+import scanpy as sc
+def run():
+    adata = ad.read_h5ad(h5ad)
+    sc.pp.normalize_total(adata, target_sum=1e4)
+    sc.pp.log1p(adata)
+    sc.pp.highly_variable_genes(adata, n_top_genes=2500)
+measured(run)
+""",
+}
+
+#: What the machine can do: bytes read in order, the store decoded, a product of matrices.
+LIMITS = {
+    "read": """
+import h5py
+def run():
+    with h5py.File(h5ad) as f:
+        for name in ("data", "indices"):
+            x = f["X"][name]
+            for start in range(0, len(x), 2**22):
+                x[start : start + 2**22]
+measured(run)
+""",
+    "decode": """
+import zarr
+zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"})
+group = zarr.open_group(f"{store}/X", mode="r")
+def run():
+    for name in ("data", "indices"):
+        x = group[name]
+        for start in range(0, len(x), 2**22):
+            x[start : start + 2**22]
+measured(run)
+""",
+    "multiply": """
+import jax, jax.numpy as jnp
+a = jnp.ones((2048, 2048), jnp.float32)
+product = jax.jit(lambda a: a @ a)
+product(a).block_until_ready()
+def run():
+    spent = []
+    for _ in range(20):
+        start = time.perf_counter()
+        product(a).block_until_ready()
+        spent.append(time.perf_counter() - start)
+    return {"flop_per_s": 2 * 2048**3 / float(np.median(spent))}
+measured(run)
+""",
+}
