@@ -5,6 +5,9 @@ DEFAULT = "ginseng"
 #: `var` column: bool, the selected genes.
 GENES = f"{DEFAULT}_genes"
 
+#: Layer: the bin of each value within its cell.
+BINS = f"{DEFAULT}_bins"
+
 
 def cell_type(key_added: str = DEFAULT) -> str:
     """`obs` column: category, the predicted label."""

@@ -1,5 +1,6 @@
 """Preprocessing: from counts to what a model is trained on."""
 
+from ._bins import bin_expression
 from ._genes import select_hvgs
 
-__all__ = ["select_hvgs"]
+__all__ = ["bin_expression", "select_hvgs"]
