@@ -42,8 +42,12 @@ CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "label_smoothing": (0.3, {}),
     "balance_exponent": (1.0, {}),
     "scale_floor": (3.0, {}),
+    "standardize": (False, {}),
+    "balance_by": ("weights", {}),
+    "solver": ("lbfgs", {"architecture": "linear", "config": {}}),
+    "C": (0.1, {"architecture": "linear", "config": {}, "solver": "lbfgs"}),
 }
-ELSEWHERE = {"patience"}  # in test_trainer.py
+ELSEWHERE = {"patience", "monitor"}  # in test_trainer.py
 
 
 def weights(dataset: MemoryDataset, **settings: Any) -> list[np.ndarray]:
@@ -71,6 +75,11 @@ def test_every_setting_acts(name: str, dataset: MemoryDataset, base: list[np.nda
     assert not same
 
 
+def test_weights_of_all_classes_alike_are_none(dataset: MemoryDataset) -> None:
+    alike = weights(dataset, balance_by="weights", balance_exponent=0.0)
+    assert all(map(np.array_equal, alike, weights(dataset, balance_train=False)))
+
+
 def test_every_setting_is_documented() -> None:
     doc = GinsengClassifierTrainerSettings.__doc__ or ""
     names = {n.strip() for line in doc.splitlines() if line.startswith("    ") for n in line.split(",")}
@@ -93,6 +102,7 @@ INVALID: list[dict[str, Any]] = [
     {"holdout_fraction": 1.0}, {"holdout_fraction": -0.1}, {"group_mode": "leave-one-out"},
     {"epochs": 0}, {"label_smoothing": 1.0}, {"label_smoothing": -0.1},
     {"balance_exponent": 1.1}, {"balance_exponent": -0.1}, {"patience": 0}, {"scale_floor": 0.0},
+    {"balance_by": "loss"}, {"monitor": "accuracy"}, {"solver": "sgd"}, {"C": 0.0}, {"C": math.inf},
     {"dropout_rate": 1.0}, {"hidden_dim": 0},
 ]  # fmt: skip
 

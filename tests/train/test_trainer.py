@@ -176,6 +176,18 @@ def test_the_kept_weights_are_those_of_the_best_epoch(overfitted: GinsengClassif
     assert overfitted.state.info["best_epoch"] == best
 
 
+def test_macro_f1_can_be_watched(overfitted: GinsengClassifierTrainer) -> None:
+    settings = {**vars(overfitted.settings), "monitor": "macro_f1"}
+    trainer = GinsengClassifierTrainer(overfitted.dataset, GinsengClassifierTrainerSettings(**settings))
+    trainer.fit(silent=True)
+    f1, data, out = np.asarray(trainer.logger.holdout_f1), trainer.dataset, trainer.holdout
+    best = int(f1.argmax()) + 1  # the first of them
+    assert trainer.best_epoch == best
+    assert len(f1) == min(best + 3, 40)
+    predicted = trainer.model.predict(data.source.counts[out].toarray(), total=data.source.totals[out]).argmax(axis=1)
+    assert f1_score(data.labels[out], predicted, average="macro") == pytest.approx(f1.max())
+
+
 def test_history_holds_the_metrics_of_scikit_learn(overfitted: GinsengClassifierTrainer) -> None:
     data, out = overfitted.dataset, overfitted.holdout
     x, y = data.source.counts[out].toarray(), data.labels[out]
@@ -236,14 +248,16 @@ def test_silent_prints_nothing(dataset: MemoryDataset, capsys: pytest.CaptureFix
     assert captured.out == captured.err == ""
 
 
-def test_balanced_training_finds_the_rare_class_more_often(make_donors: Callable[..., MemoryDataset]) -> None:
+@pytest.mark.parametrize("by", ["sampling", "weights"])
+def test_balanced_training_finds_the_rare_class_more_often(by: str, make_donors: Callable[..., MemoryDataset]) -> None:
     """Measured on what the model says of all cells, where the classes overlap."""
     data = make_donors(400, noise=0.3, seed=2)
     share = {}
     for balanced in (True, False):
         trainer = trainer_of(
-            data, balance_train=balanced, balance_exponent=1.0, holdout_fraction=0.0, architecture="linear", config={}
-        )
+            data, balance_train=balanced, balance_by=by, balance_exponent=1.0, holdout_fraction=0.0,
+            architecture="linear", config={},
+        )  # fmt: skip
         model = trainer.fit(silent=True)[0]
         predicted = np.asarray(model.predict(data.source.counts.toarray(), total=data.source.totals)).argmax(axis=1)
         share[balanced] = (predicted == 3).mean()

@@ -9,12 +9,21 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args, get_origin, get_type_hints
 
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 # G genes, C classes, K width of the embedding
 type Params = dict[str, Any]
+
+
+class Recipe(NamedTuple):
+    """How to train an architecture, where the settings of the training leave it open."""
+
+    lr: float = 4e-3  # the highest
+    batch_size: int = 128
+    least_seen: int = 30_000  # cells, those of all epochs together
+    monitor: Literal["loss", "macro_f1"] = "loss"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,13 +36,22 @@ class Architecture(ABC):
     #: Whether `gene_weights` is defined.
     has_gene_weights: ClassVar[bool] = False
 
+    #: Cells that go through a forward pass at once, where memory bounds them.
+    cells_at_once: ClassVar[int | None] = None
+    recipe: ClassVar[Recipe] = Recipe()
+
     hidden_dim: int = 64
     dropout_rate: float = 0.0
 
     def __post_init__(self) -> None:
+        types = get_type_hints(type(self))
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name == "dropout_rate":
+            value, kind = getattr(self, field.name), types[field.name]
+            if get_origin(kind) is Literal:
+                valid, wanted = value in get_args(kind), " or ".join(map(repr, get_args(kind)))
+            elif kind is bool:
+                valid, wanted = isinstance(value, bool), "True or False"
+            elif kind is float:
                 valid, wanted = isinstance(value, int | float) and 0 <= value < 1, "in [0, 1)"
             else:
                 most = 64 if field.name.startswith("n_") else 65_536
@@ -56,6 +74,13 @@ class Architecture(ABC):
     @abstractmethod
     def embed(self, params: Params, x: Float[Array, " G"]) -> Float[Array, " K"]:
         """Return what the last linear layer reads."""
+
+    def forms(self, x: Float[Array, "B G"], *, training: bool) -> tuple[tuple[Self, ...], Int[Array, ""] | int]:
+        """Return forms of this architecture, the cheaper the smaller the cells they are for, and which does for these.
+
+        All have the same parameters, and without dropout the one that does says what the last would.
+        """
+        return (self,), 0
 
     def gene_weights(self, params: Params, x: Float[Array, " G"]) -> Float[Array, " G"]:
         """Return the weight in (0, 1) that each gene gets in this cell."""

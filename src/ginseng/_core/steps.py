@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -71,6 +72,12 @@ def batch_logits(
     return jax.vmap(lambda x, key: architecture.logits(params, x, key=key))(x, keys)
 
 
+def in_form(f: Callable[..., Any], architecture: Architecture, x: Float[Array, "B G"], *, training: bool) -> Any:
+    """Return `f(form)` of the cheapest form of the architecture that does for this batch; decided as it runs."""
+    forms, i = architecture.forms(x, training=training)
+    return f(forms[0]) if len(forms) == 1 else jax.lax.switch(i, [partial(f, form) for form in forms])
+
+
 @partial(jax.jit, static_argnames=("architecture", "optimizer", "normalization", "noise", "label_smoothing"),
          donate_argnames=("params", "state"))  # fmt: skip
 def train_window(
@@ -97,22 +104,38 @@ def train_window(
     Parameters and optimiser state after the window, and the loss of each batch.
     """
 
-    def loss(params: Params, key: PRNGKeyArray, batch: Batch) -> Float[Array, ""]:
-        if noise.acts:
-            key, key_noise = jax.random.split(key)
-            batch = noise(key_noise, batch)
-        x = normalization(batch.x, batch.total)
-        logits = batch_logits(architecture, params, x, key)
-        return cross_entropy(logits, batch.y, batch.weight, label_smoothing)
+    def loss(
+        params: Params, key: PRNGKeyArray, x: Float[Array, "B G"], batch: Batch, form: Architecture
+    ) -> Float[Array, ""]:
+        return cross_entropy(batch_logits(form, params, x, key), batch.y, batch.weight, label_smoothing)
 
     def one(i: Int[Array, ""], carry: tuple[Params, optax.OptState, Float[Array, " K"]]) -> tuple[Any, ...]:
         params, state, losses = carry
         batch = Batch(*(a[i] for a in window))
-        value, grads = jax.value_and_grad(loss)(params, jax.random.fold_in(key, step + i), batch)
+        key_step = jax.random.fold_in(key, step + i)
+        if noise.acts:
+            key_step, key_noise = jax.random.split(key_step)
+            batch = noise(key_noise, batch)
+        x = normalization(batch.x, batch.total)
+        gradient = partial(jax.value_and_grad(loss), params, key_step, x, batch)
+        value, grads = in_form(gradient, architecture, x, training=True)
         params, state = optimizer.update(grads, state, params, lr[i])
         return params, state, losses.at[i].set(value)
 
     return jax.lax.fori_loop(0, n_batches, one, (params, state, jnp.zeros(window.y.shape[0])))
+
+
+@partial(jax.jit, static_argnames=("architecture", "normalization"))
+def loss_and_gradient(
+    params: Params, batch: Batch, *, architecture: Architecture, normalization: Normalization
+) -> tuple[Float[Array, ""], Params]:
+    """Cross-entropy summed over the cells of a batch, without dropout, and its gradient."""
+    x = normalization(batch.x, batch.total)
+
+    def loss(params: Params, form: Architecture) -> Float[Array, ""]:
+        return cross_entropy(batch_logits(form, params, x), batch.y, batch.weight) * batch.weight.sum()
+
+    return in_form(lambda form: jax.value_and_grad(loss)(params, form), architecture, x, training=False)
 
 
 @partial(jax.jit, static_argnames=("architecture", "normalization"))
@@ -126,7 +149,18 @@ def predict_logits(
     normalization: Normalization,
 ) -> Float[Array, "B C"]:
     """Logits of each cell of a batch."""
-    return batch_logits(architecture, params, normalization(x, total), key)
+    x = normalization(x, total)
+
+    def some(x: Float[Array, "B G"], key: PRNGKeyArray | None) -> Float[Array, "B C"]:
+        return in_form(lambda form: batch_logits(form, params, x, key), architecture, x, training=key is not None)
+
+    n, size = x.shape[0], architecture.cells_at_once
+    if size is None or n <= size:
+        return some(x, key)
+    parts = jnp.pad(x, ((0, -n % size), (0, 0))).reshape(-1, size, x.shape[1])
+    keys = None if key is None else jax.random.split(key, len(parts))
+    logits = jax.lax.map(lambda part: some(*part), (parts, keys))
+    return logits.reshape(-1, logits.shape[-1])[:n]
 
 
 @partial(jax.jit, static_argnames=("architecture", "normalization"))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, Literal
 
 from ginseng._core import registry
@@ -23,9 +24,10 @@ class GinsengClassifierTrainerSettings:
     dropout_rate
         Dropout in training; the architecture's own rate if None.
     batch_size
-        Cells a step.
+        Cells a step; as many as suit the architecture if None.
     lr
-        Highest learning rate; it rises for the first tenth of the steps (at most 100) and then falls as a cosine.
+        Highest learning rate; the one that suits the architecture if None. It rises for the first tenth of the steps
+        (at most 100) and then falls as a cosine.
     betas, eps
         Of AdamW.
     weight_decay
@@ -39,9 +41,11 @@ class GinsengClassifierTrainerSettings:
     holdout_fraction
         Share of each class, or of the groups, that is held out to watch training. 0 trains on all cells.
     balance_train
-        Whether cells of small classes are drawn more often. Every cell can still be drawn.
+        Whether cells of small classes are drawn more often, or weigh more. Every cell can still be drawn.
+    balance_by
+        `"sampling"`, or `"weights"`: cells are drawn alike, and the loss of each is weighted instead.
     balance_exponent
-        How much more often: a cell is drawn with its class' size to the power of minus this. 1 draws all classes
+        How much more: a cell is drawn, or weighs, with its class' size to the power of minus this. 1 draws all classes
         equally often; the default halves the imbalance on a log scale, and holds up best between accuracy and
         balanced accuracy.
     group_level
@@ -55,12 +59,26 @@ class GinsengClassifierTrainerSettings:
     config
         Its other settings, as `{"gate_dim": 32}`.
     epochs
-        Passes over the data. If None, 10; more where there are few cells, so that 30,000 are seen in all (at the most
-        100 passes), and fewer where there are many, so that it is not more than 400,000 (but at least 3).
+        Passes over the data. If None, 10; more where there are few cells, so that 30,000 are seen in all, or what suits
+        the architecture (at the most 100 passes), and fewer where there are many, so that it is not more than 400,000
+        (but at least 3).
     label_smoothing
         Share of each target that is spread over all classes.
+    monitor
+        What is watched on the holdout, to keep the best weights and to stop: `"loss"`, or `"macro_f1"`, by which each
+        class counts alike; what suits the architecture if None.
     patience
-        Training stops after so many epochs with a holdout loss above the lowest by more than its standard error.
+        Training stops after so many epochs with a holdout loss above the lowest by more than its standard error, or
+        with a macro F1 not above the highest.
+    solver
+        `"adamw"`, or `"lbfgs"`: all cells at once, until the minimum is reached, each cell counting alike, without
+        dropout, noise or smoothing. Of `"linear"` this makes scikit-learn's multinomial logistic regression. Slower,
+        and no more accurate as a rule.
+    C
+        Of `"lbfgs"`: inverse strength of the L2 penalty on matrices, as in
+        :class:`sklearn.linear_model.LogisticRegression`.
+    standardize
+        Whether genes are centred and scaled, for architectures that do so.
     scale_floor
         Genes are centred and scaled by their deviation, but by no less than this (on log1p counts per `target_sum`),
         for architectures that standardise their input.
@@ -72,8 +90,8 @@ class GinsengClassifierTrainerSettings:
     upper: int | None = None
     hidden_dim: int | None = None
     dropout_rate: float | None = None
-    batch_size: int = 128
-    lr: float = 4e-3
+    batch_size: int | None = None
+    lr: float | None = None
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.01
@@ -91,6 +109,11 @@ class GinsengClassifierTrainerSettings:
     balance_exponent: float = 0.5
     patience: int = 5
     scale_floor: float = 0.5
+    balance_by: Literal["sampling", "weights"] = "sampling"
+    monitor: Literal["loss", "macro_f1"] | None = None
+    standardize: bool = True
+    solver: Literal["adamw", "lbfgs"] = "adamw"
+    C: float = 1.0
 
     def __post_init__(self) -> None:
         checks = {
@@ -101,8 +124,8 @@ class GinsengClassifierTrainerSettings:
                 not self.lower if self.upper is None else self.upper >= (self.lower + 1 if self.lower else 0),
                 "above `lower`" if self.lower else "None or at least 0",
             ),
-            "batch_size": (self.batch_size >= 1, "at least 1"),
-            "lr": (self.lr > 0, "above 0"),
+            "batch_size": (self.batch_size is None or self.batch_size >= 1, "None or at least 1"),
+            "lr": (self.lr is None or self.lr > 0, "None or above 0"),
             "betas": (len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "two numbers in [0, 1)"),
             "eps": (self.eps > 0, "above 0"),
             "weight_decay": (self.weight_decay >= 0, "at least 0"),
@@ -114,6 +137,10 @@ class GinsengClassifierTrainerSettings:
             "balance_exponent": (0 <= self.balance_exponent <= 1, "in [0, 1]"),
             "patience": (self.patience >= 1, "at least 1"),
             "scale_floor": (self.scale_floor > 0, "above 0"),
+            "balance_by": (self.balance_by in ("sampling", "weights"), "'sampling' or 'weights'"),
+            "monitor": (self.monitor in (None, "loss", "macro_f1"), "None, 'loss' or 'macro_f1'"),
+            "solver": (self.solver in ("adamw", "lbfgs"), "'adamw' or 'lbfgs'"),
+            "C": (0 < self.C < math.inf, "above 0 and finite"),
         }
         for name, (valid, wanted) in checks.items():
             if not valid:

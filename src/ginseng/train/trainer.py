@@ -29,12 +29,13 @@ from ginseng.data.dataset import GinsengDataset
 from ginseng.model.classifier import GinsengClassifier
 from ginseng.model.state import GinsengClassifierState
 
+from ._exact import minimum
 from .logger import GinsengLogger
 from .settings import GinsengClassifierTrainerSettings
 
-#: Where no number of epochs is given: this many, but so many that 30,000 cells are seen, and so few that it is not more
-#: than 400,000; at the most 100 and at the least 3.
-EPOCHS, LEAST_SEEN, MOST_SEEN = 10, 30_000, 400_000
+#: Where no number of epochs is given: this many, but so many that as many cells are seen as suit the architecture,
+#: and so few that it is not more than 400,000; at the most 100 and at the least 3.
+EPOCHS, MOST_SEEN = 10, 400_000
 MOST_EPOCHS, FEWEST_EPOCHS = 100, 3
 #: Cells that mean and deviation of the genes are taken from, at the most.
 CELLS_FOR_MOMENTS = 20_000
@@ -95,6 +96,10 @@ class GinsengClassifierTrainer:
         self.holdout = self._hold_out()
         self.keep = ~self.holdout
         self.network = self.settings.network
+        recipe = self.network.recipe
+        self.lr = recipe.lr if self.settings.lr is None else self.settings.lr
+        self.batch_size = recipe.batch_size if self.settings.batch_size is None else self.settings.batch_size
+        self.monitor = recipe.monitor if self.settings.monitor is None else self.settings.monitor
         self.normalization = Normalization(self.settings.normalize, self.settings.target_sum)
         self.logger = GinsengLogger()
         self.best_epoch: int | None = None
@@ -135,7 +140,7 @@ class GinsengClassifierTrainer:
         if self.settings.epochs is not None:
             return self.settings.epochs
         n = int(self.keep.sum())
-        wanted = min(max(EPOCHS, -(-LEAST_SEEN // n)), MOST_SEEN // n)
+        wanted = min(max(EPOCHS, -(-self.network.recipe.least_seen // n)), MOST_SEEN // n)
         return int(np.clip(wanted, FEWEST_EPOCHS, MOST_EPOCHS))
 
     def fit(
@@ -145,7 +150,8 @@ class GinsengClassifierTrainer:
 
         The weights are those of the latest epoch whose loss on the holdout is not above the lowest by more than its
         standard error (the one-standard-error rule, Breiman et al. 1984): on a small holdout the lowest loss is a
-        matter of chance. Without a holdout they are those of the last epoch. Same seed, same machine: same weights.
+        matter of chance. If macro F1 is watched, they are those of the first epoch with the highest. Without a holdout
+        they are those of the last epoch. Same seed, same machine: same weights.
 
         Parameters
         ----------
@@ -169,7 +175,10 @@ class GinsengClassifierTrainer:
         self.logger = GinsengLogger()
         started = time.time()
         with running(f"training of {self.network.name!r} on {int(self.keep.sum()):,} cells") as report:
-            self.model.params = self._fit(epochs, silent, reports=reports)
+            if s.solver == "lbfgs":
+                self.model.params = self._fit_exactly(silent, reports=reports)
+            else:
+                self.model.params = self._fit(epochs, silent, reports=reports)
             report(f"best epoch {self.best_epoch} of {self.logger.epoch[-1]}")
         self.state = GinsengClassifierState.of(
             self.network,
@@ -193,6 +202,30 @@ class GinsengClassifierTrainer:
         )
         return self.model, self.state
 
+    def _init(self) -> Params:
+        standardizes = self.network.standardizes and self.settings.standardize
+        return self.model.init() | ({"input": self._moments()} if standardizes else {})
+
+    def _fit_exactly(self, silent: bool, *, reports: bool) -> Params:
+        n = int(self.keep.sum())
+        read = partial(
+            stream,
+            self.dataset.source,
+            self.keep,
+            batch_size=min(self.network.cells_at_once or 4096, n),
+            n_per_window=1,
+            shuffle=False,
+        )
+        with progress(desc="Training", unit="iteration", silent=silent) as bar:
+            params, loss, self.best_epoch = minimum(
+                self._init(), lambda: prefetch(read()), architecture=self.network, normalization=self.normalization,
+                C=self.settings.C, n_cells=n, after_each=bar.update,
+            )  # fmt: skip
+        found = self._validate(params)
+        self.logger.update(self.best_epoch, loss, found.loss, found.accuracy, found.f1)
+        self.logger.report(silent or not reports)
+        return params
+
     def _fit(self, epochs: int, silent: bool, *, reports: bool) -> Params:
         s = self.settings
         optimizer = AdamW((s.betas[0], s.betas[1]), s.eps, s.weight_decay)
@@ -205,29 +238,30 @@ class GinsengClassifierTrainer:
             label_smoothing=s.label_smoothing,
         )
         root = jax.random.key(s.seed)
-        n_epoch = n_batches(int(self.keep.sum()), s.batch_size)
-        n_window = batches_per_window(s.batch_size, self.n_genes, n_epoch)
-        lr = warmup_cosine(epochs * n_epoch, s.lr)
+        n_epoch = n_batches(int(self.keep.sum()), self.batch_size)
+        n_window = batches_per_window(self.batch_size, self.n_genes, n_epoch)
+        lr = warmup_cosine(epochs * n_epoch, self.lr)
         weights = None
         if s.balance_train:
             weights = class_weights(self.dataset.labels[self.keep], self.n_classes, s.balance_exponent)
         with ThreadPoolExecutor(1) as pool:  # compiling takes longest of what comes before the first step
             compiled = pool.submit(self._compile, step_of, optimizer, root, n_window)
-            params = self.model.init()
-            if self.network.standardizes:
-                params |= {"input": self._moments()}
+            params = self._init()
             state = optimizer.init(params)
             self._logits(params, empty_window((1, self.holdout_batch), self.dataset.source))  # compiled as well
             compiled.result()
-        kept, lowest, step = params, Validation(math.inf, 0.0, 0.0, 0.0), 0
+        kept, best, step = params, Validation(math.inf, 0.0, 0.0, -1.0), 0
         with progress(desc="Training", total=epochs * n_epoch, unit="batch", silent=silent) as bar:
             for epoch in range(epochs):
                 losses: list[Any] = []
                 windows = stream(
                     self.dataset.source, self.keep,
-                    batch_size=s.batch_size, n_per_window=n_window, seed=s.seed, epoch=epoch, weights=weights,
+                    batch_size=self.batch_size, n_per_window=n_window, seed=s.seed, epoch=epoch,
+                    weights=weights if s.balance_by == "sampling" else None,
                 )  # fmt: skip
                 for window in prefetch(windows):
+                    if weights is not None and s.balance_by == "weights":
+                        window = window._replace(weight=window.weight * weights[window.y])
                     n = int(window.weight.any(axis=1).sum())
                     rates = np.resize(lr[step : step + n], n_window)
                     batches = Batch(*map(jnp.asarray, window))
@@ -239,15 +273,20 @@ class GinsengClassifierTrainer:
                 if not math.isfinite(train_loss):
                     msg = (
                         f"The training loss is {train_loss} in epoch {epoch + 1}. "
-                        f"Lower the learning rate (lr={s.lr}), or look for extreme values in the data."
+                        f"Lower the learning rate (lr={self.lr}), or look for extreme values in the data."
                     )
                     raise ValueError(msg)
                 found = self._validate(params)
                 self.logger.update(epoch + 1, train_loss, found.loss, found.accuracy, found.f1)
                 self.logger.report(silent or not reports)
                 bar.set_postfix({k: f"{v:.3f}" for k, v in self.logger.latest().items()})
-                lowest = found if found.loss < lowest.loss else lowest
-                if not found.loss > lowest.loss + lowest.error:  # so that without a holdout the last epoch is kept
+                if self.monitor == "loss":
+                    best = found if found.loss < best.loss else best
+                    keep = not found.loss > best.loss + best.error
+                else:
+                    keep = not found.f1 <= best.f1
+                    best = found if keep else best
+                if keep:  # also if the holdout is empty and all is NaN, so that the last epoch is kept
                     kept, self.best_epoch = jax.tree.map(np.array, params), epoch + 1
                 elif epoch + 1 - (self.best_epoch or 0) >= s.patience:
                     break
@@ -256,7 +295,7 @@ class GinsengClassifierTrainer:
     def _compile(self, step_of: Any, optimizer: AdamW, root: Any, n_window: int) -> None:
         """Compile the training step for windows of this shape; the first call finds it done."""
         params = registry.shapes(self.network, self.n_genes, self.n_classes)
-        shape = (n_window, self.settings.batch_size)
+        shape = (n_window, self.batch_size)
         arrays: Any = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in empty_window(shape, self.dataset.source)]
         rates = jax.ShapeDtypeStruct((n_window,), np.float32)
         step_of.func.lower(

@@ -1,0 +1,77 @@
+"""Training to convergence: the weights at the minimum, instead of those after so many epochs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from scipy.optimize import minimize
+
+from ginseng._core.architecture import Architecture, Params
+from ginseng._core.steps import Batch, Normalization, loss_and_gradient
+from ginseng.data._batches import Window
+
+MAX_ITERATIONS = 5000
+#: Bound on each weight's distance from the minimum, where the objective is as flat as the penalty alone makes it.
+PRECISION = 1e-6
+
+
+def minimum(
+    params: Params,
+    windows: Callable[[], Iterator[Window]],
+    *,
+    architecture: Architecture,
+    normalization: Normalization,
+    C: float,
+    n_cells: int,
+    after_each: Callable[[], object],
+) -> tuple[Params, float, int]:
+    """Minimise the mean cross-entropy + |W|^2 / (2 C n_cells) over all matrices W, by L-BFGS in float64.
+
+    This is the objective of :class:`sklearn.linear_model.LogisticRegression`, divided by `C` `n_cells`.
+
+    Parameters
+    ----------
+    params
+        Where to start.
+    windows
+        Reads the cells once.
+    after_each
+        Called after each iteration.
+
+    Returns
+    -------
+    The weights, their mean cross-entropy, and the number of iterations.
+    """
+
+    def cross_entropy(w: np.ndarray) -> tuple[float, np.ndarray]:
+        tree, loss, gradient = unravel(w), 0.0, np.zeros_like(w)
+        for window in windows():
+            batch = Batch(*(a[0] for a in window))
+            value, grads = loss_and_gradient(tree, batch, architecture=architecture, normalization=normalization)
+            loss += float(value)
+            gradient += np.asarray(ravel_pytree(grads)[0])
+        return loss / n_cells, gradient / n_cells
+
+    def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
+        loss, gradient = cross_entropy(w)
+        return loss + 0.5 * float(w @ (decay * w)), gradient + decay * w
+
+    with jax.enable_x64(True):
+        start, unravel = ravel_pytree(jax.tree.map(lambda a: np.asarray(a, np.float64), params))
+        matrices, _ = ravel_pytree(jax.tree.map(lambda a: np.full(a.shape, float(a.ndim > 1)), params))
+        decay = np.asarray(matrices) / (C * n_cells)
+        options = {"maxiter": MAX_ITERATIONS, "maxfun": 2 * MAX_ITERATIONS, "maxcor": 20, "ftol": 0.0,
+                   "gtol": PRECISION / (C * n_cells)}  # fmt: skip
+        found = minimize(objective, np.asarray(start, np.float64), method="L-BFGS-B", jac=True, options=options,
+                         callback=lambda _: after_each())  # fmt: skip
+        loss = cross_entropy(found.x)[0]
+        weights = jax.tree.map(lambda a: np.asarray(a, np.float32), unravel(found.x))
+    if found.nit >= MAX_ITERATIONS:
+        warnings.warn(
+            f"No minimum was reached in {MAX_ITERATIONS:,} iterations. Take a smaller `C` than {C:g}.", stacklevel=2
+        )
+    return weights, loss, int(found.nit)
