@@ -12,7 +12,7 @@ from scipy import sparse
 
 import ginseng as gs
 from ginseng import _columns
-from ginseng._matrix import copied, matrix_of, row_blocks, row_sums, some_values, take_columns
+from ginseng._matrix import copied, matrix_of, row_blocks, row_sums, take_columns
 
 COUNTS = np.random.default_rng(0).poisson(0.7, (23, 9))
 
@@ -149,9 +149,3 @@ def test_a_view_of_what_is_on_disk_is_read_in_parts(
     np.testing.assert_array_equal(np.vstack(blocks), COUNTS[rows, ::2])
     assert read
     assert max(read) == 2
-
-
-@pytest.mark.parametrize("name", ["numpy", "csr", "csc", "dask csc", "backed csc", "zarr csc", "zarr csr", "view csc"])
-def test_some_values_are_of_the_matrix(held: dict[str, ad.AnnData], name: str) -> None:
-    values = some_values(held[name])
-    assert set(np.unique(values)) - {0} == set(np.unique(COUNTS)) - {0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -38,7 +39,39 @@ def column(frame: Any, key: str, *, what: str = "adata.obs") -> pd.Series:
         msg = f"`{what}` has no column {key!r}. {suggest(key, frame.columns)}"
         raise MissingKeyError(msg)
     series: Any = frame[key]
+    if isinstance(series, pd.DataFrame):
+        msg = f"`{what}` has {series.shape[1]} columns called {key!r}. Rename all but one."
+        raise ValueError(msg)
     return series
+
+
+#: What `var["feature_types"]` calls a gene.
+_GENES = "Gene Expression"
+
+
+def measured_genes(var: Any) -> np.ndarray:
+    """Return a bool for each row of `var`: False for antibodies, peaks and what else is no gene.
+
+    Only the column `feature_types`, as 10x files have it, can tell; without it, or without one gene in it, all are.
+    """
+    if "feature_types" not in var:
+        return np.ones(len(var), bool)
+    is_gene = np.asarray(var["feature_types"].astype(str) == _GENES)
+    return is_gene if is_gene.any() else np.ones(len(var), bool)
+
+
+def warn_of_other_features(var: Any, *, stacklevel: int) -> None:
+    """Say which rows of `var` are no genes, and that they are not used."""
+    is_gene = measured_genes(var)
+    if not is_gene.all():
+        kinds = pd.Series(np.asarray(var["feature_types"].astype(str))[~is_gene]).value_counts()
+        listed = ", ".join(f"{n:,} {kind!r}" for kind, n in kinds.items())
+        msg = (
+            f"Of {len(var):,} features only the {is_gene.sum():,} genes are used, also for the counts of a cell; "
+            f"left out by `adata.var['feature_types']`: {listed}. "
+            f"Drop them to silence this: `adata = adata[:, adata.var['feature_types'] == {_GENES!r}].copy()`."
+        )
+        warnings.warn(msg, UserWarning, stacklevel=stacklevel + 1)
 
 
 #: Characters in the name of a gene or a label.
@@ -62,6 +95,20 @@ def check_names(names: Iterable[str], what: str) -> None:
             raise ValueError(msg)
 
 
+def bad_values(where: str, *, nan: int = 0, infinite: int = 0, negative: int = 0, lowest: float = 0.0) -> str:
+    """Say what is wrong with values that can be neither counts nor log-normalised counts, and what to do."""
+    if nan or infinite:
+        found = ", ".join(f"{n:,} {what}" for what, n in (("NaN", nan), ("infinite", infinite)) if n)
+        return (
+            f"`{where}` has values that are NaN or infinite ({found} in the part read so far). Repair them, or drop "
+            "such cells or genes, first."
+        )
+    return (
+        f"`{where}` has negative values ({negative:,} in the part read so far, lowest {lowest:.3g}): it looks scaled. "
+        "Pass `layer=` with counts, or put them back from `adata.raw`."
+    )
+
+
 def check_values(block: sparse.csr_matrix | np.ndarray, layer: str | None = None) -> None:
     """Refuse what can be neither counts nor log-normalised counts.
 
@@ -71,14 +118,11 @@ def check_values(block: sparse.csr_matrix | np.ndarray, layer: str | None = None
         If a value is NaN, infinite or negative; the message says how many are and what to do.
     """
     values: np.ndarray = block if isinstance(block, np.ndarray) else block.data
-    where = "`adata.X`" if layer is None else f"`adata.layers[{layer!r}]`"
+    where = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
+    if values.dtype.kind not in "biuf":
+        msg = f"`{where}` has values of type {values.dtype}, which are no numbers to count with. Convert it first."
+        raise TypeError(msg)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        n = int((~np.isfinite(values)).sum())
-        msg = f"{where} has values that are NaN or infinite ({n:,} in the part read so far). Repair or drop them first."
-        raise ValueError(msg)
-    if values.size and values.min() < 0:
-        msg = (
-            f"{where} has negative values (lowest {values.min():.3g}): it looks scaled. "
-            "Pass `layer=` with counts, or put them back from `adata.raw`."
-        )
-        raise ValueError(msg)
+        raise ValueError(bad_values(where, nan=int(np.isnan(values).sum()), infinite=int(np.isinf(values).sum())))
+    if values.size and values.dtype.kind != "b" and values.min() < 0:
+        raise ValueError(bad_values(where, negative=int((values < 0).sum()), lowest=float(values.min())))

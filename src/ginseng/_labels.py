@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 import warnings
 from typing import Any
 
@@ -38,7 +39,7 @@ def coded(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     One value a cell is held, whatever the length of the names.
     """
     codes, unique = pd.factorize(column)
-    stripped = [str(u).strip() for u in unique]
+    stripped = [_text(u).strip() for u in unique]
     names = sorted(set(stripped) - MISSING)
     place = {name: i for i, name in enumerate(names)}
     lookup = np.array([*(place.get(name, -1) for name in stripped), -1], np.int32)  # the last is for -1, missing
@@ -48,9 +49,28 @@ def coded(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
 def as_labels(column: pd.Series) -> pd.Series:
     """Return labels as strings without blanks around them, and `None` where they are missing or say so."""
     codes, unique = pd.factorize(column)
-    names = [str(u).strip() for u in unique]
+    names = [_text(u).strip() for u in unique]
     known = np.array([*(None if name in MISSING else name for name in names), None], dtype=object)  # -1 is missing
     return pd.Series(known[codes], index=column.index, dtype=object)
+
+
+def _text(label: Any) -> str:
+    if isinstance(label, bytes):
+        return label.decode(errors="replace")
+    # integers that stand beside missing ones are floats to pandas
+    return str(int(label)) if isinstance(label, float | np.floating) and float(label).is_integer() else str(label)
+
+
+def look_alikes(names: np.ndarray) -> list[tuple[str, ...]]:
+    """Return the names that differ by nothing but the case of letters, blanks, or the way they are encoded."""
+    plain = pd.Series([unicodedata.normalize("NFKC", " ".join(str(n).split())).casefold() for n in names])
+    return [tuple(map(str, names[rows])) for rows in plain.groupby(plain).indices.values() if len(rows) > 1]
+
+
+#: What labels say, in lower case, where nobody knew.
+UNKNOWN = frozenset(
+    {"unknown", "unassigned", "unlabeled", "unlabelled", "unannotated", "undefined", "n/a", "none", "?"}
+)
 
 
 def predicted_labels(adata: AnnData, prediction_key: str) -> pd.Series:

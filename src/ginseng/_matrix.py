@@ -32,12 +32,12 @@ def matrix_of(adata: AnnData, layer: str | None = None) -> Any:
     """
     if layer is not None:
         if layer not in adata.layers:
-            msg = f"`adata.layers` has no {layer!r}. {suggest(layer, _layers(adata))}"
+            msg = f"`adata.layers` has no {layer!r}. {suggest(layer, layers_of(adata))}"
             raise MissingKeyError(msg)
         return adata.layers[layer]
     if adata.X is None:
         msg = "`adata.X` is empty. "
-        if layers := _layers(adata):
+        if layers := layers_of(adata):
             msg += f"Pass `layer=`. Layers: {', '.join(layers)}."
         elif adata.raw is not None:
             msg += "Copy the raw counts first: `adata.layers['counts'] = adata.raw[:, adata.var_names].X`."
@@ -45,7 +45,8 @@ def matrix_of(adata: AnnData, layer: str | None = None) -> Any:
     return adata.X
 
 
-def _layers(adata: AnnData) -> list[str]:
+def layers_of(adata: AnnData) -> list[str]:
+    """Names of the layers."""
     return [name for name in list(adata.layers.keys()) if name is not None]  # from 0.13 on, anndata lists X as None
 
 
@@ -69,7 +70,7 @@ def row_blocks(adata: AnnData, layer: str | None = None, *, size: int = 4096) ->
         CSR or a dense array, cells x genes, in memory, of the dtype that the data have.
     """
     starts = range(0, adata.n_obs, size)
-    by_columns = is_by_columns(_held(adata, layer))
+    by_columns = is_by_columns(held(adata, layer))
     if adata.is_view and not by_columns:
         # `.X` of a view would load all of its rows
         parts: Iterator[Any] = (matrix_of(adata[start : start + size], layer) for start in starts)
@@ -79,7 +80,7 @@ def row_blocks(adata: AnnData, layer: str | None = None, *, size: int = 4096) ->
     for i, (start, part) in enumerate(zip(starts, parts, strict=True)):
         if i % BLOCKS_PER_TRIM == BLOCKS_PER_TRIM - 1:
             _trim()
-        yield start, start + part.shape[0], _in_memory(part)
+        yield start, start + part.shape[0], to_memory(part)
 
 
 def _trim() -> None:
@@ -91,22 +92,14 @@ def _trim() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def some_values(adata: AnnData, layer: str | None = None) -> np.ndarray:
-    """Return values of the matrix, to see what they look like: those of its first cells, or first genes."""
-    x = _held(adata, layer)
-    if is_by_columns(x) and hasattr(x, "group"):
-        return np.asarray(x.group["data"][:65_536])
-    first = _in_memory(x[:, :16] if is_by_columns(x) else matrix_of(adata[:256], layer))
-    return first if isinstance(first, np.ndarray) else first.data
-
-
-def _held(adata: AnnData, layer: str | None) -> Any:
+def held(adata: AnnData, layer: str | None) -> Any:
     """Return the matrix that an AnnData, or the one it is a view of, holds."""
     holder: Any = adata._adata_ref if adata.is_view else adata
     return matrix_of(holder, layer)
 
 
-def _in_memory(x: Any) -> Block:
+def to_memory(x: Any) -> Block:
+    """Return rows of a matrix as CSR or as a dense array."""
     if hasattr(x, "to_memory"):
         x = x.to_memory()
     elif hasattr(x, "compute"):
@@ -128,11 +121,14 @@ def make_actual(adata: AnnData) -> None:
         adata._init_as_actual(copied(adata))
 
 
-def row_sums(block: Block) -> np.ndarray:
-    """Total counts a cell, in float64: (rows,)."""
+def row_sums(block: Block, columns: np.ndarray | None = None) -> np.ndarray:
+    """Total counts a cell, in float64: (rows,); over all columns, or those for which `columns` is True."""
+    if columns is not None and columns.all():
+        columns = None
     if isinstance(block, np.ndarray):
-        return block.sum(axis=1, dtype=np.float64)
-    return block @ np.ones(block.shape[1])  # far faster than `.sum(axis=1)`
+        return (block if columns is None else block[:, columns]).sum(axis=1, dtype=np.float64)
+    # far faster than `.sum(axis=1)`
+    return block @ (np.ones(block.shape[1]) if columns is None else columns.astype(np.float64))
 
 
 def take_columns(block: Block, position: np.ndarray, n_columns: int) -> Block:

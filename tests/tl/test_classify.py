@@ -326,8 +326,11 @@ def test_normalising_is_left_to_the_model_or_done_by_hand(make_cells: Make, stat
     gs.tl.classify(scaled, state, normalize=False, store_probs=True)
     np.testing.assert_allclose(adata.obsm["ginseng_probs"], scaled.obsm["ginseng_probs"], atol=1e-5)
     assert np.abs(adata.obsm["ginseng_probs"] - expected).max() > 0.01
-    with pytest.warns(UserWarning, match="not whole numbers: they look normalised"):
-        gs.tl.classify(log, state)
+    with pytest.warns(UserWarning, match=r"log1p of counts per 10,000, .* used as it is\. Say so with"):
+        gs.tl.classify(log, state, store_probs=True)
+    check(log, state, expected, atol=1e-5)
+    with pytest.raises(ValueError, match=r"log1p of counts per 500, .*np\.expm1\(adata\.X\)"):
+        gs.tl.classify(scaled, state)
 
 
 def test_names_in_a_column(make_cells: Make, state: State) -> None:

@@ -12,8 +12,16 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from ginseng._checks import MissingKeyError, check_names, check_values, column
-from ginseng._labels import coded, in_memory, obs_column
+from ginseng._checks import (
+    MissingKeyError,
+    check_names,
+    check_values,
+    column,
+    measured_genes,
+    suggest,
+    warn_of_other_features,
+)
+from ginseng._labels import UNKNOWN, coded, in_memory, look_alikes, obs_column
 from ginseng._matrix import matrix_of, row_blocks, row_sums, take_columns
 
 
@@ -35,6 +43,8 @@ class Cells:
         (genes of the AnnData,) place of each gene among `gene_names`, or -1.
     gene_names
         Names of the genes, in the order in which the model sees them.
+    measured
+        (genes of the AnnData,) bool, False for antibodies and the like, which are not counted.
     """
 
     rows: np.ndarray
@@ -46,6 +56,7 @@ class Cells:
     gene_names: np.ndarray
     label_key: str
     group_key: str | None
+    measured: np.ndarray
 
     def blocks(
         self, adata: AnnData, layer: str | None, *, size: int
@@ -76,7 +87,7 @@ class Cells:
             yield (
                 cells,
                 sparse.csr_matrix(take_columns(block, self.gene_position, len(self.gene_names))),
-                row_sums(block),
+                row_sums(block, self.measured),
             )
 
 
@@ -111,8 +122,11 @@ def choose_cells(
     KeyError
         If a column, layer or gene is not there.
     ValueError
-        If there are fewer than two classes, no genes, or duplicated gene names.
+        If there are no cells or genes, fewer than two classes, or duplicated gene names.
     """
+    if 0 in adata.shape:
+        msg = f"`adata` has {adata.n_obs:,} cells and {adata.n_vars:,} genes: there is nothing to train on."
+        raise ValueError(msg)
     matrix_of(adata, layer)
     values, label_name = _per_cell(adata, label_key, "label_key", "label")
     labels, label_names = coded(values)
@@ -128,7 +142,11 @@ def choose_cells(
     if len(label_names) < 2:
         found = f"only {str(label_names[0])!r}" if len(label_names) else "no label at all"
         msg = f"Training needs cells of at least two classes; {label_name!r} has {found} in {adata.n_obs:,} cells."
+        if isinstance(label_key, str):
+            others = [str(key) for key in in_memory(adata.obs).columns if str(key) != label_key]
+            msg += f" Pass another column as `label_key`. {suggest(label_key, others)}"
         raise ValueError(msg)
+    _warn_of_labels(label_names, np.bincount(labels), label_name)
 
     groups = group_names = group_name = None
     if group_key is not None:
@@ -142,7 +160,9 @@ def choose_cells(
         in_use = np.unique(groups)  # other groups may be of cells without a label
         groups, group_names = np.searchsorted(in_use, groups).astype(np.int32), group_names[in_use]
 
-    position, gene_names = _choose_genes(adata, genes, gene_key)
+    var = in_memory(adata.var)
+    warn_of_other_features(var, stacklevel=3)
+    position, gene_names = choose_genes(adata, genes, gene_key)
     return Cells(
         rows=np.flatnonzero(labelled),
         labels=labels,
@@ -153,7 +173,29 @@ def choose_cells(
         gene_names=gene_names,
         label_key=label_name,
         group_key=group_name,
+        measured=measured_genes(var),
     )
+
+
+def _warn_of_labels(names: np.ndarray, sizes: np.ndarray, key: str) -> None:
+    messages = [
+        f"{key!r} has {' and '.join(map(repr, alike))}, which differ by case, blanks or encoding alone and are classes "
+        "of their own. Give them one name if they are one type."
+        for alike in look_alikes(names)
+    ]
+    if len(single := names[sizes == 1]):
+        listed = ", ".join(map(repr, single[:10].tolist())) + (", ..." if len(single) > 10 else "")
+        messages.append(
+            f"{len(single):,} of the {len(names):,} classes of {key!r} have a single cell: {listed}. A model "
+            "can hardly learn them, and nothing measures whether it did. Merge them with others, or leave them out."
+        )
+    if unknown := [str(name) for name in names if str(name).casefold() in UNKNOWN]:
+        messages.append(
+            f"{unknown[0]!r} in {key!r} is trained as a class like any other. If it means that nobody knew, leave such "
+            f"cells out: set their label to None."
+        )
+    for msg in messages:
+        warnings.warn(msg, UserWarning, stacklevel=4)
 
 
 def _per_cell(adata: AnnData, key: Any, parameter: str, default_name: str) -> tuple[pd.Series, str]:
@@ -162,6 +204,9 @@ def _per_cell(adata: AnnData, key: Any, parameter: str, default_name: str) -> tu
         return obs_column(adata, key), key
     if isinstance(key, pd.Series) and key.index.is_unique and adata.obs_names.isin(key.index).all():
         key = key[adata.obs_names]  # a table in another order
+    if not hasattr(key, "__len__") or np.ndim(key) != 1:
+        msg = f"`{parameter}` is {key!r:.60}; pass a column of `obs` by its name, or one value for each cell."
+        raise TypeError(msg)
     if len(key) != adata.n_obs:
         msg = (
             f"`{parameter}` has {len(key):,} values for {adata.n_obs:,} cells: pass one for each, or a column of `obs`."
@@ -170,7 +215,7 @@ def _per_cell(adata: AnnData, key: Any, parameter: str, default_name: str) -> tu
     return pd.Series(np.asarray(key)), str(getattr(key, "name", None) or default_name)
 
 
-def _choose_genes(adata: AnnData, genes: Any, gene_key: str | None) -> tuple[np.ndarray, np.ndarray]:
+def choose_genes(adata: AnnData, genes: Any, gene_key: str | None) -> tuple[np.ndarray, np.ndarray]:
     """Return where each gene of `adata` goes (-1: nowhere), and the names in their new order."""
     var = in_memory(adata.var)
     values = var.index if gene_key is None else column(var, gene_key, what="adata.var")
@@ -182,7 +227,7 @@ def _choose_genes(adata: AnnData, genes: Any, gene_key: str | None) -> tuple[np.
             raise ValueError(msg)
         genes = mask.to_numpy(bool, na_value=False) if str(mask.dtype) == "boolean" else mask.to_numpy(bool)
     if genes is None:
-        wanted = np.arange(len(names))
+        wanted = np.flatnonzero(measured_genes(var))
     elif (given := np.asarray(genes)).dtype == bool:
         if len(given) != adata.n_vars:
             msg = f"The gene mask has {len(given):,} values for {adata.n_vars:,} genes."
@@ -191,8 +236,15 @@ def _choose_genes(adata: AnnData, genes: Any, gene_key: str | None) -> tuple[np.
     else:
         wanted = pd.Index(names).get_indexer_for(given.astype(str))
         if (wanted < 0).any():
-            lost = [str(g) for g in given if str(g) not in set(names)]
-            msg = f"{len(lost):,} of {len(given):,} genes are not in `adata`: {', '.join(lost[:10])}."
+            there = set(names)
+            lost = [str(g) for g in given if str(g) not in there]
+            msg = f"{len(lost):,} of {len(given):,} genes are not in `adata`: {', '.join(lost[:10])}. "
+            if len(lost) == len(given):
+                msg += (
+                    f"It has {', '.join(names[:3])}, ...: pass `gene_key=` if a column of `adata.var` has such names."
+                )
+            else:
+                msg += "Leave them out of `genes`."
             raise MissingKeyError(msg)
     if len(wanted) == 0:
         msg = "No genes are selected. Run `gs.pp.select_hvgs(adata)` and pass `genes='ginseng_genes'`, or pass none."

@@ -1,6 +1,7 @@
 """Preprocessing: from counts to what a model is trained on."""
 
 from ._bins import bin_expression
+from ._check import check
 from ._genes import select_hvgs
 
-__all__ = ["bin_expression", "select_hvgs"]
+__all__ = ["bin_expression", "check", "select_hvgs"]

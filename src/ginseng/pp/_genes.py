@@ -14,7 +14,8 @@ from anndata import AnnData, ImplicitModificationWarning
 from scipy import sparse
 
 from ginseng import _keys
-from ginseng._checks import column
+from ginseng._checks import bad_values, column, measured_genes, warn_of_other_features
+from ginseng._labels import in_memory
 from ginseng._logging import progress, running
 from ginseng._matrix import row_blocks
 
@@ -153,6 +154,37 @@ def select_hvgs(
     >>> int(adata.var["ginseng_genes"].sum())
     200
     """
+    with running(f"select_hvgs, flavor {flavor!r}") as added:
+        columns = find_hvgs(
+            adata, n_top_genes, layer,
+            target_sum=target_sum, min_mean=min_mean, max_mean=max_mean, n_bins=n_bins, chunk_size=chunk_size,
+            silent=silent, flavor=flavor, batch_key=batch_key, span=span, stacklevel=3,
+        )  # fmt: skip
+        if copy:
+            adata = adata.to_memory(copy=True) if adata.isbacked else adata.copy()
+        write_columns(adata, columns)
+        n_selected = int(columns[_keys.GENES].sum())
+        added(f"added adata.var[{_keys.GENES!r}], {n_selected} of {adata.n_vars} genes, and their statistics")
+    return adata if copy else None
+
+
+def find_hvgs(
+    adata: AnnData,
+    n_top_genes: int,
+    layer: str | None = None,
+    *,
+    target_sum: float | None = 1e4,
+    min_mean: float | None = None,
+    max_mean: float | None = None,
+    n_bins: int = 20,
+    chunk_size: int = 4096,
+    silent: bool = False,
+    flavor: Flavor = "seurat",
+    batch_key: str | None = None,
+    span: float = 0.3,
+    stacklevel: int = 2,
+) -> dict[str, np.ndarray]:
+    """Return the columns of `var` that :func:`select_hvgs` writes; `stacklevel` is where warnings point to."""
     n_top_genes = operator.index(n_top_genes)
     _check_arguments(
         adata,
@@ -166,6 +198,10 @@ def select_hvgs(
         span=span,
     )
     batch, batch_names = _batches(adata, batch_key)
+    var = in_memory(adata.var)
+    is_gene = measured_genes(var)
+    warn_of_other_features(var, stacklevel=stacklevel)
+    names, n_genes = adata.var_names[is_gene], int(is_gene.sum())
     is_log = target_sum is None and flavor != "seurat_v3"
     check = _ValueCheck(layer, is_log=is_log)
 
@@ -173,69 +209,68 @@ def select_hvgs(
         n_chunks = math.ceil(adata.n_obs / chunk_size)
         parts = row_blocks(adata, layer, size=chunk_size)
         for start, stop, part in progress(parts, desc=desc, silent=silent, total=n_chunks, unit="chunks"):
-            yield sparse.csr_matrix(part), batch[start:stop]
+            rows = sparse.csr_matrix(part)
+            yield rows if n_genes == adata.n_vars else rows[:, is_gene], batch[start:stop]
 
-    with running(f"select_hvgs, flavor {flavor!r}") as added:
-        if flavor == "seurat_v3":
-            values: Callable[[sparse.csr_matrix], sparse.csr_matrix] = counts
-            moments = (Moments if batch_key is None else OnlineMoments)(len(batch_names), adata.n_vars)
-        else:
-            base = adata.uns.get("log1p", {}).get("base") if is_log else None
-            values = partial(normalised, target_sum=target_sum, flavor=flavor, base=base)
-            moments = Moments(len(batch_names), adata.n_vars)
-        for block, of_cell in blocks("Selecting genes"):
-            if check.look(block.data):
-                moments.add(values(block), of_cell)
-        check.fail_on_bad_values()
-        empty = [name for name, total in zip(batch_names, moments.total, strict=True) if not total.any()]
-        if empty:
-            msg = f"All values are zero{_where(batch_key, empty)}, so no gene varies. Drop such cells."
-            raise ValueError(msg)
-        check.warn(stacklevel=3)
+    if flavor == "seurat_v3":
+        values: Callable[[sparse.csr_matrix], sparse.csr_matrix] = counts
+        moments = (Moments if batch_key is None else OnlineMoments)(len(batch_names), n_genes)
+    else:
+        base = adata.uns.get("log1p", {}).get("base") if is_log else None
+        values = partial(normalised, target_sum=target_sum, flavor=flavor, base=base)
+        moments = Moments(len(batch_names), n_genes)
+    for block, of_cell in blocks("Selecting genes"):
+        if check.look(block.data):
+            moments.add(values(block), of_cell)
+    check.fail_on_bad_values()
+    empty = [name for name, total in zip(batch_names, moments.total, strict=True) if not total.any()]
+    if empty:
+        msg = f"All values are zero{_where(batch_key, empty)}, so no gene varies. Drop such cells."
+        raise ValueError(msg)
+    check.warn(stacklevel=stacklevel + 1)
 
-        eligible = _eligible(moments, min_mean, max_mean)
-        n_wanted = min(n_top_genes, adata.n_vars)
-        if flavor == "seurat_v3":
-            mean = moments.mean
-            sd = np.stack([_expected_sd(m, v, span) for m, v in zip(mean, moments.variance, strict=True)])
-            # large counts are cut off, so that a few cells do not make a gene highly variable
-            ceiling = sd * np.sqrt(moments.n_cells)[:, None] + mean
-            clipped = Moments(len(batch_names), adata.n_vars)
-            for block, of_cell in blocks("Standardising counts"):
-                clipped.add(counts(block, ceiling, of_cell), of_cell)
-            table = select_by_variance(moments, clipped, sd, eligible, n_top_genes=n_wanted)
-        else:
-            table = select_by_dispersion(
-                moments,
-                adata.var_names,
-                eligible,
-                n_top_genes=n_wanted,
-                n_bins=n_bins,
-                flavor=flavor,
-                batched=batch_key is not None,
-            )
-        if batch_key is None:
-            table = table.drop(columns="n_batches")
+    eligible = _eligible(moments, min_mean, max_mean)
+    n_wanted = min(n_top_genes, n_genes)
+    if flavor == "seurat_v3":
+        mean = moments.mean
+        sd = np.stack([_expected_sd(m, v, span) for m, v in zip(mean, moments.variance, strict=True)])
+        # large counts are cut off, so that a few cells do not make a gene highly variable
+        ceiling = sd * np.sqrt(moments.n_cells)[:, None] + mean
+        clipped = Moments(len(batch_names), n_genes)
+        for block, of_cell in blocks("Standardising counts"):
+            clipped.add(counts(block, ceiling, of_cell), of_cell)
+        table = select_by_variance(moments, clipped, sd, eligible, n_top_genes=n_wanted)
+    else:
+        table = select_by_dispersion(
+            moments,
+            names,
+            eligible,
+            n_top_genes=n_wanted,
+            n_bins=n_bins,
+            flavor=flavor,
+            batched=batch_key is not None,
+        )
+    if batch_key is None:
+        table = table.drop(columns="n_batches")
 
-        n_selected = int(table["selected"].sum())
-        if n_top_genes > adata.n_vars:
-            table["selected"] = eligible
-            n_selected = int(eligible.sum())
-            msg = f"`{n_top_genes=}` is more than the {adata.n_vars} genes there are; all are selected."
-            warnings.warn(msg, UserWarning, stacklevel=2)
-        elif n_selected == 0:
-            msg = "No gene can be selected: within the bounds, none varies between cells, or the genes are so "
-            msg += "few that none has others of similar mean beside it."
-            raise ValueError(msg)
-        elif n_selected < n_top_genes:
-            msg = f"Only {n_selected} genes vary between cells within the bounds, for `{n_top_genes=}`."
-            warnings.warn(msg, UserWarning, stacklevel=2)
-
-        if copy:
-            adata = adata.to_memory(copy=True) if adata.isbacked else adata.copy()
-        _write(adata, {_COLUMNS[str(name)]: table[name].to_numpy() for name in table})
-        added(f"added adata.var[{_keys.GENES!r}], {n_selected} of {adata.n_vars} genes, and their statistics")
-    return adata if copy else None
+    n_selected = int(table["selected"].sum())
+    if n_top_genes > n_genes:
+        table["selected"] = eligible
+        n_selected = int(eligible.sum())
+        msg = f"`{n_top_genes=}` is more than the {n_genes} genes there are; all are selected."
+        warnings.warn(msg, UserWarning, stacklevel=stacklevel)
+    elif n_selected == 0:
+        msg = "No gene can be selected: within the bounds, none varies between cells, or the genes are so "
+        msg += "few that none has others of similar mean beside it."
+        raise ValueError(msg)
+    elif n_selected < n_top_genes:
+        msg = f"Only {n_selected} genes vary between cells within the bounds, for `{n_top_genes=}`."
+        warnings.warn(msg, UserWarning, stacklevel=stacklevel)
+    if n_genes < adata.n_vars:  # what is no gene is not selected, and has no statistics
+        table = table.set_index(np.flatnonzero(is_gene)).reindex(range(adata.n_vars))
+        table = table.astype({"selected": object}).fillna({"selected": False, "n_batches": 0})
+        table = table.astype({"selected": bool} | ({"n_batches": int} if "n_batches" in table else {}))
+    return {_COLUMNS[str(name)]: table[name].to_numpy() for name in table}
 
 
 def _check_arguments(
@@ -310,7 +345,8 @@ class _ValueCheck:
     def __init__(self, layer: str | None, *, is_log: bool) -> None:
         self.matrix = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
         self.is_log = is_log
-        self.bad = {"NaN": 0, "infinite": 0, "negative": 0}
+        self.bad = {"nan": 0, "infinite": 0, "negative": 0}
+        self.lowest = 0.0
         self.is_whole = True
         self.largest = 0.0
 
@@ -318,9 +354,10 @@ class _ValueCheck:
         """Take note of the stored values of a block. False if there are any that cannot be worked with."""
         lowest, highest = values.min(initial=0), values.max(initial=0)
         if not (lowest >= 0 and highest < np.inf):
-            self.bad["NaN"] += int(np.isnan(values).sum())
+            self.bad["nan"] += int(np.isnan(values).sum())
             self.bad["infinite"] += int(np.isinf(values).sum())
             self.bad["negative"] += int((values < 0).sum())
+            self.lowest = min(self.lowest, float(lowest))
             return False
         self.largest = max(self.largest, float(highest))
         if self.is_whole and values.dtype.kind == "f":
@@ -328,11 +365,8 @@ class _ValueCheck:
         return not (self.is_log and self.largest > LARGEST_LOG)
 
     def fail_on_bad_values(self) -> None:
-        bad = ", ".join(f"{n} {what}" for what, n in self.bad.items() if n)
-        if bad:
-            msg = f"`{self.matrix}` has values that are no counts: {bad}. "
-            msg += "Pass `layer=` with counts, or log-normalised values, not scaled, with `target_sum=None`."
-            raise ValueError(msg)
+        if any(self.bad.values()):
+            raise ValueError(bad_values(self.matrix, **self.bad, lowest=self.lowest))
         if self.is_log and self.largest > LARGEST_LOG:
             msg = f"`{self.matrix}` has values up to {self.largest:g}, which are no log-normalised ones. "
             msg += "For counts leave `target_sum` at its default."
@@ -365,7 +399,8 @@ def _expected_sd(mean: np.ndarray, variance: np.ndarray, span: float) -> np.ndar
         raise ValueError(msg) from error
 
 
-def _write(adata: AnnData, columns: dict[str, np.ndarray]) -> None:
+def write_columns(adata: AnnData, columns: dict[str, np.ndarray]) -> None:
+    """Write what :func:`find_hvgs` returned, and remove what an earlier call wrote."""
     if adata.is_view and not adata.isbacked:
         with warnings.catch_warnings():
             # the caller asked for the columns, so that the view becomes an AnnData of its own is no surprise

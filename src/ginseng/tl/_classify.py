@@ -5,21 +5,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
-from ginseng._checks import check_values
+from ginseng._checks import check_values, warn_of_other_features
 from ginseng._core.steps import Normalization
+from ginseng._labels import in_memory
 from ginseng._logging import progress, running
-from ginseng._matrix import copied, matrix_of, row_blocks, row_sums, some_values, take_columns
+from ginseng._matrix import copied, matrix_of, row_blocks, row_sums, take_columns
+from ginseng._values import agree_on_values
 from ginseng.data._batches import prefetch
 from ginseng.data._readers import open_adata, read_adata
 from ginseng.model._forward import Rows, predict
 from ginseng.model._hdf5 import is_model_file, load_model, model_of
 from ginseng.model.state import GinsengClassifierState
-from ginseng.pp._align import Alignment, align_genes
+from ginseng.pp._align import MIN_OVERLAP, Alignment, align_genes
 from ginseng.tl._result import UNASSIGNED, Result
 
 #: Rows that are read at a time.
@@ -33,6 +34,7 @@ def classify(
     *,
     layer: str | None = None,
     backed: bool = True,
+    min_overlap: float = MIN_OVERLAP,
     normalize: bool | None = None,
     target_sum: float | None = None,
     randomness: bool = False,
@@ -64,8 +66,12 @@ def classify(
         Layer with the counts; `X` if None.
     backed
         Whether an h5ad path is read part by part, rather than loaded.
+    min_overlap
+        Share of the genes of the model that the data must have.
     normalize
-        Overrides the model: whether the data are counts still to be log-normalised.
+        Overrides the model: whether the data are counts still to be log-normalised. If None, values that are not what
+        the model was trained on are refused; if they are what it makes of counts (log1p of counts per `target_sum`),
+        they are taken as they are, with a warning.
     target_sum
         Overrides the model: counts a cell after scaling.
     randomness
@@ -115,7 +121,7 @@ def classify(
     KeyError
         If a layer or column is not there.
     ValueError
-        If no gene matches, or values cannot be counts.
+        If fewer genes match than `min_overlap`, or values are not what the model was trained on.
 
     Examples
     --------
@@ -136,23 +142,32 @@ def classify(
         raise ValueError(msg)
     data = adata if isinstance(adata, AnnData) else open_adata(adata) if backed and not copy else read_adata(adata)
     matrix_of(data, layer)
-    genes = align_genes(data, state.genes, gene_key)
-    if len(genes.missing) and not silent:
-        _warn_of_missing(genes)
-
-    if (state.normalize if normalize is None else normalize) and not silent:
-        _warn_if_no_counts(data, layer)
+    if isinstance(adata, AnnData) and not return_table:
+        _refuse_column_of_others(data, key_added)
+    genes = align_genes(data, state.genes, gene_key, min_overlap=min_overlap)
+    target_sum = state.target_sum if target_sum is None else target_sum
+    normalize = agree_on_values(
+        data,
+        layer,
+        normalize=state.normalize if normalize is None else normalize,
+        insisted=normalize is not None,
+        target_sum=state.n_genes if target_sum is None else target_sum,
+        may_switch=state.library_size == "all_genes",
+    )
+    if not silent:
+        warn_of_other_features(in_memory(data.var), stacklevel=2)
+        if len(genes.missing):
+            _warn_of_missing(genes)
 
     with running(f"classification of {data.n_obs:,} cells") as report:
+        for note in genes.notes:
+            report(note)
         result = Result(data.n_obs, state, genes, probs=store_probs, gene_weights=store_gene_weights)
         predicted = predict(
             state,
             prefetch(model_rows(data, genes, layer)),
             batch_size=batch_size,
-            normalization=Normalization(
-                state.normalize if normalize is None else normalize,
-                state.target_sum if target_sum is None else target_sum,
-            ),
+            normalization=Normalization(normalize, target_sum),
             seed=seed if randomness else None,
             gene_weights=store_gene_weights,
         )
@@ -187,7 +202,7 @@ def model_rows(adata: AnnData, genes: Alignment, layer: str | None, *, size: int
     """
     for start, stop, block in row_blocks(adata, layer, size=size):
         check_values(block, layer)
-        yield Rows(start, stop, take_columns(block, genes.position, genes.n_model), row_sums(block))
+        yield Rows(start, stop, take_columns(block, genes.position, genes.n_model), row_sums(block, genes.measured))
 
 
 def _in_order(adata: Any, model: Any) -> tuple[Any, Any]:
@@ -228,16 +243,15 @@ def _load(model: AnnData | str | Path) -> GinsengClassifierState:
     return load_model(model) if isinstance(model, str | Path) else model_of(model)
 
 
-def _warn_if_no_counts(adata: AnnData, layer: str | None) -> None:
-    values = some_values(adata, layer)
-    values = values[np.isfinite(values)]  # the others are an error, later
-    if (values != np.rint(values)).any():
-        warnings.warn(
-            "The values are not whole numbers: they look normalised, and the model takes counts. Pass `layer=` "
-            "with the counts, or `normalize=False` if they are log1p of counts per 10,000.",
-            UserWarning,
-            stacklevel=3,
+def _refuse_column_of_others(adata: AnnData, key_added: str) -> None:
+    """Refuse to replace labels that this function did not write."""
+    key = _keys.cell_type(key_added)
+    if key in adata.obs and key_added not in adata.uns:
+        msg = (
+            f"`adata.obs` has a column {key!r} that ginseng has no record of in `adata.uns[{key_added!r}]`. It is not "
+            f"replaced. Write to another with `key_added='{key_added}_2'`, or drop it: `del adata.obs[{key!r}]`."
         )
+        raise ValueError(msg)
 
 
 def _warn_of_missing(genes: Alignment) -> None:

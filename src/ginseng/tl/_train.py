@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,15 @@ from ginseng import _keys
 from ginseng._checks import suggest
 from ginseng._logging import say
 from ginseng._matrix import copied, make_actual
-from ginseng.data._cells import choose_cells
+from ginseng._values import agree_on_values
+from ginseng.data._cells import choose_cells, choose_genes
 from ginseng.data._memory import MemoryDataset
 from ginseng.data._readers import open_adata
 from ginseng.data._splits import held_out
 from ginseng.data._store import is_store
 from ginseng.data.dataset import GinsengDataset
 from ginseng.model.state import GinsengClassifierState
-from ginseng.pp._genes import select_hvgs
+from ginseng.pp._genes import find_hvgs, write_columns
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 from ginseng.train.trainer import GinsengClassifierTrainer
 
@@ -96,7 +98,8 @@ def train(
     KeyError
         If a column, layer or gene is not there; the message lists what is.
     ValueError
-        If there are fewer than two classes, or values that cannot be counts.
+        If there are fewer than two classes, or values that cannot be counts, or look log-normalised where `normalize`
+        does not say so.
 
     Examples
     --------
@@ -106,6 +109,7 @@ def train(
     >>> len(adata.uns["ginseng"]["classes"])
     10
     """
+    said_so = isinstance(settings, GinsengClassifierTrainerSettings) or "normalize" in {**(settings or {}), **kwargs}
     single = kwargs if epochs is None else {**kwargs, "epochs": epochs}
     if group_key is not None and not isinstance(settings, GinsengClassifierTrainerSettings):
         single = {"group_level": True, **(settings or {}), **single}  # what else would groups be given for
@@ -135,21 +139,28 @@ def train(
         cells.labels, cells.groups, cells.group_names, fraction=settings.holdout_fraction,
         by_group=settings.group_level, mode=settings.group_mode, rng=np.random.default_rng(0),
     )  # fmt: skip
-    adata = copied(adata) if copy and not from_path else adata
-    if genes is None and adata.n_vars > ALL_GENES:
-        target_sum = settings.target_sum if settings.normalize else None
-        select_hvgs(adata, TOP_GENES, layer, silent=silent, target_sum=target_sum)
-        genes = _keys.GENES
+    agree_on_values(adata, layer, normalize=settings.normalize, insisted=said_so)
+    chosen = None
+    if genes is None and cells.measured.sum() > ALL_GENES:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*has non-integers|.*whole numbers only|Of .* features", UserWarning)
+            chosen = find_hvgs(
+                adata, TOP_GENES, layer, silent=silent, target_sum=settings.target_sum if settings.normalize else None
+            )
+        position, gene_names = choose_genes(adata, chosen[_keys.GENES], gene_key)
+        cells = dataclasses.replace(cells, gene_position=position, gene_names=gene_names)
         if not silent:
-            say(f"Training on the {TOP_GENES:,} most variable of {adata.n_vars:,} genes, in `var[{genes!r}]`.")
-    cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
+            say(f"Training on the {TOP_GENES:,} most variable of {adata.n_vars:,} genes, in `var[{_keys.GENES!r}]`.")
     dataset = MemoryDataset.read(adata, cells, layer)
     trainer = GinsengClassifierTrainer(dataset, settings)
     _, state = trainer.fit(silent=silent, reports=False)
     state.info |= {"label_key": cells.label_key, "layer": layer}
     if from_path:
         return state
+    adata = copied(adata) if copy else adata
     make_actual(adata)
+    if chosen is not None:
+        write_columns(adata, chosen)
     adata.uns[key_added] = {
         **adata.uns.get(key_added, {}),
         "params": {

@@ -87,7 +87,8 @@ class GinsengClassifierTrainer:
     ) -> None:
         self.dataset: Any = GinsengDataset(dataset) if isinstance(dataset, str | Path) else dataset
         self.settings = GinsengClassifierTrainerSettings() if settings is None else copy.copy(settings)
-        if self.settings.normalize and self.dataset.source.counts.dtype.kind == "f":
+        stored = isinstance(self.dataset, GinsengDataset)  # what is in memory was judged before it was read
+        if stored and self.settings.normalize and self.dataset.source.counts.dtype.kind == "f":
             warnings.warn(
                 "The values are not whole numbers: they look normalised, and are log-normalised once more. Train on "
                 "counts (`layer=`), or say `normalize=False`.",

@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import html
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from ginseng._checks import measured_genes
+from ginseng._labels import as_labels, in_memory
+from ginseng._logging import running
+from ginseng._matrix import layers_of
+from ginseng._values import SAME, Values, judge, judge_matrix
+from ginseng.data._readers import open_adata
+from ginseng.model._hdf5 import load_model, model_of
+from ginseng.model.state import GinsengClassifierState
+
+from ._align import MIN_OVERLAP, align_genes, better_column
+from ._names import id_type, species
+
+#: Columns of `obs` that often hold cell types, the likeliest first.
+_LABELS = ("cell_type", "celltype", "cell_types", "CellType", "cell_ontology_class", "annotation", "labels", "label")
+
+
+@dataclass(frozen=True)
+class Check:
+    """What :func:`ginseng.pp.check` found.
+
+    Attributes
+    ----------
+    n_cells, n_genes
+        Size of the data.
+    n_looked_at
+        Cells whose values were looked at.
+    matrices
+        What each matrix holds: `"X"`, the layers by name, `"raw"`.
+    use
+        The one to work with, or None if none will do.
+    id_type, species
+        Of the names of the genes that were matched; the species is a guess, or None.
+    gene_key
+        Column of `var` to pass, or None for the index.
+    n_duplicated
+        Names that more than one gene has.
+    other_features
+        Rows of `var` that are no genes, by kind.
+    n_model_genes, n_found
+        Genes of the model, and how many of them the data have; None without a model.
+    problems
+        What stands in the way. Empty if `call` works.
+    notes
+        What else is worth knowing.
+    call
+        What to call.
+    """
+
+    n_cells: int
+    n_genes: int
+    n_looked_at: int
+    matrices: dict[str, Values]
+    use: str | None
+    id_type: str
+    species: str | None
+    gene_key: str | None
+    n_duplicated: int
+    other_features: dict[str, int]
+    n_model_genes: int | None
+    n_found: int | None
+    call: str
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether `call` works."""
+        return not self.problems
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return numbers, text, lists and dicts, as JSON takes them."""
+        matrices = {name: asdict(values) | {"described": values.described} for name, values in self.matrices.items()}
+        return asdict(self) | {"matrices": matrices, "ok": self.ok}
+
+    def __repr__(self) -> str:
+        rows = [
+            ("X" if name == "X" else f"raw.{name}" if name == "X of raw" else name, values.described)
+            for name, values in self.matrices.items()
+        ]
+        if self.use is not None:
+            rows = [(name, f"{text}  <- this one" if name == self.use else text) for name, text in rows]
+        kind = self.id_type + (f", {self.species} by the look of them" if self.species else "")
+        rows.append(("genes", kind + (f", in `var[{self.gene_key!r}]`" if self.gene_key else "")))
+        if self.n_model_genes and self.n_found is not None:
+            share = self.n_found / self.n_model_genes
+            rows.append(
+                ("model", f"{self.n_found:,} of its {self.n_model_genes:,} genes are in the data ({share:.1%})")
+            )
+        width = max(len(name) for name, _ in rows)
+        lines = [f"{self.n_cells:,} cells x {self.n_genes:,} genes"]
+        lines += [f"  {name:<{width}}  {text}" for name, text in rows]
+        lines += [f"  note: {note}" for note in self.notes]
+        lines += [f"  problem: {problem}" for problem in self.problems]
+        lines += ["", *self.call.splitlines()] if self.call else []
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(repr(self))}</pre>"
+
+
+def check(adata: AnnData | str | Path, model: GinsengClassifierState | AnnData | str | Path | None = None) -> Check:
+    """Look at data before they are worked with, and say which call they need.
+
+    Tells counts from log-normalised and scaled values, in `X`, each layer and `raw`; which kind of gene ids there are,
+    and of which species; and how many genes of a model are found, under which names. It reads `obs`, `var` and some
+    2,000 cells, spread over all, so that it takes as long and as much memory for a million cells as for a thousand.
+    :func:`ginseng.tl.train` and :func:`ginseng.tl.classify` judge values and names in the same way. Nothing is written.
+
+    Parameters
+    ----------
+    adata
+        An AnnData (in memory, backed or lazy), or a path or URL that :func:`ginseng.read_adata` reads.
+    model
+        A trained state, the path of a saved one, or an AnnData trained with :func:`ginseng.tl.train`.
+
+    Returns
+    -------
+    A report to be printed. Its `problems` are empty if its `call` works; :meth:`to_dict` gives all of it for JSON.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> gs.pp.check(gs.datasets.pbmc68k())
+    700 cells x 765 genes
+      X       counts (whole numbers up to 306)  <- this one
+      counts  counts (whole numbers up to 306)
+      genes   symbols, human by the look of them
+    <BLANKLINE>
+    gs.tl.train(adata, 'cell_type')
+    """
+    with running("check"):
+        state = None if model is None else _state(model)
+        data = adata if isinstance(adata, AnnData) else open_adata(adata)
+        try:
+            return _check(data, state, *_arguments(adata, model))
+        finally:
+            if data is not adata and data.isbacked:
+                data.file.close()
+
+
+def _state(model: GinsengClassifierState | AnnData | str | Path) -> GinsengClassifierState:
+    if isinstance(model, GinsengClassifierState):
+        return model
+    return load_model(model) if isinstance(model, str | Path) else model_of(model)
+
+
+def _arguments(adata: Any, model: Any) -> tuple[str, str]:
+    """How the call names the two."""
+    return (
+        "adata" if isinstance(adata, AnnData) else repr(str(adata)),
+        repr(str(model)) if isinstance(model, str | Path) else "model",
+    )
+
+
+def _check(data: AnnData, state: GinsengClassifierState | None, name: str, model_name: str) -> Check:
+    problems: list[str] = []
+    notes: list[str] = []
+    matrices = _matrices(data)
+    use, options, before = _choice(data, matrices, state, name, problems, notes)
+    looked = matrices[use] if use else next(iter(matrices.values()), None)
+
+    var = in_memory(data.var)
+    is_gene = measured_genes(var)
+    others = var.loc[~is_gene, "feature_types"].astype(str).value_counts().to_dict() if not is_gene.all() else {}
+    if others:
+        listed = ", ".join(f"{n:,} {kind!r}" for kind, n in others.items())
+        notes.append(f"{listed} are no genes, and are left out")
+    gene_key, n_found = None, None
+    if state is not None:
+        gene_key, n_found = _genes(data, var, state, problems, notes)
+    names = pd.Index((var.index if gene_key is None else var[gene_key]).astype(str))[is_gene]
+    if n_duplicated := int(names[names.duplicated()].nunique()):
+        what = "the counts of copies are summed" if state else "run `adata.var_names_make_unique()` before training"
+        notes.append(f"{n_duplicated:,} gene names are there more than once: {what}")
+    if (n_names := int(data.obs_names.duplicated().sum())) > 0:
+        notes.append(f"{n_names:,} names of cells are there before: results are matched by position")
+    if 0 in data.shape:
+        problems.append("there are no cells or no genes")
+    if looked is not None and looked.n_empty:
+        notes.append(f"{looked.n_empty:,} of {looked.n_cells:,} cells looked at have no counts: 'unassigned'")
+    if gene_key:
+        options["gene_key"] = gene_key
+    given = "".join(f", {key}={value!r}" for key, value in options.items())
+    if state is not None:
+        call = f"gs.tl.classify({'adata' if before else name}, {model_name}{given})"
+    else:
+        label = _label_key(data)
+        if label is None:
+            notes.append(f"which column of `obs` has the cell types? {', '.join(map(str, data.obs.columns)) or 'none'}")
+        call = f"gs.tl.train({'adata' if before else name}, {'label_key' if label is None else repr(label)}{given})"
+    return Check(
+        n_cells=data.n_obs,
+        n_genes=data.n_vars,
+        n_looked_at=looked.n_cells if looked else 0,
+        matrices=matrices,
+        use=use,
+        id_type=id_type(names),
+        species=species(names),
+        gene_key=gene_key,
+        n_duplicated=n_duplicated,
+        other_features={str(kind): int(n) for kind, n in others.items()},
+        n_model_genes=None if state is None else state.n_genes,
+        n_found=n_found,
+        call="" if problems else "\n".join([*before, call]),
+        problems=problems,
+        notes=notes,
+    )
+
+
+def _matrices(data: AnnData) -> dict[str, Values]:
+    found = {} if data.X is None else {"X": judge(data)}
+    found |= {name: judge(data, name) for name in layers_of(data)}
+    # the `raw` of a view on disk would be loaded whole
+    if data.raw is not None and not (data.isbacked and data.is_view):
+        found["raw"] = judge_matrix(data.raw.X, "adata.raw.X")
+    return found
+
+
+def _choice(
+    data: AnnData,
+    matrices: dict[str, Values],
+    state: GinsengClassifierState | None,
+    name: str,
+    problems: list[str],
+    notes: list[str],
+) -> tuple[str | None, dict[str, Any], list[str]]:
+    """Return the matrix to work with, the arguments that say so, and what must be run before."""
+    wants_counts = state is None or state.normalize
+    target = 1e4 if state is None else state.target_sum or state.n_genes
+    usable = {key: v for key, v in matrices.items() if not v.n_bad}
+    for key, values in matrices.items():
+        if values.n_bad:
+            notes.append(f"{key} has {values.n_bad:,} values that are NaN or infinite among those looked at")
+
+    def of_kind(kind: str) -> str | None:
+        return next((key for key, v in usable.items() if v.kind == kind and (kind != "log1p" or fits(v))), None)
+
+    def fits(values: Values) -> bool:
+        return values.base == np.e and values.target_sum is not None and abs(values.target_sum / target - 1) <= SAME
+
+    counts, log = of_kind("counts"), of_kind("log1p")
+    options: dict[str, Any] = {}
+    use = counts or log if wants_counts else log or counts
+    if use is None and (use := of_kind("normalised")) is None:
+        problems.append(
+            "no matrix has counts, or log1p of counts per 10,000. Get the counts from where the data came from, or pass "
+            "what there is with `normalize=` if you know better"
+        )
+        return None, options, []
+    if use == log and wants_counts:
+        options["normalize"] = False
+    elif use != log and not wants_counts:
+        options["normalize"] = True
+    if use == "raw" and "raw" not in layers_of(data):
+        if not data.var_names.isin(data.raw.var_names).all():
+            problems.append("the counts are in `raw`, which lacks genes of `adata`: work on `adata.raw.to_adata()`")
+            return use, options, []
+        layer = next(n for n in ("counts", "raw_counts", "counts_of_raw") if n not in layers_of(data))
+        read = [] if name == "adata" else [f"adata = gs.read_adata({name})"]
+        return use, {"layer": layer} | options, [*read, f"adata.layers[{layer!r}] = adata.raw[:, adata.var_names].X"]
+    return use, ({} if use == "X" else {"layer": use}) | options, []
+
+
+def _genes(
+    data: AnnData, var: pd.DataFrame, state: GinsengClassifierState, problems: list[str], notes: list[str]
+) -> tuple[str | None, int]:
+    """Return the column of `var` that has the genes of the model, and how many of them."""
+    gene_key: str | None = None
+    try:
+        found = align_genes(data, state.genes)
+        n_found = found.n_model - len(found.missing)
+    except ValueError as error:
+        n_found, problem = 0, str(error)
+    else:
+        problem = ""
+    better = better_column(var, state.genes, n_found)
+    if better and better[1] >= max(1.05 * n_found, MIN_OVERLAP * state.n_genes):
+        gene_key, problem = better[0], ""
+        found = align_genes(data, state.genes, gene_key)
+        n_found = found.n_model - len(found.missing)
+    if problem:
+        problems.append(problem)
+    else:
+        notes.extend(found.notes)
+    return gene_key, n_found
+
+
+def _label_key(data: AnnData) -> str | None:
+    obs = in_memory(data.obs)
+    return next((key for key in _LABELS if key in obs and as_labels(obs[key]).nunique() > 1), None)
