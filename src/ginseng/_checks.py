@@ -97,15 +97,14 @@ def check_names(names: Iterable[str], what: str) -> None:
 
 def bad_values(where: str, *, nan: int = 0, infinite: int = 0, negative: int = 0, lowest: float = 0.0) -> str:
     """Say what is wrong with values that can be neither counts nor log-normalised counts, and what to do."""
-    if nan or infinite:
-        found = ", ".join(f"{n:,} {what}" for what, n in (("NaN", nan), ("infinite", infinite)) if n)
-        return (
-            f"`{where}` has values that are NaN or infinite ({found} in the part read so far). Repair them, or drop "
-            "such cells or genes, first."
-        )
+    counted = (("NaN", nan), ("infinite", infinite), ("negative", negative))
+    found = ", ".join(f"{n:,} {what}" for what, n in counted if n)
+    broken = nan or infinite
+    negatives = f"negative values (lowest {lowest:.3g}), as scaled data have"
     return (
-        f"`{where}` has negative values ({negative:,} in the part read so far, lowest {lowest:.3g}): it looks scaled. "
-        "Pass `layer=` with counts, or put them back from `adata.raw`."
+        f"`{where}` has {'values that are NaN or infinite' if broken else negatives} ({found} in the part read so far)."
+        f"{' Repair them, or drop such cells or genes, first.' if broken else ''}"
+        f"{' Pass `layer=` with counts, or put them back from where the data came from.' if negative else ''}"
     )
 
 
@@ -119,9 +118,6 @@ def check_values(block: sparse.csr_matrix | np.ndarray, layer: str | None = None
     """
     values: np.ndarray = block if isinstance(block, np.ndarray) else block.data
     where = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
-    if values.dtype.kind not in "biuf":
-        msg = f"`{where}` has values of type {values.dtype}, which are no numbers to count with. Convert it first."
-        raise TypeError(msg)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ValueError(bad_values(where, nan=int(np.isnan(values).sum()), infinite=int(np.isinf(values).sum())))
     if values.size and values.dtype.kind != "b" and values.min() < 0:

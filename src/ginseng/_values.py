@@ -12,8 +12,7 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
-from ._columns import is_by_columns
-from ._matrix import Block, held, layers_of, matrix_of, row_sums, to_memory
+from ._matrix import Block, layers_of, matrix_of, row_sums, to_memory
 
 type Kind = Literal["counts", "log1p", "normalised", "fractional", "scaled", "empty"]
 
@@ -73,7 +72,7 @@ class Values:
             "log1p": f"{log} of counts per {per}",
             "normalised": f"counts per {per}, without a logarithm",
             "fractional": f"numbers that are not whole (up to {self.highest:,.4g}), as of corrected counts",
-            "scaled": f"scaled values ({self.lowest:.3g} to {self.highest:.3g})",
+            "scaled": f"negative values (lowest {self.lowest:.3g}), as scaled data have",
             "empty": "nothing but zeros",
         }[self.kind]
 
@@ -81,18 +80,18 @@ class Values:
 def judge(adata: AnnData, layer: str | None = None) -> Values:
     """Tell what `X`, or a layer, holds. Reads a few thousand cells, however many there are."""
     where = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
-    x = held(adata, layer)
-    if is_by_columns(x) and not sparse.issparse(x):
-        return judge_matrix(x, where)  # also of the cells that a view leaves out: rows are not to be had alone
-    if adata.is_view:  # its `.X` would load all of its rows
+    if adata.isbacked and adata.is_view:  # `.X` of such a view would load all of its rows
         return _judge(where, (to_memory(matrix_of(adata[rows], layer)) for rows in _runs(adata.n_obs)), rows=True)
-    return judge_matrix(x, where)
+    return judge_matrix(matrix_of(adata, layer), where)
 
 
 def judge_matrix(x: Any, where: str) -> Values:
     """Tell what a matrix holds: NumPy, SciPy, dask or on disk."""
     n_rows, n_columns = x.shape
-    if is_by_columns(x):
+    if x.dtype.kind not in "biuf":
+        msg = f"`{where}` has values of type {x.dtype}, which are no counts. Convert it to numbers first."
+        raise TypeError(msg)
+    if getattr(x, "format", None) == "csc":
         if not sparse.issparse(x):
             columns = _runs(n_columns, GENES, GENE_RUN)
             return _judge(where, (to_memory(x[:, c]) for c in columns), rows=False)
@@ -203,7 +202,7 @@ def agree_on_values(
     normalize: bool,
     insisted: bool,
     target_sum: float | None = None,
-    may_switch: bool = False,
+    training: bool = False,
 ) -> bool:
     """Hold what the matrix is against what it should be, before any of it is worked with.
 
@@ -216,9 +215,9 @@ def agree_on_values(
     insisted
         Whether the user has said so: what would be an error is a warning then.
     target_sum
-        What a model scales cells to.
-    may_switch
-        Whether values that are what counts would be made into may be taken as they are.
+        What a model makes of counts: log1p of counts per this. Such values are taken as they are, with a warning.
+    training
+        Whether a model is to be trained, for which there must be a value.
 
     Returns
     -------
@@ -232,6 +231,8 @@ def agree_on_values(
     found = judge(adata, layer)
     has = f"`{found.where}` has {found.described}"
     if found.kind == "scaled":
+        raise ValueError(f"{has}. {_remedy(adata, layer, normalize)}")
+    if found.kind == "empty" and found.n_cells == adata.n_obs and training:
         raise ValueError(f"{has}. {_remedy(adata, layer, normalize)}")
     if found.kind == "empty" or found.kind == ("counts" if normalize else "log1p"):
         return normalize
@@ -249,7 +250,7 @@ def agree_on_values(
         _warn(f"{has}, where counts are wanted. {_remedy(adata, layer, normalize)}")
         return normalize
     same = found.base == math.e and found.target_sum is not None and target_sum is not None
-    if may_switch and same and abs(found.target_sum / target_sum - 1) <= SAME and not insisted:  # type: ignore[operator]
+    if same and abs(found.target_sum / target_sum - 1) <= SAME and not insisted:  # type: ignore[operator]
         _warn(f"{has}, which is what the model makes of counts: it is used as it is. Say so with `normalize=False`.")
         return False
     msg = f"{has}, where counts are wanted: it would be log-normalised twice. {_remedy(adata, layer, normalize, found)}"

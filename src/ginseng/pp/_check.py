@@ -36,7 +36,7 @@ class Check:
     n_looked_at
         Cells whose values were looked at.
     matrices
-        What each matrix holds: `"X"`, the layers by name, `"raw"`.
+        What each matrix holds: `"X"`, `"layers['...']"` and `"raw.X"`.
     use
         The one to work with, or None if none will do.
     id_type, species
@@ -84,19 +84,14 @@ class Check:
         return asdict(self) | {"matrices": matrices, "ok": self.ok}
 
     def __repr__(self) -> str:
-        rows = [
-            ("X" if name == "X" else f"raw.{name}" if name == "X of raw" else name, values.described)
-            for name, values in self.matrices.items()
-        ]
+        rows = [(name, values.described) for name, values in self.matrices.items()]
         if self.use is not None:
             rows = [(name, f"{text}  <- this one" if name == self.use else text) for name, text in rows]
         kind = self.id_type + (f", {self.species} by the look of them" if self.species else "")
         rows.append(("genes", kind + (f", in `var[{self.gene_key!r}]`" if self.gene_key else "")))
         if self.n_model_genes and self.n_found is not None:
             share = self.n_found / self.n_model_genes
-            rows.append(
-                ("model", f"{self.n_found:,} of its {self.n_model_genes:,} genes are in the data ({share:.1%})")
-            )
+            rows.append(("model", f"{self.n_found:,} of its {self.n_model_genes:,} genes are there ({share:.1%})"))
         width = max(len(name) for name, _ in rows)
         lines = [f"{self.n_cells:,} cells x {self.n_genes:,} genes"]
         lines += [f"  {name:<{width}}  {text}" for name, text in rows]
@@ -133,9 +128,9 @@ def check(adata: AnnData | str | Path, model: GinsengClassifierState | AnnData |
     >>> import ginseng as gs
     >>> gs.pp.check(gs.datasets.pbmc68k())
     700 cells x 765 genes
-      X       counts (whole numbers up to 306)  <- this one
-      counts  counts (whole numbers up to 306)
-      genes   symbols, human by the look of them
+      X                 counts (whole numbers up to 259)  <- this one
+      layers['counts']  counts (whole numbers up to 259)
+      genes             symbols, human by the look of them
     <BLANKLINE>
     gs.tl.train(adata, 'cell_type')
     """
@@ -220,10 +215,10 @@ def _check(data: AnnData, state: GinsengClassifierState | None, name: str, model
 
 def _matrices(data: AnnData) -> dict[str, Values]:
     found = {} if data.X is None else {"X": judge(data)}
-    found |= {name: judge(data, name) for name in layers_of(data)}
+    found |= {f"layers[{name!r}]": judge(data, name) for name in layers_of(data)}
     # the `raw` of a view on disk would be loaded whole
     if data.raw is not None and not (data.isbacked and data.is_view):
-        found["raw"] = judge_matrix(data.raw.X, "adata.raw.X")
+        found["raw.X"] = judge_matrix(data.raw.X, "adata.raw.X")
     return found
 
 
@@ -254,22 +249,23 @@ def _choice(
     use = counts or log if wants_counts else log or counts
     if use is None and (use := of_kind("normalised")) is None:
         problems.append(
-            "no matrix has counts, or log1p of counts per 10,000. Get the counts from where the data came from, or pass "
-            "what there is with `normalize=` if you know better"
+            "no matrix has counts, or what is made of counts for the model. Get the counts from where the data came "
+            "from, or say `normalize=False` if the values are log1p of counts per 10,000 though they do not look it"
         )
         return None, options, []
     if use == log and wants_counts:
         options["normalize"] = False
     elif use != log and not wants_counts:
         options["normalize"] = True
-    if use == "raw" and "raw" not in layers_of(data):
+    if use == "raw.X":
         if not data.var_names.isin(data.raw.var_names).all():
             problems.append("the counts are in `raw`, which lacks genes of `adata`: work on `adata.raw.to_adata()`")
             return use, options, []
         layer = next(n for n in ("counts", "raw_counts", "counts_of_raw") if n not in layers_of(data))
         read = [] if name == "adata" else [f"adata = gs.read_adata({name})"]
         return use, {"layer": layer} | options, [*read, f"adata.layers[{layer!r}] = adata.raw[:, adata.var_names].X"]
-    return use, ({} if use == "X" else {"layer": use}) | options, []
+    layers = {f"layers[{layer!r}]": layer for layer in layers_of(data)}
+    return use, ({} if use == "X" else {"layer": layers[use]}) | options, []
 
 
 def _genes(

@@ -151,8 +151,7 @@ def classify(
         layer,
         normalize=state.normalize if normalize is None else normalize,
         insisted=normalize is not None,
-        target_sum=state.n_genes if target_sum is None else target_sum,
-        may_switch=state.library_size == "all_genes",
+        target_sum=(target_sum or state.n_genes) if state.library_size == "all_genes" else None,
     )
     if not silent:
         warn_of_other_features(in_memory(data.var), stacklevel=2)

@@ -139,7 +139,7 @@ def train(
         cells.labels, cells.groups, cells.group_names, fraction=settings.holdout_fraction,
         by_group=settings.group_level, mode=settings.group_mode, rng=np.random.default_rng(0),
     )  # fmt: skip
-    agree_on_values(adata, layer, normalize=settings.normalize, insisted=said_so)
+    agree_on_values(adata, layer, normalize=settings.normalize, insisted=said_so, training=True)
     chosen = None
     if genes is None and cells.measured.sum() > ALL_GENES:
         with warnings.catch_warnings():
