@@ -752,6 +752,30 @@ def test_the_answer_that_it_deserves(name: str, scene: dict[str, Any]) -> None:
         exec(row.right, scene)
 
 
+def test_values_past_two_to_the_31(make_cells: Make, state: GinsengClassifierState, tmp_path: Path) -> None:
+    """A file that says it has more than 2**31 values; those of one cell in the middle were never written."""
+    adata = make_cells(6)
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    with h5py.File(tmp_path / "a.h5ad", "r+") as f:
+        data, indices, indptr = (f[f"X/{name}"][:].astype(np.int64) for name in ("data", "indices", "indptr"))
+        half, gap = indptr[3], 2**31 + 7
+        for name, values, dtype in (("data", data, "f4"), ("indices", indices, "i4")):
+            del f[f"X/{name}"]
+            shape = (len(values) + gap,)
+            array = f["X"].create_dataset(name, shape, dtype, chunks=(1 << 14,), compression="gzip")
+            array[:half], array[gap + half :] = values[:half], values[half:]
+        del f["X/indptr"]
+        f["X/indptr"] = np.concatenate([indptr[:4], indptr[3:] + gap])
+        f["X"].attrs["shape"] = (7, 30)
+        del f["obs"]
+        ad.io.write_elem(f, "obs", pd.DataFrame(index=list("0123456")))
+    backed = gs.read_adata(tmp_path / "a.h5ad", backed=True)
+    found = gs.tl.classify(backed[[0, 1, 2, 4, 5, 6]], state, return_table=True, store_probs=True, silent=True)
+    expected = gs.tl.classify(adata, state, return_table=True, store_probs=True, silent=True)
+    np.testing.assert_array_equal(found.iloc[:, 1:].to_numpy(), expected.iloc[:, 1:].to_numpy())  # type: ignore[union-attr]
+    backed.file.close()
+
+
 def test_the_table_is_as_long_as_it_should_be() -> None:
     assert len(TABLE) >= 100
     assert sum(bool(row.mend) for row in TABLE.values() if row.error) >= 30

@@ -242,7 +242,9 @@ def agree_on_values(
         msg = f"{has}, and log1p of normalised counts is wanted here. "
         if found.kind == "counts":
             msg += "Pass `normalize=True`, or take the logarithm first."
-            _fail_or_warn(msg, insisted)
+            if not insisted:
+                raise ValueError(msg)
+            _warn(msg)
         else:
             _warn(f"{msg}Pass `layer=` with that, if there is one.")
         return normalize
@@ -254,7 +256,9 @@ def agree_on_values(
         _warn(f"{has}, which is what the model makes of counts: it is used as it is. Say so with `normalize=False`.")
         return False
     msg = f"{has}, where counts are wanted: it would be log-normalised twice. {_remedy(adata, layer, normalize, found)}"
-    _fail_or_warn(msg, insisted)
+    if not insisted:
+        raise ValueError(msg)
+    _warn(msg)
     return normalize
 
 
@@ -271,11 +275,5 @@ def _remedy(adata: AnnData, layer: str | None, normalize: bool, found: Values | 
     return f"Undo the logarithm, `adata.layers['linear'] = {code}`, and pass `layer='linear'`."
 
 
-def _fail_or_warn(msg: str, insisted: bool) -> None:
-    if not insisted:
-        raise ValueError(msg)
-    _warn(msg)
-
-
 def _warn(msg: str) -> None:
-    warnings.warn(msg, UserWarning, stacklevel=4)
+    warnings.warn(msg, UserWarning, stacklevel=4)  # where the verb was called
