@@ -66,7 +66,7 @@ class Row:
     name: str
     call: str
     setup: str = ""
-    error: type[Exception] | None = None
+    error: type[Exception] | tuple[type[Exception], ...] | None = None
     cause: str = ""
     remedy: str = ""
     mend: str = ""
@@ -272,7 +272,7 @@ QUERY = [
         "Path('short.h5').write_bytes(Path('model.h5').read_bytes()[:-500])", ModelFileError, "short.h5", "."),
     Row("an empty model file", "classify(query, 'empty.h5')", "Path('empty.h5').touch()", ModelFileError, "empty.h5",
         "."),
-    Row("an AnnData that was never trained on", "classify(query, adata)", "", (KeyError, ValueError),  # type: ignore[arg-type]
+    Row("an AnnData that was never trained on", "classify(query, adata)", "", (KeyError, ValueError),
         "model", "train", TRAIN + "; classify(query, adata)"),
     Row("no gene of the model", CLASSIFY, "query.var_names = [f'x{i}' for i in range(30)]", ValueError,
         "None of the 30 genes of the model.* GENE0.* x0", "Pass `gene_key=`"),
@@ -517,9 +517,10 @@ STORES = [
         "There is no split yet", r"Call `make_split\(\)`",
         "d = GinsengDataset('store.zarr'); d.make_split(); next(d.stream())"),
     Row("a cell that is not there", "GinsengDataset('store.zarr')[500]", "", IndexError, "Cell 500", "there are 120"),
-    Row("a model to save that was not trained", "gs.save_model(adata, 'new.h5')", "", (KeyError, ValueError),  # type: ignore[arg-type]
+    Row("a model to save that was not trained", "gs.save_model(adata, 'new.h5')", "", (KeyError, ValueError),
         "model", "train", TRAIN + "; gs.save_model(adata, 'new.h5')"),
-    Row("a model over a folder", "gs.save_model(state, 'd.h5')", "Path('d.h5').mkdir()", OSError, "d.h5", ".", ours=False),
+    Row("a model over a folder", "gs.save_model(state, 'd.h5')", "Path('d.h5').mkdir()", OSError, "d.h5", ".",
+        ours=False),
     Row("a model below a file", "gs.save_model(state, 'notes.txt/m.h5')", "", OSError, "notes.txt", ".", ours=False),
     Row("names with dots", "gs.save_model(state, 'atlas.v1'); gs.save_model(state, 'atlas.v2')",
         right="assert all(Path(p).exists() or Path(p + '.h5').exists() for p in ('atlas.v1', 'atlas.v2'))"),
@@ -705,11 +706,8 @@ def scene(
 
 def files() -> dict[str, bytes]:
     """Contents of every file in the current folder."""
-    return {
-        str(p): p.read_bytes()
-        for p in sorted(Path().rglob("*"))
-        if p.is_file() and os.access(p, os.R_OK, effective_ids=True)
-    }
+    there = (p for p in sorted(Path().rglob("*")) if p.is_file() and os.access(p, os.R_OK, effective_ids=True))
+    return {str(p): p.read_bytes() for p in there}
 
 
 def shape_of(adata: ad.AnnData) -> tuple[Any, ...]:

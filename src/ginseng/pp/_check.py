@@ -179,11 +179,13 @@ def _check(data: AnnData, state: GinsengClassifierState | None, name: str, model
         what = "the counts of copies are summed" if state else "run `adata.var_names_make_unique()` before training"
         notes.append(f"{n_duplicated:,} gene names are there more than once: {what}")
     if (n_names := int(data.obs_names.duplicated().sum())) > 0:
-        notes.append(f"{n_names:,} names of cells are there before: results are matched by position")
+        notes.append(f"{n_names:,} names of cells are repeated: results are matched by position")
     if 0 in data.shape:
         problems.append("there are no cells or no genes")
     if looked is not None and looked.n_empty:
-        notes.append(f"{looked.n_empty:,} of {looked.n_cells:,} cells looked at have no counts: 'unassigned'")
+        notes.append(
+            f"{looked.n_empty:,} of {looked.n_cells:,} cells looked at have no counts{' and will be unassigned' if state else ''}"
+        )
     if gene_key:
         options["gene_key"] = gene_key
     given = "".join(f", {key}={value!r}" for key, value in options.items())
