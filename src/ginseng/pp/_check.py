@@ -183,9 +183,8 @@ def _check(data: AnnData, state: GinsengClassifierState | None, name: str, model
     if 0 in data.shape:
         problems.append("there are no cells or no genes")
     if looked is not None and looked.n_empty:
-        notes.append(
-            f"{looked.n_empty:,} of {looked.n_cells:,} cells looked at have no counts{' and will be unassigned' if state else ''}"
-        )
+        what = " and will be unassigned" if state else ""
+        notes.append(f"{looked.n_empty:,} of {looked.n_cells:,} cells looked at have no counts{what}")
     if gene_key:
         options["gene_key"] = gene_key
     given = "".join(f", {key}={value!r}" for key, value in options.items())
