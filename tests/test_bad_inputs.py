@@ -267,7 +267,7 @@ QUERY = [
     Row("no model", "classify(query)", "", TypeError, "needs cells and a model", r"classify\(adata, model\)", CLASSIFY),
     Row("model file that is not there", "classify(query, 'modl.h5')", "", FileNotFoundError,
         "modl.h5", "model.h5|no|No", "classify(query, 'model.h5')"),
-    Row("data instead of a model", "classify(query, 'cells.h5ad')", "", ModelFileError, "cells.h5ad", "model"),
+    Row("data instead of a model", "classify(query, 'cells.h5ad')", "", ModelFileError, "cells.h5ad", "."),
     Row("a model cut short", "classify(query, 'short.h5')",
         "Path('short.h5').write_bytes(Path('model.h5').read_bytes()[:-500])", ModelFileError, "short.h5", "."),
     Row("an empty model file", "classify(query, 'empty.h5')", "Path('empty.h5').touch()", ModelFileError, "empty.h5",
