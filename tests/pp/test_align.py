@@ -4,7 +4,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ginseng.pp._align import align_genes
@@ -16,6 +16,7 @@ def with_genes(names: list[str], **columns: list[str]) -> ad.AnnData:
     return ad.AnnData(np.ones((1, len(names))), var=pd.DataFrame(columns, index=pd.Index(names, dtype=str)))
 
 
+@settings(deadline=None)
 @given(st.lists(NAMES, min_size=1, unique=True), st.lists(NAMES, min_size=1), st.booleans())
 def test_each_gene_goes_to_its_name(model: list[str], data: list[str], in_column: bool) -> None:
     adata = with_genes([f"id{i}" for i in range(len(data))], name=data)

@@ -19,7 +19,7 @@ _SAMPLE = 5000
 
 def without_version(names: pd.Index) -> pd.Index:
     """Drop the version of Ensembl ids: `ENSG00000167286.15` is `ENSG00000167286`. Other names stay as they are."""
-    return names.map(lambda name: m[1] + (m[4] or "") if (m := _ENSEMBL.fullmatch(name)) and m[3] else name)
+    return names.map(lambda name: m[1] + (m[4] or "") if (m := _ENSEMBL.fullmatch(str(name))) and m[3] else name)
 
 
 def id_type(names: Any) -> IdType:
