@@ -657,6 +657,7 @@ def scene(
     top.chmod(0o755)
     folder = top / "here"
     shutil.copytree(made["folder"], folder)
+    folder.chmod(0o755)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(_download, "TIMEOUT", (5, 0.3))
     server.files = {"cells.h5ad": (folder / "cells.h5ad").read_bytes(), "page.h5ad": b"<!DOCTYPE html><html>"}

@@ -246,7 +246,8 @@ def test_cells_without_label_do_not_train(make_cells: Make) -> None:
 
 def test_a_label_called_unassigned_is_a_label(make_cells: Make) -> None:
     adata = make_cells(labels=("a", "unassigned", "z"))
-    gs.tl.train(adata, "cell_type", **FAST)
+    with pytest.warns(UserWarning, match="'unassigned' in 'cell_type' is trained as a class like any other"):
+        gs.tl.train(adata, "cell_type", **FAST)
     x = adata.X.toarray()
     x[:4] = 0
     query = ad.AnnData(sparse.csr_matrix(x), var=adata.var)
