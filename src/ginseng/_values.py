@@ -114,7 +114,7 @@ def _runs(n: int, wanted: int = CELLS, length: int = RUN) -> Iterator[slice]:
 def _judge(where: str, blocks: Iterator[Block], *, rows: bool) -> Values:
     n_values = n_whole = n_bad = 0
     lowest, highest = np.inf, -np.inf
-    sums: dict[str, list[np.ndarray]] = {"linear": [], "e": [], "2": []}
+    sums: dict[str, list[np.ndarray]] = {"plain": [], "e": [], "2": []}
     for block in blocks:
         here: Any = block if sparse.issparse(block) else sparse.csr_matrix(block)
         values: np.ndarray = here.data
@@ -132,16 +132,16 @@ def _judge(where: str, blocks: Iterator[Block], *, rows: bool) -> Values:
         if rows:
             x = here.astype(np.float64)
             x.data = np.nan_to_num(x.data, posinf=0, neginf=0)
-            sums["linear"].append(row_sums(x))
+            sums["plain"].append(row_sums(x))
             logs = np.clip(x.data, 0, LARGEST_LOG)
             for name, linear in (("e", np.expm1(logs)), ("2", np.exp2(logs) - 1)):
                 sums[name].append(row_sums(sparse.csr_matrix((linear, x.indices, x.indptr), shape=x.shape)))
     total = {name: np.concatenate(parts) if parts else np.empty(0) for name, parts in sums.items()}
     whole = n_whole / n_values if n_values else 1.0
     kind, target, base = _kind(n_values, lowest, highest, whole, total)
-    n_cells = len(total["linear"])
+    n_cells = len(total["plain"])
     return Values(
-        where, kind, n_cells, int((total["linear"] == 0).sum()),
+        where, kind, n_cells, int((total["plain"] == 0).sum()),
         lowest if n_values else 0.0, highest if n_values else 0.0, whole, n_bad, target, base,
     )  # fmt: skip
 
@@ -155,7 +155,7 @@ def _kind(
         return "scaled", None, None
     if whole == 1:
         return "counts", None, None
-    if (target := _one_sum(total["linear"])) is not None:
+    if (target := _one_sum(total["plain"])) is not None:
         return "normalised", target, None
     if highest <= LARGEST_LOG:
         for name, base in (("e", math.e), ("2", 2.0)):
