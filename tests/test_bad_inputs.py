@@ -765,7 +765,7 @@ os._exit(0)
 def test_a_full_disk_leaves_what_was_there(scene: dict[str, Any]) -> None:
     before = files()
     done = subprocess.run([sys.executable, "-c", FULL_DISK], capture_output=True, text=True, timeout=300)
-    assert re.findall("(.*) failed: ", done.stdout) == ["model", "store", "labels"], done
+    assert re.findall(r"^(\w+) failed: ", done.stdout, re.MULTILINE) == ["model", "store", "labels"], done
     assert "too large" in done.stdout
     assert files() == before
 

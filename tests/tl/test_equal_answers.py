@@ -136,15 +136,25 @@ def test_the_same_seed_gives_the_same_model_to_the_bit(make_cells: Make, archite
 NAMES = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=20)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+LABELS = NAMES | st.just("長" * 256)
+#: Few, since each is compiled anew.
+SHAPES = [(2, 2), (3, 6), (7, 2), (12, 5), (40, 3), (5, 17)]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(
-    st.lists(NAMES, min_size=2, max_size=12, unique=True),
-    st.lists(NAMES | st.just("長" * 256), min_size=2, max_size=6, unique=True),
+    st.sampled_from(SHAPES).flatmap(
+        lambda shape: st.tuples(
+            st.lists(NAMES, min_size=shape[0], max_size=shape[0], unique=True),
+            st.lists(LABELS, min_size=shape[1], max_size=shape[1], unique=True),
+        )
+    ),
     st.integers(0, 2**31),
 )
 def test_a_saved_model_says_the_same_to_the_bit(
-    tmp_path_factory: pytest.TempPathFactory, genes: list[str], labels: list[str], seed: int
+    tmp_path_factory: pytest.TempPathFactory, names: tuple[list[str], list[str]], seed: int
 ) -> None:
+    genes, labels = names
     rng = np.random.default_rng(seed)
     shape = (len(genes), len(labels))
     state = GinsengClassifierState(
