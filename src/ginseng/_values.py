@@ -12,7 +12,8 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
-from ._matrix import Block, layers_of, matrix_of, row_sums, to_memory
+from ._columns import is_by_columns
+from ._matrix import Block, held, layers_of, matrix_of, row_sums, to_memory
 
 type Kind = Literal["counts", "log1p", "normalised", "fractional", "scaled", "empty"]
 
@@ -80,9 +81,12 @@ class Values:
 def judge(adata: AnnData, layer: str | None = None) -> Values:
     """Tell what `X`, or a layer, holds. Reads a few thousand cells, however many there are."""
     where = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
-    if adata.isbacked and adata.is_view:  # `.X` of such a view would load all of its rows
+    x = held(adata, layer)
+    if is_by_columns(x) and not sparse.issparse(x):
+        return judge_matrix(x, where)  # also of the cells that a view leaves out: rows are not to be had alone
+    if adata.is_view:  # its `.X` would load all of its rows
         return _judge(where, (to_memory(matrix_of(adata[rows], layer)) for rows in _runs(adata.n_obs)), rows=True)
-    return judge_matrix(matrix_of(adata, layer), where)
+    return judge_matrix(x, where)
 
 
 def judge_matrix(x: Any, where: str) -> Values:
@@ -91,7 +95,7 @@ def judge_matrix(x: Any, where: str) -> Values:
     if x.dtype.kind not in "biuf":
         msg = f"`{where}` has values of type {x.dtype}, which are no counts. Convert it to numbers first."
         raise TypeError(msg)
-    if getattr(x, "format", None) == "csc":
+    if is_by_columns(x):
         if not sparse.issparse(x):
             columns = _runs(n_columns, GENES, GENE_RUN)
             return _judge(where, (to_memory(x[:, c]) for c in columns), rows=False)
