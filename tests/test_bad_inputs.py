@@ -251,7 +251,7 @@ VALUES = [
         "`adata.X` has values of type complex64", "Convert it to numbers",
         "adata.X = abs(adata.X); " + TRAIN),
     Row("a learning rate below zero", "train(adata, 'cell_type', lr=-1)", "", ValueError,
-        "not -1", "`lr` must be above 0", TRAIN),
+        "not -1", "`lr` must be .*above 0", TRAIN),
     Row("a setting that is none", "train(adata, 'cell_type', learning_rate=1)", "", TypeError,
         "no setting 'learning_rate'", "There are: .*lr", "train(adata, 'cell_type', lr=1e-3)"),
     Row("an architecture that is none", "gs.tl.train(adata, 'cell_type', architecture='lineer')", "", ValueError,
