@@ -29,6 +29,40 @@ def gene_weights(key_added: str = DEFAULT) -> str:
     return f"{key_added}_gene_weights"
 
 
+def embedding(key_added: str = DEFAULT) -> str:
+    """`obsm` entry: cells x width, what the last layer of the model reads."""
+    return f"X_{key_added}"
+
+
+def rank_genes(key_added: str = DEFAULT) -> str:
+    """`uns` entry: genes by what they contribute to the labels, as scanpy lays out its ranked genes."""
+    return f"{key_added}_rank_genes"
+
+
+#: `uns[key_added]` entry: the genes for and against the labels of some cells.
+EXPLANATION = "explanation"
+
+
+def uncertainty(key_added: str = DEFAULT) -> str:
+    """`obs` column: float32 in [0, 1], entropy of the mean probabilities over passes with dropout."""
+    return f"{key_added}_uncertainty"
+
+
+def spread(key_added: str = DEFAULT) -> str:
+    """`obs` column: float32, standard deviation of the probability of the label over passes with dropout."""
+    return f"{key_added}_spread"
+
+
+def mean_probs(key_added: str = DEFAULT) -> str:
+    """`obsm` entry: cells x classes, mean probabilities over passes with dropout."""
+    return f"{key_added}_probs_mean"
+
+
+def std_probs(key_added: str = DEFAULT) -> str:
+    """`obsm` entry: cells x classes, standard deviations of the probabilities over passes with dropout."""
+    return f"{key_added}_probs_std"
+
+
 #: `var` columns: the statistics by which genes were selected. Which ones are written depends on the flavor.
 MEANS = f"{DEFAULT}_means"
 VARIANCES = f"{DEFAULT}_variances"

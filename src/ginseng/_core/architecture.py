@@ -11,7 +11,10 @@ import dataclasses
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args, get_origin, get_type_hints
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from .layers import standardize
 
 # G genes, C classes, K width of the embedding
 type Params = dict[str, Any]
@@ -35,6 +38,8 @@ class Architecture(ABC):
     standardizes: ClassVar[bool] = False
     #: Whether `gene_weights` is defined.
     has_gene_weights: ClassVar[bool] = False
+    #: Whether the logits in `between` are linear, so that one gradient says what each gene contributes.
+    is_linear: ClassVar[bool] = False
 
     #: Cells that go through a forward pass at once, where memory bounds them.
     cells_at_once: ClassVar[int | None] = None
@@ -86,3 +91,16 @@ class Architecture(ABC):
         """Return the weight in (0, 1) that each gene gets in this cell."""
         msg = f"Architecture {self.name!r} has no gene weights."
         raise NotImplementedError(msg)
+
+    def baseline(self, params: Params, x: Float[Array, " G"]) -> Float[Array, " G"]:
+        """Return what a cell is compared with: the mean of the training data or, where none is kept, an empty cell."""
+        return params["input"]["mean"] if self.standardizes else jnp.zeros_like(x)
+
+    def between(self, params: Params, x: Float[Array, " G"], share: Float[Array, " G"]) -> Float[Array, " C"]:
+        """Return the logits where each gene has gone this share of the way from the baseline to the cell."""
+        start, end = self.baseline(params, x), x
+        if (
+            self.standardizes
+        ):  # outliers are clipped before they go, since their gradients vanish where they are clipped
+            end = start + params["input"]["scale"] * standardize(params["input"], x)
+        return self.logits(params, start + share * (end - start))

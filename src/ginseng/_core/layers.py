@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
-from .architecture import Params
+if TYPE_CHECKING:
+    from .architecture import Params
 
 # G genes; I, O inputs and outputs of a layer
 

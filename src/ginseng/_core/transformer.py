@@ -104,7 +104,7 @@ class Transformer(Architecture):
         )
 
     def _tokens(
-        self, params: Params, x: Float[Array, " G"], bits: Array | None
+        self, params: Params, x: Float[Array, " G"], bits: Array | None, share: Float[Array, " G"] | None
     ) -> tuple[Float[Array, "T D"], Int[Array, ""]]:
         """Return the tokens of a cell, and how many of them are real: those in front."""
         bins = bin_expression(x, self.n_bins)
@@ -118,11 +118,18 @@ class Transformer(Architecture):
             rank, genes = jax.lax.top_k(jnp.where(kept, rank, 0.0), min(self.max_tokens, x.size))
             n = jnp.sum(rank > 0, dtype=jnp.int32)
         by_value = value[genes, None] * params["values"]["W"][genes]
-        return params["genes"]["W"][genes] + params["bins"]["W"][bins[genes]] + by_value, n
+        tokens = params["genes"]["W"][genes] + params["bins"]["W"][bins[genes]] + by_value
+        return tokens if share is None else tokens * share[genes, None], n
 
-    def _pooled(self, params: Params, x: Float[Array, " G"], key: PRNGKeyArray | None = None) -> Float[Array, " D"]:
+    def _pooled(
+        self,
+        params: Params,
+        x: Float[Array, " G"],
+        key: PRNGKeyArray | None = None,
+        share: Float[Array, " G"] | None = None,
+    ) -> Float[Array, " D"]:
         bits = random_bits(key, x.size, self.d_model)
-        h, n = self._tokens(params, x, bits[0])
+        h, n = self._tokens(params, x, bits[0], share)
         if self.pooling == "cls":
             h, n = jnp.concatenate([params["cls"]["W"], h]), n + 1
         for i in range(self.n_layers):
@@ -153,6 +160,16 @@ class Transformer(Architecture):
 
     def embed(self, params: Params, x: Float[Array, " G"]) -> Float[Array, " D"]:
         return self._pooled(params, x)
+
+    def baseline(self, params: Params, x: Float[Array, " G"]) -> Float[Array, " G"]:
+        return jnp.zeros_like(x)
+
+    def between(self, params: Params, x: Float[Array, " G"], share: Float[Array, " G"]) -> Float[Array, " C"]:
+        """Return the logits with each token scaled: genes and bins are steps that no path in expression leads along.
+
+        Normalisation undoes the scale of all but the smallest, so they are left slowly: as the cube of the share.
+        """
+        return linear(params["head"], self._pooled(params, x, share=share**3))
 
 
 def _on_gpu() -> bool:

@@ -23,6 +23,16 @@ class Rows(NamedTuple):
     total: np.ndarray  # (cells,) counts over all measured genes
 
 
+class Batch(NamedTuple):
+    """Consecutive cells as the compiled steps take them; filled up with empty ones, so that one shape does for all."""
+
+    start: int
+    stop: int
+    x: np.ndarray  # (batch_size, genes of the model) float32
+    total: np.ndarray  # (batch_size,) float32, counts by which the cells are scaled
+    empty: np.ndarray  # (cells,) bool, cells without a count in the genes of the model
+
+
 class Predicted(NamedTuple):
     """What the model says of consecutive cells."""
 
@@ -42,7 +52,7 @@ def predict(
     seed: int | None = None,
     gene_weights: bool = False,
 ) -> Iterator[Predicted]:
-    """Yield the probabilities of the cells, block by block.
+    """Yield the probabilities of the cells, batch by batch.
 
     Parameters
     ----------
@@ -51,7 +61,7 @@ def predict(
     rows
         Counts of the cells.
     batch_size
-        Cells a forward pass; the last is filled up with empty ones, so that one compiled shape does for all.
+        Cells a forward pass.
     normalization
         Instead of the model's own.
     seed
@@ -59,16 +69,25 @@ def predict(
     gene_weights
         Whether the weight of each gene in each cell is wanted.
     """
-    if batch_size < 1:
-        msg = f"`batch_size` must be at least 1, not {batch_size}."
-        raise ValueError(msg)
     how = {"architecture": state.network, "normalization": normalization or state.normalization}
     params = jax.device_put(state.params)
     key = None if seed is None else jax.random.key(seed)
+    for start, stop, x, total, empty in batches(state, rows, batch_size):
+        n = stop - start
+        batch_key = None if key is None else jax.random.fold_in(key, start)
+        logits = np.asarray(predict_logits(params, x, total, batch_key, **how))[:n]
+        weights = np.asarray(predict_gene_weights(params, x, total, **how))[:n] if gene_weights else None
+        yield Predicted(start, stop, softmax(logits, axis=1), weights, empty)
+
+
+def batches(state: GinsengClassifierState, rows: Iterable[Rows], batch_size: int) -> Iterator[Batch]:
+    """Yield dense batches of one shape, in buffers that the next batch overwrites."""
+    if batch_size < 1:
+        msg = f"`batch_size` must be at least 1, not {batch_size}."
+        raise ValueError(msg)
     buffer = np.zeros((batch_size, state.n_genes), np.float32)
     totals = np.ones(batch_size, np.float32)
     for block in rows:
-        logits, weights = [], []
         for start in range(0, block.stop - block.start, batch_size):
             part = block.counts[start : start + batch_size].astype(np.float32, copy=False)
             n = part.shape[0]
@@ -77,17 +96,6 @@ def predict(
                 buffer[:n] = part
             else:
                 part.toarray(out=buffer[:n])
-            totals[:n] = row_sums(part) if state.library_size == "model_genes" else block.total[start : start + n]
-            batch_key = None if key is None else jax.random.fold_in(key, block.start + start)
-            # the result is waited for, and so the buffer is free again
-            logits.append(np.asarray(predict_logits(params, buffer, totals, batch_key, **how))[:n])
-            if gene_weights:
-                weights.append(np.asarray(predict_gene_weights(params, buffer, totals, **how))[:n])
-        if logits:
-            yield Predicted(
-                block.start,
-                block.stop,
-                softmax(np.concatenate(logits), axis=1),
-                np.concatenate(weights) if gene_weights else None,
-                row_sums(block.counts) == 0,
-            )
+            sums = row_sums(part)
+            totals[:n] = sums if state.library_size == "model_genes" else block.total[start : start + n]
+            yield Batch(block.start + start, block.start + start + n, buffer, totals, sums == 0)

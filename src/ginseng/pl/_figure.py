@@ -69,6 +69,11 @@ def colorbar(ax: Axes, mappable: ScalarMappable, label: str = "", *, length: flo
     cax.tick_params(labelsize="small", width=0.5, length=2)
 
 
+def shortened(name: str, n: int = 30) -> str:
+    """Return a name that fits above a panel."""
+    return name if len(name) <= n else f"{name[: n - 1]}…"
+
+
 def literal(texts: Iterable[Any]) -> None:
     """Draw labels as they are written: a pair of dollar signs in them is no formula."""
     for text in texts:

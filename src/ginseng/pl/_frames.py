@@ -13,6 +13,7 @@ from scipy.spatial.distance import squareform
 
 from ginseng import _checks, _keys
 from ginseng._labels import as_labels, in_memory, paired_labels, predicted_labels
+from ginseng._matrix import row_blocks, row_sums, take_columns
 
 Order = Literal["cluster", "alphabetical"] | Sequence[str]
 
@@ -155,3 +156,80 @@ def known_colors(adata: AnnData, column: str) -> dict[str, Any]:
     labels = categories(in_memory(adata.obs)[column])
     stored = adata.uns.get(f"{column}_colors", ())
     return dict(zip(labels, stored, strict=False)) if len(stored) >= len(labels) else {}
+
+
+def ranked_genes(
+    adata: AnnData, key: str, groups: Sequence[str] | None, n_genes: int | None, min_logfoldchange: float | None
+) -> pd.DataFrame:
+    """Return scores of the best genes of each group: groups x genes, missing where none is kept.
+
+    A gene that is among the best of several groups stands with the first of them.
+    """
+    name = _keys.rank_genes(key)
+    if name not in adata.uns:
+        msg = f"`adata.uns` has no {name!r}. Run `gs.tl.rank_genes` first. {_checks.suggest(name, adata.uns)}"
+        raise _checks.MissingKeyError(msg)
+    ranks = adata.uns[name]
+    known = list(ranks["names"].dtype.names)
+    chosen = known if groups is None else [str(group) for group in groups]
+    if unknown := [group for group in chosen if group not in known]:
+        msg = f"No genes are ranked for {unknown[0]!r}. {_checks.suggest(unknown[0], known)}"
+        raise _checks.MissingKeyError(msg)
+    n_genes = int(np.clip(120 // max(len(chosen), 1), 1, 5)) if n_genes is None else n_genes
+    best: list[str] = []
+    for group in chosen:
+        genes = ranks["names"][group]
+        if min_logfoldchange is not None:
+            genes = genes[ranks["logfoldchanges"][group] > min_logfoldchange]
+        best += [str(gene) for gene in genes[:n_genes]]
+    if not best:
+        msg = f"No gene has a log fold change above {min_logfoldchange}. Lower `min_logfoldchange`."
+        raise ValueError(msg)
+    scores = {
+        group: pd.Series(ranks["scores"][group], index=[str(gene) for gene in ranks["names"][group]])
+        for group in chosen
+    }
+    genes = list(dict.fromkeys(best))
+    return pd.DataFrame({group: values.reindex(genes) for group, values in scores.items()}, index=genes).T
+
+
+def expression(
+    adata: AnnData, genes: Sequence[str], groups: Sequence[str], key: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return mean expression (log1p, as the model reads it) and share of cells with counts: groups x genes."""
+    params = adata.uns[_keys.rank_genes(key)]["params"]
+    groupby = str(params["groupby"])
+    labels = as_labels(_checks.column(in_memory(adata.obs), groupby))
+    group = pd.Categorical(labels, categories=list(groups)).codes
+    place = pd.Index(genes).get_indexer(adata.var_names.astype(str))
+    if missing := sorted(set(range(len(genes))) - set(place)):
+        msg = f"`adata` has no gene {genes[missing[0]]!r}: rank the genes of these data."
+        raise _checks.MissingKeyError(msg)
+    layer = params.get("layer")
+    total, shown = np.zeros((2, len(groups), len(genes)))
+    for start, stop, block in row_blocks(adata, None if layer is None else str(layer)):
+        taken = take_columns(block, place, len(genes))
+        x = np.asarray(taken if isinstance(taken, np.ndarray) else taken.toarray(), dtype=float)
+        if params["normalize"]:
+            size = row_sums(block)
+            x = np.log1p(x * (float(params["target_sum"]) / np.where(size > 0, size, 1))[:, None])
+        here = group[start:stop]
+        member = (here == np.arange(len(groups))[:, None]).astype(float)
+        total += member @ x
+        shown += member @ (x > 0)
+    n_cells = np.maximum(np.bincount(group[group >= 0], minlength=len(groups)), 1)[:, None]
+    frames = (pd.DataFrame(values / n_cells, index=list(groups), columns=list(genes)) for values in (total, shown))
+    mean, share = frames
+    return mean, share
+
+
+def explanation(adata: AnnData, cells: str | Sequence[str] | None, key: str) -> dict[str, pd.DataFrame]:
+    """Return the genes for and against the label of each cell, by cell."""
+    table = _entry(adata, key, _keys.EXPLANATION, "Run `gs.tl.explain(adata, model, cells)` first.")
+    by_cell = {str(name): rows for name, rows in table.groupby(table["cell"].astype(str), sort=False)}
+    wanted = list(by_cell) if cells is None else [cells] if isinstance(cells, str) else [str(cell) for cell in cells]
+    for cell in wanted:
+        if cell not in by_cell:
+            msg = f"Cell {cell!r} is not explained. {_checks.suggest(cell, by_cell)}"
+            raise _checks.MissingKeyError(msg)
+    return {cell: by_cell[cell] for cell in wanted}

@@ -1,5 +1,9 @@
 from ginseng.tl._classify import classify
+from ginseng.tl._embed import embed
 from ginseng.tl._evaluate import evaluate
+from ginseng.tl._explain import explain
+from ginseng.tl._rank_genes import rank_genes
 from ginseng.tl._train import train
+from ginseng.tl._uncertainty import uncertainty
 
-__all__ = ["classify", "evaluate", "train"]
+__all__ = ["classify", "embed", "evaluate", "explain", "rank_genes", "train", "uncertainty"]

@@ -253,11 +253,11 @@ def _refuse_column_of_others(adata: AnnData, key_added: str) -> None:
         raise ValueError(msg)
 
 
-def _warn_of_missing(genes: Alignment) -> None:
+def _warn_of_missing(genes: Alignment, *, stacklevel: int = 3) -> None:
     some = ", ".join(map(str, genes.missing[:5])) + (", ..." if len(genes.missing) > 5 else "")
     warnings.warn(
         f"Partial gene overlap detected: {genes.overlap:.2%}. {len(genes.missing):,} of the {genes.n_model:,} genes of "
         f"the model are not in the data and count as zero ({some}).",
         UserWarning,
-        stacklevel=3,
+        stacklevel=stacklevel,
     )

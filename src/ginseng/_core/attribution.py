@@ -1,0 +1,124 @@
+"""What each gene contributes to the logits, what the classes are read off, and how dropout spreads the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
+
+from .architecture import Architecture, Params
+from .steps import Normalization, in_form
+
+# B cells in a batch, G genes, C classes, K width of the embedding
+
+
+class Contributions(NamedTuple):
+    """Shares of the genes in a contrast of logits."""
+
+    x: Float[Array, "B G"]  # the input: log-normalised expression
+    baseline: Float[Array, "B G"]  # the cell that each is compared with, of the same unit
+    genes: Float[Array, "B G"]
+    difference: Float[Array, " B"]  # the contrast in the cell
+    at_baseline: Float[Array, " B"]  # the contrast in the baseline; with the sum of `genes` it makes up `difference`
+
+
+def integrated_gradients(
+    architecture: Architecture, params: Params, x: Float[Array, " G"], contrast: Float[Array, " C"], n_steps: int
+) -> Contributions:
+    """Return what each gene of a cell adds to `contrast @ logits` on the way from the baseline to the cell.
+
+    The gradient is integrated along the way (Sundararajan et al. 2017) by Gauss-Legendre quadrature, exactly where the
+    logits are linear.
+    """
+
+    def value(share: Float[Array, " G"]) -> Float[Array, ""]:
+        return contrast @ architecture.between(params, x, share)
+
+    def add(total: Float[Array, " G"], node: tuple[Array, Array]) -> tuple[Float[Array, " G"], None]:
+        t, weight = node
+        return total + weight * jax.grad(value)(jnp.full_like(x, t)), None
+
+    t, weight = np.polynomial.legendre.leggauss(1 if architecture.is_linear else n_steps)
+    nodes = jnp.asarray((t + 1) / 2, jnp.float32), jnp.asarray(weight / 2, jnp.float32)
+    genes, _ = jax.lax.scan(add, jnp.zeros_like(x), nodes)
+    start = architecture.baseline(params, x)
+    return Contributions(x, start, genes, contrast @ architecture.logits(params, x), value(jnp.zeros_like(x)))
+
+
+def _each(architecture: Architecture, f: Callable[..., Any], *cells: Array) -> Any:
+    """Return `f` of each cell, of as many at once as the architecture has memory for."""
+    return jax.lax.map(lambda cell: f(*cell), cells, batch_size=architecture.cells_at_once or len(cells[0]))
+
+
+@partial(jax.jit, static_argnames=("n_steps", "architecture", "normalization"))
+def predict_contributions(
+    params: Params,
+    x: Num[Array, "B G"],
+    total: Float[Array, " B"],
+    contrast: Float[Array, "B C"],
+    *,
+    n_steps: int,
+    architecture: Architecture,
+    normalization: Normalization,
+) -> Contributions:
+    """Contributions of the genes of each cell of a batch to its own contrast of logits."""
+    x = normalization(x, total)
+
+    def attribute(form: Architecture) -> Contributions:
+        return _each(form, lambda x, contrast: integrated_gradients(form, params, x, contrast, n_steps), x, contrast)
+
+    return in_form(attribute, architecture, x, training=False)
+
+
+@partial(jax.jit, static_argnames=("architecture", "normalization"))
+def predict_embedding(
+    params: Params,
+    x: Num[Array, "B G"],
+    total: Float[Array, " B"],
+    *,
+    architecture: Architecture,
+    normalization: Normalization,
+) -> Float[Array, "B K"]:
+    """What the last layer reads of each cell of a batch."""
+    x = normalization(x, total)
+    return in_form(lambda form: _each(form, partial(form.embed, params), x), architecture, x, training=False)
+
+
+@partial(jax.jit, static_argnames=("architecture", "normalization"))
+def predict_passes(
+    params: Params,
+    x: Num[Array, "B G"],
+    total: Float[Array, " B"],
+    cell: Int[Array, " B"],
+    key: PRNGKeyArray,
+    n_passes: Int[Array, ""],
+    *,
+    architecture: Architecture,
+    normalization: Normalization,
+) -> tuple[Float[Array, "B C"], Float[Array, "B C"]]:
+    """Mean and standard deviation of the probabilities of each cell over passes with dropout.
+
+    What is drawn for a cell depends on `key`, its number and the pass alone, whatever else is in the batch.
+    """
+    x = normalization(x, total)
+    keys = jax.vmap(lambda cell: jax.random.fold_in(key, cell))(cell)
+
+    def one(i: Int[Array, ""], moments: tuple[Array, Array]) -> tuple[Array, Array]:
+        def probs(x: Float[Array, " G"], key: PRNGKeyArray) -> Float[Array, " C"]:
+            return jax.nn.softmax(architecture.logits(params, x, key=jax.random.fold_in(key, i)))
+
+        mean, squares = moments  # by Welford's recurrence: the sum of squares less that of the mean would cancel
+        new = _each(architecture, probs, x, keys)
+        delta = new - mean
+        mean = mean + delta / (i + 1)
+        return mean, squares + delta * (new - mean)
+
+    n_classes = jax.eval_shape(architecture.logits, params, x[0]).shape[0]
+    zero = jnp.zeros((x.shape[0], n_classes))
+    mean, squares = jax.lax.fori_loop(0, n_passes, one, (zero, zero))
+    return mean, jnp.sqrt(squares / n_passes)

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from ginseng import _keys
+from ginseng._logging import progress, running
+from ginseng.model._inspect import embed as embed_rows
+from ginseng.model._inspect import embedding_width
+from ginseng.tl._query import Cells, Model, open_query
+
+
+def embed(
+    adata: Cells,
+    model: Model,
+    gene_key: str | None = None,
+    *,
+    layer: str | None = None,
+    normalize: bool | None = None,
+    batch_size: int = 1024,
+    key_added: str = _keys.DEFAULT,
+    return_table: bool = False,
+    copy: bool = False,
+    silent: bool = False,
+) -> AnnData | pd.DataFrame | None:
+    """Put each cell where the model sees it: in the space that the classes are read off.
+
+    The embedding is what the last linear layer of the model reads. Cells that the model holds for alike lie close to
+    each other, which makes it a basis for neighbours, UMAP and clusters. How wide it is depends on the architecture:
+    that of a logistic regression is as wide as the genes, so that a `gated` model serves better here.
+
+    Parameters
+    ----------
+    adata
+        Counts: an AnnData (in memory, backed or lazy), or a path or URL that :func:`ginseng.read_adata` reads.
+    model
+        A trained state, the path of a saved one, or an AnnData trained with :func:`ginseng.tl.train`.
+    gene_key
+        Column of `var` with names like those of the model; the index if None.
+    layer
+        Layer with the counts; `X` if None.
+    normalize
+        Overrides the model: whether the data are counts still to be log-normalised.
+    batch_size
+        Cells a forward pass. Changes memory, not the result.
+    key_added
+        The embedding is written as `X_{key_added}`.
+    return_table
+        Whether to return a table and write nothing.
+    copy
+        Whether to write to a copy of `adata` and return that.
+    silent
+        Whether to show neither progress nor the warning of missing genes.
+
+    Returns
+    -------
+    `None`; the copy if `copy=True`; a table, a row a cell and a column a dimension, if `return_table=True`. For a path,
+    the table, or the AnnData with `copy=True`. Sets:
+
+    `adata.obsm['X_ginseng']` : :class:`numpy.ndarray`
+        (cells, width) float32.
+
+    Raises
+    ------
+    KeyError
+        If a layer or column is not there.
+    ValueError
+        If no gene matches, or values cannot be counts.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> import scanpy as sc
+    >>> adata = gs.datasets.pbmc68k()
+    >>> gs.tl.train(adata, "cell_type", layer="counts", epochs=1, silent=True)
+    >>> gs.tl.embed(adata, adata, layer="counts", silent=True)
+    >>> sc.pp.neighbors(adata, use_rep="X_ginseng")
+    """
+    query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
+    n_cells = query.adata.n_obs
+    with running(f"embedding of {n_cells:,} cells") as report:
+        values = np.zeros((n_cells, embedding_width(query.state)), np.float32)
+        parts = embed_rows(query.state, query.rows(), batch_size=batch_size, normalization=query.normalization)
+        with progress(desc="Embedding", total=n_cells, unit="cells", silent=silent) as bar:
+            for part in parts:
+                values[part.start : part.stop] = part.values
+                bar.update(part.stop - part.start)
+        name = _keys.embedding(key_added)
+        if return_table or not (isinstance(adata, AnnData) or copy):
+            columns = [f"{name}{i + 1}" for i in range(values.shape[1])]
+            return pd.DataFrame(values, index=query.adata.obs_names, columns=columns)
+        target = query.target(copy=copy)
+        target.obsm[name] = values
+        report(f"added `.obsm[{name!r}]`")
+    return target if copy else None

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from ginseng import _keys
+from ginseng._checks import MissingKeyError, suggest
+from ginseng._logging import progress, running
+from ginseng.model._inspect import Attributed, attribute
+from ginseng.model.state import GinsengClassifierState
+from ginseng.tl._classify import model_rows
+from ginseng.tl._query import Cells, Model, open_query
+
+
+def explain(
+    adata: Cells,
+    model: Model,
+    cells: str | Sequence[str] | np.ndarray | pd.Index,
+    *,
+    versus: str | None = None,
+    n_genes: int | None = 10,
+    gene_key: str | None = None,
+    layer: str | None = None,
+    normalize: bool | None = None,
+    n_steps: int = 64,
+    batch_size: int = 128,
+    key_added: str = _keys.DEFAULT,
+    return_table: bool = False,
+    copy: bool = False,
+    silent: bool = False,
+) -> AnnData | pd.DataFrame | None:
+    """Show which genes of a cell speak for its label, and which for the runner-up.
+
+    What is explained is the difference between the logit of the label and that of the runner-up: the logarithm of how
+    many times more probable the label is. It is compared with the difference in a baseline: the mean cell of the
+    training data, or for architectures that keep no mean or read tokens, a cell without any. Each gene gets the share that it adds
+    on the straight way from the baseline to the cell (integrated gradients, Sundararajan et al. 2017). So a gene can
+    speak for a label by being absent.
+
+    The contributions of all genes and the difference in the baseline sum up to the difference in the cell: exactly for
+    `linear`, and for other architectures up to the error of the integral, which falls as `n_steps` grows.
+
+    Parameters
+    ----------
+    adata
+        Counts: an AnnData (in memory, backed or lazy), or a path or URL that :func:`ginseng.read_adata` reads.
+    model
+        A trained state, the path of a saved one, or an AnnData trained with :func:`ginseng.tl.train`.
+    cells
+        Name of a cell, or names of some, as in `adata.obs_names`.
+    versus
+        Label to hold against that of the cell; the second most probable one of each cell if None.
+    n_genes
+        Genes for and genes against, each, by the size of their contribution; all genes of the model if None.
+    gene_key
+        Column of `var` with names like those of the model; the index if None.
+    layer
+        Layer with the counts; `X` if None.
+    normalize
+        Overrides the model: whether the data are counts still to be log-normalised.
+    n_steps
+        Gradients a cell, along the way from the baseline to it. A linear model needs but one and takes no more.
+    batch_size
+        Cells at a time. Changes memory, not the result.
+    key_added
+        Entry of `adata.uns` that takes the table.
+    return_table
+        Whether to return a table and write nothing.
+    copy
+        Whether to write to a copy of `adata` and return that.
+    silent
+        Whether to show neither progress nor the warning of missing genes.
+
+    Returns
+    -------
+    `None`; the copy if `copy=True`; the table if `return_table=True`. For a path, the table. Sets
+    `adata.uns['ginseng']['explanation']`, a table with a row for each gene of each cell, the strongest for the label
+    first, and columns:
+
+    `cell`, `label`, `versus`, `gene`
+        Names.
+    `contribution`
+        What the gene adds to the difference of the logits.
+    `direction`
+        `"for"` the label or `"against"` it.
+    `expression`, `baseline`
+        Of the gene in the cell and in the baseline: log1p of counts per 10,000 or what the model was trained on.
+    `measured`
+        Whether the data have the gene; the others count as zero.
+    `difference`, `difference_at_baseline`
+        Of the logits, in the cell and in the baseline.
+
+    Raises
+    ------
+    KeyError
+        If a cell, layer or column is not there, or the model does not know `versus`.
+    ValueError
+        If a cell has no counts in the genes of the model, several cells have its name, no gene matches, or values
+        cannot be counts.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> gs.tl.train(adata, "cell_type", layer="counts", architecture="linear", epochs=5, silent=True)
+    >>> b_cell = adata.obs_names[adata.obs["cell_type"] == "CD19+ B"][0]
+    >>> table = gs.tl.explain(adata, adata, b_cell, layer="counts", n_genes=3, return_table=True, silent=True)
+    >>> table.groupby("direction")["gene"].count().to_dict()
+    {'against': 3, 'for': 3}
+    """
+    query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
+    place = _places(query.adata.obs_names, [cells] if isinstance(cells, str) else [str(cell) for cell in cells])
+    other = None if versus is None else _class(query.state, versus)
+    if n_genes is not None and n_genes < 1:
+        msg = f"`n_genes` must be at least 1, or None for all, not {n_genes}."
+        raise ValueError(msg)
+    given, place = np.argsort(np.argsort(place)), np.sort(place)  # read in the order of the file
+    names = query.adata.obs_names[place]
+
+    def against_runner_up(start: int, stop: int, logits: np.ndarray) -> np.ndarray:
+        first, second = _pair(logits, other)
+        one_of_each = np.eye(logits.shape[1], dtype=logits.dtype)
+        return one_of_each[first] - one_of_each[second]
+
+    with running(f"explanation of {len(names):,} cells") as report:
+        measured = np.isin(np.arange(query.state.n_genes), query.genes.position)
+        some = query.adata[place]
+        parts = attribute(
+            query.state,
+            model_rows(some, query.genes, layer),
+            against_runner_up,
+            n_steps=n_steps,
+            batch_size=min(batch_size, len(names)),
+            normalization=query.normalization,
+        )
+        tables = []
+        with progress(desc="Explaining", total=len(names), unit="cells", silent=silent) as bar:
+            for part in parts:
+                tables += _tables(query.state, part, names, other, measured, n_genes)
+                bar.update(part.stop - part.start)
+        table = pd.concat([tables[i] for i in given], ignore_index=True)
+        table.index = table.index.astype(str)  # as it is read back from a file
+        if return_table or not (isinstance(adata, AnnData) or copy):
+            return table
+        target = query.target(copy=copy)
+        target.uns[key_added] = {**target.uns.get(key_added, {}), _keys.EXPLANATION: table}
+        report(f"added `.uns[{key_added!r}][{_keys.EXPLANATION!r}]`")
+    return target if copy else None
+
+
+def _places(obs_names: pd.Index, cells: list[str]) -> np.ndarray:
+    if not cells:
+        msg = "`cells` names no cell. Give one, or some, of `adata.obs_names`."
+        raise ValueError(msg)
+    names = obs_names.astype(str)
+    for cell in dict.fromkeys(cells):
+        found = int((names == cell).sum())
+        if found == 0:
+            msg = f"`adata.obs_names` has no {cell!r}. {suggest(cell, names)}"
+            raise MissingKeyError(msg)
+        if found > 1:
+            msg = f"{found} cells are called {cell!r}. Run `adata.obs_names_make_unique()` first."
+            raise ValueError(msg)
+    return np.array([names.get_loc(cell) for cell in dict.fromkeys(cells)])
+
+
+def _class(state: GinsengClassifierState, label: str) -> int:
+    names = state.label_keys.tolist()
+    if label not in names:
+        msg = f"The model knows no {label!r}. {suggest(label, names)}"
+        raise MissingKeyError(msg)
+    return names.index(label)
+
+
+def _pair(logits: np.ndarray, other: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the label of each cell, and the one that it is held against."""
+    order = np.argsort(-logits, axis=1, kind="stable")
+    return order[:, 0], order[:, 1] if other is None else np.full(len(logits), other)
+
+
+def _tables(
+    state: GinsengClassifierState,
+    part: Attributed,
+    names: pd.Index,
+    other: int | None,
+    measured: np.ndarray,
+    n_genes: int | None,
+) -> list[pd.DataFrame]:
+    first, second = _pair(part.logits, other)
+    tables = []
+    for i, cell in enumerate(names[part.start : part.stop]):
+        if part.empty[i]:
+            msg = f"Cell {cell!r} has no counts in the genes of the model, and so no label to explain."
+            raise ValueError(msg)
+        if first[i] == second[i]:
+            msg = f"The label of cell {cell!r} is {state.label_keys[first[i]]!r} itself. Choose another `versus`."
+            raise ValueError(msg)
+        share = part.contributions.genes[i]
+        order = np.argsort(-share, kind="stable")
+        if n_genes is not None:
+            speaks = order[share[order] > 0][:n_genes], order[share[order] < 0][-n_genes:]
+            order = np.concatenate(speaks)
+        columns = {
+            "cell": str(cell),
+            "label": str(state.label_keys[first[i]]),
+            "versus": str(state.label_keys[second[i]]),
+            "gene": state.genes[order].astype(object),
+            "contribution": share[order],
+            "direction": np.where(share[order] < 0, "against", "for").astype(object),
+            "expression": part.contributions.x[i, order],
+            "baseline": part.contributions.baseline[i, order],
+            "measured": measured[order],
+            "difference": part.contributions.difference[i],
+            "difference_at_baseline": part.contributions.at_baseline[i],
+        }
+        tables.append(pd.DataFrame(columns))
+    return tables

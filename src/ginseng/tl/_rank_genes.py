@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+from ginseng import _keys
+from ginseng._checks import column
+from ginseng._labels import as_labels, in_memory, predicted_labels
+from ginseng._logging import progress, running
+from ginseng.model._inspect import Attributed, attribute
+from ginseng.tl._query import Cells, Model, Query, open_query
+
+#: Share of the logits that the contributions may leave unexplained without a warning.
+TOLERANCE = 0.05
+
+
+def rank_genes(
+    adata: Cells,
+    model: Model,
+    groupby: str | None = None,
+    *,
+    n_genes: int | None = None,
+    gene_key: str | None = None,
+    layer: str | None = None,
+    normalize: bool | None = None,
+    n_steps: int = 32,
+    batch_size: int = 256,
+    key_added: str = _keys.DEFAULT,
+    return_table: bool = False,
+    copy: bool = False,
+    silent: bool = False,
+) -> AnnData | pd.DataFrame | None:
+    """Rank the genes that the model labels the cells of each type by.
+
+    In each cell, a gene contributes to the logit of a label what it adds to it on the straight way from a baseline to
+    the cell (integrated gradients, Sundararajan et al. 2017; exact for `linear`). The baseline is the mean cell of the
+    training data or, for architectures that keep no mean or read tokens, a cell without any. Logits are taken relative to their
+    mean over the classes, so that what raises all of them alike counts for none. Where the architecture has a gate, the
+    contribution is multiplied by the weight that the gate gives the gene in the cell. The score of a gene is the mean
+    over the cells of the group.
+
+    A group that has the name of a class is ranked for that class; any other, as a cluster, for the most probable class
+    of each of its cells. A gene with a high score and a negative log fold change speaks for the label by its absence.
+    Scores come from no test, so there are no p-values.
+
+    Parameters
+    ----------
+    adata
+        Counts: an AnnData (in memory, backed or lazy), or a path or URL that :func:`ginseng.read_adata` reads.
+    model
+        A trained state, the path of a saved one, or an AnnData trained with :func:`ginseng.tl.train`.
+    groupby
+        Column of `adata.obs` with the groups; the labels that :func:`ginseng.tl.classify` wrote if None. Cells without
+        a group are left out, as are cells without counts in the genes of the model.
+    n_genes
+        Genes a group; all that model and data share if None.
+    gene_key
+        Column of `var` with names like those of the model; the index if None.
+    layer
+        Layer with the counts; `X` if None.
+    normalize
+        Overrides the model: whether the data are counts still to be log-normalised.
+    n_steps
+        Gradients a cell, along the way from the baseline to it. A linear model needs but one and takes no more.
+    batch_size
+        Cells at a time. Changes memory, not the result.
+    key_added
+        Prefix of what is written, and of the labels that `groupby` stands for by default.
+    return_table
+        Whether to return a table and write nothing.
+    copy
+        Whether to write to a copy of `adata` and return that.
+    silent
+        Whether to show neither progress nor the warning of missing genes.
+
+    Returns
+    -------
+    `None`; the copy if `copy=True`; a table with `group`, `names`, `scores` and `logfoldchanges` if
+    `return_table=True`. For a path, the table, or the AnnData with `copy=True`. Sets `adata.uns['ginseng_rank_genes']`,
+    as :func:`scanpy.tl.rank_genes_groups` lays it out and :func:`scanpy.get.rank_genes_groups_df` and scanpy's plots of
+    ranked genes read it with `key="ginseng_rank_genes"`:
+
+    `names` : structured array
+        Genes by score, highest first, as in `adata.var_names`; a field a group, as in all that follow.
+    `scores` : structured array
+        Mean contribution to the logit, times gene weight where there is a gate.
+    `logfoldchanges` : structured array
+        log2 of the mean expression in the group over that in all other cells, as scanpy computes it.
+    `pvals`, `pvals_adj` : structured array
+        NaN: scanpy's reader asks for them.
+    `params` : :class:`dict`
+        `groupby`, how counts were read, whether scores have `gene_weights` in them, and in `unexplained` the share of
+        the logits that the contributions of all genes miss (0 for `linear`, up to rounding).
+
+    Raises
+    ------
+    KeyError
+        If a layer or column is not there.
+    ValueError
+        If no cell has a group, no gene matches, or values cannot be counts.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> import scanpy as sc
+    >>> adata = gs.datasets.pbmc68k()
+    >>> gs.tl.train(adata, "cell_type", layer="counts", architecture="linear", silent=True)
+    >>> gs.tl.rank_genes(adata, adata, "cell_type", layer="counts", silent=True)
+    >>> sc.get.rank_genes_groups_df(adata, "CD19+ B", key="ginseng_rank_genes")["names"][:2].tolist()
+    ['CD79A', 'MS4A1']
+    """
+    query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
+    if n_genes is not None and n_genes < 1:
+        msg = f"`n_genes` must be at least 1, or None for all, not {n_genes}."
+        raise ValueError(msg)
+    groupby, groups, code = _groups(query, groupby, key_added)
+    classes = query.state.label_keys.tolist()
+    named = np.array([classes.index(group) if group in classes else -1 for group in groups] + [-1])[code]
+
+    def label_against_all(start: int, stop: int, logits: np.ndarray) -> np.ndarray:
+        label = np.where(named[start:stop] < 0, logits.argmax(axis=1), named[start:stop])
+        return np.eye(logits.shape[1], dtype=logits.dtype)[label] - logits.dtype.type(1 / logits.shape[1])
+
+    with running(f"ranking of genes for {len(groups)} groups of {groupby!r}") as report:
+        sums = _Sums(len(groups), query.state.n_genes)
+        parts = attribute(
+            query.state,
+            query.rows(),
+            label_against_all,
+            n_steps=n_steps,
+            batch_size=batch_size,
+            normalization=query.normalization,
+        )
+        with progress(desc="Ranking genes", total=query.adata.n_obs, unit="cells", silent=silent) as bar:
+            for part in parts:
+                sums.add(part, np.where(part.empty, -1, code[part.start : part.stop]))
+                bar.update(part.stop - part.start)
+        if sums.unexplained > TOLERANCE:
+            warnings.warn(
+                f"The contributions miss {sums.unexplained:.0%} of the logits: the model is not smooth between the "
+                "baseline and the cells. A larger `n_steps` may help; else read the ranks as approximate.",
+                UserWarning,
+                stacklevel=2,
+            )
+        ranks = _ranks(query, sums, groups, n_genes)
+        if return_table or not (isinstance(adata, AnnData) or copy):
+            return ranks
+        target = query.target(copy=copy)
+        name = _keys.rank_genes(key_added)
+        target.uns[name] = {"params": _params(query, groupby, n_steps, sums), **_fields(ranks)}
+        report(f"added `.uns[{name!r}]`")
+    return target if copy else None
+
+
+def _groups(query: Query, groupby: str | None, key_added: str) -> tuple[str, list[str], np.ndarray]:
+    """Return the column, the groups, and the number of the group of each cell, -1 for none."""
+    obs = in_memory(query.adata.obs)
+    if groupby is None:
+        groupby = _keys.cell_type(key_added)
+        predicted_labels(query.adata, groupby)  # which says what to run if there are none
+    labels = as_labels(column(obs, groupby))
+    names = labels.dropna().unique()
+    if len(names) == 0:
+        msg = f"No cell has a group in {groupby!r}."
+        raise ValueError(msg)
+    given = obs[groupby].cat.categories.astype(str) if isinstance(obs[groupby].dtype, pd.CategoricalDtype) else ()
+    groups = [name for name in given if name in set(names)]
+    groups += sorted(set(names) - set(groups))
+    return groupby, groups, pd.Categorical(labels, categories=groups).codes.astype(np.int64)
+
+
+@dataclass
+class _Sums:
+    """Sums over the cells of each group: (groups, genes)."""
+
+    n_groups: int
+    n_genes: int
+
+    def __post_init__(self) -> None:
+        self.n_cells = np.zeros(self.n_groups)
+        self.score, self.expression = np.zeros((2, self.n_groups, self.n_genes))
+        self.missed = self.explained = 0.0
+        self.weighted = False
+
+    def add(self, part: Attributed, group: np.ndarray) -> None:
+        cells = np.flatnonzero(group >= 0)
+        x, _, genes, difference, at_baseline = part.contributions
+        missed = difference - at_baseline - genes.sum(axis=1)
+        self.missed += float(np.abs(missed[cells]).sum())
+        self.explained += float(np.abs(difference - at_baseline)[cells].sum())
+        if part.gene_weights is not None:
+            genes = genes * part.gene_weights
+            self.weighted = True
+        one_of_each = np.ones(len(cells)), (group[cells], cells)
+        pool = sparse.csr_matrix(one_of_each, shape=(self.n_groups, len(group)))
+        self.n_cells += np.bincount(group[cells], minlength=self.n_groups)
+        self.score += pool @ genes
+        self.expression += pool @ x
+
+    @property
+    def unexplained(self) -> float:
+        """Share of the logits that the contributions miss."""
+        return self.missed / self.explained if self.explained else 0.0
+
+
+def _ranks(query: Query, sums: _Sums, groups: list[str], n_genes: int | None) -> pd.DataFrame:
+    """Return a row for each gene of each group, by score."""
+    position = query.genes.position
+    found, columns = np.unique(position, return_index=True)  # the first of the columns that share a gene
+    found, columns = found[found >= 0], columns[found >= 0]
+    names = np.asarray(query.adata.var_names.astype(str), dtype=object)[columns]
+    total, n_total = sums.expression.sum(axis=0), sums.n_cells.sum()
+    tables = []
+    for i, group in enumerate(groups):
+        if not (n_cells := sums.n_cells[i]):
+            continue
+        score = (sums.score[i] / n_cells)[found]
+        order = np.argsort(-score, kind="stable")[:n_genes]
+        if n_rest := n_total - n_cells:
+            inside = np.expm1(sums.expression[i] / n_cells)[found[order]]
+            outside = np.expm1((total - sums.expression[i]) / n_rest)[found[order]]
+            change = np.log2((np.maximum(inside, 0) + 1e-9) / (np.maximum(outside, 0) + 1e-9))
+        else:
+            change = np.full(len(order), np.nan)
+        tables.append(
+            pd.DataFrame(
+                {
+                    "group": group,
+                    "names": names[order],
+                    "scores": score[order].astype(np.float32),
+                    "logfoldchanges": change.astype(np.float32),
+                }
+            )
+        )
+    if not tables:
+        msg = "No cell of any group has counts in the genes of the model."
+        raise ValueError(msg)
+    ranks = pd.concat(tables, ignore_index=True)
+    ranks["group"] = pd.Categorical(ranks["group"], categories=ranks["group"].unique())
+    return ranks
+
+
+def _fields(ranks: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return structured arrays with a field a group."""
+    ranks = ranks.assign(pvals=np.nan, pvals_adj=np.nan)
+    by_group = dict(list(ranks.groupby("group", observed=True, sort=False)))
+    return {
+        name: pd.DataFrame({group: rows[name].to_numpy() for group, rows in by_group.items()}).to_records(
+            index=False, column_dtypes=dict.fromkeys(by_group, dtype)
+        )
+        for name, dtype in {
+            "names": "O",
+            "scores": "float32",
+            "logfoldchanges": "float32",
+            "pvals": "float64",
+            "pvals_adj": "float64",
+        }.items()
+    }
+
+
+def _params(query: Query, groupby: str, n_steps: int, sums: _Sums) -> dict[str, Any]:
+    params: dict[str, Any] = {
+        "groupby": groupby,
+        "reference": "rest",
+        "method": "contributions",
+        "use_raw": False,
+        "gene_weights": sums.weighted,
+        "n_steps": n_steps,
+        "unexplained": sums.unexplained,
+        "normalize": query.normalization.normalize,
+        "target_sum": query.normalization.target_sum or float(query.state.n_genes),
+    }
+    return params if query.layer is None else {**params, "layer": query.layer}

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy.stats import entropy
+
+from ginseng import _keys
+from ginseng._logging import progress, running
+from ginseng._rng import RNGLike, SeedLike, generator
+from ginseng.model._inspect import dropout_passes
+from ginseng.tl._query import Cells, Model, open_query
+from ginseng.tl._result import UNASSIGNED
+
+
+def uncertainty(
+    adata: Cells,
+    model: Model,
+    gene_key: str | None = None,
+    *,
+    n_passes: int = 50,
+    layer: str | None = None,
+    normalize: bool | None = None,
+    batch_size: int = 1024,
+    key_added: str = _keys.DEFAULT,
+    rng: SeedLike | RNGLike | None = 0,
+    return_table: bool = False,
+    copy: bool = False,
+    silent: bool = False,
+) -> AnnData | pd.DataFrame | None:
+    """Ask the model about each cell again and again, with dropout, and measure how far the answers spread.
+
+    Dropout leaves out other parts of the model in each pass, as in training, so that the passes are answers of many
+    models (Monte-Carlo dropout, Gal and Ghahramani 2016). Their mean is a softer probability than that of
+    :func:`ginseng.tl.classify`; its entropy says how unsure the model is. The standard deviation says how far the
+    label hangs on single genes. It does not grow with `n_passes`, it only becomes more exact; and it is no measure of
+    doubt by itself, since a cell that is torn between many types has a low probability, and a low spread, for each.
+
+    Parameters
+    ----------
+    adata
+        Counts: an AnnData (in memory, backed or lazy), or a path or URL that :func:`ginseng.read_adata` reads.
+    model
+        A trained state, the path of a saved one, or an AnnData trained with :func:`ginseng.tl.train`.
+    gene_key
+        Column of `var` with names like those of the model; the index if None.
+    n_passes
+        Passes a cell, at least 2.
+    layer
+        Layer with the counts; `X` if None.
+    normalize
+        Overrides the model: whether the data are counts still to be log-normalised.
+    batch_size
+        Cells a forward pass. Changes memory, not the result.
+    key_added
+        Prefix of what is written.
+    rng
+        Seed or generator that dropout is drawn from. What is drawn for a cell depends on it, on the place of the cell
+        in `adata` and on the number of the pass.
+    return_table
+        Whether to return a table and write nothing.
+    copy
+        Whether to write to a copy of `adata` and return that.
+    silent
+        Whether to show neither progress nor the warning of missing genes.
+
+    Returns
+    -------
+    `None`; the copy if `copy=True`; a table with `cell_type`, `confidence` (the mean probability of that label),
+    `uncertainty` and `spread` a cell if `return_table=True`. For a path, the table, or the AnnData with `copy=True`.
+    Sets:
+
+    `adata.obs['ginseng_uncertainty']` : :class:`pandas.Series` (dtype ``float32``)
+        Entropy of the mean probabilities, as a share of the largest that there can be: 0 if all passes are sure of one
+        type, 1 if all types are equally probable. Missing for cells without counts in the genes of the model.
+    `adata.obs['ginseng_spread']` : :class:`pandas.Series` (dtype ``float32``)
+        Standard deviation over the passes of the probability of the label with the highest mean, 0 to 0.5; missing for
+        the same cells.
+    `adata.obsm['ginseng_probs_mean']` : :class:`numpy.ndarray`
+        (cells, classes) float32, mean probabilities, in the order of `uns["ginseng"]["classes"]`. Rows sum to 1.
+    `adata.obsm['ginseng_probs_std']` : :class:`numpy.ndarray`
+        (cells, classes) float32, standard deviations of the probabilities.
+    `adata.uns['ginseng']['classes']` : :class:`numpy.ndarray`
+        Names of the classes.
+
+    Raises
+    ------
+    KeyError
+        If a layer or column is not there.
+    ValueError
+        If the model was trained without dropout, no gene matches, or values cannot be counts.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> gs.tl.train(adata, "cell_type", layer="counts", epochs=1, silent=True)
+    >>> gs.tl.uncertainty(adata, adata, layer="counts", n_passes=5, silent=True)
+    >>> adata.obsm["ginseng_probs_mean"].shape
+    (700, 10)
+    """
+    if n_passes < 2:
+        msg = f"`n_passes` must be at least 2, not {n_passes}: one answer does not spread."
+        raise ValueError(msg)
+    query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
+    state, n_cells = query.state, query.adata.n_obs
+    if state.network.dropout_rate == 0:
+        msg = "The model was trained without dropout, so that all passes would be the same. Set `dropout_rate`."
+        raise ValueError(msg)
+    with running(f"{n_passes} passes over {n_cells:,} cells") as report:
+        mean, std = np.zeros((2, n_cells, state.n_classes), np.float32)
+        empty = np.zeros(n_cells, bool)
+        parts = dropout_passes(
+            state,
+            query.rows(),
+            n_passes=n_passes,
+            seed=int(generator(rng).integers(2**31)),
+            batch_size=batch_size,
+            normalization=query.normalization,
+        )
+        with progress(desc="Asking again", total=n_cells, unit="cells", silent=silent) as bar:
+            for part in parts:
+                here = slice(part.start, part.stop)
+                mean[here], std[here], empty[here] = part.mean, part.std, part.empty
+                bar.update(part.stop - part.start)
+        label = mean.argmax(axis=1)
+        spread = np.where(empty, np.float32(np.nan), std[np.arange(n_cells), label])
+        doubt = entropy(mean, axis=1) / np.log(state.n_classes)
+        doubt = np.where(empty, np.nan, np.clip(doubt, 0, 1)).astype(np.float32)
+        if empty.any():
+            msg = f"{empty.sum():,} of {n_cells:,} cells have no counts in the genes of the model: no uncertainty."
+            warnings.warn(msg, UserWarning, stacklevel=2)
+        if return_table or not (isinstance(adata, AnnData) or copy):
+            names: Any = [str(name) for name in state.label_keys]
+            if empty.any() and UNASSIGNED not in names:
+                names.append(UNASSIGNED)
+            code = np.where(empty, names.index(UNASSIGNED), label) if empty.any() else label
+            confidence = np.where(empty, np.float32(0), mean.max(axis=1, initial=0))
+            columns = {
+                "cell_type": pd.Categorical.from_codes(code.tolist(), names),
+                "confidence": confidence,
+                "uncertainty": doubt,
+                "spread": spread,
+            }
+            return pd.DataFrame(columns, index=query.adata.obs_names)
+        target = query.target(copy=copy)
+        obs: Any = target.obs
+        target.obs = obs.assign(**{_keys.uncertainty(key_added): doubt, _keys.spread(key_added): spread})
+        target.obsm[_keys.mean_probs(key_added)] = mean
+        target.obsm[_keys.std_probs(key_added)] = std
+        target.uns[key_added] = {**target.uns.get(key_added, {}), "classes": state.label_keys.astype(object)}
+        report(f"added `.obs[{_keys.uncertainty(key_added)!r}]` and `.obs[{_keys.spread(key_added)!r}]`")
+        report(f"added `.obsm[{_keys.mean_probs(key_added)!r}]` and `.obsm[{_keys.std_probs(key_added)!r}]`")
+    return target if copy else None

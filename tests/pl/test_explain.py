@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import anndata as ad
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from ginseng import pl
+from ginseng.pl import _frames
+
+
+@pytest.fixture
+def ranked():
+    """Return a maker of cells with `n` types, and ranks and explanations as `tl` writes them."""
+
+    def make(n=4, length=12):
+        names = [f"{i:02} γδ/$".ljust(length, "x") for i in range(n)]
+        genes = np.array([f"ENSG{i:011}" for i in range(5 * n)], dtype=object)
+        y = np.arange(4 * n) % n
+        x = np.where(np.arange(5 * n) // 5 == y[:, None], 4.0, 0.0) + 1.0 * (np.arange(5 * n) % 2)
+        obs = pd.DataFrame({"t": pd.Categorical(np.array(names)[y])}, index=[f"c{i}" for i in range(4 * n)])
+        adata = ad.AnnData(x.astype(np.float32), obs=obs, var=pd.DataFrame(index=genes.astype(str)))
+        order = {name: np.argsort(-x[y == i].mean(axis=0), kind="stable") for i, name in enumerate(names)}
+        fields = {
+            "names": {name: genes[o] for name, o in order.items()},
+            "scores": {name: np.linspace(1, -1, 5 * n) for name in names},
+            "logfoldchanges": {name: np.where(np.arange(5 * n) == 0, -1.0, 1.0) for name in names},
+        }
+        adata.uns["ginseng_rank_genes"] = {
+            "params": {"groupby": "t", "normalize": True, "target_sum": 1e4},
+            **{key: pd.DataFrame(value).to_records(index=False) for key, value in fields.items()},
+        }
+        rows = {
+            "cell": np.repeat(["c0", "c1"], 6), "label": names[0], "versus": names[-1], "gene": [*genes[:6]] * 2,
+            "contribution": np.tile([3.0, 2, 1, -1, -2, -3], 2),
+            "direction": np.tile(np.repeat(["for", "against"], 3), 2),
+            "expression": np.tile([1.0, 0, 1, 1, 1, 1], 2),
+        }  # fmt: skip
+        adata.uns["ginseng"] = {"explanation": pd.DataFrame(rows)}
+        return adata
+
+    return make
+
+
+@pytest.mark.parametrize("kind", ["dotplot", "heatmap"])
+@pytest.mark.parametrize(("n", "length"), [(2, 8), (10, 40), (60, 40)])
+def test_ranks_are_readable(ranked, readable, kind, n, length):
+    fig = pl.rank_genes(ranked(n, length), kind=kind, return_fig=True)
+    ax = fig.axes[0]
+    readable(fig, [*ax.get_xticklabels(), *ax.get_yticklabels()])
+    assert len(ax.get_yticklabels()) == n
+
+
+def test_dots_show_expression(ranked):
+    adata = ranked(3)
+    ax = pl.rank_genes(adata, n_genes=2, show=False)
+    genes, groups = ([t.get_text() for t in ticks] for ticks in (ax.get_xticklabels(), ax.get_yticklabels()))
+    assert groups == list(adata.uns["ginseng_rank_genes"]["names"].dtype.names)
+    x = adata.to_df()
+    x = np.log1p(x.mul(1e4 / x.sum(axis=1), axis=0))
+    mean = x.groupby(adata.obs["t"].astype(str)).mean().loc[groups, genes]
+    dots = ax.collections[0]
+    np.testing.assert_allclose(dots.get_array(), mean.to_numpy().ravel(), rtol=1e-5)
+    share = (x > 0).groupby(adata.obs["t"].astype(str)).mean().loc[groups, genes].to_numpy().ravel()
+    np.testing.assert_allclose(dots.get_sizes() / dots.get_sizes().max(), share)
+
+
+def test_heat_map_shows_scores(ranked):
+    adata = ranked(3)
+    groups = list(adata.uns["ginseng_rank_genes"]["names"].dtype.names)[::-1][:2]
+    scores = _frames.ranked_genes(adata, "ginseng", groups, 2, None)
+    assert scores.index.tolist() == groups
+    ranks = adata.uns["ginseng_rank_genes"]
+    for group in groups:
+        by_gene = dict(zip(ranks["names"][group], ranks["scores"][group], strict=True))
+        np.testing.assert_allclose(scores.loc[group], [by_gene[gene] for gene in scores.columns])
+    ax = pl.rank_genes(adata, kind="heatmap", groups=groups, n_genes=2, show=False)
+    np.testing.assert_allclose(ax.collections[0].get_array().ravel(), scores.to_numpy().ravel())
+    limits = ax.collections[0].get_clim()
+    assert limits[0] == -limits[1]
+    assert ranks["names"][groups[0]][0] not in _frames.ranked_genes(adata, "ginseng", groups[:1], 2, 0.0).columns
+
+
+def test_explanations_are_readable(ranked, readable):
+    for n, length in ((2, 8), (60, 60)):
+        fig = pl.explain(ranked(n, length), return_fig=True)
+        readable(fig, [text for ax in fig.axes for text in [*ax.get_yticklabels(), ax.title, ax.xaxis.label]])
+
+
+def test_bars_are_contributions(ranked):
+    adata = ranked(3)
+    ax = pl.explain(adata, "c1", show=False)
+    assert [bar.get_width() for bar in ax.patches] == [3, 2, 1, -1, -2, -3]
+    assert [bool(bar.get_hatch()) for bar in ax.patches] == [False, True, False, False, False, False]
+    assert ax.patches[0].get_facecolor() != ax.patches[-1].get_facecolor()
+    axes = plt.subplots(1, 2)[1]
+    assert pl.explain(adata, ["c0", "c1"], ax=axes) == list(axes)
+
+
+def test_what_is_not_there(ranked):
+    adata = ranked(3)
+    with pytest.raises(KeyError, match=r"Cell 'c2' is not explained\. Did you mean"):
+        pl.explain(adata, "c2")
+    with pytest.raises(KeyError, match="No genes are ranked for 'B'"):
+        pl.rank_genes(adata, groups=["B"])
+    with pytest.raises(ValueError, match="Give 'dotplot' or 'heatmap'"):
+        pl.rank_genes(adata, kind="violin")
+    with pytest.raises(ValueError, match="Lower `min_logfoldchange`"):
+        pl.rank_genes(adata, min_logfoldchange=5)
+    del adata.uns["ginseng_rank_genes"], adata.uns["ginseng"]
+    with pytest.raises(KeyError, match=r"Run `gs.tl.rank_genes` first"):
+        pl.rank_genes(adata)
+    with pytest.raises(KeyError, match=r"Run `gs.tl.explain"):
+        pl.explain(adata)
