@@ -63,6 +63,25 @@ def std_probs(key_added: str = DEFAULT) -> str:
     return f"{key_added}_probs_std"
 
 
+#: Prefix of what :func:`ginseng.tl.cross_validate` writes.
+CROSS_VALIDATION = f"{DEFAULT}_cv"
+
+
+def of_model(model: str, key_added: str = DEFAULT) -> str:
+    """Prefix of what one of the models that are compared says of the cells."""
+    return f"{key_added}_{model}"
+
+
+def split(key_added: str = DEFAULT) -> str:
+    """`obs` column: category, the part of the cells of a comparison, `"train"`, `"validation"` or `"test"`."""
+    return f"{key_added}_split"
+
+
+def fold(key_added: str = CROSS_VALIDATION) -> str:
+    """`obs` column: category, the fold in which a cell was predicted."""
+    return f"{key_added}_fold"
+
+
 #: `var` columns: the statistics by which genes were selected. Which ones are written depends on the flavor.
 MEANS = f"{DEFAULT}_means"
 VARIANCES = f"{DEFAULT}_variances"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from anndata import AnnData
@@ -12,7 +13,10 @@ from ._cells import Cells
 
 @dataclass(frozen=True)
 class MemoryDataset:
-    """Labelled cells in memory, with what training needs to know of a :class:`ginseng.data.GinsengDataset`."""
+    """Labelled cells in memory, with what training needs to know of a :class:`ginseng.data.GinsengDataset`.
+
+    `holdout` is (cells,) bool, or None where training is to choose what it holds out.
+    """
 
     source: MemorySource
     labels: np.ndarray
@@ -20,6 +24,23 @@ class MemoryDataset:
     gene_names: list[str]
     groups: np.ndarray | None
     group_names: list[str] | None
+    holdout: np.ndarray | None = None
+
+    @property
+    def has_split(self) -> bool:
+        """Whether it is settled which cells are held out."""
+        return self.holdout is not None
+
+    def in_split(self, split: Literal["train", "test"]) -> np.ndarray:
+        """Return which cells belong to this part: (cells,) bool."""
+        assert self.holdout is not None
+        return self.holdout if split == "test" else ~self.holdout
+
+    def take(self, rows: np.ndarray, holdout: np.ndarray | None = None) -> MemoryDataset:
+        """Return a dataset of some of the cells."""
+        source = MemorySource(self.source.counts[rows], self.labels[rows], self.source.totals[rows])
+        groups = None if self.groups is None else self.groups[rows]
+        return replace(self, source=source, labels=self.labels[rows], groups=groups, holdout=holdout)
 
     @classmethod
     def read(cls, adata: AnnData, cells: Cells, layer: str | None = None, *, size: int = 16_384) -> MemoryDataset:

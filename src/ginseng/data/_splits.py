@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import operator
+import warnings
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from sklearn.model_selection import GroupShuffleSplit
+from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, StratifiedKFold
 
 from ginseng._checks import suggest
+
+#: Parts of a split in three.
+PARTS = ("train", "validation", "test")
 
 
 def held_out(
@@ -101,3 +106,137 @@ def _by_group(
         split = GroupShuffleSplit(1, test_size=n, random_state=int(rng.integers(2**31)))
         out[next(split.split(groups, groups=groups))[1]] = True
     return out
+
+
+def partition(
+    labels: np.ndarray,
+    groups: np.ndarray | None = None,
+    group_names: Sequence[str] | np.ndarray | None = None,
+    *,
+    fractions: Sequence[float],
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Split cells, or whole groups where there are any, in three, as :func:`held_out` does in two.
+
+    Parameters
+    ----------
+    labels, groups, group_names
+        As in :func:`held_out`.
+    fractions
+        Share of training, validation and test.
+    rng
+        Draws cells and groups.
+
+    Returns
+    -------
+    (cells,) index into `PARTS`.
+
+    Raises
+    ------
+    ValueError
+        If the fractions are no shares of a whole, or there are fewer groups than parts.
+    """
+    shares = np.asarray(fractions, float)
+    whole = shares.shape == (3,) and (shares >= 0).all() and np.isclose(shares.sum(), 1)
+    if not whole or shares[0] == 0 or shares[2] == 0:
+        msg = (
+            "`fractions` are the shares of training, validation and test, as (0.7, 0.1, 0.2), which add up to 1; "
+            f"only that of validation may be 0. Found {tuple(fractions)}."
+        )
+        raise ValueError(msg)
+    n_parts = int((shares > 0).sum())
+    if groups is not None and (n_groups := len(np.unique(groups))) < n_parts:
+        msg = f"A split by group into {n_parts} parts needs as many groups, and there are {n_groups}."
+        if n_groups == 2:
+            msg += " Do without validation: `fractions=(0.8, 0, 0.2)`."
+        raise ValueError(msg)
+    part = np.zeros(len(labels), np.int8)
+    for code, of in ((2, 1.0), (1, 1 - shares[2])):
+        if shares[code] > 0:
+            rest = np.flatnonzero(part == 0)
+            out = held_out(
+                labels[rest], None if groups is None else groups[rest], group_names,
+                fraction=shares[code] / of, by_group=groups is not None, rng=rng,
+            )  # fmt: skip
+            part[rest[out]] = code
+    return part
+
+
+def folds(
+    labels: np.ndarray,
+    groups: np.ndarray | None = None,
+    group_names: Sequence[str] | np.ndarray | None = None,
+    *,
+    n_folds: int | Literal["loo"],
+    rng: np.random.Generator,
+) -> list[tuple[str, np.ndarray]]:
+    """Divide cells into folds of like shares of each class, by whole groups where there are any.
+
+    Parameters
+    ----------
+    labels, groups, group_names
+        As in :func:`held_out`.
+    n_folds
+        Number of folds, or `"loo"` for each group as a fold.
+    rng
+        Draws the folds.
+
+    Returns
+    -------
+    Name of each fold and its cells, (cells,) bool. Every cell is in one.
+
+    Raises
+    ------
+    ValueError
+        If there are too few cells or groups.
+    """
+    n_groups = 0 if groups is None else len(np.unique(groups))
+    if isinstance(n_folds, str):
+        if n_folds != "loo":
+            msg = f"`n_folds` is a number, or 'loo' (leave one group out), not {n_folds!r}."
+            raise ValueError(msg)
+        if groups is None or group_names is None or n_groups < 2:
+            msg = f"To leave one group out, `group_key` must name at least two groups; there are {n_groups}."
+            raise ValueError(msg)
+        return [(str(group_names[i]), groups == i) for i in np.unique(groups)]
+    most, of = (n_groups, "groups") if groups is not None else (int(np.bincount(labels).max()), "cells a class")
+    if not 2 <= operator.index(n_folds) <= most:
+        msg = f"`n_folds` is {n_folds}; it must be from 2 to {most}, as there are no more {of}."
+        raise ValueError(msg)
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    split = kind(n_folds, shuffle=True, random_state=int(rng.integers(2**31)))
+    with warnings.catch_warnings():  # of classes with fewer cells than there are folds, which some folds then lack
+        warnings.simplefilter("ignore", UserWarning)
+        parts = [test for _, test in split.split(labels, labels, groups)]
+    return [(str(i + 1), np.isin(np.arange(len(labels)), test)) for i, test in enumerate(parts) if len(test)]
+
+
+def warn_of_unseen(labels: np.ndarray, label_names: Sequence[str], tests: Sequence[tuple[str, np.ndarray]]) -> None:
+    """Warn of classes that are to be recognised by who has not seen them.
+
+    Parameters
+    ----------
+    labels
+        (cells,) integer labels.
+    label_names
+        Names of the classes.
+    tests
+        Name of each part that is tested, and of its training: (cells,) 1 for tested, 0 for trained on, -1 for neither.
+
+    Raises
+    ------
+    ValueError
+        If cells of one class only are left to train on.
+    """
+    unseen: dict[str, list[str]] = {}
+    for name, role in tests:
+        seen = np.unique(labels[role == 0])
+        if len(seen) < 2:
+            msg = f"Only {label_names[seen[0]]!r} is left to train on where {name} is set aside: split in another way."
+            raise ValueError(msg)
+        for label in np.setdiff1d(labels[role == 1], seen):
+            unseen.setdefault(str(label_names[label]), []).append(name)
+    if unseen:
+        listed = "; ".join(f"{label!r} in {', '.join(names)}" for label, names in unseen.items())
+        msg = f"No cell of some classes is left to train on, so that theirs cannot be found: {listed}."
+        warnings.warn(msg, UserWarning, stacklevel=4)

@@ -1,4 +1,6 @@
 from ginseng.tl._classify import classify
+from ginseng.tl._compare import compare
+from ginseng.tl._cross_validate import cross_validate
 from ginseng.tl._embed import embed
 from ginseng.tl._evaluate import evaluate
 from ginseng.tl._explain import explain
@@ -6,4 +8,14 @@ from ginseng.tl._rank_genes import rank_genes
 from ginseng.tl._train import train
 from ginseng.tl._uncertainty import uncertainty
 
-__all__ = ["classify", "embed", "evaluate", "explain", "rank_genes", "train", "uncertainty"]
+__all__ = [
+    "classify",
+    "compare",
+    "cross_validate",
+    "embed",
+    "evaluate",
+    "explain",
+    "rank_genes",
+    "train",
+    "uncertainty",
+]

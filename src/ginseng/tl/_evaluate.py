@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from anndata import AnnData
@@ -51,7 +53,7 @@ def evaluate(
     `None`, the table if `return_table=True`, or the copy if `copy=True`. Sets
     `adata.uns['ginseng']['metrics']`, with:
 
-    `accuracy`, `balanced_accuracy`, `macro_f1`, `weighted_f1` : :class:`float`
+    `accuracy`, `balanced_accuracy`, `macro_f1`, `weighted_f1`, `macro_precision`, `macro_recall` : :class:`float`
         In [0, 1].
     `n_cells` : :class:`int`
         Cells that have both labels.
@@ -75,42 +77,49 @@ def evaluate(
     prediction_key = _keys.cell_type(key_added) if prediction_key is None else prediction_key
     with running(f"evaluation of {prediction_key!r} against {label_key!r}") as report:
         true, predicted = paired_labels(adata, label_key, prediction_key)
-        counts, per_class = _per_class(true, predicted)
-        support = per_class["support"].to_numpy()
-        scores = per_class[["precision", "recall", "f1"]]
-        macro = scores.mean()
-        weighted = scores.mul(support, axis=0).sum() / support.sum()
-        accuracy = float(np.trace(counts) / counts.sum())
-        balanced = float(per_class.loc[support > 0, "recall"].mean())
-
-        metrics = {
-            "accuracy": accuracy,
-            "balanced_accuracy": balanced,
-            "macro_f1": float(macro["f1"]),
-            "weighted_f1": float(weighted["f1"]),
-            "n_cells": len(true),
-            "label_key": label_key,
-            "prediction_key": prediction_key,
-            "per_class": per_class,
-            # not a DataFrame: neither file format takes a column called "T/NK"
-            "confusion": {"counts": counts, "labels": per_class.index.to_numpy(dtype=object)},
-        }
+        found = measure(true, predicted)
+        metrics = {**found, "label_key": label_key, "prediction_key": prediction_key}
         adata = adata.copy() if copy else adata
         adata.uns[key_added] = {**adata.uns.get(key_added, {}), "metrics": metrics}
-        report(f"accuracy {accuracy:.3f}, balanced {balanced:.3f}, macro F1 {macro['f1']:.3f}")
+        report(
+            f"accuracy {found['accuracy']:.3f}, balanced {found['balanced_accuracy']:.3f}, "
+            f"macro F1 {found['macro_f1']:.3f}"
+        )
         report(f"added `.uns[{key_added!r}]['metrics']`")
 
     if return_table:
+        per_class = found["per_class"]
+        scores, support = per_class[["precision", "recall", "f1"]], per_class["support"]
         summary = pd.DataFrame(
             {
-                "accuracy": dict.fromkeys(scores, accuracy),
-                "balanced accuracy": {"recall": balanced},
-                "macro avg": macro,
-                "weighted avg": weighted,
+                "accuracy": dict.fromkeys(scores, found["accuracy"]),
+                "balanced accuracy": {"recall": found["balanced_accuracy"]},
+                "macro avg": scores.mean(),
+                "weighted avg": scores.mul(support, axis=0).sum() / support.sum(),
             }
         ).T
         return pd.concat([per_class, summary.assign(support=len(true))[per_class.columns]])
     return adata if copy else None
+
+
+def measure(true: pd.Series | np.ndarray, predicted: pd.Series | np.ndarray) -> dict[str, Any]:
+    """Return the metrics of these labels, as they are kept in `uns`; averages as :func:`evaluate` defines them."""
+    counts, per_class = _per_class(pd.Series(true), pd.Series(predicted))
+    support = per_class["support"].to_numpy()
+    scores = per_class[["precision", "recall", "f1"]]
+    macro = scores.mean()
+    return {
+        "accuracy": float(np.trace(counts) / counts.sum()),
+        "balanced_accuracy": float(per_class.loc[support > 0, "recall"].mean()),
+        "macro_f1": float(macro["f1"]),
+        "weighted_f1": float(scores["f1"].to_numpy() @ support / support.sum()),
+        "macro_precision": float(macro["precision"]),
+        "macro_recall": float(macro["recall"]),
+        "n_cells": len(true),
+        "per_class": per_class,
+        # not a DataFrame: neither file format takes a column called "T/NK"
+        "confusion": {"counts": counts, "labels": per_class.index.to_numpy(dtype=object)},
+    }
 
 
 def _per_class(true: pd.Series, predicted: pd.Series) -> tuple[np.ndarray, pd.DataFrame]:

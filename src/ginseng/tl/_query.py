@@ -71,7 +71,6 @@ def open_query(
         normalize=state.normalize if normalize is None else normalize,
         insisted=normalize is not None,
         target_sum=(state.target_sum or state.n_genes) if state.library_size == "all_genes" else None,
-        stacklevel=4,
     )
     if len(genes.missing) and not silent:
         _warn_of_missing(genes, stacklevel=4)

@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import dataclasses
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from ginseng import _keys
+from ginseng._checks import column
+from ginseng._labels import as_labels, in_memory
+from ginseng._logging import progress, running
+from ginseng._matrix import make_actual, row_sums
+from ginseng.data._cells import Cells, choose_cells
+from ginseng.data._readers import open_adata
+from ginseng.data._splits import PARTS, partition, warn_of_unseen
+from ginseng.tl import _models
+from ginseng.tl._evaluate import measure
+from ginseng.tl._result import UNASSIGNED
+from ginseng.tl._train import _settings
+from ginseng.train.settings import GinsengClassifierTrainerSettings
+
+#: Columns of the table.
+METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "macro_precision", "macro_recall")
+SECONDS = ("fit_seconds", "predict_seconds")
+
+
+def compare(
+    adata: AnnData | str | Path,
+    label_key: str | Sequence[Any] | np.ndarray | pd.Series,
+    models: Sequence[Any] | Mapping[str, Any] | None = None,
+    *,
+    layer: str | None = None,
+    genes: str | Sequence[str] | np.ndarray | None = None,
+    n_top_genes: int | None = None,
+    gene_key: str | None = None,
+    group_key: str | Sequence[Any] | np.ndarray | pd.Series | None = None,
+    fractions: Sequence[float] = (0.7, 0.1, 0.2),
+    split_key: str | None = None,
+    settings: GinsengClassifierTrainerSettings | Mapping[str, Any] | None = None,
+    rng: int | np.random.Generator | None = 0,
+    key_added: str = _keys.DEFAULT,
+    silent: bool = False,
+    **kwargs: Any,
+) -> pd.DataFrame:
+    """Train models on the same cells and genes, and measure them on the same other cells.
+
+    All models learn from the cells that are not tested. A network is trained on the training cells, and the
+    validation cells decide which epoch is kept. An estimator of scikit-learn has no use for validation cells and is
+    fitted to them as well; a search over parameters, such as :class:`sklearn.model_selection.GridSearchCV`, splits
+    what it is given by itself. Both read log1p of counts per 10,000, a cell's counts summed over all genes.
+
+    Parameters
+    ----------
+    adata
+        Counts with labels: an AnnData (in memory, backed or lazy), or a path or URL that :func:`ginseng.read_adata`
+        reads.
+    label_key
+        Column of `obs` with the cell types, or a label for each cell.
+    models
+        A list of any of these, or a dictionary that gives them names:
+
+        - the name of a network, one of `ginseng.model.architectures()`;
+        - settings of :class:`ginseng.train.GinsengClassifierTrainerSettings`, or a dictionary of some, such as
+          `{"architecture": "linear", "lr": 1e-3}`;
+        - `"logistic_regression"` or `"random_forest"`, both with classes weighted by the inverse of their size;
+        - any estimator with `fit` and `predict`, which is cloned and left as it is. It gets a sparse matrix, or a
+          dense one if that is all it takes.
+
+        If None, the default network and the two named estimators.
+    layer
+        Layer with the counts; `X` if None.
+    genes
+        Boolean column of `var`, a mask, or gene names. If None, all up to 5,000 or else the 2,500 most variable
+        ones, chosen on the training cells alone. (:func:`ginseng.tl.train` takes those of `var["ginseng_genes"]`;
+        here they would know the test cells, and must be asked for: `genes="ginseng_genes"`.)
+    n_top_genes
+        So many of the most variable genes instead, chosen on the training cells alone.
+    gene_key
+        Column of `var` with the gene names; the index if None.
+    group_key
+        Column of `obs` with donors or batches, or a group for each cell: whole groups are then tested.
+    fractions
+        Share of the cells of each class, or of the groups, for training, validation and test. Without validation
+        cells, networks hold out `holdout_fraction` of the training cells, as in :func:`ginseng.tl.train`.
+    split_key
+        Column of `obs` that says `"train"`, `"validation"` or `"test"` for each cell, instead of drawing a split.
+        Cells of which it says nothing are left out.
+    settings
+        How networks are trained, as in :func:`ginseng.tl.train`; single ones can be given by name: `epochs=5`.
+        `normalize` and `target_sum` hold for estimators as well. Its `seed` is that of the named estimators.
+    rng
+        Draws the split.
+    key_added
+        Prefix of what is written.
+    silent
+        Whether to show no progress.
+
+    Returns
+    -------
+    A row a model, in the order given: `accuracy`, `balanced_accuracy`, `macro_f1`, `weighted_f1`, `macro_precision`,
+    `macro_recall`, defined as in :func:`ginseng.tl.evaluate`, and `fit_seconds` and `predict_seconds` on this
+    machine. For an AnnData also sets:
+
+    `adata.obs['ginseng_split']` : :class:`pandas.Series` (dtype ``category``)
+        `"train"`, `"validation"` or `"test"`; missing for cells without a label.
+    `adata.obs['ginseng_<model>_cell_type']` : :class:`pandas.Series` (dtype ``category``)
+        What each model says of the test cells, and missing for the others; `"unassigned"` for cells without counts in
+        the genes. `gs.pl.confusion(adata, "cell_type", key="ginseng_<model>")` draws it.
+    `adata.obs['ginseng_<model>_confidence']` : :class:`pandas.Series` (dtype ``float32``)
+        Probability of that label, where the model has one.
+    `adata.uns['ginseng']['comparison']` : :class:`dict`
+        `table`, as returned; `confusion` with `labels` and `counts` (models x true x predicted); `genes`; `params`,
+        with what a search over parameters has found in `best_params`. :func:`ginseng.pl.compare` draws it.
+
+    Raises
+    ------
+    KeyError
+        If a column, layer or gene is not there.
+    ValueError
+        If a model is not known, the cells cannot be split in this way, or values cannot be counts.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> from sklearn.naive_bayes import MultinomialNB
+    >>> adata = gs.datasets.pbmc68k()
+    >>> table = gs.tl.compare(adata, "cell_type", ["linear", MultinomialNB()], epochs=5, silent=True)
+    >>> list(table.index)
+    ['linear', 'MultinomialNB']
+    """
+    common = _settings(settings, kwargs)
+    contenders = _models.resolve(models, common)
+    if genes is not None and n_top_genes is not None:
+        msg = "`genes` names the genes and `n_top_genes` chooses some. Give one of them."
+        raise ValueError(msg)
+    if split_key is not None and group_key is not None:
+        msg = "`split_key` has the split and `group_key` says how to draw one. Give one of them."
+        raise ValueError(msg)
+    from_path = not isinstance(adata, AnnData)
+    adata = adata if isinstance(adata, AnnData) else open_adata(adata)
+    cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
+    written = [_keys.split(key_added), *(_keys.cell_type(_keys.of_model(name, key_added)) for name in contenders)]
+    if taken := {cells.label_key, cells.group_key, split_key} & set(written):
+        msg = f"The results would replace `adata.obs[{taken.pop()!r}]`, which is read. Choose another `key_added`."
+        raise ValueError(msg)
+    if split_key is None:
+        generator = np.random.default_rng(rng)
+        part = partition(cells.labels, cells.groups, cells.group_names, fractions=fractions, rng=generator)
+    else:
+        cells, part = _given_split(adata, cells, split_key)
+    rows = {name: np.flatnonzero(part == code) for code, name in enumerate(PARTS)}
+    # of validation and training alone: a class that only validation has is no harm
+    role = np.where(part == 2, 1, np.where(part == 0, 0, -1))
+    warn_of_unseen(cells.labels, cells.label_names, [("the test cells", role)])
+
+    with running(f"comparison of {len(contenders)} models on {len(rows['test']):,} cells") as report:
+        data = _models.read_cells(
+            adata, cells, layer,
+            train=rows["train"], given=genes is not None, n_top_genes=n_top_genes, settings=common,
+        )  # fmt: skip
+        names = np.array(data.label_names, dtype=object)
+        if n_empty := int((row_sums(data.source.counts[rows["test"]]) == 0).sum()):
+            msg = f"{n_empty:,} of {len(rows['test']):,} test cells have no counts in the genes: {UNASSIGNED!r}."
+            warnings.warn(msg, UserWarning, stacklevel=2)
+        true = names[data.labels[rows["test"]]]
+        columns: dict[str, Any] = {
+            _keys.split(key_added): pd.Categorical.from_codes(
+                _spread(adata.n_obs, cells.rows, part).tolist(), list(PARTS)
+            )
+        }
+        table, confusion, best = [], {}, {}
+        with progress(contenders.items(), desc="Comparing", total=len(contenders), unit="models", silent=silent) as bar:
+            for name, model in bar:
+                bar.set_postfix_str(name)
+                said, seconds = _run(name, model, data, rows, silent=silent)
+                found = measure(true, _models.as_text(said.y, data.label_names))
+                table.append({**{m: found[m] for m in METRICS}, **dict(zip(SECONDS, seconds, strict=True))})
+                confusion[name] = found["confusion"]
+                best |= {name: chosen} if (chosen := model.chosen()) else {}
+                columns |= _models.label_columns(
+                    adata.n_obs, cells.rows[rows["test"]], said.y, said.probs, data.label_names,
+                    _keys.of_model(name, key_added),
+                )  # fmt: skip
+                report(f"{name}: accuracy {found['accuracy']:.3f}, macro F1 {found['macro_f1']:.3f}")
+        frame = pd.DataFrame(table, index=pd.Index(list(contenders), name="model"))
+        if from_path:
+            return frame
+        make_actual(adata)
+        adata.obs = adata.obs.assign(**columns)
+        adata.uns[key_added] = {
+            **adata.uns.get(key_added, {}),
+            "comparison": {
+                "table": frame,
+                "confusion": _stacked(confusion),
+                "genes": np.array(data.gene_names, dtype=object),
+                "params": {
+                    "label_key": cells.label_key,
+                    "layer": "X" if layer is None else layer,
+                    "by": cells.group_key or split_key or "cell",
+                    **{f"n_{name}": len(rows[name]) for name in PARTS},
+                    "settings": _models.as_json(dataclasses.asdict(common)),
+                    "best_params": _models.as_json(best),
+                },
+            },
+        }
+        report(f"added `.uns[{key_added!r}]['comparison']` and the labels of each model to `.obs`")
+    return frame.copy()
+
+
+def _run(
+    name: str, model: _models.Model, data: Any, rows: Mapping[str, np.ndarray], *, silent: bool
+) -> tuple[_models.Predictions, tuple[float, float]]:
+    """Fit and predict; return what was said of the test cells, and how long the two took."""
+    try:
+        start = time.perf_counter()
+        model.fit(data, rows["train"], rows["validation"], silent=silent)
+        fitted = time.perf_counter() - start
+        said = _models.marked(data, rows["test"], model.predict(data, rows["test"]))
+    except Exception as error:
+        error.add_note(f"This happened to the model {name!r}.")
+        raise
+    return said, (fitted, said.seconds)
+
+
+def _given_split(adata: AnnData, cells: Cells, split_key: str) -> tuple[Cells, np.ndarray]:
+    """Return the cells that have a part, and its number."""
+    said = as_labels(column(in_memory(adata.obs), split_key)).iloc[cells.rows]
+    if unknown := sorted(set(said.dropna()) - set(PARTS)):
+        msg = f"`adata.obs[{split_key!r}]` says {unknown[0]!r}; it may say {', '.join(map(repr, PARTS))}."
+        raise ValueError(msg)
+    if missing := {"train", "test"} - set(said):
+        msg = f"`adata.obs[{split_key!r}]` calls no labelled cell {missing.pop()!r}."
+        raise ValueError(msg)
+    known = said.notna().to_numpy()
+    cells = dataclasses.replace(cells, rows=cells.rows[known], labels=cells.labels[known])
+    return cells, pd.Categorical(said[known], categories=list(PARTS)).codes
+
+
+def _spread(n_obs: int, rows: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Return the codes of the rows, and -1 for all other cells."""
+    out = np.full(n_obs, -1)
+    out[rows] = codes
+    return out
+
+
+def _stacked(confusion: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the confusion of all models over all labels: (models, true, predicted)."""
+    labels = sorted({str(label) for one in confusion.values() for label in one["labels"]})
+    counts = [
+        pd.DataFrame(one["counts"], one["labels"], one["labels"]).reindex(index=labels, columns=labels, fill_value=0)
+        for one in confusion.values()
+    ]
+    return {"labels": np.array(labels, dtype=object), "counts": np.stack([c.to_numpy() for c in counts])}

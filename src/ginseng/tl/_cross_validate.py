@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from ginseng import _keys
+from ginseng._logging import progress, running
+from ginseng._matrix import copied, make_actual
+from ginseng.data._cells import choose_cells
+from ginseng.data._readers import open_adata
+from ginseng.data._splits import folds, warn_of_unseen
+from ginseng.tl import _models
+from ginseng.tl._compare import METRICS, _run, _spread
+from ginseng.tl._evaluate import measure
+from ginseng.tl._train import _settings
+from ginseng.train.settings import GinsengClassifierTrainerSettings
+
+
+def cross_validate(
+    adata: AnnData | str | Path,
+    label_key: str | Sequence[Any] | np.ndarray | pd.Series,
+    model: Any = None,
+    *,
+    n_folds: int | Literal["loo"] = 5,
+    layer: str | None = None,
+    genes: str | Sequence[str] | np.ndarray | None = None,
+    n_top_genes: int | None = None,
+    gene_key: str | None = None,
+    group_key: str | Sequence[Any] | np.ndarray | pd.Series | None = None,
+    settings: GinsengClassifierTrainerSettings | Mapping[str, Any] | None = None,
+    rng: int | np.random.Generator | None = 0,
+    key_added: str = _keys.CROSS_VALIDATION,
+    return_table: bool = False,
+    copy: bool = False,
+    silent: bool = False,
+    **kwargs: Any,
+) -> AnnData | pd.DataFrame | None:
+    """Label every cell by a model that has not seen it, and measure how well that goes.
+
+    The cells are divided into folds. For each fold a model is trained on all others, just as
+    :func:`ginseng.tl.train` would, with a holdout of its own and genes chosen anew, and labels the cells of the fold.
+    Cells of one donor resemble each other: where there are donors, give them as `group_key` to learn how well the
+    model does on a new one.
+
+    Parameters
+    ----------
+    adata
+        Counts with labels: an AnnData (in memory, backed or lazy), or a path or URL that :func:`ginseng.read_adata`
+        reads.
+    label_key
+        Column of `obs` with the cell types, or a label for each cell.
+    model
+        One of what :func:`ginseng.tl.compare` takes: the name of a network, settings, or an estimator of scikit-learn.
+        If None, the network that `settings` say.
+    n_folds
+        Number of folds, each with the same share of each class; or `"loo"`, which leaves out one group at a time.
+    layer
+        Layer with the counts; `X` if None.
+    genes
+        Boolean column of `var`, a mask, or gene names. If None, all up to 5,000 or else the 2,500 most variable
+        ones, chosen for each fold on the cells that are trained on.
+    n_top_genes
+        So many of the most variable genes instead, chosen in the same way.
+    gene_key
+        Column of `var` with the gene names; the index if None.
+    group_key
+        Column of `obs` with donors or batches, or a group for each cell: the cells of a group share a fold.
+    settings
+        How networks are trained, as in :func:`ginseng.tl.train`; single ones can be given by name: `epochs=5`.
+    rng
+        Draws the folds.
+    key_added
+        Prefix of what is written.
+    return_table
+        Whether to return the metrics of each fold, their mean and standard deviation, and those over all cells.
+    copy
+        Whether to write to a copy of `adata` and return that.
+    silent
+        Whether to show no progress.
+
+    Returns
+    -------
+    `None`, the copy if `copy=True`, or the table if `return_table=True` or for a path. Sets, for cells with a label:
+
+    `adata.obs['ginseng_cv_cell_type']` : :class:`pandas.Series` (dtype ``category``)
+        Predicted cell type; `"unassigned"` for cells without counts in the genes.
+    `adata.obs['ginseng_cv_confidence']` : :class:`pandas.Series` (dtype ``float32``)
+        Probability of that type, where the model has one.
+    `adata.obs['ginseng_cv_fold']` : :class:`pandas.Series` (dtype ``category``)
+        The fold of the cell: a number from 1, or the name of the group that was left out.
+    `adata.obsm['ginseng_cv_probs']` : :class:`numpy.ndarray`
+        (cells, classes) float32, in the order of `uns["ginseng_cv"]["classes"]`, where the model has probabilities.
+    `adata.uns['ginseng_cv']` : :class:`dict`
+        `folds`, a table with the metrics of each fold; `metrics` of all cells together, as
+        :func:`ginseng.tl.evaluate` writes them, so that `gs.pl.confusion(adata, key="ginseng_cv")` draws them;
+        `classes`; `params`.
+
+    Raises
+    ------
+    KeyError
+        If a column, layer or gene is not there.
+    ValueError
+        If the model is not known, there are too few cells or groups for the folds, or values cannot be counts.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> gs.tl.cross_validate(adata, "cell_type", "linear", n_folds=3, epochs=2, silent=True)
+    >>> adata.uns["ginseng_cv"]["folds"].index.tolist()
+    ['1', '2', '3']
+    """
+    if copy and return_table:
+        msg = "`copy=True` and `return_table=True` both ask for what is returned. Choose one."
+        raise ValueError(msg)
+    if genes is not None and n_top_genes is not None:
+        msg = "`genes` names the genes and `n_top_genes` chooses some. Give one of them."
+        raise ValueError(msg)
+    common = _settings(settings, kwargs)
+    model = common.architecture if model is None else model
+    contender, model_name = _models.model_of(model, common), _models.name_of(model)
+    from_path = not isinstance(adata, AnnData)
+    adata = adata if isinstance(adata, AnnData) else open_adata(adata)
+    cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
+    if taken := {cells.label_key, cells.group_key} & {_keys.cell_type(key_added), _keys.fold(key_added)}:
+        msg = f"The results would replace `adata.obs[{taken.pop()!r}]`, which is read. Choose another `key_added`."
+        raise ValueError(msg)
+    parts = folds(cells.labels, cells.groups, cells.group_names, n_folds=n_folds, rng=np.random.default_rng(rng))
+    warn_of_unseen(cells.labels, cells.label_names, [(f"fold {name!r}", test.astype(int)) for name, test in parts])
+
+    y, fold = np.zeros(len(cells.rows), np.int64), np.zeros(len(cells.rows), np.int64)
+    all_probs: np.ndarray | None = np.zeros((len(y), len(cells.label_names)), np.float32)
+    true = cells.label_names.astype(object)[cells.labels]
+    table = []
+    with running(f"cross-validation of {model_name!r} in {len(parts)} folds") as report:
+        with progress(parts, desc="Cross-validating", unit="folds", silent=silent) as bar:
+            for i, (name, test) in enumerate(bar):
+                rows = {"train": np.flatnonzero(~test), "validation": np.array([], int), "test": np.flatnonzero(test)}
+                data = _models.read_cells(
+                    adata, cells, layer,
+                    train=rows["train"], given=genes is not None, n_top_genes=n_top_genes, settings=common,
+                )  # fmt: skip
+                said, (fit_seconds, predict_seconds) = _run(model_name, contender, data, rows, silent=silent)
+                y[test], fold[test] = said.y, i
+                if said.probs is None:
+                    all_probs = None
+                elif all_probs is not None:
+                    all_probs[test] = said.probs
+                found = measure(true[test], _models.as_text(said.y, cells.label_names))
+                sizes = {"n_train": int((~test).sum()), "n_test": int(test.sum())}
+                seconds = {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds}
+                table.append({**sizes, **{m: found[m] for m in METRICS}, **seconds})
+                bar.set_postfix_str(f"macro F1 {found['macro_f1']:.3f}")
+        names = [name for name, _ in parts]
+        frame = pd.DataFrame(table, index=pd.Index(names, name="fold"))
+        overall = measure(true, _models.as_text(y, cells.label_names))
+        report(f"accuracy {overall['accuracy']:.3f}, macro F1 {overall['macro_f1']:.3f} over all cells")
+
+        if not from_path:
+            adata = copied(adata) if copy else adata
+            make_actual(adata)
+            columns = _models.label_columns(adata.n_obs, cells.rows, y, all_probs, cells.label_names, key_added)
+            in_fold = _spread(adata.n_obs, cells.rows, fold).tolist()
+            columns[_keys.fold(key_added)] = pd.Categorical.from_codes(in_fold, names)
+            adata.obs = adata.obs.assign(**columns)
+            if all_probs is not None:
+                spread = np.full((adata.n_obs, all_probs.shape[1]), np.nan, np.float32)
+                spread[cells.rows] = all_probs
+                adata.obsm[_keys.probs(key_added)] = spread
+            adata.uns[key_added] = {
+                "folds": frame,
+                "metrics": {**overall, "label_key": cells.label_key, "prediction_key": _keys.cell_type(key_added)},
+                "classes": cells.label_names.astype(object),
+                "params": {
+                    "model": model_name,
+                    "label_key": cells.label_key,
+                    "layer": "X" if layer is None else layer,
+                    "by": cells.group_key or "cell",
+                    "settings": _models.as_json(dataclasses.asdict(common)),
+                },
+            }
+            report(f"added `.obs[{_keys.cell_type(key_added)!r}]` and `.uns[{key_added!r}]`")
+    if return_table or from_path:
+        scores = frame[list(METRICS)]
+        pooled = pd.Series({m: overall[m] for m in METRICS})
+        summary = pd.DataFrame({"mean": scores.mean(), "sd": scores.std(), "all cells": pooled}).T
+        return pd.concat([frame, summary])
+    return adata if copy else None
