@@ -211,7 +211,9 @@ def folds(
     return [(str(i + 1), np.isin(np.arange(len(labels)), test)) for i, test in enumerate(parts) if len(test)]
 
 
-def warn_of_unseen(labels: np.ndarray, label_names: Sequence[str], tests: Sequence[tuple[str, np.ndarray]]) -> None:
+def warn_of_unseen(
+    labels: np.ndarray, label_names: Sequence[str] | np.ndarray, tests: Sequence[tuple[str, np.ndarray]]
+) -> None:
     """Warn of classes that are to be recognised by who has not seen them.
 
     Parameters

@@ -4,8 +4,10 @@ from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
@@ -68,41 +70,73 @@ def confusion(
         If there are no metrics or no labels under these names.
     """
     counts = _frames.ordered(_frames.confusion(adata, label_key, key), order)
-    values = counts.to_numpy()
-    n_rows, n_columns = values.shape
-    shown = values / values.sum(axis=1, keepdims=True) if normalize else values
-    texts = [[_text(value, normalize) for value in row] for row in shown]
-    annotate = n_columns <= 20 if annotate == "auto" else annotate
-
-    # past 30 labels the figure would outgrow a page
-    size = plt.rcParams["font.size"] * (0.83 if n_columns <= 30 else 0.6)
-    longest = max(len(text) for row in texts for text in row) if annotate else 0
-    cell = size / 72 * max(2.2 if annotate else 1.45, 0.6 * longest + 0.4)  # inches
-    width, height = n_columns * cell, n_rows * cell
+    matrix = Matrix(counts, normalize=normalize, annotate=len(counts.columns) <= 20 if annotate == "auto" else annotate)
+    width, height = matrix.size
     fig, (panel,) = _figure.make_axes(1, ax, (width, height))
-
-    grid: Any = {"edgecolors": "0.9", "linewidth": 0.4 if n_columns <= 30 else 0.15, "antialiased": True}
-    mesh = panel.pcolormesh(shown, cmap=cmap, vmin=0, vmax=1 if normalize else None, **grid)
-    panel.set_aspect("equal")
-    panel.invert_yaxis()
-    panel.set_xticks(np.arange(n_columns) + 0.5, counts.columns, rotation=90, fontsize=size)
-    panel.set_yticks(np.arange(n_rows) + 0.5, counts.index, fontsize=size)
-    _figure.literal([*panel.get_xticklabels(), *panel.get_yticklabels()])
-    panel.tick_params(length=0)
-    panel.spines[:].set(visible=True, linewidth=0.5)
-    panel.set_xlabel("Predicted label", fontsize="small")
-    panel.set_ylabel("True label", fontsize="small")
-    if annotate:
-        shades = mesh.to_rgba(shown)[..., :3] @ (0.299, 0.587, 0.114)  # luminance, by Rec. 601
-        for (i, j), shade in np.ndenumerate(shades):
-            color = "black" if shade > 0.5 else "white"
-            panel.text(j + 0.5, i + 0.5, texts[i][j], ha="center", va="center", fontsize=0.85 * size, color=color)
+    mesh = matrix.draw(panel, cmap)
     if ax is None:
         panel.set_position((0, 0, 1, 1))
-    _figure.colorbar(panel, mesh, "Fraction of true label" if normalize else "Cells")
+    _figure.colorbar(panel, mesh, matrix.unit)
     if ax is None:
         _figure.wrap(fig, panel, width, height)
     return _figure.finish([panel], ax=ax, show=show, return_fig=return_fig)
+
+
+class Matrix:
+    """A confusion table and how large it must be drawn for its labels to be readable.
+
+    Parameters
+    ----------
+    counts
+        Cells by true (rows) and predicted (columns) label.
+    normalize
+        Draw the fraction of each true label.
+    annotate
+        Write the values into the table.
+    """
+
+    def __init__(self, counts: pd.DataFrame, *, normalize: bool, annotate: bool) -> None:
+        values = counts.to_numpy()
+        self.rows, self.columns = counts.index, counts.columns
+        self.shown = values / np.maximum(values.sum(axis=1, keepdims=True), 1) if normalize else values
+        self.texts = [[_text(value, normalize) for value in row] for row in self.shown] if annotate else None
+        self.top = 1 if normalize else None
+        self.unit = "Fraction of true label" if normalize else "Cells"
+        # past 30 labels the figure would outgrow a page
+        self.font = plt.rcParams["font.size"] * (0.83 if len(self.columns) <= 30 else 0.6)
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height, in inches, without the labels around it."""
+        longest = max(len(text) for row in self.texts for text in row) if self.texts else 0
+        cell = self.font / 72 * max(2.2 if self.texts else 1.45, 0.6 * longest + 0.4)
+        return len(self.columns) * cell, len(self.rows) * cell
+
+    def draw(self, panel: Axes, cmap: str | Colormap) -> QuadMesh:
+        """Draw it into a panel, with its labels."""
+        few = len(self.columns) <= 30
+        grid: Any = {"edgecolors": "0.9", "linewidth": 0.4 if few else 0.15, "antialiased": True}
+        mesh = panel.pcolormesh(self.shown, cmap=cmap, vmin=0, vmax=self.top, **grid)
+        panel.set_aspect("equal")
+        panel.invert_yaxis()
+        panel.set_xticks(np.arange(len(self.columns)) + 0.5, self.columns, rotation=90, fontsize=self.font)
+        panel.set_yticks(np.arange(len(self.rows)) + 0.5, self.rows, fontsize=self.font)
+        _figure.literal([*panel.get_xticklabels(), *panel.get_yticklabels()])
+        panel.tick_params(length=0)
+        panel.spines[:].set(visible=True, linewidth=0.5)
+        panel.set_xlabel("Predicted label", fontsize="small")
+        panel.set_ylabel("True label", fontsize="small")
+        if self.texts:
+            write_values(panel, mesh, self.shown, self.texts, 0.85 * self.font)
+        return mesh
+
+
+def write_values(panel: Axes, mesh: QuadMesh, values: np.ndarray, texts: list[list[str]], font: float) -> None:
+    """Write a text into each cell of a table, dark on light and light on dark."""
+    shades = mesh.to_rgba(values)[..., :3] @ (0.299, 0.587, 0.114)  # luminance, by Rec. 601
+    for (i, j), shade in np.ndenumerate(shades):
+        color = "black" if shade > 0.5 else "white"
+        panel.text(j + 0.5, i + 0.5, texts[i][j], ha="center", va="center", fontsize=font, color=color)
 
 
 def _text(value: float, normalize: bool) -> str:

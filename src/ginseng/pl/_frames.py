@@ -47,6 +47,32 @@ def confusion(adata: AnnData, label_key: str | None, key: str) -> pd.DataFrame:
     return counts.reindex(columns=[*counts.index, *only_predicted], fill_value=0)
 
 
+def comparison(
+    adata: AnnData, models: Sequence[str] | None, key: str, order: Order
+) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """Return the table of a comparison, a model a row, and the confusion table of each model.
+
+    All confusion tables have the same rows and columns, in the order of :func:`ordered`.
+    """
+    found = _entry(adata, key, "comparison", "Run `gs.tl.compare(adata, label_key)` first.")
+    table: pd.DataFrame = found["table"]
+    names = list(table.index)
+    wanted = names if models is None else [str(model) for model in models]
+    if unknown := [name for name in wanted if name not in names]:
+        msg = f"{unknown[0]!r} was not compared. {_checks.suggest(unknown[0], names)}"
+        raise _checks.MissingKeyError(msg)
+    labels = pd.Index([str(label) for label in found["confusion"]["labels"]], dtype=object)
+    counts = np.asarray(found["confusion"]["counts"])
+    pooled = pd.DataFrame(counts.sum(axis=0), index=labels, columns=labels)
+    pooled = pooled.loc[pooled.sum(axis=1) > 0]
+    pooled = ordered(pooled.loc[:, (pooled.sum() > 0) | pooled.columns.isin(pooled.index)], order)
+    matrices = {
+        name: pd.DataFrame(counts[names.index(name)], labels, labels).loc[pooled.index, pooled.columns]
+        for name in wanted
+    }
+    return table.loc[wanted], matrices
+
+
 def ordered(counts: pd.DataFrame, order: Order) -> pd.DataFrame:
     """Order the true labels of a confusion table, in rows and columns alike."""
     labels = list(counts.index)

@@ -157,7 +157,7 @@ def compare(
     rows = {name: np.flatnonzero(part == code) for code, name in enumerate(PARTS)}
     # of validation and training alone: a class that only validation has is no harm
     role = np.where(part == 2, 1, np.where(part == 0, 0, -1))
-    warn_of_unseen(cells.labels, cells.label_names, [("the test cells", role)])
+    warn_of_unseen(cells.labels, cells.label_names, [("the test set", role)])
 
     with running(f"comparison of {len(contenders)} models on {len(rows['test']):,} cells") as report:
         data = _models.read_cells(
@@ -169,16 +169,14 @@ def compare(
             msg = f"{n_empty:,} of {len(rows['test']):,} test cells have no counts in the genes: {UNASSIGNED!r}."
             warnings.warn(msg, UserWarning, stacklevel=2)
         true = names[data.labels[rows["test"]]]
-        columns: dict[str, Any] = {
-            _keys.split(key_added): pd.Categorical.from_codes(
-                _spread(adata.n_obs, cells.rows, part).tolist(), list(PARTS)
-            )
-        }
-        table, confusion, best = [], {}, {}
+        columns: dict[str, Any] = {_keys.split(key_added): _models.spread(adata.n_obs, cells.rows, part, PARTS)}
+        table: list[dict[str, float]] = []
+        confusion: dict[str, Any] = {}
+        best: dict[str, Any] = {}
         with progress(contenders.items(), desc="Comparing", total=len(contenders), unit="models", silent=silent) as bar:
             for name, model in bar:
                 bar.set_postfix_str(name)
-                said, seconds = _run(name, model, data, rows, silent=silent)
+                said, seconds = run(name, model, data, rows, silent=silent)
                 found = measure(true, _models.as_text(said.y, data.label_names))
                 table.append({**{m: found[m] for m in METRICS}, **dict(zip(SECONDS, seconds, strict=True))})
                 confusion[name] = found["confusion"]
@@ -192,7 +190,8 @@ def compare(
         if from_path:
             return frame
         make_actual(adata)
-        adata.obs = adata.obs.assign(**columns)
+        obs: Any = adata.obs
+        adata.obs = obs.assign(**columns)
         adata.uns[key_added] = {
             **adata.uns.get(key_added, {}),
             "comparison": {
@@ -213,7 +212,7 @@ def compare(
     return frame.copy()
 
 
-def _run(
+def run(
     name: str, model: _models.Model, data: Any, rows: Mapping[str, np.ndarray], *, silent: bool
 ) -> tuple[_models.Predictions, tuple[float, float]]:
     """Fit and predict; return what was said of the test cells, and how long the two took."""
@@ -240,13 +239,6 @@ def _given_split(adata: AnnData, cells: Cells, split_key: str) -> tuple[Cells, n
     known = said.notna().to_numpy()
     cells = dataclasses.replace(cells, rows=cells.rows[known], labels=cells.labels[known])
     return cells, pd.Categorical(said[known], categories=list(PARTS)).codes
-
-
-def _spread(n_obs: int, rows: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Return the codes of the rows, and -1 for all other cells."""
-    out = np.full(n_obs, -1)
-    out[rows] = codes
-    return out
 
 
 def _stacked(confusion: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

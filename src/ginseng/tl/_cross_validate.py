@@ -16,7 +16,7 @@ from ginseng.data._cells import choose_cells
 from ginseng.data._readers import open_adata
 from ginseng.data._splits import folds, warn_of_unseen
 from ginseng.tl import _models
-from ginseng.tl._compare import METRICS, _run, _spread
+from ginseng.tl._compare import METRICS, run
 from ginseng.tl._evaluate import measure
 from ginseng.tl._train import _settings
 from ginseng.train.settings import GinsengClassifierTrainerSettings
@@ -140,13 +140,13 @@ def cross_validate(
     table = []
     with running(f"cross-validation of {model_name!r} in {len(parts)} folds") as report:
         with progress(parts, desc="Cross-validating", unit="folds", silent=silent) as bar:
-            for i, (name, test) in enumerate(bar):
+            for i, (_, test) in enumerate(bar):
                 rows = {"train": np.flatnonzero(~test), "validation": np.array([], int), "test": np.flatnonzero(test)}
                 data = _models.read_cells(
                     adata, cells, layer,
                     train=rows["train"], given=genes is not None, n_top_genes=n_top_genes, settings=common,
                 )  # fmt: skip
-                said, (fit_seconds, predict_seconds) = _run(model_name, contender, data, rows, silent=silent)
+                said, (fit_seconds, predict_seconds) = run(model_name, contender, data, rows, silent=silent)
                 y[test], fold[test] = said.y, i
                 if said.probs is None:
                     all_probs = None
@@ -166,9 +166,9 @@ def cross_validate(
             adata = copied(adata) if copy else adata
             make_actual(adata)
             columns = _models.label_columns(adata.n_obs, cells.rows, y, all_probs, cells.label_names, key_added)
-            in_fold = _spread(adata.n_obs, cells.rows, fold).tolist()
-            columns[_keys.fold(key_added)] = pd.Categorical.from_codes(in_fold, names)
-            adata.obs = adata.obs.assign(**columns)
+            columns[_keys.fold(key_added)] = _models.spread(adata.n_obs, cells.rows, fold, names)
+            obs: Any = adata.obs
+            adata.obs = obs.assign(**columns)
             if all_probs is not None:
                 spread = np.full((adata.n_obs, all_probs.shape[1]), np.nan, np.float32)
                 spread[cells.rows] = all_probs

@@ -267,7 +267,12 @@ def marked(data: MemoryDataset, rows: np.ndarray, said: Predictions) -> Predicti
 
 
 def label_columns(
-    n_obs: int, rows: np.ndarray, y: np.ndarray, probs: np.ndarray | None, label_names: Sequence[str], key: str
+    n_obs: int,
+    rows: np.ndarray,
+    y: np.ndarray,
+    probs: np.ndarray | None,
+    label_names: Sequence[str] | np.ndarray,
+    key: str,
 ) -> dict[str, Any]:
     """Return the columns of `obs` with labels and confidence, missing where no model was asked.
 
@@ -287,9 +292,8 @@ def label_columns(
     names: Any = [str(name) for name in label_names]
     if (y < 0).any() and UNASSIGNED not in names:
         names.append(UNASSIGNED)
-    codes = np.full(n_obs, -1)
-    codes[rows] = np.where(y < 0, names.index(UNASSIGNED), y) if (y < 0).any() else y
-    columns: dict[str, Any] = {_keys.cell_type(key): pd.Categorical.from_codes(codes.tolist(), names)}
+    codes = np.where(y < 0, names.index(UNASSIGNED), y) if (y < 0).any() else y
+    columns: dict[str, Any] = {_keys.cell_type(key): spread(n_obs, rows, codes, names)}
     if probs is not None:
         confidence = np.full(n_obs, np.nan, np.float32)
         confidence[rows] = np.where(y < 0, 0, probs[np.arange(len(y)), y])
@@ -297,7 +301,15 @@ def label_columns(
     return columns
 
 
-def as_text(labels: np.ndarray, label_names: Sequence[str]) -> np.ndarray:
+def spread(n_obs: int, rows: np.ndarray, codes: np.ndarray, names: Sequence[str]) -> pd.Categorical:
+    """Return a column that is missing for all cells but `rows`."""
+    out = np.full(n_obs, -1)
+    out[rows] = codes
+    categories: Any = list(names)
+    return pd.Categorical.from_codes(out.tolist(), categories)
+
+
+def as_text(labels: np.ndarray, label_names: Sequence[str] | np.ndarray) -> np.ndarray:
     """Return integer labels as names, -1 as "unassigned"."""
     return np.array([*label_names, UNASSIGNED], dtype=object)[labels]
 

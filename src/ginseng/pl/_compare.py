@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, cast
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+from ginseng import _keys
+
+from . import _figure, _frames
+from ._confusion import Matrix, write_values
+
+_TITLES = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced\naccuracy",
+    "macro_f1": "Macro\nF1",
+    "weighted_f1": "Weighted\nF1",
+    "macro_precision": "Macro\nprecision",
+    "macro_recall": "Macro\nrecall",
+    "fit_seconds": "Fit\n(s)",
+    "predict_seconds": "Predict\n(s)",
+}
+#: Inches: the widest figure before matrices go on to a next row, and the space between panels.
+_WIDEST, _GAP = 18, 0.2
+_CELL = (0.78, 0.27)
+
+
+def compare(
+    adata: AnnData,
+    models: Sequence[str] | None = None,
+    *,
+    key: str = _keys.DEFAULT,
+    normalize: bool = True,
+    annotate: bool | Literal["auto"] = "auto",
+    order: _frames.Order = "cluster",
+    cmap: str | Colormap = "Blues",
+    ax: Sequence[Axes] | None = None,
+    show: bool | None = None,
+    return_fig: bool = False,
+) -> list[Axes] | Figure | None:
+    """Draw how models did on the same test cells: their table, and a confusion matrix for each, side by side.
+
+    The best value of each column of the table is bold, and the shade of a cell says how near it comes to that: white
+    is the worst. Seconds are not shaded. All matrices have the same rows and columns in the same order; labels that
+    were predicted, but are true of no cell, are the last columns.
+
+    Parameters
+    ----------
+    adata
+        Annotated data on which :func:`ginseng.tl.compare` was run.
+    models
+        Which models to draw, in this order; all if None.
+    key
+        Entry of `adata.uns` with the comparison.
+    normalize
+        Draw the fraction of each true label; otherwise numbers of cells.
+    annotate
+        Write the values into the matrices; `"auto"` does so for up to 12 labels. What rounds to zero is left
+        empty.
+    order
+        `"cluster"` puts labels that the models, taken together, mistake for each other side by side;
+        `"alphabetical"`; or a list of labels, which those that it leaves out follow.
+    cmap
+        Colour map.
+    ax
+        Axes to draw into: one for the table, then one for each model. By default a figure is made in which every
+        label is readable.
+    show
+        Show the plot. By default as :attr:`ginseng.settings.autoshow` says, and not if `ax` is given.
+    return_fig
+        Return the figure, and do not show it.
+
+    Returns
+    -------
+    `None` if the plot is shown, else the axes, that of the table first, or the figure if `return_fig=True`.
+
+    Raises
+    ------
+    KeyError
+        If there is no comparison, or it has no such model.
+    """
+    table, counts = _frames.comparison(adata, models, key, order)
+    n_labels = max(one.shape[1] for one in counts.values())
+    annotate = n_labels <= 12 if annotate == "auto" else annotate
+    matrices = [Matrix(one, normalize=normalize, annotate=annotate) for one in counts.values()]
+    if not normalize:  # one scale for all
+        for matrix in matrices:
+            matrix.top = max(one.to_numpy().max() for one in counts.values())
+
+    fig, axes = _figure.make_axes(1 + len(matrices), ax, (4, 4))
+    if ax is None:
+        fig.set_layout_engine("none")
+    _table(axes[0], table, cmap)
+    for name, matrix, axis in zip(counts, matrices, axes[1:], strict=True):
+        if ax is None:
+            _set_size(axis, matrix.size)
+        mesh = matrix.draw(axis, cmap)
+        _figure.literal([axis.set_title(name, fontsize="medium")])
+    _figure.colorbar(axes[-1], mesh, matrices[-1].unit)
+    if ax is None:
+        _arrange(
+            fig,
+            _Panel(axes[0], (_CELL[0] * len(_TITLES), _CELL[1] * len(table))),
+            [_Panel(axis, matrix.size) for axis, matrix in zip(axes[1:], matrices, strict=True)],
+        )
+    return _figure.finish(axes, ax=ax, show=show, return_fig=return_fig)
+
+
+def _table(ax: Axes, table: pd.DataFrame, cmap: str | Colormap) -> None:
+    """Draw the table as text on shades."""
+    columns = [name for name in _TITLES if name in table]
+    values = table[columns].to_numpy(float)
+    is_time = np.array([name.endswith("_seconds") for name in columns])
+    low, high = values.min(axis=0), values.max(axis=0)
+    shades = np.where(is_time | (high == low), 0, 0.6 * (values - low) / np.where(high > low, high - low, 1))
+    mesh = ax.pcolormesh(shades, cmap=cmap, vmin=0, vmax=1, edgecolors="0.9", linewidth=0.4, antialiased=True)
+    texts = [[_seconds(v) if t else f"{v:.3f}" for v, t in zip(row, is_time, strict=True)] for row in values]
+    font = 0.83 * plt.rcParams["font.size"]
+    write_values(ax, mesh, shades, texts, font)
+    best = np.where(is_time, low, high)
+    for text, (i, j) in zip(ax.texts, np.ndindex(values.shape), strict=True):
+        if values[i, j] == best[j] and len(values) > 1:
+            text.set_fontweight("bold")
+    ax.invert_yaxis()
+    ax.set_xticks(np.arange(len(columns)) + 0.5, [_TITLES[name] for name in columns], fontsize=font)
+    ax.set_yticks(np.arange(len(table)) + 0.5, table.index, fontsize=font)
+    _figure.literal(ax.get_yticklabels())
+    ax.tick_params(length=0, labeltop=True, labelbottom=False)
+    ax.spines[:].set(visible=True, linewidth=0.5)
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f}" if value < 9.95 else f"{value:,.0f}"
+
+
+class _Panel:
+    """A panel of a size, and the room that its labels need on each side; all in inches."""
+
+    def __init__(self, ax: Axes, size: tuple[float, float]) -> None:
+        self.ax, self.size = ax, size
+        _set_size(ax, size)
+        self.measure()
+
+    def measure(self) -> None:
+        scale = self.ax.figure.dpi_scale_trans.inverted()
+        inner = self.ax.get_window_extent().transformed(scale)
+        outer = cast(Bbox, self.ax.get_tightbbox()).transformed(scale)
+        self.left, self.right = inner.x0 - outer.x0, outer.x1 - inner.x1
+        self.bottom, self.top = inner.y0 - outer.y0, outer.y1 - inner.y1
+
+    def name_rows(self, named: bool) -> None:
+        """Show the names of the rows or, where the panel to the left has them, do not."""
+        self.ax.tick_params(labelleft=named)
+        self.ax.yaxis.label.set_visible(named)
+        self.measure()
+
+    @property
+    def width(self) -> float:
+        return self.left + self.size[0] + self.right + _GAP
+
+    @property
+    def height(self) -> float:
+        return self.bottom + self.size[1] + self.top + _GAP
+
+
+def _set_size(ax: Axes, size: tuple[float, float]) -> None:
+    width, height = cast(Figure, ax.figure).get_size_inches()
+    ax.set_position((0, 0, size[0] / width, size[1] / height))
+
+
+def _arrange(fig: Figure, table: _Panel, matrices: list[_Panel]) -> None:
+    """Make the figure as large as its panels: the table above, the matrices below it in rows."""
+    rows: list[list[_Panel]] = [[table], [matrices[0]]]
+    for panel in matrices[1:]:
+        panel.name_rows(False)
+        if sum(p.width for p in rows[-1]) + panel.width > _WIDEST:
+            panel.name_rows(True)
+            rows.append([])
+        rows[-1].append(panel)
+    width = max(sum(p.width for p in row) for row in rows) + _GAP
+    height = sum(max(p.height for p in row) for row in rows) + _GAP
+    fig.set_size_inches(width, height)
+    top = height - _GAP
+    for row in rows:
+        left, above = _GAP, max(p.top for p in row)
+        for p in row:
+            corner = (left + p.left, top - above - p.size[1])
+            p.ax.set_position((corner[0] / width, corner[1] / height, p.size[0] / width, p.size[1] / height))
+            left += p.width
+        top -= max(p.height for p in row)
