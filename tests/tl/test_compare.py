@@ -98,7 +98,9 @@ def test_all_of_it_survives_a_file(noisy: ad.AnnData, tmp_path: Path, form: str)
     assert json.loads(found["params"]["best_params"])["search"]["C"] in (0.1, 1.0)
     assert not hasattr(search, "best_params_"), "the user's estimator was fitted"
     gs.pl.compare(back, show=False)
-    gs.tl.evaluate(back[back.obs["ginseng_split"] == "test"], "cell_type", key_added="ginseng_search")
+    test = back[back.obs["ginseng_split"] == "test"].copy()
+    gs.tl.evaluate(test, "cell_type", key_added="ginseng_search")
+    assert test.uns["ginseng_search"]["metrics"]["accuracy"] == table.loc["search", "accuracy"]
 
 
 def test_any_model_will_do(noisy: ad.AnnData) -> None:
