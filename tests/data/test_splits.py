@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ginseng.data._splits import held_out
+from ginseng.data._splits import folds, held_out, partition
 
 FRACTIONS = st.floats(0, 0.99)
 
@@ -70,3 +70,43 @@ def test_errors(arguments: dict, message: str) -> None:
     given = {"groups": np.array([0, 1, 0, 1]), "group_names": ["c1", "c2"], "rng": np.random.default_rng(0)}
     with pytest.raises(ValueError, match=message):
         held_out(np.array([0, 1, 1, 0]), **{**given, **arguments})
+
+
+@given(st.lists(st.integers(0, 5), min_size=10, max_size=80), st.integers(0, 9))
+def test_three_parts_have_their_share_of_each_class(labels: list[int], seed: int) -> None:
+    y = np.array(labels)
+    part = partition(y, fractions=(0.7, 0.1, 0.2), rng=np.random.default_rng(seed))
+    assert set(y[part == 0]) == set(y)
+    for label, n in Counter(labels).items():
+        sizes = np.bincount(part[y == label], minlength=3)
+        assert np.abs(sizes - np.array([0.7, 0.1, 0.2]) * n).max() <= 2
+    assert set(np.unique(partition(y, fractions=(0.5, 0, 0.5), rng=np.random.default_rng(0)))) <= {0, 2}
+
+
+@given(st.permutations([0, 1, 2, 3, 4, 5, 6, 7, 8, 9] * 3), st.integers(0, 9))
+def test_no_group_is_in_two_of_three_parts(groups: list[int], seed: int) -> None:
+    g, names = np.array(groups), [f"d{i}" for i in range(10)]
+    part = partition(np.zeros(30, int), g, names, fractions=(0.7, 0.1, 0.2), rng=np.random.default_rng(seed))
+    assert [len(set(g[part == code])) for code in range(3)] == [7, 1, 2]
+    assert all(len(set(part[g == group])) == 1 for group in range(10))
+
+
+@given(st.lists(st.integers(0, 3), min_size=20, max_size=80), st.integers(2, 5), st.integers(0, 9))
+def test_each_cell_is_in_one_fold(labels: list[int], n_folds: int, seed: int) -> None:
+    y = np.array(labels)
+    parts = folds(y, n_folds=n_folds, rng=np.random.default_rng(seed))
+    assert [name for name, _ in parts] == [str(i + 1) for i in range(n_folds)]
+    tests = np.stack([test for _, test in parts])
+    assert (tests.sum(axis=0) == 1).all()
+    for label in set(labels):
+        assert np.ptp(tests[:, y == label].sum(axis=1)) <= 1
+
+
+def test_folds_of_groups() -> None:
+    g, names = np.arange(30) % 5, [f"d{i}" for i in range(5)]
+    left_out = folds(np.zeros(30, int), g, names, n_folds="loo", rng=np.random.default_rng(0))
+    assert [name for name, _ in left_out] == names
+    for i, (_, test) in enumerate(left_out):
+        np.testing.assert_array_equal(test, g == i)
+    parts = folds(np.arange(30) % 2, g, names, n_folds=3, rng=np.random.default_rng(0))
+    assert sum(len(set(g[test])) for _, test in parts) == 5

@@ -38,7 +38,7 @@ def compared():
 
 def tick_labels(ax):
     # not the texts: a panel whose rows are named by the one to its left has none
-    return tuple(list(axis.get_major_formatter().seq) for axis in (ax.yaxis, ax.xaxis))
+    return tuple(axis.get_major_formatter().format_ticks(axis.get_majorticklocs()) for axis in (ax.yaxis, ax.xaxis))
 
 
 def test_draws_table_and_matrices(compared):
