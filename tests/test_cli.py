@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import anndata as ad
-import pandas as pd
 import pytest
 
 import ginseng as gs
@@ -33,18 +32,6 @@ def test_demo_never_writes_into_a_folder_that_is_there(tmp_path, capsys, monkeyp
     assert main(["demo", "--output", str(tmp_path / "mine")]) == 1
     assert "exists" in capsys.readouterr().err
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["results.txt"]
-
-
-def test_compare_prints_a_table_and_keeps_it(tmp_path, capsys):
-    gs.datasets.pbmc68k().write_h5ad(tmp_path / "cells.h5ad")
-    arguments = ["compare", str(tmp_path / "cells.h5ad"), "cell_type", "linear", "--epochs", "2"]
-    assert main([*arguments, "--output", str(tmp_path / "out")]) == 0
-    printed = capsys.readouterr().out
-    table = pd.read_csv(tmp_path / "out" / "table.csv", index_col="model")
-    assert f"{table.loc['linear', 'macro_f1']:.3f}" in printed
-    assert (tmp_path / "out" / "comparison.png").read_bytes().startswith(b"\x89PNG")
-    assert main([*arguments[:2], "cel_type", "linear"]) == 1
-    assert "Did you mean 'cell_type'" in capsys.readouterr().err
 
 
 def test_help_version_and_exit_codes():

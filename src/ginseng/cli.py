@@ -1,4 +1,4 @@
-"""The command line: `ginseng demo`, `ginseng compare`."""
+"""The command line: `ginseng demo`."""
 
 from __future__ import annotations
 
@@ -25,26 +25,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo.add_argument("-o", "--output", type=Path, help="new folder for the results (default: ginseng_demo)")
     demo.add_argument("--seed", type=int, default=0, help="splits the cells and draws the weights (default: 0)")
     demo.set_defaults(run=lambda args: _demo(args.output, args.seed))
-
-    compare = commands.add_parser(
-        "compare",
-        help="train several models on the same cells and measure them",
-        description="Train networks and estimators on some of the cells, and print how well each labels the others.",
-    )
-    compare.add_argument("data", help="labelled counts: h5ad, zarr, 10x h5, a folder of 10x mtx, or a URL")
-    compare.add_argument("label_key", help="column of obs with the cell types")
-    compare.add_argument("models", nargs="*", help="architectures, logistic_regression, random_forest (default: some)")
-    compare.add_argument("--layer", help="layer with the counts (default: X)")
-    compare.add_argument("--group-key", help="column of obs with donors or batches: whole ones are tested")
-    compare.add_argument(
-        "--fractions", type=float, nargs=3, default=(0.7, 0.1, 0.2), metavar=("TRAIN", "VALIDATION", "TEST"),
-        help="shares of the cells (default: 0.7 0.1 0.2)",
-    )  # fmt: skip
-    compare.add_argument("--n-top-genes", type=int, help="variable genes, chosen on the training cells")
-    compare.add_argument("--epochs", type=int, help="passes of the networks over the cells")
-    compare.add_argument("--seed", type=int, default=0, help="splits the cells and draws the weights (default: 0)")
-    compare.add_argument("-o", "--output", type=Path, help="new folder for table.csv and comparison.png")
-    compare.set_defaults(run=_compare)
 
     args = parser.parse_args(arguments)
     try:
@@ -94,25 +74,6 @@ def _demo(output: Path | None, seed: int) -> None:
     }.items():
         print(f"  {label:<18} {metrics[key]:.3f}")
     print(f"\nIn {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
-
-
-def _compare(args: argparse.Namespace) -> None:
-    import matplotlib as mpl
-
-    import ginseng as gs
-
-    mpl.use("agg")
-    cells = gs.read_adata(args.data)
-    folder = None if args.output is None else _new_folder(args.output)
-    epochs = {} if args.epochs is None else {"epochs": args.epochs}
-    table = gs.tl.compare(
-        cells, args.label_key, args.models or None, layer=args.layer, group_key=args.group_key,
-        fractions=args.fractions, n_top_genes=args.n_top_genes, rng=args.seed, seed=args.seed, **epochs,
-    )  # fmt: skip
-    print(table.to_string(float_format="{:.3f}".format))
-    if folder is not None:
-        table.to_csv(folder / "table.csv")
-        gs.pl.compare(cells, return_fig=True).savefig(folder / "comparison.png", dpi=150, bbox_inches="tight")
 
 
 def _new_folder(path: Path | None) -> Path:

@@ -241,4 +241,4 @@ def warn_of_unseen(
     if unseen:
         listed = "; ".join(f"{label!r} in {', '.join(names)}" for label, names in unseen.items())
         msg = f"No cell of some classes is left to train on, so that theirs cannot be found: {listed}."
-        warnings.warn(msg, UserWarning, stacklevel=4)
+        warnings.warn(msg, UserWarning, stacklevel=3)
