@@ -234,7 +234,8 @@ def warn_of_unseen(
     for name, role in tests:
         seen = np.unique(labels[role == 0])
         if len(seen) < 2:
-            msg = f"Only {str(label_names[seen[0]])!r} is left to train on where {name} is set aside: split in another way."
+            left = str(label_names[seen[0]])
+            msg = f"Only {left!r} is left to train on where {name} is set aside: split in another way."
             raise ValueError(msg)
         for label in np.setdiff1d(labels[role == 1], seen):
             unseen.setdefault(str(label_names[label]), []).append(name)
