@@ -82,6 +82,16 @@ def fold(key_added: str = CROSS_VALIDATION) -> str:
     return f"{key_added}_fold"
 
 
+def vote(key_added: str = DEFAULT) -> str:
+    """`obs` column: category, the label that most cells of the same cluster have."""
+    return f"{key_added}_vote"
+
+
+def vote_fraction(key_added: str = DEFAULT) -> str:
+    """`obs` column: float32 in [0, 1], the fraction of the cluster with that label."""
+    return f"{key_added}_vote_fraction"
+
+
 #: `var` columns: the statistics by which genes were selected. Which ones are written depends on the flavor.
 MEANS = f"{DEFAULT}_means"
 VARIANCES = f"{DEFAULT}_variances"

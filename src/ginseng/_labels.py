@@ -15,6 +15,9 @@ from ginseng import _checks
 #: What stands for "no label".
 MISSING = frozenset({"", "nan", "NaN", "None", "NA", "<NA>"})
 
+#: What a cell that gets no label is called, unless the user says otherwise.
+UNASSIGNED = "unassigned"
+
 
 def in_memory(frame: Any) -> pd.DataFrame:
     """Return `adata.obs` as a table, also where the AnnData was read lazily."""

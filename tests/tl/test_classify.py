@@ -261,7 +261,7 @@ def test_what_is_written_and_what_is_kept(make_cells: Make, state: State, tmp_pa
     gs.tl.classify(adata, state)
     assert list(adata.obs.columns) == ["cell_type", "donor", "ginseng_cell_type", "ginseng_confidence"]
     assert list(adata.obsm) == ["X_pca"]
-    assert set(adata.uns["ginseng"]) == {"metrics", "classes", "overlap"}
+    assert set(adata.uns["ginseng"]) == {"metrics", "classes", "overlap", "unassigned"}
     assert adata.uns["ginseng"]["classes"].tolist() == state.label_keys.tolist()
     assert adata.uns["ginseng"]["overlap"] == {"n_genes": 30, "n_found": 30, "share": 1.0}
     np.testing.assert_array_equal(adata.X.toarray(), before.X.toarray())
@@ -390,6 +390,157 @@ def test_a_cell_without_counts_is_unassigned(make_cells: Make, state: State, sil
     assert (
         labels[labels != "unassigned"].tolist() == state.label_keys[np.delete(expected, [0, 7], 0).argmax(1)].tolist()
     )
+
+
+# -- which labels are given --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["unassigned", "γδ?/none"])
+def test_no_label_below_the_threshold(make_cells: Make, state: State, tmp_path: Path, name: str) -> None:
+    adata = blurred(make_cells)
+    x = adata.X.toarray()
+    x[5] = 0
+    adata.X = sparse.csr_matrix(x)
+    expected = by_hand(state, x, adata.var_names.tolist())
+    threshold = float(np.quantile(expected.max(axis=1), 0.3))
+    with pytest.warns(UserWarning, match=f"1 of 120 cells have no counts in the genes of the model: '{name[:2]}"):
+        gs.tl.classify(adata, state, min_confidence=threshold, unassigned=name, store_probs=True)
+    unsure = expected.max(axis=1) < threshold
+    unsure[5] = False
+    labels = np.where(unsure, name, state.label_keys[expected.argmax(axis=1)])
+    labels[5] = name
+    assert adata.obs["ginseng_cell_type"].tolist() == labels.tolist()
+    assert adata.obs["ginseng_cell_type"].cat.categories.tolist() == [*state.label_keys, name]
+    confidence = expected.max(axis=1)
+    confidence[5] = 0
+    np.testing.assert_allclose(adata.obs["ginseng_confidence"], confidence, atol=1e-6)
+    np.testing.assert_allclose(adata.obsm["ginseng_probs"], expected, atol=1e-6)
+    written = {"label": name, "min_confidence": threshold, "n_low_confidence": int(unsure.sum()), "n_no_counts": 1}
+    assert unsure.sum() > 20
+    for write, read in ((adata.write_h5ad, ad.read_h5ad), (adata.write_zarr, ad.read_zarr)):
+        write(tmp_path / read.__name__)
+        assert dict(read(tmp_path / read.__name__).uns["ginseng"]["unassigned"]) == written
+
+
+def test_the_threshold_itself_is_enough(make_cells: Make, state: State) -> None:
+    adata = blurred(make_cells)
+    gs.tl.classify(adata, state)
+    at = float(adata.obs["ginseng_confidence"].iloc[3])
+    gs.tl.classify(adata, state, min_confidence=at)
+    label = adata.obs["ginseng_cell_type"]
+    assert ((label == "unassigned") == (adata.obs["ginseng_confidence"] < np.float32(at))).all()
+    assert label.iloc[3] != "unassigned"
+    gs.tl.classify(adata, state)
+    assert "unassigned" not in adata.obs["ginseng_cell_type"].cat.categories
+    assert adata.uns["ginseng"]["unassigned"]["n_low_confidence"] == 0
+
+
+ALLOWED = {
+    "allowed": ({"allowed": ["T/NK", "γδ T"]}, [False, True, True]),
+    "one": ({"allowed": "γδ T"}, [False, False, True]),
+    "excluded": ({"excluded": ["T/NK"]}, [True, False, True]),
+    "both": ({"allowed": np.array(["T/NK", "B cell"]), "excluded": {"B cell"}}, [False, True, False]),
+    "all": ({"excluded": []}, [True, True, True]),
+}
+
+
+@pytest.mark.parametrize("how", ALLOWED)
+def test_the_allowed_classes_share_the_probability(make_cells: Make, state: State, tmp_path: Path, how: str) -> None:
+    adata = blurred(make_cells)
+    given, mask = ALLOWED[how]
+    allowed = np.array(mask)
+    before = by_hand(state, adata.X.toarray(), adata.var_names.tolist())
+    expected = before * allowed
+    expected /= expected.sum(axis=1, keepdims=True)
+    adata.write_h5ad(tmp_path / "in.h5ad")
+    gs.save_model(state, tmp_path / "model.h5")
+    gs.tl.classify(adata, state, store_probs=True, **given)
+    gs.tl.classify(tmp_path / "in.h5ad", state, output=tmp_path / "out.h5ad", store_probs=True, **given)
+    gs.tl.classify(tmp_path / "in.h5ad", state, output=tmp_path / "out.zarr", store_probs=True, **given)
+    for found in (adata, ad.read_h5ad(tmp_path / "out.h5ad"), ad.read_zarr(tmp_path / "out.zarr")):
+        check(found, state, expected)
+        assert (found.obsm["ginseng_probs"][:, ~allowed] == 0).all()
+        restriction = found.uns["ginseng"]["restriction"]
+        assert restriction["allowed"].tolist() == state.label_keys[allowed].tolist()
+        assert restriction["n_relabelled"] == (~allowed[before.argmax(axis=1)]).sum()
+    for call in (
+        lambda **k: gs.classify(state, adata, **k),
+        lambda **k: gs.tl.classify(tmp_path / "model.h5", tmp_path / "in.h5ad", **k),
+        lambda **k: gs.tl.classify(adata=tmp_path / "in.h5ad", model_state=state, **k),
+    ):
+        table = call(return_table=True, store_probs=True, **given)
+        np.testing.assert_allclose(table[state.label_keys.tolist()], expected, atol=1e-6)
+    gs.tl.classify(adata, state)
+    assert "restriction" not in adata.uns["ginseng"]
+
+
+def test_classes_that_the_model_all_but_excludes_still_share(make_cells: Make, state: State) -> None:
+    """Probabilities of zero in float32 cannot be divided by their sum; their logits can be compared."""
+    sure = state.from_dict(state.to_dict())
+    sure.params = {**state.params, "head": {k: np.asarray(v) * 300 for k, v in state.params["head"].items()}}
+    adata = make_cells()
+    gs.tl.classify(adata, sure, store_probs=True)
+    lost = adata.obsm["ginseng_probs"][:, 1:].sum(axis=1) == 0
+    assert lost.any()
+    gs.tl.classify(adata, sure, store_probs=True, excluded="B cell")
+    np.testing.assert_allclose(adata.obsm["ginseng_probs"].sum(axis=1), 1, atol=1e-5)
+    assert set(adata.obs["ginseng_cell_type"]) == {"T/NK", "γδ T"}
+
+
+def test_a_threshold_holds_for_what_is_renormalised(make_cells: Make, state: State) -> None:
+    adata = blurred(make_cells)
+    expected = by_hand(state, adata.X.toarray(), adata.var_names.tolist())[:, 1:]
+    expected /= expected.sum(axis=1, keepdims=True)
+    threshold = float(np.median(expected.max(axis=1)))
+    gs.tl.classify(adata, state, excluded="B cell", min_confidence=threshold)
+    labels = np.where(expected.max(axis=1) < threshold, "unassigned", state.label_keys[1:][expected.argmax(axis=1)])
+    assert adata.obs["ginseng_cell_type"].tolist() == labels.tolist()
+    assert (labels == "unassigned").sum() == 60
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        (
+            {"allowed": ["B cell", "T/Nk"]},
+            r"`allowed` names 'T/Nk', which is no class .* Did you mean 'T/NK'\? There are",
+        ),
+        ({"excluded": "hepatocyte"}, r"`excluded` names 'hepatocyte'.*There are: 'B cell', 'T/NK', 'γδ T'"),
+        ({"allowed": []}, "leave none of the 3 classes"),
+        ({"allowed": "B cell", "excluded": ["B cell"]}, "leave none of the 3 classes"),
+        ({"min_confidence": 50}, "`min_confidence` is a probability, between 0 and 1, not 50"),
+        ({"min_confidence": np.nan}, "between 0 and 1, not nan"),
+        ({"unassigned": ""}, "`unassigned` has a name that is empty"),
+    ],
+)
+def test_wrong_restrictions_write_nothing(make_cells: Make, state: State, how: dict, message: str) -> None:
+    adata = make_cells()
+    with pytest.raises(ValueError, match=message):
+        gs.tl.classify(adata, state, **how)
+    assert list(adata.obs.columns) == ["cell_type", "donor"]
+    assert not adata.uns
+
+
+def test_a_column_from_elsewhere_is_not_replaced_in_silence(make_cells: Make, state: State, tmp_path: Path) -> None:
+    adata = make_cells()
+    gs.tl.classify(adata, state)
+    gs.tl.classify(adata, state)  # its own: as in scanpy
+    gs.tl.train(adata, "cell_type", architecture="linear", epochs=1, silent=True)  # also writes into `uns`
+    gs.tl.classify(adata, adata)
+    mine = make_cells()
+    mine.obs["ginseng_cell_type"] = "by hand"
+    gs.tl.train(mine, "cell_type", architecture="linear", epochs=1, silent=True)
+    mine.write_h5ad(tmp_path / "mine.h5ad")
+    message = r"`adata.obs\['ginseng_cell_type'\]` is replaced, though .* Pass another `key_added=`"
+    gs.tl.classify(mine, state, return_table=True)
+    gs.tl.classify(tmp_path / "mine.h5ad", state)
+    gs.tl.classify(mine, state, key_added="other")
+    assert set(mine.obs["ginseng_cell_type"]) == {"by hand"}
+    for given, how in ((mine, {}), (tmp_path / "mine.h5ad", {"output": tmp_path / "out.h5ad"})):
+        with pytest.warns(UserWarning, match=message) as caught:
+            gs.tl.classify(given, state, silent=True, **how)
+        assert __file__ in {w.filename for w in caught if "is replaced" in str(w.message)}
+    gs.tl.classify(mine, state)
 
 
 def test_silent_is_silent(

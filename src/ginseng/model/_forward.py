@@ -41,6 +41,7 @@ class Predicted(NamedTuple):
     probs: np.ndarray  # (cells, classes) float32, rows sum to 1
     gene_weights: np.ndarray | None  # (cells, genes) float32
     empty: np.ndarray  # (cells,) bool, cells without a count in the genes of the model
+    moved: np.ndarray  # (cells,) bool, cells whose most probable class is not among those allowed
 
 
 def predict(
@@ -51,6 +52,7 @@ def predict(
     normalization: Normalization | None = None,
     seed: int | None = None,
     gene_weights: bool = False,
+    allowed: np.ndarray | None = None,
 ) -> Iterator[Predicted]:
     """Yield the probabilities of the cells, batch by batch.
 
@@ -68,6 +70,8 @@ def predict(
         If given, dropout acts, drawn from it.
     gene_weights
         Whether the weight of each gene in each cell is wanted.
+    allowed
+        (classes,) bool: the classes that share the probability, by a softmax over their logits alone. All if None.
     """
     how = {"architecture": state.network, "normalization": normalization or state.normalization}
     params = jax.device_put(state.params)
@@ -77,7 +81,11 @@ def predict(
         batch_key = None if key is None else jax.random.fold_in(key, start)
         logits = np.asarray(predict_logits(params, x, total, batch_key, **how))[:n]
         weights = np.asarray(predict_gene_weights(params, x, total, **how))[:n] if gene_weights else None
-        yield Predicted(start, stop, softmax(logits, axis=1), weights, empty)
+        moved = np.zeros(n, bool)
+        if allowed is not None:
+            moved = ~allowed[logits.argmax(axis=1)]
+            logits = np.where(allowed, logits, -np.inf)
+        yield Predicted(start, stop, softmax(logits, axis=1), weights, empty, moved)
 
 
 def batches(state: GinsengClassifierState, rows: Iterable[Rows], batch_size: int) -> Iterator[Batch]:

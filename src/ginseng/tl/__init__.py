@@ -7,15 +7,6 @@ from ginseng.tl._explain import explain
 from ginseng.tl._rank_genes import rank_genes
 from ginseng.tl._train import train
 from ginseng.tl._uncertainty import uncertainty
+from ginseng.tl._vote import vote
 
-__all__ = [
-    "classify",
-    "compare",
-    "cross_validate",
-    "embed",
-    "evaluate",
-    "explain",
-    "rank_genes",
-    "train",
-    "uncertainty",
-]
+__all__ = ["classify", "compare", "cross_validate", "embed", "evaluate", "explain", "rank_genes", "train", "uncertainty", "vote"]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,9 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
-from ginseng._checks import check_values, warn_of_other_features
+from ginseng._checks import check_names, check_values, warn_of_other_features
 from ginseng._core.steps import Normalization
-from ginseng._labels import in_memory
+from ginseng._labels import UNASSIGNED, in_memory
 from ginseng._logging import progress, running
 from ginseng._matrix import copied, matrix_of, row_blocks, row_sums, take_columns
 from ginseng._values import agree_on_values
@@ -21,7 +21,7 @@ from ginseng.model._forward import Rows, predict
 from ginseng.model._hdf5 import is_model_file, load_model, model_of
 from ginseng.model.state import GinsengClassifierState
 from ginseng.pp._align import MIN_OVERLAP, Alignment, align_genes
-from ginseng.tl._result import UNASSIGNED, Result
+from ginseng.tl._result import Result, allowed_classes, refuse_columns_of_others
 
 #: Rows that are read at a time.
 ROWS = 8192
@@ -39,6 +39,10 @@ def classify(
     target_sum: float | None = None,
     randomness: bool = False,
     batch_size: int = 1024,
+    min_confidence: float = 0.0,
+    unassigned: str = UNASSIGNED,
+    allowed: str | Sequence[str] | None = None,
+    excluded: str | Sequence[str] | None = None,
     copy: bool = False,
     output: str | Path | None = None,
     store_probs: bool = False,
@@ -79,6 +83,18 @@ def classify(
         dropout, Gal and Ghahramani 2016).
     batch_size
         Cells a forward pass. Changes memory, not the result; only with `randomness`, which numbers are drawn.
+    min_confidence
+        Cells with a confidence below it get no label; the confidence stays. Choose it on labelled cells that were not
+        trained on, see :func:`ginseng.pl.confidence`. By default every cell with counts gets a label.
+    unassigned
+        What cells are called that get no label, here or for want of counts. If the model has a class of that name,
+        they join it.
+    allowed
+        Classes that are possible in this tissue; all if None. They share all of the probability: it is the softmax
+        over their logits alone, which is each one's probability divided by the sum of theirs. So the confidence of a
+        cell of a type that is not allowed says nothing; `uns` tells how many cells had such a type as the first choice.
+    excluded
+        Classes that are not possible; they are taken out of `allowed`.
     copy
         Whether to write to a copy of `adata` and return that.
     output
@@ -106,22 +122,30 @@ def classify(
     `output`, which has the results then. Sets:
 
     `adata.obs['ginseng_cell_type']` : :class:`pandas.Series` (dtype ``category``)
-        Predicted cell type; `"unassigned"` for cells without counts in the genes of the model.
+        Predicted cell type; `"unassigned"` for cells without counts in the genes of the model or below
+        `min_confidence`. The categories are all classes of the model, also those that are not allowed.
     `adata.obs['ginseng_confidence']` : :class:`pandas.Series` (dtype ``float32``)
-        Probability of that type; 0 for `"unassigned"`.
+        Probability of the most probable type; 0 for cells without counts.
     `adata.obsm['ginseng_probs']` : :class:`numpy.ndarray`
         (cells, classes) float32, in the order of `uns["ginseng"]["classes"]`, if `store_probs`.
     `adata.obsm['ginseng_gene_weights']` : :class:`numpy.ndarray`
         (cells, genes) float32, in the order of `uns["ginseng"]["genes"]`, if `store_gene_weights`.
     `adata.uns['ginseng']` : :class:`dict`
-        `classes`, and in `overlap` how many genes of the model were found.
+        `classes`; in `overlap` how many genes of the model were found; in `unassigned` the `label` and the
+        `min_confidence` above, and how many cells were below it (`n_low_confidence`) or empty (`n_no_counts`). With
+        `allowed` or `excluded`, in `restriction` the classes that were `allowed`, and `n_relabelled`: cells whose most
+        probable class was another.
+
+    What an earlier call wrote is replaced. Columns of these names that are not from ginseng are replaced as well, with
+    a warning that comes before the work begins.
 
     Raises
     ------
     KeyError
         If a layer or column is not there.
     ValueError
-        If fewer genes match than `min_overlap`, or values are not what the model was trained on.
+        If fewer genes match than `min_overlap`, values are not what the model was trained on, or `allowed` or
+        `excluded` has a name that is no class of the model.
 
     Examples
     --------
@@ -140,10 +164,16 @@ def classify(
     if store_gene_weights and not state.network.has_gene_weights:
         msg = f"A model of architecture {state.architecture!r} has no gene weights: leave out `store_gene_weights`."
         raise ValueError(msg)
+    if not 0 <= min_confidence <= 1:
+        msg = f"`min_confidence` is a probability, between 0 and 1, not {min_confidence}."
+        raise ValueError(msg)
+    check_names([unassigned], "`unassigned`")
+    possible = allowed_classes(state.label_keys, allowed, excluded)
     data = adata if isinstance(adata, AnnData) else open_adata(adata) if backed and not copy else read_adata(adata)
     matrix_of(data, layer)
-    if isinstance(adata, AnnData) and not return_table:
-        _refuse_column_of_others(data, key_added)
+    if output is not None or copy or not (return_table or from_path):
+        columns = _keys.cell_type(key_added), _keys.confidence(key_added)
+        refuse_columns_of_others(data.obs, columns, key_added, known="overlap" in data.uns.get(key_added, {}))
     genes = align_genes(data, state.genes, gene_key, min_overlap=min_overlap)
     target_sum = state.target_sum if target_sum is None else target_sum
     normalize = agree_on_values(
@@ -161,7 +191,10 @@ def classify(
     with running(f"classification of {data.n_obs:,} cells") as report:
         for note in genes.notes:
             report(note)
-        result = Result(data.n_obs, state, genes, probs=store_probs, gene_weights=store_gene_weights)
+        result = Result(
+            data.n_obs, state, genes, probs=store_probs, gene_weights=store_gene_weights,
+            min_confidence=min_confidence, unassigned=unassigned, allowed=possible,
+        )  # fmt: skip
         predicted = predict(
             state,
             prefetch(model_rows(data, genes, layer)),
@@ -169,6 +202,7 @@ def classify(
             normalization=Normalization(normalize, target_sum),
             seed=seed if randomness else None,
             gene_weights=store_gene_weights,
+            allowed=possible,
         )
         with progress(desc="Classifying", total=data.n_obs, unit="cells", silent=silent) as bar:
             for part in predicted:
@@ -176,9 +210,13 @@ def classify(
                 bar.update(part.stop - part.start)
         if result.n_empty:
             msg = (
-                f"{result.n_empty:,} of {data.n_obs:,} cells have no counts in the genes of the model: {UNASSIGNED!r}."
+                f"{result.n_empty:,} of {data.n_obs:,} cells have no counts in the genes of the model: {unassigned!r}."
             )
             warnings.warn(msg, UserWarning, stacklevel=2)
+        if min_confidence:
+            report(f"{result.n_unsure:,} of {data.n_obs:,} cells below confidence {min_confidence:g}: {unassigned!r}")
+        if possible is not None:
+            report(f"{possible.sum()} of {len(possible)} classes allowed; {result.n_moved:,} cells had another first")
         if output is not None:
             result.write_file(_local_path(adata), data, output, key_added)
             report(f"wrote {output}")
@@ -240,17 +278,6 @@ def _checked_output(adata: Any, output: str | Path | None, *, copy: bool, return
 
 def _load(model: AnnData | str | Path) -> GinsengClassifierState:
     return load_model(model) if isinstance(model, str | Path) else model_of(model)
-
-
-def _refuse_column_of_others(adata: AnnData, key_added: str) -> None:
-    """Refuse to replace labels that this function did not write."""
-    key = _keys.cell_type(key_added)
-    if key in adata.obs and key_added not in adata.uns:
-        msg = (
-            f"`adata.obs` has a column {key!r} that ginseng has no record of in `adata.uns[{key_added!r}]`. It is not "
-            f"replaced. Write to another with `key_added='{key_added}_2'`, or drop it: `del adata.obs[{key!r}]`."
-        )
-        raise ValueError(msg)
 
 
 def _warn_of_missing(genes: Alignment, *, stacklevel: int = 3) -> None:

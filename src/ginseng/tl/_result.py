@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pandas as pd
 from anndata import AnnData
 from anndata.io import read_elem, write_elem
 
-from ginseng import _keys
+from ginseng import _checks, _keys
 from ginseng._files import replacing, replacing_folder
 from ginseng._matrix import make_actual
 from ginseng.data._formats import kind_of
@@ -20,16 +22,82 @@ from ginseng.model._forward import Predicted
 from ginseng.model.state import GinsengClassifierState
 from ginseng.pp._align import Alignment
 
-#: What a cell without counts is called.
-UNASSIGNED = "unassigned"
+
+def allowed_classes(
+    classes: Sequence[Any] | np.ndarray, allowed: str | Iterable[str] | None, excluded: str | Iterable[str] | None
+) -> np.ndarray | None:
+    """Return which classes may be given, (classes,) bool, or `None` for all of them.
+
+    Raises
+    ------
+    ValueError
+        If a name is no class of the model, or no class is left.
+    """
+    if allowed is None and excluded is None:
+        return None
+    names = [str(label) for label in classes]
+    chosen = {}
+    for what, given in {"allowed": allowed, "excluded": excluded}.items():
+        wanted = [given] if isinstance(given, str) else [str(name) for name in (() if given is None else given)]
+        for name in wanted:
+            if name not in names:
+                msg = f"`{what}` names {name!r}, which is no class of the model. {_checks.suggest(name, names)}"
+                raise ValueError(msg)
+        chosen[what] = np.isin(names, wanted)
+    mask: np.ndarray = ~chosen["excluded"] if allowed is None else chosen["allowed"] & ~chosen["excluded"]
+    if not mask.any():
+        msg = f"`allowed` and `excluded` leave none of the {len(names)} classes of the model."
+        raise ValueError(msg)
+    return mask
+
+
+def refuse_columns_of_others(obs: Any, columns: Iterable[str], key_added: str, *, known: bool) -> None:
+    """Refuse to replace columns of `obs`, unless it is `known` that they were written by the same verb before.
+
+    Raises
+    ------
+    ValueError
+        If there are such columns.
+    """
+    found = [name for name in columns if name in obs.columns]
+    if found and not known:
+        msg = (
+            f"`adata.obs` has a column {found[0]!r} that ginseng has no record of in `adata.uns[{key_added!r}]`. It is "
+            f"not replaced. Write to another with `key_added='{key_added}_2'`, or drop it: "
+            f"`del adata.obs[{found[0]!r}]`."
+        )
+        raise ValueError(msg)
 
 
 class Result:
-    """Labels and confidence of all cells, filled in as they come."""
+    """Labels and confidence of all cells, filled in as they come.
+
+    Parameters
+    ----------
+    min_confidence
+        Cells below it get no label.
+    unassigned
+        What such cells, and cells without counts, are called.
+    allowed
+        (classes,) bool: the classes that may be given, or `None` for all.
+    """
 
     def __init__(
-        self, n_cells: int, state: GinsengClassifierState, genes: Alignment, *, probs: bool, gene_weights: bool
+        self,
+        n_cells: int,
+        state: GinsengClassifierState,
+        genes: Alignment,
+        *,
+        probs: bool,
+        gene_weights: bool,
+        min_confidence: float,
+        unassigned: str,
+        allowed: np.ndarray | None,
     ) -> None:
+        self.min_confidence = min_confidence
+        self.unassigned = unassigned
+        self.allowed = allowed
+        self.n_unsure = self.n_moved = 0
         self.code = np.zeros(n_cells, np.int32)
         self.confidence = np.zeros(n_cells, np.float32)
         self.n_empty = 0
@@ -42,9 +110,13 @@ class Result:
     def add(self, part: Predicted) -> None:
         """Take in what is said of some cells."""
         here = slice(part.start, part.stop)
-        self.code[here] = np.where(part.empty, -1, part.probs.argmax(axis=1))
-        self.confidence[here] = np.where(part.empty, 0, part.probs.max(axis=1))
+        confidence = np.where(part.empty, 0, part.probs.max(axis=1))
+        unsure = ~part.empty & (confidence < self.min_confidence)
+        self.code[here] = np.where(part.empty | unsure, -1, part.probs.argmax(axis=1))
+        self.confidence[here] = confidence
         self.n_empty += int(part.empty.sum())
+        self.n_unsure += int(unsure.sum())
+        self.n_moved += int((part.moved & ~part.empty).sum())
         if self.probs is not None:
             self.probs[here] = part.probs
         if self.gene_weights is not None:
@@ -54,9 +126,11 @@ class Result:
     def cell_type(self) -> pd.Categorical:
         """Predicted label of each cell."""
         names: Any = [str(label) for label in self.labels]
-        if self.n_empty and UNASSIGNED not in names:
-            names.append(UNASSIGNED)
-        code: Any = np.where(self.code < 0, names.index(UNASSIGNED), self.code) if self.n_empty else self.code
+        code: Any = self.code
+        if (code < 0).any():
+            if self.unassigned not in names:
+                names.append(self.unassigned)
+            code = np.where(code < 0, names.index(self.unassigned), code)
         return pd.Categorical.from_codes(code, names)
 
     def table(self, obs_names: pd.Index) -> pd.DataFrame:
@@ -84,10 +158,22 @@ class Result:
             "n_found": self.found.n_model - len(self.found.missing),
             "share": self.found.overlap,
         }
-        names = {"classes": self.labels.astype(object)}
+        after = {
+            **{name: value for name, value in before.items() if name != "restriction"},
+            "classes": self.labels.astype(object),
+            "overlap": overlap,
+            "unassigned": {
+                "label": self.unassigned,
+                "min_confidence": float(self.min_confidence),
+                "n_low_confidence": self.n_unsure,
+                "n_no_counts": self.n_empty,
+            },
+        }
         if self.gene_weights is not None:
-            names["genes"] = self.genes.astype(object)
-        return {**before, **names, "overlap": overlap}
+            after["genes"] = self.genes.astype(object)
+        if self.allowed is not None:
+            after["restriction"] = {"allowed": self.labels[self.allowed].astype(object), "n_relabelled": self.n_moved}
+        return after
 
     def write(self, adata: AnnData, key_added: str) -> None:
         """Write into an AnnData; a view becomes an AnnData of its own."""

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy.stats import entropy
+
+from ginseng import _checks, _keys
+from ginseng._labels import MISSING, UNASSIGNED, as_labels, in_memory, predicted_labels
+from ginseng._logging import running
+from ginseng._matrix import copied, make_actual
+from ginseng.tl._result import refuse_columns_of_others
+
+
+def vote(
+    adata: AnnData,
+    groupby: str = "leiden",
+    *,
+    min_fraction: float = 0.5,
+    unassigned: str | None = None,
+    prediction_key: str | None = None,
+    key_added: str = _keys.DEFAULT,
+    copy: bool = False,
+) -> AnnData | None:
+    """Give each cluster the label that most of its cells have.
+
+    Cells of a cluster that do not agree are told by the fraction that does: where it is below `min_fraction`, the
+    cluster gets no label, and may be a mixture, a transition or a type that the model does not know. Cells without a
+    label of their own have no vote, but count as cells of their cluster. Of two labels with the same number of cells,
+    the one with the higher sum of confidences wins.
+
+    The clusters are those that are there, for instance of :func:`scanpy.tl.leiden`. CellTypist (Dominguez Conde et al.
+    2022) makes its own, of high resolution (5 to 30 with leiden); the finer the clusters, the smaller the types that
+    survive the vote.
+
+    Parameters
+    ----------
+    adata
+        Annotated data, labelled by :func:`ginseng.tl.classify`.
+    groupby
+        Column of `adata.obs` with the clusters.
+    min_fraction
+        Fraction of the cells of a cluster, between 0 and 1, below which it gets no label.
+    unassigned
+        What cells are called that get no label. If None, as in :func:`ginseng.tl.classify`.
+    prediction_key
+        Column of `adata.obs` with the labels to count, where it is not `{key_added}_cell_type`.
+    key_added
+        Prefix under which the labels were written, and of what is written here.
+    copy
+        Write into a copy of `adata`, and return that.
+
+    Returns
+    -------
+    `None`, or the copy if `copy=True`. Sets:
+
+    `adata.obs['ginseng_vote']` : :class:`pandas.Series` (dtype ``category``)
+        Label of the cell's cluster, or `unassigned`. The categories are those of the predicted labels.
+    `adata.obs['ginseng_vote_fraction']` : :class:`pandas.Series` (dtype ``float32``)
+        Fraction of the cells of the cluster that have the winning label, in [0, 1], also where it is too low.
+    `adata.uns['ginseng']['vote']` : :class:`dict`
+        `table`, a :class:`pandas.DataFrame` with a row a cluster: `label` that won, whatever its fraction; its
+        `fraction`; `runner_up` and `runner_up_fraction`; `entropy` of the labels in bits (0 if all cells agree);
+        `n_cells`; and `decided`, whether the fraction reaches `min_fraction`. `counts`, clusters x labels, and
+        `labels`, which name its columns, among them `unassigned`. And the parameters.
+
+    Raises
+    ------
+    KeyError
+        If there are no such clusters, with the call of scanpy that makes them, or no predicted labels.
+    ValueError
+        If `groupby` holds numbers that are no clusters, or `min_fraction` is no fraction.
+
+    References
+    ----------
+    Dominguez Conde et al. 2022, Science 376, eabl5197, https://doi.org/10.1126/science.abl5197
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> ref, query = adata[::2].copy(), adata[1::2].copy()
+    >>> gs.tl.train(ref, "cell_type", epochs=1, silent=True)
+    >>> gs.tl.classify(query, ref, silent=True)
+    >>> gs.tl.vote(query, "louvain")
+    >>> list(query.uns["ginseng"]["vote"]["table"].columns[:3])
+    ['label', 'fraction', 'runner_up']
+    """
+    if not 0 <= min_fraction <= 1:
+        msg = f"`min_fraction` is between 0 and 1, not {min_fraction}."
+        raise ValueError(msg)
+    prediction_key = _keys.cell_type(key_added) if prediction_key is None else prediction_key
+    obs = in_memory(adata.obs)
+    cluster = _clusters(adata, obs, groupby)
+    predicted = predicted_labels(adata, prediction_key)
+    before = adata.uns.get(key_added, {})
+    without = str(before.get("unassigned", {}).get("label", UNASSIGNED))
+    unassigned = without if unassigned is None else unassigned
+    _checks.check_names([unassigned], "`unassigned`")
+    columns = _keys.vote(key_added), _keys.vote_fraction(key_added)
+    refuse_columns_of_others(obs, columns, key_added, known="vote" in before)
+
+    with running(f"vote of {prediction_key!r} in {groupby!r}") as report:
+        labels = [name for name in _categories(obs[prediction_key]) if name not in (unassigned, without)]
+        label = pd.Index(labels, dtype=object).get_indexer(pd.Index(predicted))  # -1 has none
+        counts = _counts(cluster, label, [*labels, unassigned])
+        table = _table(counts, _confidence(obs, key_added, cluster, label, len(labels)), min_fraction)
+        winner = np.where(table["decided"], table["label"], unassigned)
+        if (outside := int((cluster.codes < 0).sum())) and len(cluster):
+            msg = f"{outside:,} of {len(cluster):,} cells have no cluster in {groupby!r}: {unassigned!r}."
+            warnings.warn(msg, UserWarning, stacklevel=2)
+        # -1, no cluster, is the last
+        voted = np.append(winner, unassigned).astype(object)[cluster.codes]
+        fraction = np.append(table["fraction"], 0).astype(np.float32)[cluster.codes]
+        names = [*labels, unassigned] if unassigned in voted else labels
+
+        adata = copied(adata) if copy else adata
+        make_actual(adata)
+        added: dict[str, Any] = dict(zip(columns, (pd.Categorical(voted, categories=names), fraction), strict=True))
+        adata.obs = obs.assign(**added)
+        adata.uns[key_added] = {
+            **before,
+            "vote": {
+                "table": table,
+                "counts": counts.to_numpy(),
+                "labels": counts.columns.to_numpy(dtype=object),
+                "groupby": groupby,
+                "prediction_key": prediction_key,
+                "min_fraction": float(min_fraction),
+                "unassigned": unassigned,
+            },
+        }
+        report(f"{int(table['decided'].sum())} of {len(table)} clusters have a label")
+        report(f"added `.obs[{columns[0]!r}]`, `.obs[{columns[1]!r}]` and `.uns[{key_added!r}]['vote']`")
+    return adata if copy else None
+
+
+def _clusters(adata: AnnData, obs: pd.DataFrame, groupby: str) -> pd.Categorical:
+    if groupby not in obs:
+        first = "" if "neighbors" in adata.uns else "`sc.pp.neighbors(adata)`, then "
+        key = "" if groupby == "leiden" else f", key_added={groupby!r}"
+        msg = (
+            f"`adata.obs` has no clusters {groupby!r}. Make them with {first}`sc.tl.leiden(adata, flavor='igraph', "
+            f"n_iterations=2{key})` (needs `pip install igraph`), or name others. {_checks.suggest(groupby, obs.columns)}"
+        )
+        raise _checks.MissingKeyError(msg)
+    values = obs[groupby]
+    if values.dtype.kind == "f" and (values.dropna() % 1 != 0).any():
+        msg = f"`adata.obs[{groupby!r}]` has numbers with decimals, which are no clusters."
+        raise ValueError(msg)
+    return pd.Categorical(as_labels(values), categories=_categories(values)).remove_unused_categories()
+
+
+def _categories(values: pd.Series) -> list[str]:
+    """Return the labels that a column can have: its categories in their order, or sorted."""
+    known: Any
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        known = values.cat.categories
+    else:
+        known = np.sort(values.dropna().unique()) if values.dtype.kind in "biuf" else sorted(as_labels(values).dropna())
+    return [name for name in dict.fromkeys(str(k).strip() for k in known) if name not in MISSING]
+
+
+def _counts(cluster: pd.Categorical, label: np.ndarray, labels: list[str]) -> pd.DataFrame:
+    """Return the cells by cluster and label; the last label is for cells that have none."""
+    label = np.where(label < 0, len(labels) - 1, label)
+    inside = cluster.codes >= 0
+    flat = cluster.codes[inside].astype(np.int64) * len(labels) + label[inside]
+    counts = np.bincount(flat, minlength=len(cluster.categories) * len(labels)).reshape(-1, len(labels))
+    names: Any = {"index": pd.Index(cluster.categories, dtype=object), "columns": pd.Index(labels, dtype=object)}
+    return pd.DataFrame(counts, **names)
+
+
+def _confidence(
+    obs: pd.DataFrame, key_added: str, cluster: pd.Categorical, label: np.ndarray, n_labels: int
+) -> np.ndarray:
+    """Return the sum of the confidences by cluster and label, to tell between labels with the same number of cells."""
+    sums = np.zeros((len(cluster.categories), n_labels))
+    if _keys.confidence(key_added) in obs:
+        there = (cluster.codes >= 0) & (label >= 0)
+        values = obs[_keys.confidence(key_added)].to_numpy(dtype=float)
+        np.add.at(sums, (cluster.codes[there], label[there]), np.nan_to_num(values[there]))
+    return sums
+
+
+def _table(counts: pd.DataFrame, confidence: np.ndarray, min_fraction: float) -> pd.DataFrame:
+    n_cells = counts.sum(axis=1).to_numpy()
+    names = counts.columns.to_numpy(dtype=object)
+    # most cells first, then the highest confidence, then the order of the labels; "unassigned" has no vote
+    votes = counts.to_numpy()[:, :-1]
+    places = np.argsort(-confidence, axis=1, kind="stable")
+    places = np.take_along_axis(
+        places, np.argsort(-np.take_along_axis(votes, places, axis=1), axis=1, kind="stable"), axis=1
+    )
+
+    def place(i: int) -> tuple[np.ndarray, np.ndarray]:
+        if i >= votes.shape[1]:
+            return np.full(len(votes), "", dtype=object), np.zeros(len(votes))
+        cells = np.take_along_axis(votes, places[:, i : i + 1], axis=1)[:, 0]
+        return np.where(cells > 0, names[places[:, i]], ""), cells / n_cells
+
+    (label, fraction), (runner_up, second) = place(0), place(1)
+    return pd.DataFrame(
+        {
+            "label": np.where(label == "", names[-1], label),
+            "fraction": fraction,
+            "runner_up": runner_up,
+            "runner_up_fraction": second,
+            "entropy": entropy(counts.to_numpy(), base=2, axis=1),
+            "n_cells": n_cells,
+            "decided": (label != "") & (fraction >= min_fraction),
+        },
+        index=counts.index,
+    )
