@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from anndata import AnnData
@@ -102,8 +101,7 @@ class Matrix:
         self.texts = [[_text(value, normalize) for value in row] for row in self.shown] if annotate else None
         self.top = 1 if normalize else None
         self.unit = "Fraction of true label" if normalize else "Cells"
-        # past 30 labels the figure would outgrow a page
-        self.font = plt.rcParams["font.size"] * (0.83 if len(self.columns) <= 30 else 0.6)
+        self.font = _figure.text_size(len(self.columns))
 
     @property
     def size(self) -> tuple[float, float]:

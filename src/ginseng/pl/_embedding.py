@@ -9,8 +9,6 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
-from matplotlib.legend import Legend
-from matplotlib.lines import Line2D
 
 from ginseng import _keys
 
@@ -54,8 +52,8 @@ def embedding(
         Area of a cell's dot, in points squared. By default the more cells, the smaller.
     palette
         A palette's name, one colour for each label, or a dictionary from labels to colours. By default the
-        colours that scanpy keeps in `adata.uns`, else ones that the colour-blind can tell apart (for up to
-        eight labels), else scanpy's.
+        colours that scanpy keeps in `adata.uns`, else ones that also the colour-blind can tell apart as well as
+        their number allows. Cells that were given no label are grey.
     cmap
         Colour map of the confidence.
     ax
@@ -79,9 +77,8 @@ def embedding(
     labelled = [panel for panel in ("true", "predicted") if panel in frame]
     present = {label for panel in labelled for label in frame[panel].dropna().unique()}
     labels = [*dict.fromkeys(c for panel in labelled for c in frame[panel].cat.categories if c in present)]
-    known = _frames.known_colors(adata, label_key) if label_key else {}
-    known = known or _frames.known_colors(adata, _keys.cell_type(key))
-    colors = _figure.colors(labels, palette, known)
+    columns = [*([label_key] if label_key else []), _keys.cell_type(key)]
+    colors = _figure.label_colors(adata, columns, labels, palette, key)
 
     panels = [panel for panel in _TITLES if panel in frame]
     width, height = _PANEL
@@ -101,7 +98,7 @@ def embedding(
     if ax is None:
         _legend_outside(fig, colors, len(panels))
     else:
-        _legend_beside(axes[-1], colors)
+        _figure.legend_beside(axes[-1], colors)
     return _figure.finish(axes, ax=ax, show=show, return_fig=return_fig)
 
 
@@ -127,7 +124,7 @@ def _dots(
 def _legend_outside(fig: Figure, colors: dict[str, str], n_panels: int) -> None:
     """Put the legend to the right if one column will do, else below, and make room for it."""
     width, height = fig.get_size_inches()
-    one = _legend(fig, colors, 1, "outside right upper")
+    one = _figure.legend(fig, colors, 1, "outside right upper")
     box = one.get_window_extent()
     box_width, box_height = box.width / fig.dpi, box.height / fig.dpi
     tallest = 1.25 * height  # the panels grow with the legend beside them
@@ -138,37 +135,8 @@ def _legend_outside(fig: Figure, colors: dict[str, str], n_panels: int) -> None:
         n_columns = max(1, int(width / box_width))
         where, grow = "outside lower center", (0, 1)
     one.remove()
-    box = _legend(fig, colors, n_columns, where).get_window_extent()
+    box = _figure.legend(fig, colors, n_columns, where).get_window_extent()
     fig.set_size_inches(
         max(width + grow[0] * box.width / fig.dpi, box.width / fig.dpi + 0.2),
         max(height + grow[1] * box.height / fig.dpi, box.height / fig.dpi + 0.2),
     )
-
-
-def _legend_beside(ax: Axes, colors: dict[str, str]) -> None:
-    """Put the legend to the right of the last of someone else's axes, past its colour bar."""
-    box = ax.get_tightbbox()
-    assert box is not None
-    edge = ax.transAxes.inverted().transform((box.x1, box.y1))[0]
-    _legend(ax, colors, int(np.ceil(len(colors) / 16)), "upper left", bbox_to_anchor=(edge + 0.02, 1))
-
-
-def _legend(parent: Figure | Axes, colors: dict[str, str], n_columns: int, where: Any, **kwargs: Any) -> Legend:
-    dots = [Line2D([], [], ls="", marker="o", ms=4.5, mew=0, color=color) for color in colors.values()]
-    legend = parent.legend(
-        dots,
-        [" "] * len(dots),  # the names are set below: matplotlib would take offence at a leading underscore
-        loc=where,
-        ncols=n_columns,
-        fontsize="small" if len(colors) <= 20 else "x-small",
-        frameon=False,
-        labelspacing=0.3,
-        handletextpad=0.1,
-        columnspacing=0.8,
-        borderaxespad=0.1,
-        **kwargs,
-    )
-    _figure.literal(legend.get_texts())
-    for text, label in zip(legend.get_texts(), colors, strict=True):
-        text.set_text(label)
-    return legend

@@ -6,21 +6,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import matplotlib.pyplot as plt
+import numpy as np
 import seaborn as sns
+from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
-from scanpy.pl import palettes
 
 from ginseng._settings import settings
 
-Palette = str | Sequence[Any] | Mapping[str, Any]
+from . import _frames
+from ._palette import DISTINCT, MISSING, OKABE_ITO, UNASSIGNED
 
-# https://jfly.uni-koeln.de/color (Okabe and Ito), the pale yellow next to last: it is faint on white
-OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
-MISSING = "#D3D3D3"
+__all__ = ["MISSING", "OKABE_ITO"]
+
+Palette = str | Sequence[Any] | Mapping[str, Any]
 
 
 def make_axes(n: int, ax: Axes | Sequence[Axes] | None, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
@@ -112,7 +116,84 @@ def colors(
 
 
 def _default(n: int) -> Sequence[str]:
-    for choice in (OKABE_ITO, palettes.default_20, palettes.default_28, palettes.default_102):
-        if n <= len(choice):
-            return choice
-    return sns.color_palette("husl", n).as_hex()
+    return DISTINCT if n <= len(DISTINCT) else sns.color_palette("husl", n).as_hex()
+
+
+def label_colors(
+    adata: AnnData, columns: Sequence[str], present: Sequence[str], palette: Palette | None, key: str
+) -> dict[str, str]:
+    """Return a colour for each label that is present, the same in every plot.
+
+    By default it is the one that scanpy keeps in `adata.uns` for the first of `columns` that has any. The others take
+    their colours by their place among all labels that the columns can have, drawn here or not; cells that were given
+    no label are grey.
+    """
+    if palette is not None and not isinstance(palette, Mapping):
+        return colors(present, palette)
+    known = next((found for column in columns if (found := _frames.known_colors(adata, column))), {})
+    every = dict.fromkeys([*_frames.all_labels(adata, columns), *present])
+    found = colors(list(every), palette, {_frames.unassigned(adata, key): UNASSIGNED, **known})
+    return {label: found[label] for label in present}
+
+
+def legend(
+    parent: Figure | Axes, colors: Mapping[str, str], n_columns: int, where: Any, *, marker: str = "o", **kwargs: Any
+) -> Legend:
+    """Draw a legend of labels."""
+    marks = [Line2D([], [], ls="", marker=marker, ms=4.5, mew=0, color=color) for color in colors.values()]
+    drawn = parent.legend(
+        marks,
+        [" "] * len(marks),  # the names are set below: matplotlib would take offence at a leading underscore
+        loc=where,
+        ncols=n_columns,
+        fontsize="small" if len(colors) <= 20 else "x-small",
+        frameon=False,
+        labelspacing=0.3,
+        handletextpad=0.1,
+        columnspacing=0.8,
+        borderaxespad=0.1,
+        **kwargs,
+    )
+    literal(drawn.get_texts())
+    for text, label in zip(drawn.get_texts(), colors, strict=True):
+        text.set_text(label)
+    return drawn
+
+
+def legend_beside(ax: Axes, colors: Mapping[str, str], *, n_rows: int = 16, marker: str = "o") -> Legend:
+    """Draw a legend to the right of `ax` and of what stands there already, in columns of up to `n_rows`."""
+    box = ax.get_tightbbox()
+    assert box is not None
+    edge = ax.transAxes.inverted().transform((box.x1, box.y1))[0]
+    n_columns = int(np.ceil(len(colors) / n_rows))
+    return legend(ax, colors, n_columns, "upper left", marker=marker, bbox_to_anchor=(edge + 0.02, 1))
+
+
+def arrange(fig: Figure, axes: Sequence[Axes], sizes: Sequence[tuple[float, float]], gap: float = 0.15) -> None:
+    """Put panels of these sizes in inches side by side, their tops level, in a figure as large as they and their text.
+
+    As :func:`wrap`, but of any number of panels.
+    """
+    if len(axes) == 1:
+        return wrap(fig, axes[0], *sizes[0])
+    fig.set_layout_engine("none")
+    whole = np.array([sum(width for width, _ in sizes), max(height for _, height in sizes)])
+    fig.set_size_inches(*whole)
+    boxes = []
+    for ax, (width, height) in zip(axes, sizes, strict=True):
+        ax.set_position((0, 0, width / whole[0], height / whole[1]))
+        boxes.append(cast(Bbox, ax.get_tightbbox()).transformed(fig.dpi_scale_trans.inverted()).padded(0.05))
+    above = max(box.y1 - height for box, (_, height) in zip(boxes, sizes, strict=True))
+    below = max(height - box.y0 for box, (_, height) in zip(boxes, sizes, strict=True))
+    total = sum(box.width for box in boxes) + gap * (len(boxes) - 1), above + below
+    fig.set_size_inches(*total)
+    x = 0.0
+    for ax, box, (width, height) in zip(axes, boxes, sizes, strict=True):
+        ax.set_position(((x - box.x0) / total[0], (below - height) / total[1], width / total[0], height / total[1]))
+        x += box.width + gap
+    return None
+
+
+def text_size(n: int) -> float:
+    """Return the size in points of the names of `n` rows: past 30 they would outgrow a page."""
+    return plt.rcParams["font.size"] * (0.83 if n <= 30 else 0.6)

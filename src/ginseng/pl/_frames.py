@@ -10,9 +10,10 @@ import pandas as pd
 from anndata import AnnData
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
+from scipy.stats import binomtest
 
 from ginseng import _checks, _keys
-from ginseng._labels import as_labels, in_memory, paired_labels, predicted_labels
+from ginseng._labels import UNASSIGNED, as_labels, in_memory, paired_labels, predicted_labels
 from ginseng._matrix import row_blocks, row_sums, take_columns
 
 Order = Literal["cluster", "alphabetical"] | Sequence[str]
@@ -177,6 +178,17 @@ def categories(column: pd.Series) -> list[str]:
     return sorted(as_labels(column).dropna().unique())
 
 
+def all_labels(adata: AnnData, columns: Sequence[str]) -> list[str]:
+    """Return the labels that any of these columns of `adata.obs` can have."""
+    obs = in_memory(adata.obs)
+    return list(dict.fromkeys(label for column in columns for label in categories(obs[column])))
+
+
+def unassigned(adata: AnnData, key: str) -> str:
+    """Return what :func:`ginseng.tl.classify` called cells that it gave no label."""
+    return str(adata.uns.get(key, {}).get("unassigned", {}).get("label", UNASSIGNED))
+
+
 def known_colors(adata: AnnData, column: str) -> dict[str, Any]:
     """Return the colours that scanpy keeps for the labels of a column of `adata.obs`, if it does."""
     labels = categories(in_memory(adata.obs)[column])
@@ -259,3 +271,93 @@ def explanation(adata: AnnData, cells: str | Sequence[str] | None, key: str) -> 
             msg = f"Cell {cell!r} is not explained. {_checks.suggest(cell, by_cell)}"
             raise _checks.MissingKeyError(msg)
     return {cell: by_cell[cell] for cell in wanted}
+
+
+def confidence(adata: AnnData, label_key: str | None, key: str) -> pd.DataFrame:
+    """Return `predicted` and `confidence` of each cell that has both, and with `label_key` whether it is `right`.
+
+    `right` is missing where there is no true label, or the cell was given none.
+    """
+    predicted = predicted_labels(adata, _keys.cell_type(key))
+    obs = in_memory(adata.obs)
+    frame = pd.DataFrame({"predicted": predicted, "confidence": _checks.column(obs, _keys.confidence(key))})
+    frame = frame.astype({"confidence": float}).reset_index(drop=True)  # names of cells may repeat
+    if label_key is not None:
+        true = as_labels(_checks.column(obs, label_key)).reset_index(drop=True)
+        given = frame["predicted"].notna() & (frame["predicted"] != unassigned(adata, key))
+        both = given & true.notna() & frame["confidence"].notna()
+        if not both.any():
+            msg = f"No cell has both a predicted label and one in {label_key!r}. Check that this is the right column."
+            raise ValueError(msg)
+        frame["right"] = (frame["predicted"] == true).astype("boolean").where(both)
+    return frame.dropna(subset=["predicted", "confidence"])
+
+
+def reliability(frame: pd.DataFrame, n_bins: int) -> pd.DataFrame:
+    """Return, for bins of confidence of the same width, how often the label is right, and how surely that is known.
+
+    `left` and `right` edge, mean `confidence`, `accuracy`, its Wilson interval (95%) from `low` to `high`, and `n`
+    cells. Bins without cells are left out.
+    """
+    known = frame.dropna(subset="right")
+    edges = np.linspace(0, 1, n_bins + 1)
+    place = np.clip(np.searchsorted(edges, known["confidence"], side="left") - 1, 0, n_bins - 1)
+    bins = known.assign(right=known["right"].astype(float)).groupby(place)
+    table = bins.agg(
+        confidence=("confidence", "mean"), accuracy=("right", "mean"), hits=("right", "sum"), n=("right", "size")
+    )
+    ranges = [
+        binomtest(int(hits), int(n)).proportion_ci(method="wilson")
+        for hits, n in zip(table["hits"], table["n"], strict=True)
+    ]
+    return table.assign(
+        left=edges[table.index],
+        right=edges[table.index + 1],
+        low=[r.low for r in ranges],
+        high=[r.high for r in ranges],
+    )
+
+
+def calibration_error(bins: pd.DataFrame) -> float:
+    """Return the expected calibration error: how far accuracy and confidence lie apart, averaged over cells."""
+    return float(np.average(np.abs(bins["accuracy"] - bins["confidence"]), weights=bins["n"]))
+
+
+def vote(adata: AnnData, key: str) -> tuple[pd.DataFrame, pd.DataFrame, Mapping[str, Any]]:
+    """Return the table of the vote, the cells by cluster (rows) and label (columns, those that occur), and the rest."""
+    stored = _entry(adata, key, "vote", "Run `gs.tl.vote(adata, groupby)` first.")
+    table = pd.DataFrame(stored["table"])
+    labels = pd.Index([str(label) for label in stored["labels"]], dtype=object)
+    counts = pd.DataFrame(np.asarray(stored["counts"]), index=table.index.astype(str), columns=labels)
+    return table.set_axis(counts.index), counts.loc[:, counts.sum() > 0], stored
+
+
+def composition(adata: AnnData, groupby: str, column: str) -> pd.DataFrame:
+    """Return the cells by group (rows) and label (columns), both in the order of their categories."""
+    obs = in_memory(adata.obs)
+    group, label = _checks.column(obs, groupby), _checks.column(obs, column)
+    groups = pd.Categorical(as_labels(group), categories=categories(group))
+    names = list(dict.fromkeys([*categories(label), "missing"]))
+    labels = pd.Categorical(as_labels(label).fillna("missing"), categories=names)
+    counts = pd.crosstab(groups, labels)
+    if counts.empty:
+        msg = f"No cell has a value in `adata.obs[{groupby!r}]`."
+        raise ValueError(msg)
+    counts = counts.rename_axis(index=None, columns=None)
+    return counts.set_axis(counts.index.astype(object)).set_axis(counts.columns.astype(object), axis=1)
+
+
+def genes(adata: AnnData) -> tuple[pd.DataFrame, bool]:
+    """Return `selected`, `mean`, `spread` and `spread_norm` of each gene, and whether the spread is of counts.
+
+    The spread is the variance of the counts for the flavor `"seurat_v3"`, otherwise the dispersion.
+    """
+    var = in_memory(adata.var)
+    of_counts = _keys.VARIANCES_NORM in var
+    spread = (_keys.VARIANCES, _keys.VARIANCES_NORM) if of_counts else (_keys.DISPERSIONS, _keys.DISPERSIONS_NORM)
+    columns = {"selected": _keys.GENES, "mean": _keys.MEANS, "spread": spread[0], "spread_norm": spread[1]}
+    if missing := [name for name in columns.values() if name not in var]:
+        msg = f"`adata.var` has no {missing[0]!r}. Run `gs.pp.select_hvgs(adata)` first. "
+        msg += _checks.suggest(missing[0], var.columns)
+        raise _checks.MissingKeyError(msg)
+    return pd.DataFrame({name: var[column] for name, column in columns.items()}), of_counts

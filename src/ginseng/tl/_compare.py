@@ -13,7 +13,7 @@ from anndata import AnnData
 
 from ginseng import _keys
 from ginseng._checks import column
-from ginseng._labels import as_labels, in_memory
+from ginseng._labels import UNASSIGNED, as_labels, in_memory
 from ginseng._logging import progress, running
 from ginseng._matrix import make_actual, row_sums
 from ginseng.data._cells import Cells, choose_cells
@@ -21,7 +21,6 @@ from ginseng.data._readers import open_adata
 from ginseng.data._splits import PARTS, partition, warn_of_unseen
 from ginseng.tl import _models
 from ginseng.tl._evaluate import measure
-from ginseng.tl._result import UNASSIGNED
 from ginseng.tl._train import _settings
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 

@@ -28,7 +28,6 @@ from ginseng.data._memory import MemoryDataset
 from ginseng.model._forward import Rows, predict
 from ginseng.model.state import GinsengClassifierState
 from ginseng.pp._genes import select_hvgs
-from ginseng.tl._result import UNASSIGNED
 from ginseng.tl._train import ALL_GENES, TOP_GENES, _settings
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 from ginseng.train.trainer import GinsengClassifierTrainer

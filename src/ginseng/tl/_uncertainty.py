@@ -9,11 +9,11 @@ from anndata import AnnData
 from scipy.stats import entropy
 
 from ginseng import _keys
+from ginseng._labels import UNASSIGNED
 from ginseng._logging import progress, running
 from ginseng._rng import RNGLike, SeedLike, generator
 from ginseng.model._inspect import dropout_passes
 from ginseng.tl._query import Cells, Model, open_query
-from ginseng.tl._result import UNASSIGNED
 
 
 def uncertainty(

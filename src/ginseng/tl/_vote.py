@@ -144,7 +144,8 @@ def _clusters(adata: AnnData, obs: pd.DataFrame, groupby: str) -> pd.Categorical
         key = "" if groupby == "leiden" else f", key_added={groupby!r}"
         msg = (
             f"`adata.obs` has no clusters {groupby!r}. Make them with {first}`sc.tl.leiden(adata, flavor='igraph', "
-            f"n_iterations=2{key})` (needs `pip install igraph`), or name others. {_checks.suggest(groupby, obs.columns)}"
+            f"n_iterations=2{key})` (needs `pip install igraph`), or name others. "
+            + _checks.suggest(groupby, obs.columns)
         )
         raise _checks.MissingKeyError(msg)
     values = obs[groupby]

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch, Rectangle
+from matplotlib.path import Path
+
+from ginseng import _keys
+
+from . import _figure, _frames
+
+#: Width of the blocks, where the flow between them is one wide.
+BLOCK = 0.05
+
+
+def vote(
+    adata: AnnData,
+    *,
+    key: str = _keys.DEFAULT,
+    palette: _figure.Palette | None = None,
+    ax: Axes | None = None,
+    show: bool | None = None,
+    return_fig: bool = False,
+) -> Axes | Figure | None:
+    """Draw which labels the cells of each cluster have.
+
+    Clusters are blocks on the left, labels on the right, as high as they have cells; a band between them is the cells
+    that are in both. The band of the label that won its cluster is opaque. Beside each cluster stands the fraction of
+    its cells that have that label; in brackets where it is too low, and the cluster was given none.
+
+    Parameters
+    ----------
+    adata
+        Annotated data on which :func:`ginseng.tl.vote` was run.
+    key
+        Prefix under which the vote was written.
+    palette
+        A palette's name, one colour for each label, or a dictionary from labels to colours. By default as in
+        :func:`ginseng.pl.embedding`. Clusters have the colours that scanpy keeps for them, or none.
+    ax
+        Axes to draw into. By default a figure is made in which every name is readable.
+    show
+        Show the plot. By default as :attr:`ginseng.settings.autoshow` says, and not if `ax` is given.
+    return_fig
+        Return the figure, and do not show it.
+
+    Returns
+    -------
+    `None` if the plot is shown, else the axes, or the figure if `return_fig=True`.
+
+    Raises
+    ------
+    KeyError
+        If there was no vote.
+    ValueError
+        If there are no clusters.
+    """
+    table, counts, how = _frames.vote(adata, key)
+    if counts.empty:
+        msg = "The vote has no clusters: there is nothing to draw."
+        raise ValueError(msg)
+    table, counts = _in_order(table, counts, str(how["unassigned"]))
+    columns = [column for column in (str(how["prediction_key"]),) if column in adata.obs]
+    colors = _figure.label_colors(adata, columns, list(counts.columns), palette, key)
+    of_cluster = _frames.known_colors(adata, str(how["groupby"])) if str(how["groupby"]) in adata.obs else {}
+
+    n = max(counts.shape)
+    size = _figure.text_size(n)
+    line = size / 72 * 1.25  # inches
+    sides = counts.sum(axis=1).to_numpy(), counts.sum(axis=0).to_numpy()
+    width, height = 2.6, max(2.2, 1.25 * n * line)
+    fig, (panel,) = _figure.make_axes(1, ax, (width, height))
+    if ax is not None:
+        height = panel.get_window_extent().height / fig.dpi
+        size *= min(1, height / (n * line))
+        line = min(line, height / n)
+    scale = _scale(sides, height, line)
+    left, right = (_places(cells * scale, height, line) for cells in sides)
+
+    _bands(panel, table, counts, scale, left, right, colors)
+    text: Any = {"va": "center", "fontsize": size, "parse_math": False}
+    for i, (cluster, fraction, decided) in enumerate(
+        zip(table.index, table["fraction"], table["decided"], strict=True)
+    ):
+        share = f"{fraction:.0%}" if decided else f"({fraction:.0%})"
+        y, high = left[i], sides[0][i] * scale
+        panel.add_patch(Rectangle((-BLOCK, y), BLOCK, high, color=of_cluster.get(cluster, "0.35"), lw=0))
+        panel.text(-BLOCK - 0.02, y + high / 2, f"{cluster}  {share}", ha="right", **text)
+    for j, label in enumerate(counts.columns):
+        y, high = right[j], sides[1][j] * scale
+        panel.add_patch(Rectangle((1, y), BLOCK, high, color=colors[label], lw=0))
+        panel.text(1 + BLOCK + 0.02, y + high / 2, label, ha="left", **text)
+    panel.set(xlim=(-BLOCK, 1 + BLOCK), ylim=(height, 0))
+    panel.set_axis_off()
+    if ax is None:
+        _figure.wrap(fig, panel, width, height)
+    return _figure.finish([panel], ax=ax, show=show, return_fig=return_fig)
+
+
+def _in_order(table: pd.DataFrame, counts: pd.DataFrame, unassigned: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Order labels by their cells and clusters by their labels, so that most bands run level."""
+    total = counts.sum().drop(unassigned, errors="ignore").sort_values(ascending=False, kind="stable")
+    labels = [*total.index, *([unassigned] if unassigned in counts else [])]
+    winner = table["label"].map({label: i for i, label in enumerate(labels)}).fillna(len(labels))
+    order = np.lexsort((-table["fraction"], winner))
+    # labels that win nowhere go beside the clusters that most of their cells are in
+    shares = counts.iloc[order][labels]
+    centre = (shares.to_numpy() * np.arange(len(order))[:, None]).sum(axis=0) / shares.sum(axis=0).to_numpy()
+    labels = [labels[i] for i in np.argsort(centre, kind="stable")]
+    return table.iloc[order], counts.iloc[order][labels]
+
+
+def _scale(sides: tuple[np.ndarray, np.ndarray], height: float, line: float) -> float:
+    """Return the inches a cell, so that blocks and the room their names need fill `height`."""
+
+    def needed(scale: float) -> float:
+        return max(np.maximum(cells * scale * 1.04, line).sum() for cells in sides)
+
+    low, high = 0.0, height / sides[0].sum()
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if needed(middle) <= height else (low, middle)
+    return low
+
+
+def _places(heights: np.ndarray, height: float, line: float) -> np.ndarray:
+    """Return the top of each block, in a slot that its name fits into, all slots spread over `height`."""
+    slots = np.maximum(heights * 1.04, line)
+    slots = slots + (height - slots.sum()) / len(slots)
+    return np.cumsum(slots) - slots + (slots - heights) / 2
+
+
+def _bands(
+    ax: Axes, table: pd.DataFrame, counts: pd.DataFrame, scale: float, left: np.ndarray, right: np.ndarray,
+    colors: dict[str, str],
+) -> None:  # fmt: skip
+    from_, to = left.copy(), right.copy()
+    for i, row in enumerate(counts.to_numpy()):
+        winner = table["label"].iloc[i] if table["decided"].iloc[i] else None
+        for j, label in enumerate(counts.columns):
+            high = row[j] * scale
+            if not row[j]:
+                continue
+            (a, b), (c, d) = (from_[i], from_[i] + high), (to[j], to[j] + high)
+            from_[i], to[j] = b, d
+            curve = [(0, a), (0.5, a), (0.5, c), (1, c), (1, d), (0.5, d), (0.5, b), (0, b), (0, a)]
+            codes = [Path.MOVETO, *[Path.CURVE4] * 3, Path.LINETO, *[Path.CURVE4] * 3, Path.CLOSEPOLY]
+            alpha = 0.85 if label == winner else 0.35
+            ax.add_patch(PathPatch(Path(curve, codes), facecolor=colors[label], alpha=alpha, lw=0))
