@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 
 from ginseng import pl
-from ginseng.pl import _figure, _frames
+from ginseng.pl import _figure, _frames, _palette
 
 
 def shades(ax):
@@ -39,7 +39,8 @@ def test_every_cell_has_the_colour_of_its_label(labelled, colors):
     if colors:
         assert [legend[c] for c in categories] == list(adata.uns["cell_type_colors"])
     else:
-        assert {c.upper() for c in legend.values()} <= set(_figure.OKABE_ITO)
+        assert {legend[c].upper() for c in categories} <= set(_figure.OKABE_ITO)
+    assert legend["unassigned"] == _palette.UNASSIGNED.lower()
     for ax, column in zip(fig.axes, ("cell_type", "ginseng_cell_type"), strict=False):
         expected = pd.DataFrame(adata.obsm["X_umap"][:, :2])
         expected["color"] = [legend[label] for label in adata.obs[column]]
@@ -105,9 +106,11 @@ def test_palettes():
     assert _figure.colors(labels, "tab10")["a"] == "#1f77b4"
     with pytest.raises(ValueError, match="2 colours for 3 labels"):
         _figure.colors(labels, ["k", "w"])
-    for n in (1, 8, 9, 20, 21, 28, 29, 102, 150):
+    whole = list(_figure.colors([str(i) for i in range(102)]).values())
+    for n in (1, 8, 9, 60, 102, 103, 150):
         found = _figure.colors([str(i) for i in range(n)])
         assert len(set(found.values())) == n
+        assert n > 102 or list(found.values()) == whole[:n], "a label more would change the others"
         known = dict(list(found.items())[n // 2 :])
         assert len(set(_figure.colors([str(i) for i in range(n)], known=known).values())) == n
 

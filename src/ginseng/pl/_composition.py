@@ -6,7 +6,7 @@ import numpy as np
 from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from ginseng import _keys
 
@@ -94,7 +94,7 @@ def composition(
     _figure.literal(panel.get_yticklabels())
     panel.set_xlabel("Fraction of cells" if normalize else "Cells", fontsize="small")
     panel.set_ylabel(groupby, fontsize="small", parse_math=False)
-    panel.xaxis.set_major_locator(MaxNLocator(2 if normalize else 4, integer=not normalize))
+    panel.xaxis.set_major_locator(FixedLocator((0, 0.5, 1)) if normalize else MaxNLocator(4, integer=True))
     panel.tick_params(axis="x", labelsize="small", width=0.6, length=2.5)
     panel.tick_params(axis="y", length=0)
     panel.spines[["top", "right", "left"]].set_visible(False)

@@ -129,7 +129,7 @@ def _boxes(
     _figure.literal(ax.get_yticklabels())
     ax.set_xlabel("Confidence", fontsize="small")
     _axes(ax)
-    ax.tick_params(axis="y", length=0)
+    ax.tick_params(axis="y", length=0, labelsize=size)
 
 
 def _reliability(ax: Axes, bins: pd.DataFrame) -> None:
@@ -151,7 +151,6 @@ def _reliability(ax: Axes, bins: pd.DataFrame) -> None:
 
 
 def _axes(ax: Axes) -> None:
-    ax.tick_params(axis="x", labelsize="small", width=0.6, length=2.5)
-    ax.tick_params(axis="y", labelsize=None if ax.get_yticklabels()[0].get_text() else "small", width=0.6, length=2.5)
+    ax.tick_params(labelsize="small", width=0.6, length=2.5)
     ax.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
     ax.spines[["top", "right"]].set_visible(False)

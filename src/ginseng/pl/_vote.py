@@ -95,6 +95,9 @@ def vote(
         y, high = right[j], sides[1][j] * scale
         panel.add_patch(Rectangle((1, y), BLOCK, high, color=colors[label], lw=0))
         panel.text(1 + BLOCK + 0.02, y + high / 2, label, ha="left", **text)
+    title: Any = {"va": "bottom", "fontsize": "small", "parse_math": False}
+    panel.text(-BLOCK, -0.5 * line, str(how["groupby"]), ha="left", **title)
+    panel.text(1 + BLOCK, -0.5 * line, "Label", ha="right", **title)
     panel.set(xlim=(-BLOCK, 1 + BLOCK), ylim=(height, 0))
     panel.set_axis_off()
     if ax is None:

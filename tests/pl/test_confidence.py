@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from sklearn.calibration import calibration_curve
+
+from ginseng import pl
+from ginseng.pl import _frames
+from ginseng.pl._palette import UNASSIGNED
+
+
+def names(ax):
+    return [t.get_text() for t in ax.get_yticklabels()]
+
+
+def test_boxes_are_the_quantiles(labelled):
+    adata = labelled(5, unassigned=True)
+    adata.obs.loc[adata.obs_names[-5:], "ginseng_confidence"] = 0.99
+    adata.uns["ginseng"] = {"unassigned": {"label": "unassigned", "min_confidence": 0.25}}
+    ax = pl.confidence(adata, show=False)
+    cells = adata.obs.groupby("ginseng_cell_type", observed=True)["ginseng_confidence"]
+    medians = cells.median().drop("unassigned").sort_values(ascending=False)
+    assert names(ax) == [*medians.index, "unassigned"]
+    boxes = [patch.get_path().vertices[:, 0] for patch in ax.patches]
+    for box, label in zip(boxes, names(ax), strict=True):
+        assert (box.min(), box.max()) == pytest.approx(cells.quantile([0.25, 0.75])[label].tolist())
+    numbers = [t.get_text() for t in ax.texts]
+    assert numbers == [*(str(n) for n in cells.size()[names(ax)]), "cells"]
+    embedding = pl.embedding(adata, return_fig=True).legends[0]
+    entries = zip(embedding.get_texts(), embedding.legend_handles, strict=True)
+    shades = {text.get_text(): to_hex(handle.get_color()) for text, handle in entries}
+    assert [to_hex(p.get_facecolor()) for p in ax.patches] == [shades[name] for name in names(ax)]
+    assert shades["unassigned"] == UNASSIGNED.lower()
+    assert [0.25, 0.25] in [list(line.get_xdata()) for line in ax.lines]
+
+
+def test_few_cells_are_drawn_one_by_one(labelled):
+    adata = labelled(2, n_obs=20)
+    last = adata.obs["ginseng_cell_type"].cat.categories[1]
+    adata.obs["ginseng_cell_type"] = [last] * 3 + [adata.obs["ginseng_cell_type"].cat.categories[0]] * 17
+    ax = pl.confidence(adata, show=False)
+    dots = next(line for line in ax.lines if line.get_marker() == "o")
+    assert sorted(dots.get_xdata()) == sorted(adata.obs["ginseng_confidence"][:3].astype(float))
+    assert len(ax.patches) == 1
+
+
+@pytest.mark.parametrize("n_bins", [1, 10, 15])
+def test_reliability_is_that_of_scikit_learn(labelled, n_bins):
+    adata = labelled(4, unassigned=True)
+    adata.obs.loc[adata.obs_names[:3], "cell_type"] = np.nan
+    frame = _frames.confidence(adata, "cell_type", "ginseng")
+    bins = _frames.reliability(frame, n_bins)
+    known = adata.obs[3:-5]
+    right = (known["cell_type"].astype(str) == known["ginseng_cell_type"].astype(str)).to_numpy()
+    confidence = known["ginseng_confidence"].to_numpy(dtype=float)
+    accuracy, mean = calibration_curve(right, confidence, n_bins=n_bins)
+    np.testing.assert_allclose(bins["accuracy"], accuracy)
+    np.testing.assert_allclose(bins["confidence"], mean)
+    assert bins["n"].sum() == len(known)
+    assert ((bins["low"] <= bins["accuracy"]) & (bins["accuracy"] <= bins["high"])).all()
+    assert ((bins["left"] <= bins["confidence"]) & (bins["confidence"] <= bins["right"])).all()
+    error = (np.abs(accuracy - mean) * bins["n"]).sum() / len(known)
+    assert _frames.calibration_error(bins) == pytest.approx(error)
+    axes = pl.confidence(adata, "cell_type", n_bins=n_bins, show=False)
+    assert axes[1].get_title() == f"ECE {error:.3f}"
+    np.testing.assert_allclose([p.get_height() for p in axes[1].patches], bins["n"] / bins["n"].sum())
+
+
+@pytest.mark.parametrize("n", [1, 10, 60])
+@pytest.mark.parametrize("length", [8, 40])
+@pytest.mark.parametrize("truth", [None, "cell_type"])
+def test_readable(labelled, readable, n, length, truth):
+    fig = pl.confidence(labelled(n, length), truth, return_fig=True)
+    for ax in fig.axes:
+        readable(fig, [t for t in [*ax.get_yticklabels(), *ax.get_xticklabels(), *ax.texts] if t.get_text()])
+    if truth:
+        left, right = (ax.get_tightbbox() for ax in fig.axes)
+        assert left.x1 < right.x0
+    assert max(fig.get_size_inches()) < 11
+
+
+def test_axes_and_errors(labelled):
+    adata = labelled(3)
+    _, axes = plt.subplots(1, 2)
+    assert pl.confidence(adata, "cell_type", ax=axes) == list(axes)
+    with pytest.raises(ValueError, match="2 panels, but `ax` has 1"):
+        pl.confidence(adata, "cell_type", ax=axes[0])
+    with pytest.raises(ValueError, match="`n_bins` must be at least 1, not 0"):
+        pl.confidence(adata, "cell_type", n_bins=0)
+    with pytest.raises(KeyError, match="no column 'cel_type'"):
+        pl.confidence(adata, "cel_type")
+    with pytest.raises(KeyError, match=r"Run `gs\.tl\.classify` first"):
+        pl.confidence(adata, key="other")
+    adata.obs["cell_type"] = np.nan
+    with pytest.raises(ValueError, match="No cell has both"):
+        pl.confidence(adata, "cell_type")
