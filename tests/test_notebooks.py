@@ -16,6 +16,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import scipy.io
+from sklearn.cluster import KMeans
 
 import ginseng as gs
 from ginseng._core import registry
@@ -50,6 +51,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("files")
     cells = gs.datasets.pbmc68k()
     cells.obs["donor"] = [f"d{i % 5}" for i in range(cells.n_obs)]
+    cells.obs["leiden"] = KMeans(12, random_state=0).fit_predict(cells.obsm["X_umap"]).astype(str)
     cells.obs["other_method"] = np.roll(cells.obs["cell_type"].astype(str), 1)
     cells.var["gene_symbols"] = cells.var_names
     cells.layers["lognorm"] = cells.layers["counts"].log1p()

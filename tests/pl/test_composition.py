@@ -80,8 +80,7 @@ def test_cells_without_label_or_group(sampled):
         pl.composition(adata, "donor", key="other")
 
 
-@pytest.mark.parametrize("n", [1, 10, 60])
-@pytest.mark.parametrize("length", [8, 40])
+@pytest.mark.parametrize(("n", "length"), [(1, 8), (10, 40), (60, 40)])
 @pytest.mark.parametrize("n_samples", [1, 40])
 def test_readable(sampled, readable, n, length, n_samples):
     fig = pl.composition(sampled(n, length, n_samples), "donor", return_fig=True)

@@ -71,8 +71,7 @@ def test_reliability_is_that_of_scikit_learn(labelled, n_bins):
     np.testing.assert_allclose([p.get_height() for p in axes[1].patches], bins["n"] / bins["n"].sum())
 
 
-@pytest.mark.parametrize("n", [1, 10, 60])
-@pytest.mark.parametrize("length", [8, 40])
+@pytest.mark.parametrize(("n", "length"), [(1, 8), (10, 40), (60, 40)])
 @pytest.mark.parametrize("truth", [None, "cell_type"])
 def test_readable(labelled, readable, n, length, truth):
     fig = pl.confidence(labelled(n, length), truth, return_fig=True)

@@ -69,8 +69,7 @@ def test_colours_are_those_of_scanpy(voted):
     assert drawn == {**expected, "0": "#aaaaaa", "1": "#bbbbbb", "2": "#cccccc"}
 
 
-@pytest.mark.parametrize("n", [1, 10, 60])
-@pytest.mark.parametrize("length", [8, 40])
+@pytest.mark.parametrize(("n", "length"), [(1, 8), (10, 40), (60, 40)])
 @pytest.mark.parametrize("given", [False, True])
 def test_readable(voted, readable, n, length, given):
     adata = voted(n, length, n_clusters=max(1, n // 2))

@@ -80,12 +80,14 @@ def vote(
 
     Examples
     --------
+    >>> from sklearn.cluster import KMeans
     >>> import ginseng as gs
     >>> adata = gs.datasets.pbmc68k()
     >>> ref, query = adata[::2].copy(), adata[1::2].copy()
     >>> gs.tl.train(ref, "cell_type", epochs=1, silent=True)
     >>> gs.tl.classify(query, ref, silent=True)
-    >>> gs.tl.vote(query, "louvain")
+    >>> query.obs["cluster"] = KMeans(12, random_state=0).fit_predict(query.obsm["X_umap"])
+    >>> gs.tl.vote(query, "cluster")
     >>> list(query.uns["ginseng"]["vote"]["table"].columns[:3])
     ['label', 'fraction', 'runner_up']
     """
