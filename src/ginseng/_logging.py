@@ -26,6 +26,11 @@ def _log(level: int, message: str) -> None:
         tqdm.write(message, file=sys.stderr)
 
 
+def warning(message: str) -> None:
+    """Log what the user should know while it runs, from verbosity 1 on."""
+    _log(logging.WARNING, message)
+
+
 def info(message: str) -> None:
     """Log what a verb does or wrote, from verbosity 2 on."""
     _log(logging.INFO, message)

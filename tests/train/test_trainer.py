@@ -200,9 +200,26 @@ def test_history_holds_the_metrics_of_scikit_learn(overfitted: GinsengClassifier
 
 def test_a_loss_that_is_not_finite_says_why(dataset: MemoryDataset) -> None:
     with pytest.raises(
-        ValueError, match=r"The training loss is nan in epoch 1\. Lower the learning rate \(lr=1e\+30\)"
+        ValueError,
+        match=r"The training loss is nan in epoch 1, batch 2\. The data are not the cause.*Lower the learning rate "
+        r"\(lr=1e\+30\), to 1e\+29, say",
     ):
         trainer_of(dataset, lr=1e30, architecture="instance", config={}).fit(silent=True)
+
+
+@pytest.mark.parametrize("architecture", ["linear", "gated"])
+def test_values_too_large_to_compute_with_are_named(dataset: MemoryDataset, architecture: str) -> None:
+    counts = dataset.source.counts.astype(np.float32).tolil()
+    counts[17, 5] = 1e38
+    totals = np.asarray(counts.sum(axis=1), np.float32).ravel()
+    source = MemorySource(counts.tocsr(), dataset.labels, totals)
+    data = MemoryDataset(source, dataset.labels, dataset.label_names, dataset.gene_names, None, None)
+    trainer = trainer_of(data, architecture=architecture, config={}, normalize=False, holdout_fraction=0.0)
+    with pytest.raises(
+        ValueError, match=r"The data are the cause: values are up to 1e\+38 \(gene 'gene5'\).*Repair or leave out"
+    ):
+        trainer.fit(silent=True)
+    assert not hasattr(trainer, "state")
 
 
 @pytest.mark.parametrize("epochs", [0, -1])

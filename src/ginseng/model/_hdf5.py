@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,15 +82,32 @@ def save_model(state: GinsengClassifierState | AnnData, path: str | Path) -> Non
         **{name: np.asarray(a, "<f4") for name, a in _leaves(values["params"], "params")},
         **{name: np.asarray(a, "<f8") for name, a in _leaves(values["history"], "history")},
     }
-    attributes["sha256"] = _digest(attributes, datasets)
     with replacing(path) as partial:
-        with h5py.File(partial, "w") as file:
-            for name, value in attributes.items():
-                file.attrs[name] = np.bytes_(value.encode()) if isinstance(value, str) else value
-            for name, array in datasets.items():
-                file.create_dataset(name, data=array)
+        write_members(partial, attributes, datasets)
         with h5py.File(partial, "r") as file:  # what could not be loaded must not take the place of what can
-            _read(_Reader(file, sys.maxsize))
+            _read(Reader(file, sys.maxsize))
+
+
+def write_members(path: Path, attributes: Mapping[str, Any], datasets: Mapping[str, np.ndarray]) -> None:
+    """Write an HDF5 file of these attributes and datasets, with a `sha256` over all of them."""
+    with h5py.File(path, "w") as file:
+        for name, value in {**attributes, "sha256": _digest(attributes, datasets)}.items():
+            file.attrs[name] = np.bytes_(value.encode()) if isinstance(value, str) else value
+        for name, array in datasets.items():
+            file.create_dataset(name, data=array)
+
+
+def read_members[T](path: Path, what: str, read: Callable[[Reader], T], max_bytes: int = sys.maxsize) -> T:
+    """Return what `read` finds in an HDF5 file; whatever else it meets there is a `ModelFileError`."""
+    try:
+        with h5py.File(path, "r") as file:
+            return read(Reader(file, max_bytes))
+    except ModelFileError as error:
+        msg = f"{path}: {error}"
+        raise ModelFileError(msg) from error.__cause__
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, OverflowError, RecursionError) as error:
+        msg = f"{path} is not a readable {what}: {error}"
+        raise ModelFileError(msg) from error
 
 
 def load_model(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GinsengClassifierState:
@@ -117,15 +134,7 @@ def load_model(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GinsengClassi
         others = sorted(p.name for p in path.parent.glob("*.h5")) if path.parent.is_dir() else []
         msg = f"There is no model at {path}. " + (f"Models there: {', '.join(others[:10])}." if others else "")
         raise FileNotFoundError(msg)
-    try:
-        with h5py.File(path, "r") as file:
-            return _read(_Reader(file, max_bytes))
-    except ModelFileError as error:
-        msg = f"{path}: {error}"
-        raise ModelFileError(msg) from error.__cause__
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, OverflowError, RecursionError) as error:
-        msg = f"{path} is not a readable model: {error}"
-        raise ModelFileError(msg) from error
+    return read_members(path, "model", _read, max_bytes)
 
 
 def is_model_file(path: str | Path) -> bool:
@@ -177,7 +186,7 @@ def _digest(attributes: Mapping[str, Any], datasets: Mapping[str, np.ndarray]) -
     return digest.hexdigest()
 
 
-class _Reader:
+class Reader:
     """Members of an HDF5 file by name, each checked before a byte of it is read."""
 
     def __init__(self, file: h5py.File, max_bytes: int) -> None:
@@ -257,6 +266,12 @@ class _Reader:
         declared = int(np.prod(data.chunks, dtype=object)) * data.dtype.itemsize
         return max(declared, _DEFLATE_RATIO * max(stored))
 
+    def verify(self, attributes: Mapping[str, Any], datasets: Mapping[str, np.ndarray]) -> None:
+        """Compare what has been read with the SHA-256 of what was saved."""
+        if _digest(attributes, datasets) != self.text("sha256"):
+            msg = "its contents are not those that were saved (SHA-256 differs): the file is damaged or was changed"
+            raise ModelFileError(msg)
+
     def _hard(self, name: str, kind: type) -> Any:
         found: Any = self.file
         for part in name.split("/"):
@@ -273,7 +288,7 @@ class _Reader:
         return found
 
 
-def _read(reader: _Reader) -> GinsengClassifierState:
+def _read(reader: Reader) -> GinsengClassifierState:
     if "format" not in reader.file.attrs:
         return _read_first(reader)
     if (found := reader.text("format")) != FORMAT:
@@ -308,7 +323,7 @@ def _read(reader: _Reader) -> GinsengClassifierState:
     return state
 
 
-def _verify(reader: _Reader, values: dict[str, Any]) -> None:
+def _verify(reader: Reader, values: dict[str, Any]) -> None:
     names = ("format", "format_version", "written_by")
     attributes = {name: reader.text(name) for name in names} | {name: values[name] for name in (*_TEXT, *_NUMBERS)}
     datasets = {
@@ -318,12 +333,10 @@ def _verify(reader: _Reader, values: dict[str, Any]) -> None:
         **dict(_leaves(values["params"], "params")),
         **dict(_leaves(values["history"], "history")),
     }
-    if _digest(attributes, datasets) != reader.text("sha256"):
-        msg = "its contents are not those that were saved (SHA-256 differs): the file is damaged or was changed"
-        raise ModelFileError(msg)
+    reader.verify(attributes, datasets)
 
 
-def _read_names(reader: _Reader) -> dict[str, np.ndarray]:
+def _read_names(reader: Reader) -> dict[str, np.ndarray]:
     genes = _unique_names(reader.array("genes", (None,), "S", MAX_GENES), "genes")
     labels = _unique_names(reader.array("label_keys", (None,), "S", MAX_CLASSES), "label_keys")
     return {
@@ -342,7 +355,7 @@ def _unique_names(encoded: np.ndarray, what: str) -> np.ndarray:
     return names
 
 
-def _read_params(reader: _Reader, shapes: Mapping[str, Any], path: str = "params") -> dict[str, Any]:
+def _read_params(reader: Reader, shapes: Mapping[str, Any], path: str = "params") -> dict[str, Any]:
     if (found := sorted(reader.members(path))) != sorted(shapes):
         msg = f"{path!r} has {', '.join(found[:10])}, where {', '.join(sorted(shapes))} are expected"
         raise ModelFileError(msg)
@@ -358,7 +371,7 @@ def _read_params(reader: _Reader, shapes: Mapping[str, Any], path: str = "params
     return out
 
 
-def _read_first(reader: _Reader) -> GinsengClassifierState:
+def _read_first(reader: Reader) -> GinsengClassifierState:
     """Read a file of ginseng 0.2: the `instance` network, scaled by the counts of the model's own genes."""
     names: dict[str, Any] = _read_names(reader)
     for name, expected in {"n_genes": len(names["genes"]), "n_classes": len(names["label_keys"])}.items():

@@ -41,6 +41,8 @@ def train(
     group_key: str | Sequence[Any] | np.ndarray | pd.Series | None = None,
     settings: GinsengClassifierTrainerSettings | Mapping[str, Any] | None = None,
     epochs: int | None = None,
+    checkpoint: bool | str | Path | None = None,
+    resume: bool = False,
     key_added: str = _keys.DEFAULT,
     copy: bool = False,
     silent: bool = False,
@@ -71,12 +73,21 @@ def train(
         name: `lr=1e-3`, `architecture="linear"`, `holdout_fraction=0.1`.
     epochs
         Passes over the data; chosen by the number of cells if None.
+    checkpoint
+        File that takes, after each epoch, all that training needs to go on. A dataset has one beside it, which is
+        removed at the end, if None; False for none. An AnnData has one only where a path is given.
+    resume
+        Whether to go on from the checkpoint of an interrupted call. The cells, the genes and the settings must be the
+        same; the model is then the same to the bit as that of a call that was never interrupted.
     key_added
         Name in `uns`.
     copy
         Whether to write to a copy of `adata` and return that.
     silent
         Whether to show no progress.
+
+    Ctrl-C ends training after the batches that are being worked on, and the best model so far is what the call gives;
+    a second ctrl-C stops at once.
 
     Returns
     -------
@@ -99,7 +110,9 @@ def train(
         If a column, layer or gene is not there; the message lists what is.
     ValueError
         If there are fewer than two classes, or values that cannot be counts, or look log-normalised where `normalize`
-        does not say so.
+        does not say so; if the loss is no longer finite, with the reason; if the checkpoint is of another run.
+    FileExistsError
+        If `checkpoint` is a file that is no checkpoint of this run.
 
     Examples
     --------
@@ -123,7 +136,8 @@ def train(
         if wrong:
             msg = f"A dataset has its own labels, genes and groups: leave out `{wrong[0]}`, or create it anew with it."
             raise ValueError(msg)
-        return GinsengClassifierTrainer(adata, settings).fit(silent=silent, reports=False)[1]
+        trainer = GinsengClassifierTrainer(adata, settings)
+        return trainer.fit(silent=silent, reports=False, checkpoint=checkpoint, resume=resume)[1]
 
     from_path = not isinstance(adata, AnnData)
     adata = open_adata(adata) if not isinstance(adata, AnnData) else adata
@@ -153,7 +167,7 @@ def train(
             say(f"Training on the {TOP_GENES:,} most variable of {adata.n_vars:,} genes, in `var[{_keys.GENES!r}]`.")
     dataset = MemoryDataset.read(adata, cells, layer)
     trainer = GinsengClassifierTrainer(dataset, settings)
-    _, state = trainer.fit(silent=silent, reports=False)
+    _, state = trainer.fit(silent=silent, reports=False, checkpoint=checkpoint, resume=resume)
     state.info |= {"label_key": cells.label_key, "layer": layer}
     if from_path:
         return state

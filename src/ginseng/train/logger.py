@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Self
 
 import numpy as np
 
@@ -62,3 +64,10 @@ class GinsengLogger:
     def to_dict(self) -> dict[str, np.ndarray]:
         """Return the columns as arrays."""
         return {field.name: np.asarray(getattr(self, field.name), float) for field in dataclasses.fields(self)}
+
+    @classmethod
+    def from_dict(cls, columns: Mapping[str, np.ndarray]) -> Self:
+        """Return the logger that :meth:`to_dict` turned into this."""
+        found = cls(**{name: np.asarray(column).tolist() for name, column in columns.items()})
+        found.epoch = [int(epoch) for epoch in found.epoch]
+        return found

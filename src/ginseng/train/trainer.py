@@ -8,6 +8,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from ginseng._core import registry
 from ginseng._core.architecture import Params
 from ginseng._core.optim import AdamW, warmup_cosine
 from ginseng._core.steps import Batch, Noise, Normalization, input_moments, predict_logits, train_window
-from ginseng._logging import progress, running
+from ginseng._logging import progress, running, warning
 from ginseng.data._batches import Window, batches_per_window, class_weights, empty_window, n_batches, prefetch, stream
 from ginseng.data._memory import MemoryDataset
 from ginseng.data._splits import held_out
@@ -29,7 +30,9 @@ from ginseng.data.dataset import GinsengDataset
 from ginseng.model.classifier import GinsengClassifier
 from ginseng.model.state import GinsengClassifierState
 
+from ._checkpoint import Checkpoint, Snapshot, describe_run
 from ._exact import minimum
+from ._interrupt import interruptible
 from .logger import GinsengLogger
 from .settings import GinsengClassifierTrainerSettings
 
@@ -145,14 +148,24 @@ class GinsengClassifierTrainer:
         return int(np.clip(wanted, FEWEST_EPOCHS, MOST_EPOCHS))
 
     def fit(
-        self, epochs: int | None = None, silent: bool = False, *, reports: bool = True
+        self,
+        epochs: int | None = None,
+        silent: bool = False,
+        *,
+        reports: bool = True,
+        checkpoint: bool | str | Path | None = None,
+        resume: bool = False,
     ) -> tuple[GinsengClassifier, GinsengClassifierState]:
         """Train, and return the model and its state.
 
         The weights are those of the latest epoch whose loss on the holdout is not above the lowest by more than its
         standard error (the one-standard-error rule, Breiman et al. 1984): on a small holdout the lowest loss is a
         matter of chance. If macro F1 is watched, they are those of the first epoch with the highest. Without a holdout
-        they are those of the last epoch. Same seed, same machine: same weights.
+        they are those of the last epoch. Same seed, same machine: same weights, also if training was interrupted and
+        resumed.
+
+        Ctrl-C ends training after the batches that are being worked on. A checkpoint is written if there is a place
+        for it, and the best weights so far come back, with `state.info["interrupted"]`. A second ctrl-C stops at once.
 
         Parameters
         ----------
@@ -162,24 +175,41 @@ class GinsengClassifierTrainer:
             Whether to show neither progress nor reports.
         reports
             Whether to print a line for each epoch.
+        checkpoint
+            File that takes all that training needs to go on: after each epoch (of quick ones not all, so that no more
+            than 2% of the time goes into it), and every ten minutes of a long one. It is kept when training has ended,
+            and then gives the model at once. The solver "lbfgs" has none. If None, a dataset on disk has one beside it, named after its folder,
+            which is removed at the end; cells in memory have none. False for none.
+        resume
+            Whether to go on from the checkpoint. The run must be the same: the cells, the genes, the settings. Without
+            a checkpoint, training starts from the beginning.
 
         Raises
         ------
         ValueError
-            If there is no epoch to train for, or the loss is no longer finite.
+            If there is no epoch to train for, the loss is no longer finite, or the checkpoint is of another run.
+        FileExistsError
+            If `checkpoint` is a file that is no checkpoint of this run.
+        KeyboardInterrupt
+            If ctrl-C was pressed before the first epoch had ended, or twice.
         """
         s = self.settings
         epochs = self.epochs if epochs is None else epochs
         if epochs < 1:
             msg = f"`epochs` must be at least 1, not {epochs!r}."
             raise ValueError(msg)
-        self.logger = GinsengLogger()
-        started = time.time()
+        place = None
+        if s.solver != "lbfgs":
+            used = dataclasses.replace(s, epochs=epochs, lr=self.lr, batch_size=self.batch_size, monitor=self.monitor)
+            run = describe_run(self.dataset, self.holdout, used, self.network)
+            place = Checkpoint.of(self.dataset, run, checkpoint, resume=resume)
+        self.logger, self.best_epoch, self.interrupted = GinsengLogger(), None, False
+        self._started = time.time()
         with running(f"training of {self.network.name!r} on {int(self.keep.sum()):,} cells") as report:
             if s.solver == "lbfgs":
                 self.model.params = self._fit_exactly(silent, reports=reports)
             else:
-                self.model.params = self._fit(epochs, silent, reports=reports)
+                self.model.params = self._fit(epochs, silent, reports=reports, place=place, resume=resume)
             report(f"best epoch {self.best_epoch} of {self.logger.epoch[-1]}")
         self.state = GinsengClassifierState.of(
             self.network,
@@ -197,10 +227,13 @@ class GinsengClassifierTrainer:
                 "n_train": int(self.keep.sum()),
                 "n_holdout": int(self.holdout.sum()),
                 "best_epoch": self.best_epoch,
-                "seconds": round(time.time() - started, 3),
+                "interrupted": self.interrupted,
+                "seconds": round(time.time() - self._started, 3),
                 "seed": int(s.seed),
             },
         )
+        if place is not None and not self.interrupted:
+            place.end()
         return self.model, self.state
 
     def _init(self) -> Params:
@@ -227,7 +260,7 @@ class GinsengClassifierTrainer:
         self.logger.report(silent or not reports)
         return params
 
-    def _fit(self, epochs: int, silent: bool, *, reports: bool) -> Params:
+    def _fit(self, epochs: int, silent: bool, *, reports: bool, place: Checkpoint | None, resume: bool) -> Params:
         s = self.settings
         optimizer = AdamW((s.betas[0], s.betas[1]), s.eps, s.weight_decay)
         step_of = partial(
@@ -245,22 +278,56 @@ class GinsengClassifierTrainer:
         weights = None
         if s.balance_train:
             weights = class_weights(self.dataset.labels[self.keep], self.n_classes, s.balance_exponent)
+        windows = partial(
+            stream, self.dataset.source, self.keep,
+            batch_size=self.batch_size, n_per_window=n_window, seed=s.seed,
+            weights=weights if s.balance_by == "sampling" else None,
+        )  # fmt: skip
+        shapes = registry.shapes(self.network, self.n_genes, self.n_classes)
+        at = place.read(shapes, jax.eval_shape(optimizer.init, shapes)) if place and resume else None
+        if at is not None:
+            self.logger, self.best_epoch = GinsengLogger.from_dict(at.history), at.best_epoch or None
+            self._started -= at.seconds
+            if at.finished and at.kept is not None:
+                return at.kept
         with ThreadPoolExecutor(1) as pool:  # compiling takes longest of what comes before the first step
             compiled = pool.submit(self._compile, step_of, optimizer, root, n_window)
-            params = self._init()
-            state = optimizer.init(params)
+            if at is None:
+                params = self._init()
+                state = optimizer.init(params)
+            else:
+                params, state = jax.tree.map(jnp.array, (at.params, at.optimizer))
             self._logits(params, empty_window((1, self.holdout_batch), self.dataset.source))  # compiled as well
             compiled.result()
-        kept, best, step = params, Validation(math.inf, 0.0, 0.0, -1.0), 0
-        with progress(desc="Training", total=epochs * n_epoch, unit="batch", silent=silent) as bar:
-            for epoch in range(epochs):
-                losses: list[Any] = []
-                windows = stream(
-                    self.dataset.source, self.keep,
-                    batch_size=self.batch_size, n_per_window=n_window, seed=s.seed, epoch=epoch,
-                    weights=weights if s.balance_by == "sampling" else None,
-                )  # fmt: skip
-                for window in prefetch(windows):
+        kept: Params | None = None
+        best, step, losses = Validation(math.inf, 0.0, 0.0, -1.0), 0, []
+        first = done = 0  # epochs, and windows of the next one, that a checkpoint is ahead
+        if at is not None:
+            kept, best, step, losses = at.kept, Validation(*at.best.tolist()), at.step, [at.losses]
+            first, done = at.epoch, at.window
+
+        def snapshot(epoch: int, window: int = 0, *, finished: bool = False) -> Snapshot:
+            return Snapshot(
+                params=params,
+                optimizer=state,
+                kept=kept,
+                history=self.logger.to_dict(),
+                losses=np.concatenate([*losses, np.empty(0)]),
+                best=np.array(best),
+                epoch=epoch,
+                window=window,
+                step=step,
+                best_epoch=self.best_epoch or 0,
+                finished=finished,
+                seconds=time.time() - self._started,
+            )
+
+        with (
+            progress(desc="Training", total=epochs * n_epoch, initial=step, unit="batch", silent=silent) as bar,
+            interruptible() as interrupted,
+        ):
+            for epoch in range(first, epochs):
+                for window in prefetch(islice(windows(epoch=epoch), done, None)):
                     if weights is not None and s.balance_by == "weights":
                         window = window._replace(weight=window.weight * weights[window.y])
                     n = int(window.weight.any(axis=1).sum())
@@ -269,14 +336,22 @@ class GinsengClassifierTrainer:
                     params, state, loss = step_of(params, state, batches, n, rates, step, root)
                     losses.append(loss[:n])
                     step += n
+                    done += 1
                     bar.update(n)
+                    if not all(np.isfinite(loss).all() for loss in losses[-2:-1]):  # the latest is being computed
+                        break
+                    if interrupted():
+                        break
+                    if place is not None and place.is_due(epoch_ended=False):
+                        place.write(snapshot(epoch, done))
+                if not np.isfinite(np.concatenate(losses)).all() or not _finite(params):
+                    raise self._divergence(np.concatenate(losses), epoch, place)
+                if interrupted():
+                    self.interrupted = True
+                    if place is not None:
+                        place.write(snapshot(epoch, done))
+                    break
                 train_loss = float(np.concatenate(losses).mean())
-                if not math.isfinite(train_loss):
-                    msg = (
-                        f"The training loss is {train_loss} in epoch {epoch + 1}. "
-                        f"Lower the learning rate (lr={self.lr}), or look for extreme values in the data."
-                    )
-                    raise ValueError(msg)
                 found = self._validate(params)
                 self.logger.update(epoch + 1, train_loss, found.loss, found.accuracy, found.f1)
                 self.logger.report(silent or not reports)
@@ -289,9 +364,55 @@ class GinsengClassifierTrainer:
                     best = found if keep else best
                 if keep:  # also if the holdout is empty and all is NaN, so that the last epoch is kept
                     kept, self.best_epoch = jax.tree.map(np.array, params), epoch + 1
-                elif epoch + 1 - (self.best_epoch or 0) >= s.patience:
+                finished = epoch + 1 == epochs or epoch + 1 - (self.best_epoch or 0) >= s.patience
+                done, losses = 0, []
+                if place is not None and (place.is_due(epoch_ended=True) or finished):
+                    place.write(snapshot(epoch + 1, finished=finished))
+                if finished:
                     break
+        if self.interrupted:
+            self._report_interruption(epoch, epochs, place)
+        assert kept is not None  # the first epoch is always kept
         return kept
+
+    def _report_interruption(self, epoch: int, epochs: int, place: Checkpoint | None) -> None:
+        """Say what has become of the training, and how to go on; raise if there is no model yet."""
+        told = f"Training was interrupted in epoch {epoch + 1} of {epochs}. "
+        if self.best_epoch is not None:
+            told += f"The model is that of epoch {self.best_epoch}. "
+        if place is None:
+            told += "To be able to go on after an interruption, pass `checkpoint=` with the path of a file."
+        else:
+            told += f"To go on, train again with `resume=True`: the checkpoint is {place.path}."
+        if self.best_epoch is None:
+            raise KeyboardInterrupt(told)
+        warning(told)
+
+    def _divergence(self, losses: np.ndarray, epoch: int, place: Checkpoint | None) -> ValueError:
+        """Return the error that says why the loss is no longer finite.
+
+        The data are the cause if the weights that training started from give no finite logits either.
+        """
+        if place is not None:
+            place.end()
+        n = int(np.isfinite(losses).argmin()) if not np.isfinite(losses).all() else len(losses) - 1
+        found = f"The training loss is {losses[n]} in epoch {epoch + 1}, batch {n + 1}. "
+        first, peak = self._init(), np.zeros(self.n_genes)
+        finite = _finite(first)
+        batch = min(1024, len(self.keep))
+        for window in stream(self.dataset.source, self.keep, batch_size=batch, n_per_window=1, shuffle=False):
+            finite = finite and bool(np.isfinite(self._logits(first, window)).all())
+            peak = np.maximum(peak, np.abs(window.x[0]).max(axis=0))
+        if finite:
+            return ValueError(
+                f"{found}The data are not the cause: the weights that training started from take them. Lower the "
+                f"learning rate (lr={self.lr:g}), to {self.lr / 10:g}, say."
+            )
+        gene = self.dataset.gene_names[int(peak.argmax())]
+        return ValueError(
+            f"{found}The data are the cause: values are up to {peak.max():.3g} (gene {gene!r}), too large to compute "
+            "with. Repair or leave out the cells or genes that have them."
+        )
 
     def _compile(self, step_of: Any, optimizer: AdamW, root: Any, n_window: int) -> None:
         """Compile the training step for windows of this shape; the first call finds it done."""
@@ -349,3 +470,7 @@ class GinsengClassifierTrainer:
             "mean": jax.device_put(mean.astype(np.float32)),
             "scale": jax.device_put(np.maximum(deviation, self.settings.scale_floor).astype(np.float32)),
         }
+
+
+def _finite(params: Params) -> bool:
+    return all(np.isfinite(a).all() for a in jax.tree.leaves(params))

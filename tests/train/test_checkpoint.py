@@ -1,0 +1,394 @@
+"""Training that is interrupted, however, ends as if it had not been: the same weights and history, to the bit."""
+
+import itertools
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import h5py
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+import ginseng as gs
+from ginseng.data import GinsengDataset, _batches
+from ginseng.data._memory import MemoryDataset
+from ginseng.model import GinsengClassifierState, ModelFileError
+from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings, _checkpoint
+from ginseng.train import trainer as trainer_module
+
+#: Five windows an epoch, whose last batches go over into the next window, and noise, which is drawn by step.
+SETTINGS: dict[str, Any] = {
+    "epochs": 3, "batch_size": 8, "rate": 0.1, "config": {"hidden_dim": 6, "gate_dim": 4, "n_layers": 1},
+}  # fmt: skip
+WINDOWS = 5
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_windows() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_batches, "WINDOW_BYTES", 4 * 8 * 16 * 3)
+        patch.setattr(_batches, "BLOCK_ROWS", 10)
+        patch.setattr(_batches, "BLOCKS_PER_WINDOW", 4)
+        yield
+
+
+@pytest.fixture(scope="module")
+def store(dataset: MemoryDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    obs = pd.DataFrame({"cell_type": pd.Categorical.from_codes(dataset.labels, dataset.label_names)})
+    obs.index = obs.index.astype(str)
+    adata = ad.AnnData(dataset.source.counts.copy(), obs, pd.DataFrame(index=dataset.gene_names))
+    folder = tmp_path_factory.mktemp("store")
+    return GinsengDataset.create(folder / "cells.zarr", adata, "cell_type", silent=True).path
+
+
+def trainer(store: Path, **settings: Any) -> GinsengClassifierTrainer:
+    return GinsengClassifierTrainer(store, GinsengClassifierTrainerSettings(**{**SETTINGS, **settings}))
+
+
+def fit(store: Path, **arguments: Any) -> GinsengClassifierState:
+    return trainer(store).fit(silent=True, **arguments)[1]
+
+
+@pytest.fixture(scope="module")
+def whole(store: Path, small_windows: None) -> GinsengClassifierState:
+    return fit(store, checkpoint=False)
+
+
+def assert_same(found: GinsengClassifierState, whole: GinsengClassifierState) -> None:
+    jax.tree.map(np.testing.assert_array_equal, found.params, whole.params)
+    assert found.history.keys() == whole.history.keys()
+    for name, column in whole.history.items():
+        np.testing.assert_array_equal(found.history[name], column)
+    assert {**found.info, "seconds": 0} == {**whole.info, "seconds": 0}
+
+
+def beside(store: Path) -> list[Path]:
+    return sorted(p for p in store.parent.iterdir() if p != store)
+
+
+@pytest.fixture
+def at_window(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function by which something happens as soon as so many windows have been trained on."""
+
+    def at(n: int, happens: Callable[[], Any]) -> None:
+        seen, progress = itertools.count(1), trainer_module.progress
+
+        def bar(**kwargs: Any) -> Any:
+            made = progress(**kwargs)
+            update = made.update
+            made.update = lambda steps: (update(steps), happens() if next(seen) == n else None)
+            return made
+
+        monkeypatch.setattr(trainer_module, "progress", bar)
+
+    return at
+
+
+def fail() -> None:
+    raise RuntimeError("power cut")
+
+
+# -- what happens, and what comes after ------------------------------------------------------------------------------
+
+
+def test_checkpoints_change_nothing_and_none_is_left(store: Path, whole: GinsengClassifierState) -> None:
+    assert_same(fit(store), whole)
+    assert beside(store) == []
+
+
+@pytest.mark.parametrize("each_window", [False, True])
+@pytest.mark.parametrize("n", [1, 3, 5, 6, 10, 12, 15])
+def test_an_error_at_any_moment(
+    store: Path, whole: GinsengClassifierState, at_window: Callable, monkeypatch: pytest.MonkeyPatch,
+    n: int, each_window: bool, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    if each_window:
+        monkeypatch.setattr(trainer_module, "CHECKPOINT_SECONDS", -1)
+    at_window(n, fail)
+    with pytest.raises(RuntimeError, match="power cut"):
+        fit(store)
+    written = n > 1 if each_window else n > WINDOWS
+    assert len(beside(store)) == written
+    monkeypatch.undo()
+    assert_same(fit(store, resume=True), whole)
+    assert ("training starts with the first epoch" in capsys.readouterr().err) is not written
+    assert beside(store) == []
+
+
+@pytest.mark.parametrize("n", [6, 8, 10])
+def test_ctrl_c_gives_the_best_model_so_far(
+    store: Path, whole: GinsengClassifierState, at_window: Callable, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], n: int,
+) -> None:  # fmt: skip
+    at_window(n, lambda: signal.raise_signal(signal.SIGINT))
+    state = fit(store)
+    assert state.info["interrupted"] is True
+    assert not whole.info["interrupted"]
+    assert state.info["best_epoch"] == 1
+    assert state.history["epoch"].tolist() == [1]
+    assert state.history["holdout_loss"] == whole.history["holdout_loss"][:1]
+    assert all(np.isfinite(a).all() for a in jax.tree.leaves(state.params))
+    (path,) = beside(store)
+    told = capsys.readouterr().err
+    assert "interrupted in epoch 2 of 3. The model is that of epoch 1" in told
+    assert "`resume=True`" in told
+    assert str(path) in told
+    with h5py.File(path) as file:
+        assert (file.attrs["epoch"], file.attrs["window"]) == (1, n - WINDOWS)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    monkeypatch.undo()
+    assert_same(fit(store, resume=True), whole)
+
+
+def test_ctrl_c_in_the_first_epoch(
+    store: Path, whole: GinsengClassifierState, at_window: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_window(2, lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt, match=r"in epoch 1 of 3\. To go on, train again with `resume=True`"):
+        fit(store)
+    monkeypatch.undo()
+    assert_same(fit(store, resume=True), whole)
+
+
+def test_a_second_ctrl_c_stops_at_once(store: Path, at_window: Callable) -> None:
+    at_window(7, lambda: [signal.raise_signal(signal.SIGINT) for _ in range(2)])
+    with pytest.raises(KeyboardInterrupt):
+        fit(store)
+    (path,) = beside(store)
+    with h5py.File(path) as file:
+        assert (file.attrs["epoch"], file.attrs["window"]) == (1, 0)
+    path.unlink()
+
+
+def test_a_program_that_handles_the_signal_itself_keeps_it(store: Path, at_window: Callable) -> None:
+    seen: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
+    try:
+        at_window(7, lambda: signal.raise_signal(signal.SIGINT))
+        assert not fit(store).info["interrupted"]
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert seen == [signal.SIGINT]
+
+
+KILLED = """
+import os, signal, sys, warnings
+from pathlib import Path
+from ginseng.data import _batches
+from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings, trainer
+import ginseng._files
+_batches.WINDOW_BYTES, _batches.BLOCK_ROWS, _batches.BLOCKS_PER_WINDOW = 4 * 8 * 16 * 3, 10, 4
+store, model, settings = sys.argv[1], sys.argv[2], eval(sys.argv[3])
+
+def kill_at(n, owner, name):
+    left, call = [n], getattr(owner, name)
+    def killing(*args, **kwargs):
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call(*args, **kwargs)
+    setattr(owner, name, killing)
+
+for n, where in [(3, "window"), (8, "window"), (1, "fsync"), (7, "window"), (2, "replace"), (0, None)]:
+    if child := os.fork():  # after the imports, before JAX has a thread
+        code = os.waitpid(child, 0)[1]
+        assert os.WIFSIGNALED(code) == bool(where), (n, where, code)
+        continue
+    if where == "window":
+        kill_at(n + 1, trainer, "Batch")  # once for what is compiled
+    elif where:
+        kill_at(n, *{"fsync": (os, "fsync"), "replace": (Path, "replace")}[where])
+    fit = GinsengClassifierTrainer(store, GinsengClassifierTrainerSettings(**settings)).fit
+    state = fit(silent=True, resume=True)[1]
+    import ginseng
+    ginseng.save_model(state, model)
+    os._exit(0)
+"""
+
+
+def test_kill_9_again_and_again(store: Path, whole: GinsengClassifierState, tmp_path: Path) -> None:
+    """Killed in the first epoch, in the second, as a checkpoint is flushed, in the second, and as one is renamed."""
+    command = [sys.executable, "-c", KILLED, str(store), str(tmp_path / "model.h5"), repr(SETTINGS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert_same(gs.load_model(tmp_path / "model.h5"), whole)
+    assert beside(store) == []
+
+
+# -- which checkpoint ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stopped(store: Path, at_window: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Return a checkpoint of a training that ended after an epoch and three windows."""
+    path = tmp_path / "run.checkpoint"
+    at_window(8, fail)
+    with pytest.raises(RuntimeError):
+        fit(store, checkpoint=path)
+    monkeypatch.undo()
+    return path
+
+
+def test_a_path_of_ones_own_is_kept_and_ends_finished(
+    store: Path, whole: GinsengClassifierState, stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert_same(fit(store, checkpoint=stopped, resume=True), whole)
+    assert beside(store) == []
+    monkeypatch.setattr(GinsengClassifierTrainer, "_first_params", fail)
+    assert_same(fit(store, checkpoint=stopped, resume=True), whole)  # nothing is computed
+
+
+def test_cells_in_memory_have_a_checkpoint_on_request(
+    dataset: MemoryDataset, at_window: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    obs = pd.DataFrame({"cell_type": pd.Categorical.from_codes(dataset.labels, dataset.label_names)})
+    obs.index = obs.index.astype(str)
+
+    def train(**arguments: Any) -> GinsengClassifierState:
+        adata = ad.AnnData(dataset.source.counts.copy(), obs, pd.DataFrame(index=dataset.gene_names))
+        gs.tl.train(adata, "cell_type", settings=SETTINGS, silent=True, **arguments)
+        return GinsengClassifierState.from_dict(adata.uns["ginseng"]["model"])
+
+    whole = train()
+    at_window(8, fail)
+    with pytest.raises(RuntimeError):
+        train(checkpoint=tmp_path / "run.h5")
+    monkeypatch.undo()
+    assert_same(train(checkpoint=tmp_path / "run.h5", resume=True), whole)
+    for given in ({"resume": True}, {"checkpoint": True}):
+        with pytest.raises(ValueError, match=r"pass the path of a file, `checkpoint="):
+            train(**given)
+
+
+def test_another_run_is_refused_with_the_reason(store: Path, stopped: Path, dataset: MemoryDataset) -> None:
+    before = stopped.read_bytes()
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"lr": 1e-3}, r"`lr` is 0\.\d+ there and 0\.001 here"),
+        ({"epochs": 4}, "`epochs` is 3 there and 4 here"),
+        ({"seed": 1}, "`seed` is 0 there and 1 here; other cells held out"),
+        ({"config": {}}, "`config` is"),
+    ]
+    for settings, reason in cases:
+        with pytest.raises(ValueError, match=f"is a checkpoint of another run.*{reason}"):
+            trainer(store, **settings).fit(silent=True, checkpoint=stopped, resume=True)
+        with pytest.raises(FileExistsError, match=reason):
+            trainer(store, **settings).fit(silent=True, checkpoint=stopped)
+    with pytest.raises(ValueError, match="other cells, or the same in another order"):
+        GinsengClassifierTrainer(dataset, GinsengClassifierTrainerSettings(**SETTINGS)).fit(
+            silent=True, checkpoint=stopped, resume=True
+        )
+    renamed = MemoryDataset(dataset.source, dataset.labels, ["a", "b", "c", "d"], dataset.gene_names[::-1], None, None)
+    with pytest.raises(ValueError, match=r"other genes; other classes"):
+        GinsengClassifierTrainer(renamed, GinsengClassifierTrainerSettings(**SETTINGS)).fit(
+            silent=True, checkpoint=stopped, resume=True
+        )
+    assert stopped.read_bytes() == before
+
+
+def test_beside_a_store_each_run_has_its_own(
+    store: Path, whole: GinsengClassifierState, at_window: Callable, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    at_window(8, fail)
+    with pytest.raises(RuntimeError):
+        fit(store)
+    monkeypatch.undo()
+    (path,) = beside(store)
+    with pytest.raises(ValueError, match=r"another run \(`lr` is .* there and 0\.5 here\)"):
+        trainer(store, lr=0.5).fit(silent=True, resume=True)
+    trainer(store, seed=3).fit(silent=True)
+    assert beside(store) == [path]
+    assert capsys.readouterr().err == ""
+    assert_same(fit(store), whole)
+    assert f"{path} is a checkpoint of this run, and is replaced" in capsys.readouterr().err
+    assert beside(store) == []
+
+
+def test_places_that_take_no_checkpoint(store: Path, tmp_path: Path, whole: GinsengClassifierState) -> None:
+    mine = tmp_path / "mine.h5"
+    mine.write_text("keep")
+    with pytest.raises(FileExistsError, match="not replaced"):
+        fit(store, checkpoint=mine)
+    with pytest.raises(ModelFileError, match="not a readable checkpoint"):
+        fit(store, checkpoint=mine, resume=True)
+    gs.save_model(whole, tmp_path / "model.h5")
+    with pytest.raises(FileExistsError, match=r"no checkpoint of ginseng \(format 'ginseng-model'\)"):
+        fit(store, checkpoint=tmp_path / "model.h5")
+    assert mine.read_text() == "keep"
+    with pytest.raises(PermissionError, match="Choose another `checkpoint`"):
+        fit(store, checkpoint=tmp_path / "nowhere" / "run.h5")
+
+
+def test_a_full_disk_does_not_end_training(
+    store: Path, whole: GinsengClassifierState, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_checkpoint, "write_members", full)
+    assert_same(fit(store), whole)
+    assert capsys.readouterr().err.count("No space left on device") == 1
+    assert beside(store) == []
+
+
+def _attribute(name: str, value: Any) -> Callable[[h5py.File], None]:
+    return lambda file: file.attrs.create(name, value)
+
+
+def _replace(name: str, value: np.ndarray) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        del file[name]
+        file[name] = value
+
+    return change
+
+
+def _link(file: h5py.File) -> None:
+    del file["losses"]
+    file["losses"] = h5py.ExternalLink("elsewhere.h5", "/losses")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda file: file["params/head/W"].write_direct(np.ones_like(file["params/head/W"])), "SHA-256"),
+        (_replace("params/head/W", np.zeros((2, 2), np.float32)), "shape"),
+        (_replace("optimizer/0/mu", np.zeros(3, np.float32)), "shape"),
+        (_replace("optimizer/0/count", np.int64(3)), "int64, not int32"),
+        (lambda file: file["kept/head/b"].write_direct(np.full_like(file["kept/head/b"], np.nan)), "not finite"),
+        (_replace("lowest", np.zeros(5)), "shape"),
+        (_replace("history/epoch", np.zeros(7)), "shape"),
+        (_link, "link"),
+        (lambda file: file.create_group("more"), "unknown members: 'more'"),
+        (lambda file: file.pop("kept"), "missing"),
+        (_attribute("epoch", -1), "'epoch' is -1"),
+        (_attribute("epoch", 0), "no weights"),
+        (_attribute("step", 4), "SHA-256"),
+        (_attribute("run", np.bytes_(b"[]")), "which run"),
+        (_attribute("run", np.bytes_(b"{")), "not a readable checkpoint"),
+        (_attribute("format_version", np.bytes_(b"2.0")), "format 2.0"),
+    ],
+)  # fmt: skip
+def test_a_damaged_checkpoint_is_refused(
+    store: Path, stopped: Path, change: Callable[[h5py.File], Any], message: str
+) -> None:
+    with h5py.File(stopped, "r+") as file:
+        change(file)
+    with pytest.raises(ModelFileError, match=message):
+        fit(store, checkpoint=stopped, resume=True)
+
+
+def test_what_a_checkpoint_says_of_its_run(stopped: Path) -> None:
+    with h5py.File(stopped) as file:
+        run = json.loads(file.attrs["run"])
+        assert file.attrs["format"] == b"ginseng-checkpoint"
+        assert {name: run["settings"][name] for name in ("epochs", "batch_size", "rate")} == {
+            "epochs": 3, "batch_size": 8, "rate": 0.1,
+        }  # fmt: skip
