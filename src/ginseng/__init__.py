@@ -1,11 +1,16 @@
 """Cell type annotation for single-cell RNA-seq data."""
 
-from importlib.metadata import version
+from __future__ import annotations
 
-from ginseng import data, datasets, model, pl, pp, tl, train, utils
-from ginseng._settings import settings
-from ginseng.data.io import load_model, read_10x_h5, read_10x_mtx, read_adata, save_model
-from ginseng.tl import classify
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ginseng import data, datasets, model, pl, pp, tl, train, utils
+    from ginseng._settings import settings
+    from ginseng.data.io import load_model, read_10x_h5, read_10x_mtx, read_adata, save_model
+    from ginseng.tl import classify
 
 __version__ = version("ginseng")
 
@@ -26,3 +31,24 @@ __all__ = [
     "train",
     "utils",
 ]
+
+#: Where the names are that are no modules.
+_HOMES = {
+    "classify": "tl",
+    "settings": "_settings",
+    **dict.fromkeys(["load_model", "read_10x_h5", "read_10x_mtx", "read_adata", "save_model"], "data.io"),
+}
+
+
+def __getattr__(name: str) -> Any:  # imported when first asked for: `ginseng --help` needs no JAX
+    if name not in __all__:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    home = _HOMES.get(name)
+    found = import_module(f"{__name__}.{name}") if home is None else getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

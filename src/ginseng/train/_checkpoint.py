@@ -11,6 +11,7 @@ import glob
 import hashlib
 import json
 import os
+import time
 import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -33,6 +34,11 @@ _TEXT = ("format", "format_version", "written_by", "run")
 _COUNTS = ("epoch", "window", "step", "best_epoch")
 _MEMBERS = {"params", "optimizer", "kept", "history", "losses", "lowest"}
 _MOST_STEPS = 2**31
+
+#: Seconds after which a checkpoint is due within an epoch.
+SECONDS = 600
+#: After an epoch one is due, but not before so many times the time has passed that the last one took to write.
+WAIT = 50
 
 #: What a run depends on besides its settings, in words.
 _PARTS = {
@@ -95,6 +101,7 @@ class Checkpoint:
         self.run = run
         self.temporary = temporary
         self._failed = False
+        self._written, self._cost = time.monotonic(), 0.0
 
     @classmethod
     def of(
@@ -178,8 +185,13 @@ class Checkpoint:
             return None
         return self
 
+    def is_due(self, *, epoch_ended: bool) -> bool:
+        """Whether it is time to write."""
+        return time.monotonic() - self._written >= (WAIT * self._cost if epoch_ended else SECONDS)
+
     def write(self, found: Snapshot) -> None:
         """Replace the file. Training goes on where that fails, with a warning."""
+        started = time.monotonic()
         attributes = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -204,6 +216,8 @@ class Checkpoint:
             self._failed = True
         else:
             self._failed = False
+        self._written = time.monotonic()
+        self._cost = self._written - started
 
     def read(self, params: Params, optimizer: Any) -> Snapshot | None:
         """Return what was written, or None if there is no file; `params` and `optimizer` say which shapes it has.

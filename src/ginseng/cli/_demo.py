@@ -1,0 +1,76 @@
+"""Train on some of the cells that scanpy ships, annotate the others, and show how well it went."""
+
+from __future__ import annotations
+
+import argparse
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from ginseng.cli._shared import Outcome, lines, write_figure
+
+HELP = "train, annotate and measure on bundled cells"
+EXAMPLES = """  ginseng demo
+  ginseng demo --output first_try --seed 1"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("-o", "--output", type=Path, help="new folder for the results (default: ginseng_demo)")
+    parser.add_argument("--seed", type=int, default=0, help="splits the cells and draws the weights (default: 0)")
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    """Run the demo."""
+    import matplotlib as mpl
+    from sklearn.model_selection import train_test_split
+
+    import ginseng as gs
+
+    mpl.use("agg")
+    folder = _new_folder(args.output)
+    cells = gs.datasets.pbmc68k()
+    train_rows, test_rows = train_test_split(
+        range(cells.n_obs), test_size=0.3, stratify=cells.obs["cell_type"], random_state=args.seed
+    )
+    train, test = cells[train_rows].copy(), cells[test_rows].copy()
+
+    gs.tl.train(train, "cell_type", layer="counts", settings={"seed": args.seed})
+    gs.save_model(train, folder / "model.h5")
+    gs.tl.classify(test, folder / "model.h5", layer="counts")
+    gs.tl.evaluate(test, "cell_type")
+    test.write_h5ad(folder / "annotated.h5ad")
+    figures: dict[str, Any] = {
+        "confusion": gs.pl.confusion(test, return_fig=True),
+        "history": gs.pl.history(train, return_fig=True),
+        "embedding": gs.pl.embedding(test, "umap", "cell_type", return_fig=True),
+    }
+    for name, figure in figures.items():
+        write_figure(figure, folder / f"{name}.png")
+
+    metrics = test.uns["ginseng"]["metrics"]
+    shown = {
+        "accuracy": metrics["accuracy"],
+        "balanced accuracy": metrics["balanced_accuracy"],
+        "macro F1": metrics["macro_f1"],
+    }
+    files = sorted(path.name for path in folder.iterdir())
+    text = (
+        f"{cells.n_obs} cells, {cells.n_vars} genes, {cells.obs['cell_type'].nunique()} cell types "
+        f"(Zheng et al. 2017)\n\nTrained on {train.n_obs} cells; on the other {test.n_obs}:\n{lines(shown, '  ')}\n\n"
+        f"In {folder}: {', '.join(files)}"
+    )
+    numbers = {k: v for k, v in metrics.items() if isinstance(v, float | int)}
+    return Outcome(text, {**numbers, "n_train": train.n_obs, "output": str(folder), "files": files})
+
+
+def _new_folder(path: Path | None) -> Path:
+    """Make a folder that was not there before."""
+    names = (Path(f"ginseng_demo{'' if i == 1 else f'_{i}'}") for i in count(1)) if path is None else iter([path])
+    folder = next(name for name in names if path is not None or not name.exists())
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        msg = f"{folder} exists. Give another `--output`."
+        raise FileExistsError(msg) from None
+    return folder

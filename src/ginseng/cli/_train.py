@@ -1,0 +1,90 @@
+"""Train a model that tells cell types apart.
+
+DATA may also be a training store, which `ginseng convert --labels` writes: cells that do not fit in memory are read
+from there. Ctrl-C keeps a checkpoint, and the same command with --resume goes on from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from ginseng.cli._shared import Outcome, add_data, add_output, check_output, lines, number
+
+HELP = "train a model"
+EXAMPLES = """  ginseng train atlas.h5ad --labels cell_type --layer counts -o atlas.h5
+  ginseng train atlas.h5ad --labels cell_type --groups donor --set lr=1e-3 --set upper=200 -o atlas.h5
+  ginseng train atlas.zarr -o atlas.h5 --resume"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_data(parser, labels=False)
+    add_output(parser, "the model, an .h5 file")
+    parser.add_argument("--genes", metavar="COLUMN", help="boolean column of var with the genes to train on")
+    parser.add_argument("--n-top-genes", type=int, metavar="N", help="train on so many highly variable genes")
+    parser.add_argument("--groups", metavar="COLUMN", help="column of obs with donors or batches, to be held out whole")
+    parser.add_argument("--epochs", type=int, help="passes over the data (default: by the number of cells)")
+    parser.add_argument("--architecture", metavar="NAME", help="the network (default: gated)")
+    parser.add_argument("--holdout", type=float, metavar="SHARE", help="share of the cells or groups to hold out")
+    parser.add_argument("--seed", type=int, help="draws weights, batches and the holdout (default: 0)")
+    parser.add_argument(
+        "--set", dest="settings", metavar="NAME=VALUE", action="append", default=[], type=_setting,
+        help="any other setting of ginseng.train.GinsengClassifierTrainerSettings; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--checkpoint", metavar="PATH", type=Path, help="(default: beside the output, until it ends)")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint of an interrupted run")
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    """Train and save a model."""
+    check_output(args.output, (".h5", ".hdf5"), overwrite=args.overwrite)
+    import ginseng as gs
+
+    given = {"architecture": args.architecture, "holdout_fraction": args.holdout, "seed": args.seed}
+    settings = dict(args.settings) | {name: value for name, value in given.items() if value is not None}
+    checkpoint = args.checkpoint or args.output.with_name(f"{args.output.name}.checkpoint")
+    data, genes = args.data, args.genes
+    if args.n_top_genes is not None:
+        data, genes = gs.read_adata(args.data, backed=True), "ginseng_genes"
+        gs.pp.select_hvgs(data, args.n_top_genes, args.layer)
+    state: Any = gs.tl.train(
+        data, args.labels, layer=args.layer, genes=genes, gene_key=args.gene_key, group_key=args.groups,
+        settings=settings, epochs=args.epochs, checkpoint=checkpoint, resume=args.resume,
+    )  # fmt: skip
+    state = gs.model.GinsengClassifierState.from_dict(data.uns["ginseng"]["model"]) if state is None else state
+    if state.info["interrupted"]:
+        msg = f"Interrupted, and no model is written. The same command with --resume goes on from {checkpoint}."
+        raise KeyboardInterrupt(msg)
+    gs.save_model(state, args.output)
+    if args.checkpoint is None:
+        checkpoint.unlink(missing_ok=True)
+    best = (state.info["best_epoch"] or 1) - 1
+    measured = {name: float(values[best]) for name, values in state.history.items() if name != "epoch"}
+    shown = {
+        "model": args.output,
+        "network": state.architecture,
+        "genes": f"{state.n_genes:,}",
+        "classes": state.n_classes,
+        "cells": f"{state.info['n_train']:,} for training, {state.info['n_holdout']:,} held out",
+        "epoch": f"{best + 1} of {len(state.history['epoch'])}",
+        **{name.replace("_", " "): value for name, value in measured.items() if value == value},
+    }
+    values = {
+        "output": str(args.output), "architecture": state.architecture, "n_genes": state.n_genes,
+        "classes": state.label_keys, **{name: number(value) for name, value in measured.items()}, **state.info,
+    }  # fmt: skip
+    return Outcome(lines(shown), values)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        msg = f"{text!r} is not NAME=VALUE"
+        raise argparse.ArgumentTypeError(msg)
+    try:
+        return name, json.loads({"True": "true", "False": "false", "None": "null"}.get(value, value))
+    except json.JSONDecodeError:
+        return name, value
