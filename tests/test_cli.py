@@ -1,16 +1,138 @@
+"""The command line, on files: paths in, paths out, exit codes, JSON."""
+
 from __future__ import annotations
 
+import json
+import shlex
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import anndata as ad
+import h5py
+import numpy as np
+import pandas as pd
 import pytest
+from scipy import sparse
 
 import ginseng as gs
 from ginseng.cli import main
+from ginseng.data import GinsengDataset
+
+COMMANDS = ["demo", "check", "train", "annotate", "evaluate", "compare", "info", "convert"]
+FAST = ["--architecture", "linear", "--epochs", "3", "--set", "batch_size=16", "--quiet"]
 
 
-def test_demo_trains_annotates_and_draws(tmp_path, capsys):
+@pytest.fixture(scope="module")
+def folder(make_cells: Callable[..., ad.AnnData], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with cells, other cells, and a model of the first."""
+    folder = tmp_path_factory.mktemp("files")
+    atlas = make_cells()
+    atlas.layers["counts"] = atlas.X.copy()
+    atlas.var["chosen"] = np.arange(30) < 20
+    atlas.write_h5ad(folder / "atlas.h5ad")
+    make_cells(60, seed=2).write_h5ad(folder / "query.h5ad")
+    arguments = ["train", str(folder / "atlas.h5ad"), "--labels", "cell_type", "-o", str(folder / "model.h5"), *FAST]
+    assert main(arguments) == 0
+    return folder
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Return a function that runs a command that must do well, and returns its JSON."""
+
+    def run(*arguments: str | Path) -> Any:
+        capsys.readouterr()
+        code = main([*map(str, arguments), "--json"])
+        printed = capsys.readouterr()
+        assert code == 0, printed.err
+        return json.loads(printed.out)
+
+    return run
+
+
+@pytest.fixture
+def fails(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Return a function that runs a command that must fail, and returns the one line that says why."""
+
+    def fails(*arguments: str | Path, code: int = 1) -> str:
+        capsys.readouterr()
+        assert main(list(map(str, arguments))) == code
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        told = [line for line in printed.err.splitlines() if line.startswith("ginseng: ")]
+        assert len(told) == 1
+        assert "Traceback" not in printed.err
+        return told[0].removeprefix("ginseng: ")
+
+    return fails
+
+
+# -- the parser ------------------------------------------------------------------------------------------------------
+
+
+def test_help_and_version_are_fast() -> None:
+    """Neither imports what computes; what is imported is looked at, not the clock."""
+    code = (
+        "import sys; from ginseng.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as e: assert e.code == 0\n"
+        "slow = {'jax', 'anndata', 'numpy', 'pandas', 'matplotlib', 'zarr', 'scanpy', 'h5py'} & set(sys.modules)\n"
+        "assert not slow, slow"
+    )
+    for arguments in (["--help"], ["--version"], ["train", "--help"]):
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(("usage: ginseng", "ginseng "))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help_with_examples_that_parse(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from ginseng.cli._main import _parser
+
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    printed = capsys.readouterr().out
+    examples = [line.strip() for line in printed.partition("examples:")[2].splitlines() if "ginseng" in line]
+    assert examples
+    for example in examples:
+        arguments = shlex.split(example.split(" | ")[0])
+        assert arguments[:2] == ["ginseng", command]
+        assert callable(_parser().parse_args(arguments[1:]).run)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["nonsense"], ["train"], ["train", "a.h5ad"], ["annotate", "a.h5ad", "-o", "b.h5ad"], ["info"],
+     ["train", "a.h5ad", "-o", "m.h5", "--epochs", "many"], ["train", "a.h5ad", "-o", "m.h5", "--set", "lr"]],
+)  # fmt: skip
+def test_what_is_not_understood_is_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_in_a_process_of_its_own(folder: Path) -> None:
+    command = [sys.executable, "-m", "ginseng"]
+    done = subprocess.run(
+        [*command, "info", str(folder / "model.h5"), "--json"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["classes"] == ["B cell", "T/NK", "γδ T"]
+    done = subprocess.run([*command, "info", "nowhere.h5"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "ginseng: There is no model at nowhere.h5.\n"
+
+
+# -- demo ------------------------------------------------------------------------------------------------------------
+
+
+def test_demo_trains_annotates_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--output", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     annotated = ad.read_h5ad(tmp_path / "out" / "annotated.h5ad")
@@ -26,23 +148,268 @@ def test_demo_trains_annotates_and_draws(tmp_path, capsys):
         assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_demo_never_writes_into_a_folder_that_is_there(tmp_path, capsys, monkeypatch):
+def test_demo_never_writes_into_a_folder_that_is_there(tmp_path: Path, fails: Callable[..., str]) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "results.txt").write_text("keep")
-    assert main(["demo", "--output", str(tmp_path / "mine")]) == 1
-    assert "exists" in capsys.readouterr().err
+    assert "exists" in fails("demo", "--output", tmp_path / "mine")
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["results.txt"]
 
 
-def test_help_version_and_exit_codes():
-    code = (
-        "import sys; from ginseng.cli import main\ntry: main(['--version'])\nexcept SystemExit as e: sys.exit(e.code)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("ginseng ")
-    done = subprocess.run(
-        [sys.executable, "-m", "ginseng", "demo", "--help"], capture_output=True, text=True, check=True
-    )
-    assert "--output" in done.stdout
-    done = subprocess.run([sys.executable, "-m", "ginseng", "nonsense"], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
+# -- train -----------------------------------------------------------------------------------------------------------
+
+
+def test_train_is_the_train_of_python(folder: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    model = tmp_path / "model.h5"
+    found = run("train", folder / "atlas.h5ad", "-l", "cell_type", "--layer", "counts", "--genes", "chosen", "--groups",
+                "donor", "--holdout", "0.2", "--seed", "3", "--set", "lr=1e-2", "-o", model, *FAST)  # fmt: skip
+    expected = gs.tl.train(
+        folder / "atlas.h5ad", "cell_type", layer="counts", genes="chosen", group_key="donor", holdout_fraction=0.2,
+        seed=3, lr=1e-2, architecture="linear", epochs=3, batch_size=16, silent=True,
+    )  # fmt: skip
+    state = gs.load_model(model)
+    np.testing.assert_array_equal(state.params["head"]["W"], expected.params["head"]["W"])
+    assert (found["n_genes"], found["architecture"], found["classes"]) == (20, "linear", ["B cell", "T/NK", "γδ T"])
+    assert found["n_holdout"] == state.info["n_holdout"] > 0
+    assert found["holdout_accuracy"] == state.history["holdout_accuracy"][state.info["best_epoch"] - 1]
+    assert list(tmp_path.iterdir()) == [model]  # no checkpoint is left
+
+
+def test_train_on_chosen_genes_and_on_a_store(folder: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    found = run("train", folder / "atlas.h5ad", "-l", "cell_type", "--n-top-genes", "8", "-o", tmp_path / "a.h5", *FAST)
+    assert 8 <= found["n_genes"] < 30
+    run("convert", folder / "atlas.h5ad", tmp_path / "store.zarr", "--labels", "cell_type", "--groups", "donor",
+        "--layer", "counts", "--genes", "chosen")  # fmt: skip
+    store = GinsengDataset(tmp_path / "store.zarr")
+    assert (store.n_cells, store.n_genes, store.group_key) == (120, 20, "donor")
+    found = run("train", store.path, "-o", tmp_path / "b.h5", *FAST)
+    expected = gs.tl.train(store, architecture="linear", epochs=3, batch_size=16, silent=True)
+    np.testing.assert_array_equal(gs.load_model(tmp_path / "b.h5").params["head"]["W"], expected.params["head"]["W"])
+    assert {p.name for p in tmp_path.iterdir()} == {"a.h5", "b.h5", "store.zarr"}
+
+
+def test_an_interrupted_train_goes_on(
+    folder: Path, tmp_path: Path, fails: Callable[..., str], run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ginseng.train import trainer
+
+    arguments = ["train", folder / "atlas.h5ad", "-l", "cell_type", *FAST]
+    validate, model = trainer.GinsengClassifierTrainer._validate, tmp_path / "model.h5"
+
+    def press(self: Any, params: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return validate(self, params)
+
+    monkeypatch.setattr(trainer.GinsengClassifierTrainer, "_validate", press)
+    told = fails(*arguments, "-o", model, code=130)
+    assert "no model is written. The same command with --resume goes on" in told
+    assert [p.name for p in tmp_path.iterdir()] == ["model.h5.checkpoint"]
+    monkeypatch.undo()
+    run(*arguments, "-o", model, "--resume")
+    assert [p.name for p in tmp_path.iterdir()] == ["model.h5"]
+    a, b = gs.load_model(model), gs.load_model(folder / "model.h5")
+    np.testing.assert_array_equal(a.params["head"]["W"], b.params["head"]["W"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--labels", "celltype"], "Did you mean 'cell_type'?"),
+        ([], "Pass `label_key`"),
+        (["--labels", "cell_type", "--set", "learning_rate=1"], "no setting 'learning_rate'"),
+        (["--labels", "cell_type", "--layer", "raw"], "no 'raw'"),
+        (["--labels", "cell_type", "--architecture", "lineer"], "linear"),
+    ],
+)
+def test_train_says_what_is_wrong(
+    folder: Path, tmp_path: Path, fails: Callable[..., str], arguments: list[str], told: str
+) -> None:
+    assert told in fails("train", folder / "atlas.h5ad", "-o", tmp_path / "m.h5", *arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_outputs_are_checked_before_the_work(
+    folder: Path, tmp_path: Path, fails: Callable[..., str], run: Callable[..., Any]
+) -> None:
+    mine = tmp_path / "m.h5"
+    mine.write_text("mine")
+    train = ["train", folder / "atlas.h5ad", "-l", "cell_type", *FAST, "-o"]
+    assert "exists. Choose another --output, or pass --overwrite" in fails(*train, mine)
+    assert "must end in .h5" in fails(*train, tmp_path / "model.pkl")
+    assert "no folder" in fails(*train, tmp_path / "nowhere" / "m.h5")
+    assert mine.read_text() == "mine"
+    run(*train, mine, "--overwrite")
+    assert gs.load_model(mine).n_classes == 3
+
+
+def test_debug_shows_the_traceback(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(tmp_path / "no.h5"), "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+# -- annotate and evaluate -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".h5ad", ".zarr", ".csv", ".tsv"])
+def test_annotate_is_the_classify_of_python(folder: Path, tmp_path: Path, run: Callable[..., Any], suffix: str) -> None:
+    output = tmp_path / f"out{suffix}"
+    found = run("annotate", folder / "query.h5ad", "-m", folder / "model.h5", "-o", output, "--probabilities", "-q")
+    expected: Any = gs.classify(folder / "query.h5ad", folder / "model.h5", store_probs=True, silent=True)
+    if suffix in (".csv", ".tsv"):
+        table = pd.read_csv(output, index_col=0, sep="," if suffix == ".csv" else "\t")
+        assert table["cell_type"].tolist() == expected["cell_type"].tolist()
+        np.testing.assert_allclose(table[["B cell", "T/NK"]], expected[["B cell", "T/NK"]], rtol=1e-6)
+    else:
+        adata = gs.read_adata(output)
+        assert adata.obs["ginseng_cell_type"].tolist() == expected["cell_type"].tolist()
+        assert adata.obsm["ginseng_probs"].shape == (60, 3)
+    assert found["n_cells"] == 60
+    assert found["cell_types"] == {k: int(v) for k, v in expected["cell_type"].value_counts().items()}
+    assert found["mean_confidence"] == pytest.approx(expected["confidence"].mean())
+
+
+def test_annotate_in_place_and_never_over_another_file(
+    folder: Path, tmp_path: Path, run: Callable[..., Any], fails: Callable[..., str]
+) -> None:
+    query, other = tmp_path / "query.h5ad", tmp_path / "other.h5ad"
+    query.write_bytes((folder / "query.h5ad").read_bytes())
+    other.write_text("mine")
+    annotate = ["annotate", query, "-m", folder / "model.h5", "-o"]
+    run(*annotate, query)
+    assert "ginseng_cell_type" in ad.read_h5ad(query).obs
+    assert "exists" in fails(*annotate, other)
+    assert other.read_text() == "mine"
+    assert "must end in" in fails(*annotate, tmp_path / "out.txt")
+
+
+def test_annotate_with_a_choice_of_labels(folder: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    annotate = ["annotate", folder / "query.h5ad", "-m", folder / "model.h5", "-q", "-o"]
+    found = run(*annotate, tmp_path / "a.csv", "--excluded", "T/NK")["cell_types"]
+    assert set(found) == {"B cell", "γδ T"}
+    found = run(*annotate, tmp_path / "b.csv", "--allowed", "T/NK", "γδ T")["cell_types"]
+    assert set(found) == {"T/NK", "γδ T"}
+    found = run(*annotate, tmp_path / "c.h5ad", "--min-confidence", "1")["cell_types"]
+    assert found == {"unassigned": 60}
+
+
+def test_a_warning_is_a_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    query = ad.read_h5ad(folder / "query.h5ad")[:, :25].copy()
+    query.write_h5ad(tmp_path / "few.h5ad")
+    arguments = ["annotate", str(tmp_path / "few.h5ad"), "-m", str(folder / "model.h5"), "-q"]
+    assert main([*arguments, "-o", str(tmp_path / "out.csv")]) == 0
+    printed = capsys.readouterr()
+    told = [line for line in printed.err.splitlines() if line]
+    assert all(line.startswith("ginseng: warning: ") for line in told)
+    assert any("5 of the 30 genes" in line for line in told)
+    assert printed.out.startswith("60 cells in ")
+
+
+def test_evaluate_measures(folder: Path, tmp_path: Path, run: Callable[..., Any], fails: Callable[..., str]) -> None:
+    from sklearn.metrics import f1_score
+
+    annotated = tmp_path / "annotated.h5ad"
+    run("annotate", folder / "query.h5ad", "-m", folder / "model.h5", "-o", annotated, "-q")
+    table, figure = tmp_path / "table.csv", tmp_path / "confusion.png"
+    found = run("evaluate", annotated, "-l", "cell_type", "-o", table, "--figure", figure)
+    obs = ad.read_h5ad(annotated).obs
+    true, predicted = obs["cell_type"].astype(str), obs["ginseng_cell_type"].astype(str)
+    assert found["accuracy"] == pytest.approx((true == predicted).mean())
+    assert found["macro_f1"] == pytest.approx(f1_score(true, predicted, average="macro"))
+    assert found["per_class"]["γδ T"]["support"] == (true == "γδ T").sum()
+    assert np.sum(found["confusion"]["counts"]) == found["n_cells"] == 60
+    assert pd.read_csv(table, index_col=0).index.tolist()[:3] == ["B cell", "T/NK", "γδ T"]
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert run("evaluate", annotated, "-l", "cell_type", "-p", "cell_type")["accuracy"] == 1
+    assert "exists" in fails("evaluate", annotated, "-l", "cell_type", "--figure", figure)
+    assert "Run `gs.tl.classify` first" in fails("evaluate", folder / "query.h5ad", "-l", "cell_type")
+
+
+# -- check and compare -----------------------------------------------------------------------------------------------
+
+
+def test_check_says_what_the_data_are(
+    folder: Path, tmp_path: Path, run: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = run("check", folder / "query.h5ad", "--model", folder / "model.h5")
+    assert (found["n_cells"], found["n_genes"], found["n_found"], found["ok"]) == (60, 30, 30, True)
+    query = ad.read_h5ad(folder / "query.h5ad")
+    query.var_names = [f"other{i}" for i in range(30)]
+    query.write_h5ad(tmp_path / "other.h5ad")
+    assert main(["check", str(tmp_path / "other.h5ad"), "-m", str(folder / "model.h5"), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["problems"]
+
+
+def test_compare_measures_each_model(folder: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    found = run("compare", folder / "atlas.h5ad", "-l", "cell_type", "--models", "linear", "logistic_regression",
+                "--epochs", "3", "-o", tmp_path / "t.tsv", "--figure", tmp_path / "t.png", "-q")["models"]  # fmt: skip
+    assert list(found) == ["linear", "logistic_regression"]
+    table = pd.read_csv(tmp_path / "t.tsv", sep="\t", index_col=0)
+    assert table.loc["linear", "accuracy"] == found["linear"]["accuracy"] > 0.5
+    assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
+
+
+# -- info and convert ------------------------------------------------------------------------------------------------
+
+
+def test_info_shows_a_model(folder: Path, run: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
+    found = run("info", folder / "model.h5")
+    state = gs.load_model(folder / "model.h5")
+    assert found["classes"] == ["B cell", "T/NK", "γδ T"]
+    assert found["genes"] == [f"GENE{i}" for i in range(30)]
+    assert found["metrics"]["holdout_accuracy"] == state.history["holdout_accuracy"][state.info["best_epoch"] - 1]
+    assert found["info"]["n_train"] + found["info"]["n_holdout"] == 120
+    assert set(found["info"]["versions"]) >= {"ginseng", "jax"}
+    assert main(["info", str(folder / "model.h5")]) == 0
+    printed = capsys.readouterr().out
+    for expected in ("B cell, T/NK, γδ T", "30 genes: GENE0", "labels in 'cell_type'", "holdout accuracy", "jax "):
+        assert expected in printed
+
+
+def test_convert_between_formats(folder: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    expected = ad.read_h5ad(folder / "atlas.h5ad")
+    assert run("convert", folder / "atlas.h5ad", tmp_path / "a.zarr")["shape"] == [120, 30]
+    run("convert", tmp_path / "a.zarr", tmp_path / "b.h5ad")
+    found = ad.read_h5ad(tmp_path / "b.h5ad")
+    np.testing.assert_array_equal(found.X.toarray(), expected.X.toarray())
+    np.testing.assert_array_equal(found.layers["counts"].toarray(), expected.layers["counts"].toarray())
+    pd.testing.assert_frame_equal(found.obs, expected.obs)
+
+
+def test_convert_10x(tmp_path: Path, run: Callable[..., Any]) -> None:
+    from scipy.io import mmwrite
+
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    counts = sparse.random(6, 4, 0.5, "coo", random_state=0, data_rvs=lambda n: np.arange(1, n + 1))
+    mmwrite(raw / "matrix.mtx", counts)  # genes x cells
+    rows = "".join(f"ENSG{i}\tGENE{i}\tGene Expression\n" for i in range(6))
+    (raw / "features.tsv").write_text(rows)
+    (raw / "barcodes.tsv").write_text("".join(f"cell{i}\n" for i in range(4)))
+    assert run("convert", raw, tmp_path / "cells.h5ad")["shape"] == [4, 6]
+    adata = ad.read_h5ad(tmp_path / "cells.h5ad")
+    np.testing.assert_array_equal(adata.X.toarray(), counts.toarray().T)
+    assert adata.var_names.tolist() == [f"GENE{i}" for i in range(6)]
+
+
+def test_convert_an_old_model(folder: Path, tmp_path: Path, run: Callable[..., Any], fails: Callable[..., str]) -> None:
+    rng, g, c, h = np.random.default_rng(0), 30, 3, 5
+    shapes = {"features1": (g, g), "features2": (g, g), "attn1": (g, h), "attn2": (h, g), "head": (g, c)}
+    old, new = tmp_path / "old.h5", tmp_path / "new.h5"
+    with h5py.File(old, "w") as file:
+        file.attrs.update({"n_genes": g, "n_classes": c, "hidden_dim": h, "normalize": True, "target_sum": 1e4,
+                           "dropout_rate": 0.2, "training": False})  # fmt: skip
+        file["genes"] = np.array([f"GENE{i}" for i in range(g)], "S")
+        file["label_keys"] = np.char.encode(["B", "T/NK", "γδ T"], "utf-8")
+        file["label_values"] = np.arange(c)
+        for layer, shape in shapes.items():
+            file[f"params/{layer}/W"] = rng.normal(0, 0.4, shape).astype("f4")
+            file[f"params/{layer}/b"] = rng.normal(0, 0.4, shape[1]).astype("f4")
+    before = old.read_bytes()
+    run("convert", old, new)
+    with h5py.File(new) as file:
+        assert file.attrs["format"] == b"ginseng-model"
+    tables: list[Any] = [gs.classify(folder / "query.h5ad", m, store_probs=True, silent=True) for m in (old, new)]
+    pd.testing.assert_frame_equal(*tables)
+    assert run("info", new)["library_size"] == "model_genes"
+    assert "exists" in fails("convert", old, new)
+    assert "must end in .h5" in fails("convert", old, tmp_path / "new.h5ad")
+    assert old.read_bytes() == before
