@@ -27,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-confidence", type=float, metavar="P", help="leave cells below it unassigned (default: 0)"
     )
+    parser.add_argument(
+        "--min-overlap", type=float, metavar="SHARE", help="share of the genes of the model that the data must have"
+    )
     parser.add_argument("--allowed", nargs="+", metavar="CLASS", help="classes that are possible (default: all)")
     parser.add_argument("--excluded", nargs="+", metavar="CLASS", help="classes that are not possible")
 
@@ -42,7 +45,7 @@ def run(args: argparse.Namespace) -> Outcome:
     given: dict[str, Any] = {
         "layer": args.layer, "gene_key": args.gene_key, "store_probs": args.probabilities,
         "key_added": args.key_added, "min_confidence": args.min_confidence, "allowed": args.allowed,
-        "excluded": args.excluded,
+        "excluded": args.excluded, "min_overlap": args.min_overlap,
     }  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}
     if args.output.suffix in (".csv", ".tsv"):
