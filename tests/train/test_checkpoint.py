@@ -257,7 +257,7 @@ def test_a_path_of_ones_own_is_kept_and_ends_finished(
 ) -> None:
     assert_same(fit(store, checkpoint=stopped, resume=True), whole)
     assert beside(store) == []
-    monkeypatch.setattr(GinsengClassifierTrainer, "_first_params", fail)
+    monkeypatch.setattr(GinsengClassifierTrainer, "_init", fail)
     assert_same(fit(store, checkpoint=stopped, resume=True), whole)  # nothing is computed
 
 
@@ -379,7 +379,7 @@ def _link(file: h5py.File) -> None:
         (_replace("optimizer/0/mu", np.zeros(3, np.float32)), "shape"),
         (_replace("optimizer/0/count", np.int64(3)), "int64, not int32"),
         (lambda file: file["kept/head/b"].write_direct(np.full_like(file["kept/head/b"], np.nan)), "not finite"),
-        (_replace("lowest", np.zeros(5)), "shape"),
+        (_replace("best", np.zeros(5)), "shape"),
         (_replace("history/epoch", np.zeros(7)), "shape"),
         (_link, "link"),
         (lambda file: file.create_group("more"), "unknown members: 'more'"),

@@ -32,7 +32,7 @@ FORMAT_VERSION = "1.0"
 
 _TEXT = ("format", "format_version", "written_by", "run")
 _COUNTS = ("epoch", "window", "step", "best_epoch")
-_MEMBERS = {"params", "optimizer", "kept", "history", "losses", "lowest"}
+_MEMBERS = {"params", "optimizer", "kept", "history", "losses", "best"}
 _MOST_STEPS = 2**31
 
 #: Seconds after which a checkpoint is due within an epoch.
@@ -58,7 +58,7 @@ class Snapshot(NamedTuple):
     kept: Params | None  # of the best epoch; None before there is one
     history: Mapping[str, np.ndarray]
     losses: np.ndarray  # of each batch of the epoch under way
-    lowest: np.ndarray  # figures of the epoch of lowest loss
+    best: np.ndarray  # figures of the best epoch on the holdout
     epoch: int
     window: int
     step: int
@@ -67,10 +67,10 @@ class Snapshot(NamedTuple):
     seconds: float
 
 
-def describe_run(dataset: Any, held_out: np.ndarray, settings: Any, network: Any, epochs: int) -> dict[str, Any]:
+def describe_run(dataset: Any, held_out: np.ndarray, settings: Any, network: Any) -> dict[str, Any]:
     """Return what decides the weights, to the bit: the settings, and digests of the data."""
     counts = dataset.source.counts
-    given = dataclasses.asdict(settings) | {"epochs": epochs, "config": dataclasses.asdict(network)}
+    given = dataclasses.asdict(settings) | {"config": dataclasses.asdict(network)}
     for name in ("hidden_dim", "dropout_rate"):
         del given[name]  # they are in `config`
     return {
@@ -205,7 +205,7 @@ class Checkpoint:
             **({} if found.kept is None else _named(found.kept, "kept")),
             **{f"history/{name}": np.asarray(column, "<f8") for name, column in found.history.items()},
             "losses": np.asarray(found.losses, "<f4"),
-            "lowest": np.asarray(found.lowest, "<f8"),
+            "best": np.asarray(found.best, "<f8"),
         }
         try:
             with replacing(self.path) as partial:
@@ -302,7 +302,7 @@ def _read(reader: Reader, params: Params, optimizer: Any) -> Snapshot:
     for name in history:
         arrays[name] = reader.array(name, (attributes["epoch"],), "f", MAX_EPOCHS)
     arrays["losses"] = reader.array("losses", (None,), "f", _MOST_STEPS)
-    arrays["lowest"] = reader.array("lowest", (4,), "f", 4)
+    arrays["best"] = reader.array("best", (4,), "f", 4)
     reader.verify(attributes, arrays)
     if attributes["written_by"] != _writer():
         warning(f"The checkpoint is of {attributes['written_by']}; with {_writer()} the last bits may differ.")
@@ -310,7 +310,7 @@ def _read(reader: Reader, params: Params, optimizer: Any) -> Snapshot:
         **trees,
         history={name.removeprefix("history/"): arrays[name] for name in history},
         losses=arrays["losses"],
-        lowest=arrays["lowest"],
+        best=arrays["best"],
         **{name: attributes[name] for name in _COUNTS},
         finished=bool(attributes["finished"]),
         seconds=float(attributes["seconds"]),

@@ -178,8 +178,8 @@ class GinsengClassifierTrainer:
         checkpoint
             File that takes all that training needs to go on: after each epoch (of quick ones not all, so that no more
             than 2% of the time goes into it), and every ten minutes of a long one. It is kept when training has ended,
-            and then gives the model at once. The solver "lbfgs" has none. If None, a dataset on disk has one beside it, named after its folder,
-            which is removed at the end; cells in memory have none. False for none.
+            and then gives the model at once. If None, a dataset on disk has one beside it, named after its folder,
+            which is removed at the end; cells in memory have none. False for none. The solver "lbfgs" has none.
         resume
             Whether to go on from the checkpoint. The run must be the same: the cells, the genes, the settings. Without
             a checkpoint, training starts from the beginning.
