@@ -22,6 +22,7 @@ from ginseng import _keys
 from ginseng._checks import suggest
 from ginseng._core import registry
 from ginseng._core.architecture import Architecture
+from ginseng._labels import UNASSIGNED
 from ginseng._matrix import matrix_of, row_sums
 from ginseng.data._cells import Cells
 from ginseng.data._memory import MemoryDataset
