@@ -21,6 +21,7 @@ from anndata.io import read_elem, sparse_dataset
 from scipy import sparse
 
 from ginseng._checks import suggest
+from ginseng._files import recover
 
 from ._download import fetch
 from ._formats import expect, genomes, kind_of, mtx_files
@@ -308,6 +309,8 @@ def _local(path: StrPath, known_hash: str | None = None) -> Path:
         msg = f"{name!r} is a path, and `known_hash` is for URLs. Leave it out."
         raise ValueError(msg)
     path = Path(name).expanduser()
+    if not path.exists():
+        recover(path)
     if not path.exists():
         folder = path.absolute().parent
         found = suggest(path.name, sorted(p.name for p in folder.iterdir())) if folder.is_dir() else ""

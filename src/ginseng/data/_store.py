@@ -21,7 +21,7 @@ from anndata.io import read_elem
 from scipy import sparse
 from zarr.codecs import BloscCodec
 
-from ginseng._files import replacing_folder
+from ginseng._files import check_space, recover, replacing_folder
 from ginseng._logging import progress
 from ginseng._matrix import smallest_dtype
 
@@ -148,6 +148,9 @@ def write_store(
             parts = _Parts(Path(parts_folder), place)
             with progress(desc="Reading cells", total=n_cells, unit="cells", silent=silent) as bar:
                 for mine, counts, totals in cells.blocks(adata, layer, size=chunk_size):
+                    if parts.nnz == 0 and len(mine):  # nothing is written yet
+                        value_bytes = counts.indices.itemsize + counts.dtype.itemsize
+                        check_space(folder.parent, counts.nnz * value_bytes * n_cells // len(mine))
                     parts.deal(mine, counts)
                     total[mine] = totals
                     bar.update(len(mine))
@@ -241,6 +244,8 @@ def check_columns(cells: Cells) -> None:
 
 def is_store(path: Path) -> bool:
     """Whether ginseng wrote what is at `path`, whole or in part."""
+    if not path.exists():
+        recover(path)
     with suppress(Exception):
         return bool(read_elem(zarr.open_group(path, mode="r", use_consolidated=False)["uns/ginseng/format"]) == FORMAT)
     return False
