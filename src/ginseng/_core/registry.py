@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,10 +45,15 @@ def get(name: str, config: Mapping[str, Any] | None = None) -> Architecture:
     return cls(**config)
 
 
-def shapes(architecture: Architecture, n_genes: int, n_classes: int) -> Params:
-    """Return the shape and dtype of each parameter, without making any."""
+@functools.lru_cache(maxsize=64)
+def _shapes(architecture: Architecture, n_genes: int, n_classes: int) -> Params:
     init = lambda key: architecture.init(key, n_genes, n_classes)  # noqa: E731
     return jax.eval_shape(init, jax.random.key(0))
+
+
+def shapes(architecture: Architecture, n_genes: int, n_classes: int) -> Params:
+    """Return the shape and dtype of each parameter, without making any."""
+    return jax.tree.map(lambda shape: shape, _shapes(architecture, n_genes, n_classes))  # a dict that can be changed
 
 
 def identify(params: Params, n_genes: int, n_classes: int, config: Mapping[str, Any]) -> str:

@@ -14,6 +14,8 @@ import zarr
 
 from ginseng._checks import suggest
 
+from ._zarr_checks import check_zarr
+
 type Kind = Literal["h5ad", "zarr", "10x h5", "10x mtx"]
 
 #: The name of a 10x matrix file; the first group is what precedes it, as in `GSM123_matrix.mtx.gz`.
@@ -101,6 +103,7 @@ def genomes(f: h5py.File) -> list[str]:
 
 def _kind_of_folder(path: Path, name: str) -> Kind:
     if any((path / node).exists() for node in ("zarr.json", ".zgroup")):
+        check_zarr(path, name)
         members = set(zarr.open_group(path, mode="r"))
         if {"obs", "var"} <= members:
             return "zarr"

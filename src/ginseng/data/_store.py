@@ -26,6 +26,7 @@ from ginseng._logging import progress
 from ginseng._matrix import smallest_dtype
 
 from ._cells import Cells
+from ._zarr_checks import check_zarr
 
 FORMAT = "ginseng-store"
 FORMAT_VERSION = "1.0"
@@ -247,6 +248,7 @@ def is_store(path: Path) -> bool:
     if not path.exists():
         recover(path)
     with suppress(Exception):
+        check_zarr(path, str(path))
         return bool(read_elem(zarr.open_group(path, mode="r", use_consolidated=False)["uns/ginseng/format"]) == FORMAT)
     return False
 

@@ -18,6 +18,7 @@ from ._batches import Source, StoreSource, class_weights, stream
 from ._cells import choose_cells
 from ._readers import open_adata
 from ._splits import held_out
+from ._zarr_checks import check_zarr
 from ._store import FORMAT, FORMAT_VERSION, TEST, TOTAL, TRAIN, UNSPLIT, check_columns, check_target, write_store
 
 type Split = Literal["train", "test", "holdout", "all"]
@@ -68,6 +69,8 @@ class GinsengDataset:
         if not self.path.exists():
             msg = f"There is no dataset at {self.path}. Write one with `GinsengDataset.create(path, adata, label_key)`."
             raise FileNotFoundError(msg)
+        if self.path.is_dir():
+            check_zarr(self.path, str(self.path))
         try:
             self.root = zarr.open_group(self.path, mode="r", use_consolidated=False)
             info: Any = read_elem(self.root["uns/ginseng"])

@@ -1,6 +1,6 @@
 """Models in HDF5: written whole or not at all, read by a reader that trusts nothing in the file.
 
-The layout is `ginseng-model` 1.0: attributes that are fixed-length text or numbers, `genes` and `label_keys` as
+The layout is `ginseng-model` 1: attributes that are fixed-length text or numbers, `genes` and `label_keys` as
 fixed-length UTF-8, `label_values`, `params/<layer>/<name>` as contiguous float32, `history/<name>` as float64, and
 `sha256` over all of it. The reader knows from the attributes which datasets there have to be, of which shape, and
 opens those by name; it never walks the file. Files without `format` are of ginseng 0.2.
@@ -30,13 +30,15 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 FORMAT = "ginseng-model"
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 MAX_BYTES = 4 * 2**30
 MAX_GENES, MAX_CLASSES, MAX_EPOCHS = 1_000_000, 100_000, 1_000_000
+#: Bytes of `info`, and those of one attribute, beyond which it is a dataset (format 1.1; 1.0 has no such files).
+MAX_INFO, MAX_ATTRIBUTE = 16 * 2**20, 60_000
 
 _TEXT = ("architecture", "config", "library_size", "info")
 _NUMBERS = ("normalize", "training", "target_sum")
-_MEMBERS = {"genes", "label_keys", "label_values", "params", "history"}
+_MEMBERS = {"genes", "label_keys", "label_values", "params", "history", "info"}
 _DEFLATE, _SHUFFLE, _FLETCHER32 = 1, 2, 3
 #: Deflate packs at most so much into a byte.
 _DEFLATE_RATIO = 1032
@@ -64,14 +66,22 @@ def save_model(state: GinsengClassifierState | AnnData, path: str | Path) -> Non
     ValueError
         If the state could not be loaded again: weights that are not finite or have other shapes than the architecture
         says, names that are not unique.
+    FileExistsError
+        If something is at `path` that is no model of ginseng.
+    OSError
+        If another process writes to `path`, or the disk has no room.
     """
     values = model_of(state).to_dict()
     path = Path(path)
     if path.suffix not in (".h5", ".hdf5"):
         path = path.with_name(f"{path.name}.h5")
+    if path.exists() and not is_model_file(path):
+        msg = f"{path} exists and is not a model, so it is not replaced. Choose another path or move it away."
+        raise FileExistsError(msg)
+    long = len(values["info"].encode()) > MAX_ATTRIBUTE
     attributes: dict[str, Any] = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if long else "1.0",  # which earlier versions read without a word
         "written_by": f"ginseng {version('ginseng')}",
         **{name: values[name] for name in (*_TEXT, *_NUMBERS)},
     }
@@ -82,7 +92,7 @@ def save_model(state: GinsengClassifierState | AnnData, path: str | Path) -> Non
         **{name: np.asarray(a, "<f4") for name, a in _leaves(values["params"], "params")},
         **{name: np.asarray(a, "<f8") for name, a in _leaves(values["history"], "history")},
     }
-    with replacing(path) as partial:
+    with replacing(path, size=sum(array.nbytes for array in datasets.values())) as partial:
         write_members(partial, attributes, datasets)
         with h5py.File(partial, "r") as file:  # what could not be loaded must not take the place of what can
             _read(Reader(file, sys.maxsize))
@@ -92,7 +102,10 @@ def write_members(path: Path, attributes: Mapping[str, Any], datasets: Mapping[s
     """Write an HDF5 file of these attributes and datasets, with a `sha256` over all of them."""
     with h5py.File(path, "w") as file:
         for name, value in {**attributes, "sha256": _digest(attributes, datasets)}.items():
-            file.attrs[name] = np.bytes_(value.encode()) if isinstance(value, str) else value
+            if isinstance(value, str) and len(value.encode()) > MAX_ATTRIBUTE:  # it holds 64 kB
+                file.create_dataset(name, data=np.frombuffer(value.encode(), np.uint8))
+            else:
+                file.attrs[name] = np.bytes_(value.encode()) if isinstance(value, str) else value
         for name, array in datasets.items():
             file.create_dataset(name, data=array)
 
@@ -192,6 +205,7 @@ class Reader:
     def __init__(self, file: h5py.File, max_bytes: int) -> None:
         self.file = file
         self.left = max_bytes
+        self.groups: dict[str, h5py.Group] = {}  # which have been checked
 
     def number(self, name: str) -> Any:
         """Return an attribute that is one number."""
@@ -273,8 +287,9 @@ class Reader:
             raise ModelFileError(msg)
 
     def _hard(self, name: str, kind: type) -> Any:
-        found: Any = self.file
-        for part in name.split("/"):
+        parent, _, last = name.rpartition("/")
+        found: Any = self.groups.get(parent, self.file)
+        for part in [last] if parent in self.groups else name.split("/"):
             if not isinstance(found, h5py.Group) or part not in found:
                 msg = f"{name!r} is missing"
                 raise ModelFileError(msg)
@@ -285,6 +300,8 @@ class Reader:
         if not isinstance(found, kind):
             msg = f"{name!r} is not a {kind.__name__.lower()}"
             raise ModelFileError(msg)
+        if kind is h5py.Group:
+            self.groups[name] = found
         return found
 
 
@@ -304,7 +321,7 @@ def _read(reader: Reader) -> GinsengClassifierState:
     if unknown := set(reader.file) - _MEMBERS:
         msg = f"it has unknown members: {', '.join(map(repr, sorted(unknown)[:10]))}"
         raise ModelFileError(msg)
-    values: dict[str, Any] = {name: reader.text(name) for name in _TEXT}
+    values: dict[str, Any] = {name: _text(reader, name) for name in _TEXT}
     values |= {name: reader.number(name) for name in _NUMBERS}
     values |= _read_names(reader)
     config, info = json.loads(values["config"]), json.loads(values["info"])
@@ -321,6 +338,12 @@ def _read(reader: Reader) -> GinsengClassifierState:
     state = GinsengClassifierState.from_dict(values)
     _verify(reader, values)
     return state
+
+
+def _text(reader: Reader, name: str) -> str:
+    if name == "info" and name in reader.file:
+        return reader.array(name, (None,), "u", MAX_INFO).tobytes().decode("utf-8")
+    return reader.text(name)
 
 
 def _verify(reader: Reader, values: dict[str, Any]) -> None:
