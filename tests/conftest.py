@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import json
+import os
 import threading
+import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import anndata as ad
@@ -14,6 +19,47 @@ from scipy import sparse
 
 import ginseng as gs
 from ginseng._settings import settings
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="fuzz and kill for hours rather than seconds")
+
+
+@pytest.fixture(scope="session")
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether there is time for the long form of a test."""
+    return bool(request.config.getoption("--long"))
+
+
+@pytest.fixture
+def in_child() -> Callable[[Callable[[], Any]], Any]:
+    """Return a function that calls another in a forked process, whose result is to be JSON."""
+
+    def call(function: Callable[[], Any]) -> Any:
+        if not hasattr(os, "fork"):
+            pytest.skip("forks")
+        read, write = os.pipe()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "(?s).*fork")  # the child computes nothing
+            pid = os.fork()
+        if pid == 0:
+            try:
+                answer = {"result": function()}
+            except BaseException:  # noqa: BLE001
+                answer = {"error": traceback.format_exc()}
+            with os.fdopen(write, "w") as pipe:
+                json.dump(answer, pipe)
+            os._exit(0)
+        os.close(write)
+        with os.fdopen(read) as pipe:
+            text = pipe.read()
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert status == 0, f"the child ended with {status}"  # a signal, below 0
+        answer = json.loads(text)
+        assert "error" not in answer, answer["error"]
+        return answer["result"]
+
+    return call
 
 
 class Server(ThreadingHTTPServer):

@@ -98,6 +98,42 @@ def test_what_could_not_be_loaded_is_not_saved(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("length", [59_000, 70_000, 3_000_000])
+def test_long_notes_are_kept(
+    random_state: Make, assert_equal: Callable[..., None], tmp_path: Path, length: int
+) -> None:
+    state = dataclasses.replace(random_state(), info={"note": "γ" * (length // 6)})  # six characters of JSON
+    save_model(state, tmp_path / "model.h5")
+    assert_equal(load_model(tmp_path / "model.h5"), state)
+    with h5py.File(tmp_path / "model.h5") as file:
+        assert ("info" in file) == (length > 60_000)
+        assert file.attrs["format_version"] == (b"1.1" if length > 60_000 else b"1.0")
+    if length > 60_000:
+        with h5py.File(tmp_path / "model.h5", "a") as file:
+            assert file["info"][20] == ord("b")
+            file["info"][20] = ord("c")
+        with pytest.raises(ModelFileError, match="SHA-256 differs"):
+            load_model(tmp_path / "model.h5")
+
+
+@pytest.mark.parametrize("content", [b"thesis", "10x"])
+def test_what_is_no_model_is_not_replaced(random_state: Make, tmp_path: Path, content: bytes | str) -> None:
+    path = tmp_path / "matrix.h5"
+    if content == "10x":
+        with h5py.File(path, "w") as file:
+            file["matrix/data"] = [1, 2, 3]
+    else:
+        path.write_bytes(content)
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError, match=r"matrix\.h5 exists and is not a model, so it is not replaced"):
+        save_model(random_state(), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+    path.write_bytes(b"")  # as `tempfile` makes them
+    save_model(random_state(), path)
+    load_model(path)
+
+
 def test_a_missing_file_names_the_models_there(random_state: Make, tmp_path: Path) -> None:
     save_model(random_state(), tmp_path / "atlas.h5")
     with pytest.raises(FileNotFoundError, match=r"There is no model at .*atlsa\.h5\. Models there: atlas\.h5"):

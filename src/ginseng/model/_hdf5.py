@@ -75,7 +75,7 @@ def save_model(state: GinsengClassifierState | AnnData, path: str | Path) -> Non
     path = Path(path)
     if path.suffix not in (".h5", ".hdf5"):
         path = path.with_name(f"{path.name}.h5")
-    if path.exists() and not is_model_file(path):
+    if path.exists() and path.stat().st_size and not is_model_file(path):
         msg = f"{path} exists and is not a model, so it is not replaced. Choose another path or move it away."
         raise FileExistsError(msg)
     long = len(values["info"].encode()) > MAX_ATTRIBUTE

@@ -1,0 +1,182 @@
+"""Writers that fail or are killed at any moment: afterwards there is the old or the new, and nothing between."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pytest
+
+import ginseng as gs
+from ginseng.data import GinsengDataset
+
+COMPILER = shutil.which("cc")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux" or COMPILER is None, reason="needs Linux and a C compiler"),
+]
+HERE = Path(__file__).parent
+
+
+class Nursery:
+    """A process that runs tasks; see nursery.py."""
+
+    def __init__(self, library: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", str(HERE / "nursery.py")],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": str(Path(gs.__file__).parents[1])},
+        )  # fmt: skip
+
+    def __call__(self, task: str, path: Path, *, fork: bool = False, **how: Any) -> dict[str, Any]:
+        assert self.process.stdin
+        assert self.process.stdout
+        print(json.dumps({"task": task, "path": str(path), "fork": fork, **how}), file=self.process.stdin, flush=True)
+        return json.loads(self.process.stdout.readline())
+
+    def close(self) -> None:
+        self.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("faults") / "faults.so"
+    subprocess.run([str(COMPILER), "-shared", "-fPIC", "-o", path, HERE / "faults.c", "-ldl"], check=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def forking(library: Path) -> Iterator[Nursery]:
+    """Return a nursery that never computes itself: JAX does not survive a fork once it has begun."""
+    nursery = Nursery(library)
+    yield nursery
+    nursery.close()
+
+
+@pytest.fixture(scope="module")
+def failing(library: Path) -> Iterator[Nursery]:
+    nursery = Nursery(library)
+    yield nursery
+    nursery.close()
+
+
+@pytest.fixture(scope="module")
+def originals(
+    make_cells: Callable[..., ad.AnnData], state: gs.model.GinsengClassifierState,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:  # fmt: skip
+    """Return a folder with what a task reads, and what it replaces: `create`, `train`, `save`, `annotate`."""
+    folder = tmp_path_factory.mktemp("originals")
+    make_cells(60).write_h5ad(folder / "cells.h5ad")
+    gs.save_model(state, folder / "new.h5")
+    GinsengDataset.create(folder / "create", make_cells(40), "cell_type", silent=True)
+    state.info["note"] = "old"
+    gs.save_model(state, folder / "old.h5")
+    del state.info["note"]
+    for name, source in {"train.h5": "old.h5", "save.h5": "old.h5", "annotate.h5ad": "cells.h5ad"}.items():
+        shutil.copyfile(folder / source, folder / name)
+    (folder / "create").rename(folder / "create.zarr")
+    return folder
+
+
+TARGETS = {"create": "create.zarr", "train": "train.h5", "save": "save.h5", "annotate": "annotate.h5ad"}
+
+
+def is_new(task: str, path: Path) -> bool:
+    """Tell whether the new is at `path`, or the old; it has to be one of them, and whole."""
+    match task:
+        case "create":
+            dataset = GinsengDataset(path)
+            adata = ad.read_zarr(path)
+            assert len(dataset) in (40, 60)
+            assert (np.asarray(adata.X.sum(axis=1)).ravel() == dataset.totals).all()
+            assert (dataset.totals > 0).all()
+            return len(dataset) == 60
+        case "annotate":
+            adata = ad.read_h5ad(path)
+            before = ad.read_h5ad(path.with_name("cells.h5ad"))
+            assert (adata.X != before.X).nnz == 0
+            added = set(adata.obs) - set(before.obs)
+            assert added in (set(), {"ginseng_cell_type", "ginseng_confidence"})
+            assert bool(added) == ("ginseng" in adata.uns)
+            return bool(added)
+        case _:
+            return gs.load_model(path).info.get("note") != "old"
+
+
+@pytest.fixture
+def target(request: pytest.FixtureRequest, originals: Path, tmp_path: Path) -> Path:
+    shutil.copytree(originals, tmp_path / "work")
+    return tmp_path / "work" / TARGETS[request.getfixturevalue("task")]
+
+
+def restore(target: Path, originals: Path) -> None:
+    if target.is_dir():
+        shutil.rmtree(target)
+        shutil.copytree(originals / target.name, target)
+    else:
+        shutil.copyfile(originals / target.name, target)
+
+
+def strangers(target: Path, originals: Path) -> set[str]:
+    return set(os.listdir(target.parent)) - set(os.listdir(originals))
+
+
+@pytest.mark.parametrize("task", TARGETS)
+def test_killed(task: str, forking: Nursery, target: Path, originals: Path, long: bool) -> None:
+    """Half of the kills come at any time, and half at any call that changes a file."""
+    whole = forking(task, target, fork=True, at=10**9, error=0)
+    assert whole["status"] == 0
+    assert is_new(task, target)
+    restore(target, originals)
+    chance = random.Random(0)
+    n, n_killed, outcomes = (200 if long else 10), 0, []
+    last, seconds = 400, 2.0  # more than any task takes; both shrink
+    for i in range(n):
+        if i % 2:
+            at = chance.randint(1, last)
+            status = forking(task, target, fork=True, at=at, error=0)["status"]
+            last = last if status else max(10, min(last, at))
+        else:
+            after = chance.uniform(0, seconds)
+            status = forking(task, target, fork=True, seconds=after)["status"]
+        assert status in (0, -9)
+        n_killed += status == -9
+        outcomes.append(is_new(task, target))
+        restore(target, originals)
+    assert n_killed >= n / 3
+    # the next writer clears up
+    forking(task, target, fork=True)
+    assert is_new(task, target)
+    assert strangers(target, originals) == set()
+
+
+@pytest.mark.parametrize("task", ["create", "save", "annotate"])
+def test_every_call_fails_once(task: str, failing: Nursery, target: Path, originals: Path, long: bool) -> None:
+    """Of the calls that write, wait for the disk, rename, or make a folder."""
+    whole = failing(task, target, at=10**9)
+    assert whole["raised"] is None
+    assert is_new(task, target)
+    assert whole["calls"] > 10
+    restore(target, originals)
+    errors = (errno.ENOSPC, errno.EIO, errno.EACCES)
+    n_new = 0
+    for at in range(1, whole["calls"] + 1):
+        for error in errors if long else [errors[at % 3]]:
+            answer = failing(task, target, at=at, error=error)
+            new = is_new(task, target)
+            assert new or answer["raised"], f"call {at} failed with {errno.errorcode[error]}, and nothing was said"
+            assert strangers(target, originals) == set()
+            n_new += new
+            if new:
+                restore(target, originals)
+    assert n_new <= 10  # what fails once the new is in its place, or only clears up
