@@ -119,7 +119,7 @@ V2: dict[str, tuple[Attack, str]] = {
     "shape of text": (put("X/data/.zarray", shape=["a"]), "cannot be read"),
     "more dimensions than chunks": (put("X/data/.zarray", shape=[1, 2]), "cannot be read"),
     "consolidated leads outside": (
-        edit(".zmetadata", lambda m: m["metadata"].update({"../v3.zarr/X/data/.zarray": m["metadata"]["X/data/.zarray"]})),
+        edit(".zmetadata", lambda m: m["metadata"].update({"../v3.zarr/X/.zarray": m["metadata"]["X/data/.zarray"]})),
         "lead out of the folder",
     ),
     "consolidated is text": (put(".zmetadata", metadata="x"), "cannot be read"),
@@ -129,7 +129,7 @@ V3: dict[str, tuple[Attack, str]] = {
     "pickle": (put("X/data/zarr.json", codecs=[{"name": "numcodecs.pickle"}]), "X/data.*pickle"),
     "pickle by its name alone": (put("X/data/zarr.json", codecs=["numcodecs.pickle"]), "pickle"),
     "pickle in a shard": (
-        put("X/data/zarr.json", codecs=[{"name": "sharding_indexed", "configuration": {"codecs": [{"name": "pickle"}]}}]),
+        put("X/data/zarr.json", codecs=[{"name": "sharding_indexed", "configuration": {"codecs": ["pickle"]}}]),
         "pickle",
     ),
     "pickle in the index of a shard": (
@@ -221,9 +221,7 @@ def test_what_does_no_harm_is_read(version: int, originals: dict[int, Path], mak
 
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("consolidated", [True, False])
-def test_all_that_anndata_writes_is_read(
-    version: int, consolidated: bool, make_cells: Make, tmp_path: Path
-) -> None:
+def test_all_that_anndata_writes_is_read(version: int, consolidated: bool, make_cells: Make, tmp_path: Path) -> None:
     adata = make_cells()
     adata.layers["dense"] = adata.X.toarray()
     adata.layers["csc"] = sparse.csc_matrix(adata.X)

@@ -47,8 +47,7 @@ def get(name: str, config: Mapping[str, Any] | None = None) -> Architecture:
 
 @functools.lru_cache(maxsize=64)
 def _shapes(architecture: Architecture, n_genes: int, n_classes: int) -> Params:
-    init = lambda key: architecture.init(key, n_genes, n_classes)  # noqa: E731
-    return jax.eval_shape(init, jax.random.key(0))
+    return jax.eval_shape(lambda: architecture.init(jax.random.key(0), n_genes, n_classes))
 
 
 def shapes(architecture: Architecture, n_genes: int, n_classes: int) -> Params:

@@ -142,7 +142,7 @@ def _check_array(node: str, metadata: dict[str, Any]) -> int:
             codecs = [codec["id"] for codec in stages if codec is not None]
             dtype: Any = metadata["dtype"]
             dtype = np.dtype([tuple(field) for field in dtype] if isinstance(dtype, list) else dtype)
-            if dtype.hasobject and (dtype != object or not _STRINGS & set(codecs)):
+            if dtype.hasobject and (dtype.kind != "O" or not _STRINGS & set(codecs)):
                 msg = f"{node!r} holds objects"
                 raise _RefusedError(msg)
             size, chunks = dtype.itemsize, metadata["chunks"]

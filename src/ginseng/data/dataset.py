@@ -18,8 +18,8 @@ from ._batches import Source, StoreSource, class_weights, stream
 from ._cells import choose_cells
 from ._readers import open_adata
 from ._splits import held_out
-from ._zarr_checks import check_zarr
 from ._store import FORMAT, FORMAT_VERSION, TEST, TOTAL, TRAIN, UNSPLIT, check_columns, check_target, write_store
+from ._zarr_checks import check_zarr
 
 type Split = Literal["train", "test", "holdout", "all"]
 
