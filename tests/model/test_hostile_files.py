@@ -112,6 +112,13 @@ def inflating(file: h5py.File) -> None:
     data.id.write_direct_chunk((0,), b"".join(packer.compress(bytes(2**20)) for _ in range(256)) + packer.flush())
 
 
+def inflating_to_scale(file: h5py.File) -> None:
+    """A chunk that is stored in no more than it declares, and unfolds to a thousand times that."""
+    names = np.array([b"x" * 1000] * N_GENES)
+    data = replace("genes", shape=(N_GENES,), dtype=names.dtype, chunks=(N_GENES,), compression="gzip")(file)
+    data.id.write_direct_chunk((0,), zlib.compress(bytes(10 * 2**20), 9))
+
+
 def large_chunk(file: h5py.File) -> None:
     data = replace("genes", shape=(N_GENES,), maxshape=(None,), dtype="S8", chunks=(2**27,), compression="gzip")(file)
     data.id.write_direct_chunk((0,), zlib.compress(bytes(10_000)))
@@ -147,6 +154,13 @@ DAMAGED: dict[str, Change] = {
     "too many dimensions": replace("genes", shape=(N_GENES, 1, 1), dtype="S5"),
     "chunk bomb": large_chunk,
     "inflating chunk": inflating,
+    "inflating chunk, to scale": inflating_to_scale,
+    "inflating chunk that is not shuffled": lambda f: replace(
+        "genes", shape=(N_GENES,), dtype="S1000", chunks=(N_GENES,), compression="gzip", shuffle=True
+    )(f).id.write_direct_chunk((0,), zlib.compress(bytes(10 * 2**20), 9), filter_mask=1),
+    "chunk that is no deflate": lambda f: replace(
+        "genes", shape=(N_GENES,), dtype="S5", chunks=(N_GENES,), compression="gzip"
+    )(f).id.write_direct_chunk((0,), b"not deflate"),
     "double deflate": filtered("genes", (N_GENES,), "S5", [(1, (9,)), (1, (9,))]),
     "filter plugin": filtered("genes", (N_GENES,), "S5", [(32001, ())]),
     "szip": filtered("label_values", (N_CLASSES,), "i8", [(4, (4, 2))]),

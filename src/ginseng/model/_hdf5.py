@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -118,7 +119,9 @@ def read_members[T](path: Path, what: str, read: Callable[[Reader], T], max_byte
     except ModelFileError as error:
         msg = f"{path}: {error}"
         raise ModelFileError(msg) from error.__cause__
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, OverflowError, RecursionError) as error:
+    except (
+        OSError, KeyError, TypeError, ValueError, RuntimeError, OverflowError, RecursionError, zlib.error
+    ) as error:  # fmt: skip
         msg = f"{path} is not a readable {what}: {error}"
         raise ModelFileError(msg) from error
 
@@ -265,20 +268,35 @@ class Reader:
             msg = f"{name!r} declares {size:,} bytes and stores {data.id.get_storage_size():,}"
             raise ModelFileError(msg)
         self.left -= size
-        if self.left < 0 or self._largest_chunk(data) > self.left:
+        if self.left < 0:
             msg = f"{name!r} is too large; `max_bytes=` sets the limit"
+            raise ModelFileError(msg)
+        if data.chunks is not None and self._unfolds(data, filters, size):
+            msg = f"{name!r} has chunks that are not of the size that it declares"
             raise ModelFileError(msg)
         return data[()]
 
     @staticmethod
-    def _largest_chunk(data: h5py.Dataset) -> int:
-        """Return the bytes that HDF5 may take for a chunk: it unpacks all that is stored, whatever is declared."""
-        if data.chunks is None:
-            return 0
-        stored: list[int] = [0]
-        data.id.chunk_iter(lambda chunk: stored.append(chunk.size))
+    def _unfolds(data: h5py.Dataset, filters: list[int], size: int) -> bool:
+        """Whether a chunk takes more memory than it should: HDF5 unpacks all that is stored, whatever is declared."""
         declared = int(np.prod(data.chunks, dtype=object)) * data.dtype.itemsize
-        return max(declared, _DEFLATE_RATIO * max(stored))
+        if declared > max(size, 2**20):
+            return True
+        stored: list[Any] = []
+        data.id.chunk_iter(stored.append)
+        for chunk in stored:
+            if chunk.size > declared + declared // 100 + 100:  # what cannot be packed grows by that at the most
+                return True
+            if _DEFLATE not in filters:
+                continue
+            skipped, packed = data.id.read_direct_chunk(chunk.chunk_offset)
+            limit = declared + 4  # with a checksum
+            if (
+                not skipped >> filters.index(_DEFLATE) & 1
+                and len(zlib.decompressobj().decompress(packed, limit + 1)) > limit
+            ):
+                return True
+        return False
 
     def verify(self, attributes: Mapping[str, Any], datasets: Mapping[str, np.ndarray]) -> None:
         """Compare what has been read with the SHA-256 of what was saved."""
