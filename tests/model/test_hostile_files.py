@@ -408,9 +408,15 @@ def mutate(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def test_damaged_by_chance(
-    model: Path, copy: Path, assert_equal: Callable[..., None], in_child: Callable[..., Any], long: bool
+    random_state: Callable[..., GinsengClassifierState],
+    tmp_path: Path,
+    assert_equal: Callable[..., None],
+    in_child: Callable[..., Any],
+    long: bool,
 ) -> None:
-    data, expected = model.read_bytes(), load_model(model)
+    copy = tmp_path / "model.h5"
+    save_model(random_state("linear"), copy)  # few datasets, so quick to read
+    data, expected = copy.read_bytes(), load_model(copy)
     n = 100_000 if long else 3000
 
     def fuzz() -> dict[str, Any]:

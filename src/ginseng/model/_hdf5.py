@@ -290,11 +290,10 @@ class Reader:
             if _DEFLATE not in filters:
                 continue
             skipped, packed = data.id.read_direct_chunk(chunk.chunk_offset)
+            if skipped >> filters.index(_DEFLATE) & 1:
+                continue
             limit = declared + 4  # with a checksum
-            if (
-                not skipped >> filters.index(_DEFLATE) & 1
-                and len(zlib.decompressobj().decompress(packed, limit + 1)) > limit
-            ):
+            if len(zlib.decompressobj().decompress(packed, limit + 1)) > limit:
                 return True
         return False
 
