@@ -32,7 +32,7 @@ def name_of(path: Path) -> str:
 
 def test_there_are_files_of_each_release() -> None:
     found = set(map(name_of, MODELS))
-    assert found >= {"0.2.1 instance", "0.3.0 gated", "0.3.0 instance", "0.3.0 linear"}
+    assert found >= {"0.2.1 instance", "0.3.0 gated", "0.3.0 instance", "0.3.0 linear", "0.3.0 transformer"}
 
 
 @pytest.mark.parametrize("path", MODELS, ids=name_of)
