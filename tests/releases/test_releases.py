@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 import anndata as ad
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -52,9 +53,7 @@ def test_models_can_be_saved_anew(path: Path, cells: ad.AnnData, tmp_path: Path)
     before, after = gs.load_model(path), gs.load_model(tmp_path / "new.h5")
     assert before.architecture == after.architecture
     assert before.library_size == after.library_size
-    for layer, members in before.params.items():
-        for name, values in members.items():
-            np.testing.assert_array_equal(after.params[layer][name], values)
+    jax.tree.map(np.testing.assert_array_equal, after.params, before.params)
 
 
 def test_stores_of_0_3(cells: ad.AnnData) -> None:
