@@ -11,4 +11,15 @@ from ._history import history
 from ._rank_genes import rank_genes
 from ._vote import vote
 
-__all__ = ["compare", "composition", "confidence", "confusion", "embedding", "explain", "highly_variable_genes", "history", "rank_genes", "vote"]
+__all__ = [
+    "compare",
+    "composition",
+    "confidence",
+    "confusion",
+    "embedding",
+    "explain",
+    "highly_variable_genes",
+    "history",
+    "rank_genes",
+    "vote",
+]

@@ -9,4 +9,15 @@ from ginseng.tl._train import train
 from ginseng.tl._uncertainty import uncertainty
 from ginseng.tl._vote import vote
 
-__all__ = ["classify", "compare", "cross_validate", "embed", "evaluate", "explain", "rank_genes", "train", "uncertainty", "vote"]
+__all__ = [
+    "classify",
+    "compare",
+    "cross_validate",
+    "embed",
+    "evaluate",
+    "explain",
+    "rank_genes",
+    "train",
+    "uncertainty",
+    "vote",
+]
