@@ -203,7 +203,7 @@ def find_hvgs(
     warn_of_other_features(var, stacklevel=stacklevel)
     names, n_genes = adata.var_names[is_gene], int(is_gene.sum())
     is_log = target_sum is None and flavor != "seurat_v3"
-    check = _ValueCheck(layer, is_log=is_log)
+    check = ValueCheck(layer, is_log=is_log)
 
     def blocks(desc: str) -> Iterator[tuple[sparse.csr_matrix, np.ndarray]]:
         n_chunks = math.ceil(adata.n_obs / chunk_size)
@@ -285,21 +285,9 @@ def _check_arguments(
     flavor: Flavor,
     span: float,
 ) -> None:
-    if not isinstance(adata, AnnData):
-        msg = f"`adata` is a {type(adata).__name__}, not an AnnData. Files are read with `ginseng.read_adata`."
-        raise TypeError(msg)
-    if 0 in adata.shape:
-        msg = f"`adata` has {adata.n_obs} cells and {adata.n_vars} genes; there is nothing to select from."
-        raise ValueError(msg)
+    check_size(adata, n_top_genes=n_top_genes, n_bins=n_bins, chunk_size=chunk_size, target_sum=target_sum)
     if flavor not in get_args(Flavor):
         msg = f"`flavor={flavor!r}` is not one of {', '.join(map(repr, get_args(Flavor)))}."
-        raise ValueError(msg)
-    for name, number in {"n_top_genes": n_top_genes, "n_bins": n_bins, "chunk_size": chunk_size}.items():
-        if operator.index(number) < 1:
-            msg = f"`{name}={number}` must be at least 1."
-            raise ValueError(msg)
-    if target_sum is not None and not 0 < target_sum < math.inf:
-        msg = f"`target_sum={target_sum}` must be positive, or None for values that are log-normalised already."
         raise ValueError(msg)
     if not 0 <= (0 if min_mean is None else min_mean) < (1 if max_mean is None else max_mean) <= 1:
         msg = f"`{min_mean=}` and `{max_mean=}` are quantiles and need 0 <= min_mean < max_mean <= 1."
@@ -310,6 +298,23 @@ def _check_arguments(
     if flavor == "seurat_v3" and importlib.util.find_spec("skmisc") is None:
         msg = "`flavor='seurat_v3'` needs scikit-misc: `pip install \"ginseng[seurat-v3]\"`."
         raise ImportError(msg)
+
+
+def check_size(adata: AnnData, *, target_sum: float | None, **numbers: int) -> None:
+    """Check that there are cells and genes to select from, and that these numbers are positive."""
+    if not isinstance(adata, AnnData):
+        msg = f"`adata` is a {type(adata).__name__}, not an AnnData. Files are read with `ginseng.read_adata`."
+        raise TypeError(msg)
+    if 0 in adata.shape:
+        msg = f"`adata` has {adata.n_obs} cells and {adata.n_vars} genes; there is nothing to select from."
+        raise ValueError(msg)
+    for name, number in numbers.items():
+        if operator.index(number) < 1:
+            msg = f"`{name}={number}` must be at least 1."
+            raise ValueError(msg)
+    if target_sum is not None and not 0 < target_sum < math.inf:
+        msg = f"`target_sum={target_sum}` must be positive, or None for values that are log-normalised already."
+        raise ValueError(msg)
 
 
 def _batches(adata: AnnData, batch_key: str | None) -> tuple[np.ndarray, list[Any]]:
@@ -339,7 +344,7 @@ def _where(batch_key: str | None, names: list[Any]) -> str:
     return f" where `adata.obs[{batch_key!r}]` is {' or '.join(repr(name) for name in names[:5])}"
 
 
-class _ValueCheck:
+class ValueCheck:
     """What a matrix turns out to hold while it is read."""
 
     def __init__(self, layer: str | None, *, is_log: bool) -> None:
@@ -409,7 +414,7 @@ def write_columns(adata: AnnData, columns: dict[str, np.ndarray]) -> None:
     var: Any = adata.var
     if isinstance(var, pd.DataFrame):
         # `insert`, since assignment to a view of a backed AnnData wants to copy the file
-        for name in var.columns.intersection(list(_COLUMNS.values())):
+        for name in var.columns.intersection([*_COLUMNS.values(), _keys.F]):
             del var[name]
         for name, values in columns.items():
             var.insert(var.shape[1], name, values)
