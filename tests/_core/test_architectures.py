@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import softmax
 
 from ginseng._core import registry
 from ginseng._core.layers import dropout, random_bits, standardize
 from ginseng._core.losses import cross_entropy
-from ginseng._core.steps import batch_logits
+from ginseng._core.steps import batch_embedding, batch_gene_weights, batch_logits
 from ginseng.data._memory import MemoryDataset
 from ginseng.model import GinsengClassifierState, classifier_from_state, load_model, save_model
 from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings
@@ -59,17 +60,36 @@ def test_gene_weights_are_in_0_1_or_refused(trained: GinsengClassifierState, tes
 
 
 def test_the_head_reads_the_embedding(trained: GinsengClassifierState, test_set: Any) -> None:
-    params, network = trained.params, trained.network
+    params, network = jax.device_put(trained.params), trained.network
     x = jnp.log1p(test_set[0][:5])
-    embedded = jax.vmap(lambda x: network.embed(params, x))(x)
-    expected = np.asarray(embedded) @ params["head"]["W"] + params["head"]["b"]
-    np.testing.assert_allclose(batch_logits(network, params, x), expected, rtol=2e-4, atol=2e-4)
+    embedded = np.asarray(batch_embedding(network, params, x))
+    heads = np.reshape(params["head"]["W"], (network.n_members, -1, 3))
+    embedded = embedded.reshape(5, network.n_members, -1).swapaxes(0, 1)
+    each = embedded @ heads + np.reshape(params["head"]["b"], (network.n_members, 1, 3))
+    expected = softmax(each, axis=-1).mean(axis=0)
+    np.testing.assert_allclose(softmax(batch_logits(network, params, x), axis=-1), expected, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_members_say_their_mean(name: str, test_set: Any) -> None:
+    x = jnp.log1p(test_set[0][:6])
+    several, one = (registry.get(name, {**SMALL, "n_members": n}) for n in (3, 1))
+    params = jax.tree.map(lambda a: a + 0.01, several.init_members(jax.random.key(0), 24, 3))
+    each = [jax.tree.map(lambda a, i=i: a[i], params) for i in range(3)]
+    assert jax.tree.map(jnp.shape, each[0]) == jax.tree.map(jnp.shape, one.init_members(jax.random.key(0), 24, 3))
+    mean = np.mean([softmax(batch_logits(one, p, x), axis=-1) for p in each], axis=0)
+    np.testing.assert_allclose(softmax(batch_logits(several, params, x), axis=-1), mean, rtol=1e-5)
+    if name != "linear":  # whose first weights are zero
+        assert not np.allclose(*(batch_logits(one, p, x) for p in each[:2]))
+    if several.has_gene_weights:
+        weights = np.mean([batch_gene_weights(one, p, x) for p in each], axis=0)
+        np.testing.assert_allclose(batch_gene_weights(several, params, x), weights, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_are_finite(name: str, test_set: Any) -> None:
     network = registry.get(name, SMALL)
-    params = network.init(jax.random.key(0), 24, 3)
+    params = network.init_members(jax.random.key(0), 24, 3)
 
     @jax.jit
     def gradients(params: Any, x: Any) -> Any:
@@ -88,7 +108,7 @@ def test_gradients_are_finite(name: str, test_set: Any) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_key_makes_dropout_act_and_each_cell_has_its_own(name: str, test_set: Any) -> None:
     network = registry.get(name, {**SMALL, "dropout_rate": 0.5})
-    params = jax.tree.map(lambda a: a + 0.01, network.init(jax.random.key(0), 24, 3))
+    params = jax.tree.map(lambda a: a + 0.01, network.init_members(jax.random.key(0), 24, 3))
     same = jnp.tile(jnp.log1p(test_set[0][:1]), (6, 1))
     plain = np.asarray(batch_logits(network, params, same))
     assert (plain == plain[0]).all()
@@ -125,7 +145,7 @@ def test_standardize_centres_scales_and_clips() -> None:
 @pytest.mark.parametrize("name", WITH_GENE_WEIGHTS)
 def test_gene_weights_of_the_core_are_those_that_gate(name: str, test_set: Any) -> None:
     """Where the gate is shut, nothing of a cell gets through."""
-    network = registry.get(name, SMALL)
+    network = registry.get(name, {**SMALL, "n_members": 1})
     params = network.init(jax.random.key(0), 24, 3)
     gate = next(layer for layer in ("gate2", "attn2") if layer in params)
     shut = {**params, gate: {"W": params[gate]["W"] * 0, "b": params[gate]["b"] - 80}}

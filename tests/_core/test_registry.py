@@ -61,7 +61,7 @@ def test_architectures_are_hashable_and_rebuilt_from_their_fields(name: str) -> 
 @pytest.mark.parametrize("name", registry.names())
 def test_shapes_are_those_of_the_parameters(name: str) -> None:
     network = registry.get(name, {"hidden_dim": 5})
-    params = network.init(jax.random.key(0), N_GENES, N_CLASSES)
+    params = network.init_members(jax.random.key(0), N_GENES, N_CLASSES)
     shapes = registry.shapes(network, N_GENES, N_CLASSES)
     assert jax.tree.map(lambda a: (a.shape, a.dtype), params) == jax.tree.map(lambda a: (a.shape, a.dtype), shapes)
     assert {a.dtype for a in jax.tree.leaves(params)} == {np.dtype(np.float32)}

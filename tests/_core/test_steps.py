@@ -26,7 +26,7 @@ def run(name: str, windows: list[tuple[Batch, int]], **kwargs: Any) -> tuple[Any
     """Train through the windows, each with its number of batches; return the weights and the losses."""
     network = registry.get(name, {"hidden_dim": 8})
     optimizer = AdamW()
-    params = network.init(jax.random.key(0), G, C)
+    params = network.init_members(jax.random.key(0), G, C)
     state = jax.jit(optimizer.init)(params)
     step, losses = 0, []
     for window, n in windows:
@@ -79,7 +79,7 @@ def test_padding_changes_nothing(name: str, window: Batch) -> None:
 def test_loss_of_a_padded_batch_is_that_of_its_cells(name: str, window: Batch) -> None:
     plain: dict[str, Any] = {"noise": Noise(), "label_smoothing": 0.0}
     network = registry.get(name, {"hidden_dim": 8, "dropout_rate": 0.0})
-    params = network.init(jax.random.key(0), G, C)
+    params = network.init_members(jax.random.key(0), G, C)
     how: dict[str, Any] = {"architecture": network, "normalization": Normalization()}
     logits = predict_logits(params, window.x[0], window.total[0], **how)
     np.testing.assert_allclose(predict_logits(params, window.x[0, :5], window.total[0, :5], **how), logits[:5],
@@ -101,13 +101,13 @@ def test_learning_rate_zero_changes_nothing_and_the_key_and_step_do(window: Batc
     optimizer = AdamW()
 
     def step(lr: float, step: int, seed: int) -> Any:
-        params = network.init(jax.random.key(0), G, C)
+        params = network.init_members(jax.random.key(0), G, C)
         return train_window(
             params, jax.jit(optimizer.init)(params), window, 2, np.full(K, lr, np.float32), step, jax.random.key(seed),
             architecture=network, optimizer=optimizer, normalization=Normalization(), noise=NOISE, label_smoothing=0.05,
         )  # fmt: skip
 
-    assert_same(step(0.0, 0, 0)[0], network.init(jax.random.key(0), G, C))
+    assert_same(step(0.0, 0, 0)[0], network.init_members(jax.random.key(0), G, C))
     assert not np.array_equal(step(0.1, 0, 0)[2], step(0.1, 0, 1)[2])
     assert not np.array_equal(step(0.1, 0, 0)[2], step(0.1, 5, 0)[2])
 

@@ -2,7 +2,7 @@
 
 An architecture is a frozen dataclass: its fields are its configuration, so that it is hashable (static under
 `jax.jit`) and `dataclasses.asdict` is all that a model file has to keep. Its methods are pure functions of one cell;
-the batch axis is added in `steps.py`.
+the batch axis is added in `steps.py`, and so is the axis of the members where there are several.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args, get_origin, get_type_hints
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
@@ -47,6 +48,8 @@ class Architecture(ABC):
 
     hidden_dim: int = 64
     dropout_rate: float = 0.0
+    #: Networks that are trained side by side on the same batches; their probabilities are averaged.
+    n_members: int = 1
 
     def __post_init__(self) -> None:
         types = get_type_hints(type(self))
@@ -71,6 +74,12 @@ class Architecture(ABC):
     @abstractmethod
     def init(self, key: PRNGKeyArray, n_genes: int, n_classes: int) -> Params:
         """Return new parameters: a nested dict of float32 arrays."""
+
+    def init_members(self, key: PRNGKeyArray, n_genes: int, n_classes: int) -> Params:
+        """Return new parameters of all members, along a first axis where there are several."""
+        if self.n_members == 1:
+            return self.init(key, n_genes, n_classes)
+        return jax.vmap(lambda key: self.init(key, n_genes, n_classes))(jax.random.split(key, self.n_members))
 
     @abstractmethod
     def logits(self, params: Params, x: Float[Array, " G"], *, key: PRNGKeyArray | None = None) -> Float[Array, " C"]:

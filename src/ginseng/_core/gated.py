@@ -32,6 +32,7 @@ class Gated(Architecture):
     gate_dim: int = 16
     n_layers: int = 2
     dropout_rate: float = 0.5
+    n_members: int = 4
 
     def init(self, key: PRNGKeyArray, n_genes: int, n_classes: int) -> Params:
         k_gate1, k_gate2, k_head, *k_layers = jax.random.split(key, 3 + self.n_layers)

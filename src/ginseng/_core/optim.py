@@ -13,6 +13,11 @@ from jaxtyping import Array, Float
 from .architecture import Params
 
 
+def matrices(params: Params) -> Params:
+    """Which parameters are weights of a layer, and not biases or scales: True for each that is named `W`."""
+    return jax.tree.map_with_path(lambda path, _: path[-1].key == "W", params)
+
+
 @dataclasses.dataclass(frozen=True)
 class AdamW:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019).
@@ -29,7 +34,7 @@ class AdamW:
             # all parameters as one vector: one update to compile and to run, instead of one for each
             optax.flatten(optax.scale_by_adam(*self.betas, eps=self.eps)),
             # matrices alone: biases, and the scale of the input, stay where the data put them
-            optax.add_decayed_weights(self.weight_decay, mask=lambda p: jax.tree.map(lambda a: a.ndim > 1, p)),
+            optax.add_decayed_weights(self.weight_decay, mask=matrices),
         )
 
     @partial(jax.jit, static_argnames="self")

@@ -47,7 +47,7 @@ def get(name: str, config: Mapping[str, Any] | None = None) -> Architecture:
 
 @functools.lru_cache(maxsize=64)
 def _shapes(architecture: Architecture, n_genes: int, n_classes: int) -> Params:
-    return jax.eval_shape(lambda: architecture.init(jax.random.key(0), n_genes, n_classes))
+    return jax.eval_shape(lambda: architecture.init_members(jax.random.key(0), n_genes, n_classes))
 
 
 def shapes(architecture: Architecture, n_genes: int, n_classes: int) -> Params:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from .losses import cross_entropy
 from .normalize import log_normalize
 from .optim import AdamW
 
-# K batches in a window, B cells in a batch, G genes, C classes
+# K batches in a window, B cells in a batch, G genes, C classes, M members, E width of the embedding
 
 
 class Batch(NamedTuple):
@@ -36,10 +37,13 @@ class Normalization:
 
     normalize: bool = True
     target_sum: float | None = 1e4
+    library_size: Literal["all_genes", "model_genes"] = "all_genes"
 
     def __call__(self, x: Num[Array, "B G"], total: Num[Array, " B"] | None) -> Float[Array, "B G"]:
         """Return log1p of counts per `target_sum`, or `x` as it is."""
-        return log_normalize(x, total, self.target_sum) if self.normalize else x.astype(jnp.float32)
+        if not self.normalize:
+            return x.astype(jnp.float32)
+        return log_normalize(x, total if self.library_size == "all_genes" else None, self.target_sum)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,14 +66,50 @@ class Noise:
         return batch._replace(x=x, total=batch.total + x.sum(axis=1) - batch.x.sum(axis=1))
 
 
-def batch_logits(
+def member_logits(
     architecture: Architecture, params: Params, x: Float[Array, "B G"], key: PRNGKeyArray | None = None
 ) -> Float[Array, "B C"]:
-    """Logits of each cell; a key makes dropout act, drawn for each cell on its own."""
+    """Logits that one member gives each cell; a key makes dropout act, drawn for each cell on its own."""
     if key is None:
         return jax.vmap(lambda x: architecture.logits(params, x))(x)
     keys = jax.random.split(key, x.shape[0])
     return jax.vmap(lambda x, key: architecture.logits(params, x, key=key))(x, keys)
+
+
+def of_members[T](
+    f: Callable[..., T], architecture: Architecture, params: Params, key: PRNGKeyArray | None, *rest: Any
+) -> T:
+    """Return `f(params, key, *rest)`, of several members side by side: along a first axis M, each with its own key."""
+    if architecture.n_members == 1:
+        return f(params, key, *rest)
+    keys = None if key is None else jax.random.split(key, architecture.n_members)
+    return jax.vmap(f, in_axes=(0, None if key is None else 0, *(None for _ in rest)))(params, keys, *rest)
+
+
+def batch_logits(
+    architecture: Architecture, params: Params, x: Float[Array, "B G"], key: PRNGKeyArray | None = None
+) -> Float[Array, "B C"]:
+    """Logits of each cell; of several members, the logarithm of their mean probabilities."""
+    logits = of_members(lambda params, key: member_logits(architecture, params, x, key), architecture, params, key)
+    if architecture.n_members == 1:
+        return logits
+    return jax.nn.logsumexp(jax.nn.log_softmax(logits), axis=0) - math.log(architecture.n_members)
+
+
+def batch_gene_weights(architecture: Architecture, params: Params, x: Float[Array, "B G"]) -> Float[Array, "B G"]:
+    """Weight of each gene in each cell; of several members, the mean."""
+    weights = of_members(
+        lambda params, _: jax.vmap(lambda x: architecture.gene_weights(params, x))(x), architecture, params, None
+    )
+    return weights if architecture.n_members == 1 else weights.mean(axis=0)
+
+
+def batch_embedding(architecture: Architecture, params: Params, x: Float[Array, "B G"]) -> Float[Array, "B E"]:
+    """Embedding of each cell; of several members, one beside the other."""
+    found = of_members(
+        lambda params, _: jax.vmap(lambda x: architecture.embed(params, x))(x), architecture, params, None
+    )
+    return found if architecture.n_members == 1 else jnp.moveaxis(found, 0, 1).reshape(len(x), -1)
 
 
 def in_form(f: Callable[..., Any], architecture: Architecture, x: Float[Array, "B G"], *, training: bool) -> Any:
@@ -105,9 +145,9 @@ def train_window(
     """
 
     def loss(
-        params: Params, key: PRNGKeyArray, x: Float[Array, "B G"], batch: Batch, form: Architecture
+        params: Params, key: PRNGKeyArray | None, x: Float[Array, "B G"], batch: Batch, form: Architecture
     ) -> Float[Array, ""]:
-        return cross_entropy(batch_logits(form, params, x, key), batch.y, batch.weight, label_smoothing)
+        return cross_entropy(member_logits(form, params, x, key), batch.y, batch.weight, label_smoothing)
 
     def one(i: Int[Array, ""], carry: tuple[Params, optax.OptState, Float[Array, " K"]]) -> tuple[Any, ...]:
         params, state, losses = carry
@@ -117,10 +157,14 @@ def train_window(
             key_step, key_noise = jax.random.split(key_step)
             batch = noise(key_noise, batch)
         x = normalization(batch.x, batch.total)
-        gradient = partial(jax.value_and_grad(loss), params, key_step, x, batch)
+
+        def gradient(form: Architecture) -> tuple[Float[Array, "..."], Params]:
+            of_one = lambda params, key: jax.value_and_grad(loss)(params, key, x, batch, form)  # noqa: E731
+            return of_members(of_one, form, params, key_step)
+
         value, grads = in_form(gradient, architecture, x, training=True)
         params, state = optimizer.update(grads, state, params, lr[i])
-        return params, state, losses.at[i].set(value)
+        return params, state, losses.at[i].set(value.mean())
 
     return jax.lax.fori_loop(0, n_batches, one, (params, state, jnp.zeros(window.y.shape[0])))
 
@@ -173,7 +217,7 @@ def predict_gene_weights(
     normalization: Normalization,
 ) -> Float[Array, "B G"]:
     """Gene weights of each cell of a batch."""
-    return jax.vmap(lambda x: architecture.gene_weights(params, x))(normalization(x, total))
+    return batch_gene_weights(architecture, params, normalization(x, total))
 
 
 @partial(jax.jit, static_argnames=("normalization",))

@@ -105,5 +105,5 @@ def batches(state: GinsengClassifierState, rows: Iterable[Rows], batch_size: int
             else:
                 part.toarray(out=buffer[:n])
             sums = row_sums(part)
-            totals[:n] = sums if state.library_size == "model_genes" else block.total[start : start + n]
-            yield Batch(block.start + start, block.start + start + n, buffer, totals, sums == 0)
+            totals[:n] = block.total[start : start + n]
+            yield Batch(block.start + start, block.start + start + n, buffer, totals, row_sums(part) == 0)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,9 @@ class GinsengClassifier:
         Name of the network, one of `ginseng.model.architectures()`.
     config
         Its other settings.
+    library_size
+        Whether the counts of a cell are summed over all measured genes, given as `total=`, or over those of the model,
+        before scaling.
 
     Attributes
     ----------
@@ -64,11 +67,13 @@ class GinsengClassifier:
         *,
         architecture: str = "gated",
         config: dict[str, Any] | None = None,
+        library_size: Literal["all_genes", "model_genes"] = "model_genes",
     ) -> None:
         self.n_genes = n_genes
         self.n_classes = n_classes
         self.normalize = normalize
         self.target_sum = target_sum
+        self.library_size = library_size
         self.seed = seed
         given = {"hidden_dim": hidden_dim, "dropout_rate": dropout_rate}
         self.config = {**{k: v for k, v in given.items() if v is not None}, **(config or {})}
@@ -81,7 +86,7 @@ class GinsengClassifier:
         """Return the classifier of a trained state."""
         model = cls(
             state.n_genes, state.n_classes, normalize=state.normalize, target_sum=state.target_sum,
-            architecture=state.network.name, config=state.settings,
+            architecture=state.network.name, config=state.settings, library_size=state.library_size,
         )  # fmt: skip
         model._params = state.params
         return model
@@ -127,7 +132,7 @@ class GinsengClassifier:
 
     @property
     def _normalization(self) -> Normalization:
-        return Normalization(self.normalize, self.target_sum)
+        return Normalization(self.normalize, self.target_sum, self.library_size)
 
     def predict(
         self,
@@ -154,7 +159,7 @@ class GinsengClassifier:
         return_attn
             Whether to return the gene weights as well: (cells, genes), in (0, 1).
         total
-            (cells,) counts over all measured genes; the sums of `x` if not given.
+            (cells,) counts over all measured genes, for a model that scales by them; the sums of `x` if not given.
         """
         params = self.params if params is None else params
         if training and key is None:
@@ -199,4 +204,4 @@ class GinsengClassifier:
 )
 def init_params(network: Architecture, key: PRNGKeyArray, n_genes: int, n_classes: int) -> Params:
     """Return new parameters, drawn in one compiled call."""
-    return network.init(key, n_genes, n_classes)
+    return network.init_members(key, n_genes, n_classes)

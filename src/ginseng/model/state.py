@@ -125,7 +125,7 @@ class GinsengClassifierState:
     @property
     def normalization(self) -> Normalization:
         """How counts become the input of the network."""
-        return Normalization(self.normalize, self.target_sum)
+        return Normalization(self.normalize, self.target_sum, self.library_size)
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested dicts of arrays, numbers and text, as `uns` and HDF5 hold them."""

@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from scipy.optimize import minimize
 
 from ginseng._core.architecture import Architecture, Params
+from ginseng._core.optim import matrices
 from ginseng._core.steps import Batch, Normalization, loss_and_gradient
 from ginseng.data._batches import Window
 
@@ -62,8 +63,9 @@ def minimum(
 
     with jax.enable_x64(True):
         start, unravel = ravel_pytree(jax.tree.map(lambda a: np.asarray(a, np.float64), params))
-        matrices, _ = ravel_pytree(jax.tree.map(lambda a: np.full(a.shape, float(a.ndim > 1)), params))
-        decay = np.asarray(matrices) / (C * n_cells)
+        penalised, _ = ravel_pytree(jax.tree.map(lambda a, is_matrix: np.full(a.shape, float(is_matrix)),
+                                                 params, matrices(params)))  # fmt: skip
+        decay = np.asarray(penalised) / (C * n_cells)
         options = {"maxiter": MAX_ITERATIONS, "maxfun": 2 * MAX_ITERATIONS, "maxcor": 20, "ftol": 0.0,
                    "gtol": PRECISION / (C * n_cells)}  # fmt: skip
         found = minimize(objective, np.asarray(start, np.float64), method="L-BFGS-B", jac=True, options=options,

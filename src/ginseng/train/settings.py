@@ -36,8 +36,10 @@ class GinsengClassifierTrainerSettings:
         Whether the data are counts, to be scaled to `target_sum` a cell and log1p to be taken. False takes them as
         they are: log-normalised by you.
     target_sum
-        Counts a cell after scaling; the number of genes if None. Cells are scaled by their counts over all measured
-        genes, not only those of the model.
+        Counts a cell after scaling; the number of genes if None.
+    library_size
+        Whether the counts of a cell are summed over the genes of the model before scaling, or over all measured genes.
+        The former is more accurate (see the concepts in the documentation), and independent of what else was measured.
     holdout_fraction
         Share of each class, or of the groups, that is held out to watch training. 0 trains on all cells.
     balance_train
@@ -114,6 +116,7 @@ class GinsengClassifierTrainerSettings:
     standardize: bool = True
     solver: Literal["adamw", "lbfgs"] = "adamw"
     C: float = 1.0
+    library_size: Literal["all_genes", "model_genes"] = "model_genes"
 
     def __post_init__(self) -> None:
         checks = {
@@ -140,6 +143,7 @@ class GinsengClassifierTrainerSettings:
             "balance_by": (self.balance_by in ("sampling", "weights"), "'sampling' or 'weights'"),
             "monitor": (self.monitor in (None, "loss", "macro_f1"), "None, 'loss' or 'macro_f1'"),
             "solver": (self.solver in ("adamw", "lbfgs"), "'adamw' or 'lbfgs'"),
+            "library_size": (self.library_size in ("all_genes", "model_genes"), "'all_genes' or 'model_genes'"),
             "C": (0 < self.C < math.inf, "above 0 and finite"),
         }
         for name, (valid, wanted) in checks.items():
@@ -152,4 +156,6 @@ class GinsengClassifierTrainerSettings:
     def network(self) -> registry.Architecture:
         """The architecture with its settings."""
         given = {"hidden_dim": self.hidden_dim, "dropout_rate": self.dropout_rate}
+        if self.solver == "lbfgs":
+            given["n_members"] = 1  # there is nothing that members would differ in
         return registry.get(self.architecture, {k: v for k, v in given.items() if v is not None} | self.config)

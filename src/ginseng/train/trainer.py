@@ -104,12 +104,14 @@ class GinsengClassifierTrainer:
         self.lr = recipe.lr if self.settings.lr is None else self.settings.lr
         self.batch_size = recipe.batch_size if self.settings.batch_size is None else self.settings.batch_size
         self.monitor = recipe.monitor if self.settings.monitor is None else self.settings.monitor
-        self.normalization = Normalization(self.settings.normalize, self.settings.target_sum)
+        s = self.settings
+        self.normalization = Normalization(s.normalize, s.target_sum, s.library_size)
         self.logger = GinsengLogger()
         self.best_epoch: int | None = None
         self.model = GinsengClassifier(
             self.n_genes, self.n_classes, normalize=self.settings.normalize, target_sum=self.settings.target_sum,
             seed=self.settings.seed, architecture=self.network.name, config=dataclasses.asdict(self.network),
+            library_size=self.settings.library_size,
         )  # fmt: skip
 
     @property
@@ -221,6 +223,7 @@ class GinsengClassifierTrainer:
             n_classes=self.n_classes,
             normalize=s.normalize,
             target_sum=s.target_sum,
+            library_size=s.library_size,
             history=self.logger.to_dict(),
             info={
                 "versions": {name: version(name) for name in ("ginseng", "jax", "anndata")},
@@ -238,7 +241,11 @@ class GinsengClassifierTrainer:
 
     def _init(self) -> Params:
         standardizes = self.network.standardizes and self.settings.standardize
-        return self.model.init() | ({"input": self._moments()} if standardizes else {})
+        params = self.model.init()
+        if standardizes:
+            fitted = self._moments()  # the same for all members
+            params["input"] = jax.tree.map(lambda a, b: jnp.broadcast_to(b, a.shape), params["input"], fitted)
+        return params
 
     def _fit_exactly(self, silent: bool, *, reports: bool) -> Params:
         n = int(self.keep.sum())
