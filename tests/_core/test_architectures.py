@@ -13,7 +13,8 @@ from scipy.special import softmax
 from ginseng._core import registry
 from ginseng._core.layers import dropout, random_bits, standardize
 from ginseng._core.losses import cross_entropy
-from ginseng._core.steps import batch_embedding, batch_gene_weights, batch_logits
+from ginseng._core.members import together
+from ginseng._core.steps import batch_logits
 from ginseng.data._memory import MemoryDataset
 from ginseng.model import GinsengClassifierState, classifier_from_state, load_model, save_model
 from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings
@@ -62,12 +63,13 @@ def test_gene_weights_are_in_0_1_or_refused(trained: GinsengClassifierState, tes
 def test_the_head_reads_the_embedding(trained: GinsengClassifierState, test_set: Any) -> None:
     params, network = jax.device_put(trained.params), trained.network
     x = jnp.log1p(test_set[0][:5])
-    embedded = np.asarray(batch_embedding(network, params, x))
+    embedded = np.asarray(jax.vmap(lambda x: together(network).embed(params, x))(x))
     heads = np.reshape(params["head"]["W"], (network.n_members, -1, 3))
     embedded = embedded.reshape(5, network.n_members, -1).swapaxes(0, 1)
     each = embedded @ heads + np.reshape(params["head"]["b"], (network.n_members, 1, 3))
     expected = softmax(each, axis=-1).mean(axis=0)
-    np.testing.assert_allclose(softmax(batch_logits(network, params, x), axis=-1), expected, rtol=2e-4, atol=2e-5)
+    logits = batch_logits(together(network), params, x)
+    np.testing.assert_allclose(softmax(logits, axis=-1), expected, rtol=2e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -78,12 +80,13 @@ def test_members_say_their_mean(name: str, test_set: Any) -> None:
     each = [jax.tree.map(lambda a, i=i: a[i], params) for i in range(3)]
     assert jax.tree.map(jnp.shape, each[0]) == jax.tree.map(jnp.shape, one.init_members(jax.random.key(0), 24, 3))
     mean = np.mean([softmax(batch_logits(one, p, x), axis=-1) for p in each], axis=0)
-    np.testing.assert_allclose(softmax(batch_logits(several, params, x), axis=-1), mean, rtol=1e-5)
+    np.testing.assert_allclose(softmax(batch_logits(together(several), params, x), axis=-1), mean, rtol=1e-5)
     if name != "linear":  # whose first weights are zero
         assert not np.allclose(*(batch_logits(one, p, x) for p in each[:2]))
     if several.has_gene_weights:
-        weights = np.mean([batch_gene_weights(one, p, x) for p in each], axis=0)
-        np.testing.assert_allclose(batch_gene_weights(several, params, x), weights, rtol=1e-5)
+        of = lambda network, p: jax.vmap(lambda x: network.gene_weights(p, x))(x)  # noqa: E731
+        weights = np.mean([of(one, p) for p in each], axis=0)
+        np.testing.assert_allclose(of(together(several), params), weights, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -91,12 +94,10 @@ def test_gradients_are_finite(name: str, test_set: Any) -> None:
     network = registry.get(name, SMALL)
     params = network.init_members(jax.random.key(0), 24, 3)
 
-    @jax.jit
-    def gradients(params: Any, x: Any) -> Any:
-        return jax.grad(lambda p: cross_entropy(batch_logits(network, p, x, jax.random.key(1)), test_set[1][:8]))(
-            params
-        )
+    def loss(params: Any, x: Any) -> Any:
+        return cross_entropy(batch_logits(together(network), params, x, jax.random.key(1)), test_set[1][:8])
 
+    gradients = jax.jit(jax.grad(loss))
     for scale in (1, 0, 1e4):  # usual, empty and absurd cells
         grads = gradients(params, jnp.log1p(test_set[0][:8]) * scale)
         assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
@@ -110,14 +111,15 @@ def test_a_key_makes_dropout_act_and_each_cell_has_its_own(name: str, test_set: 
     network = registry.get(name, {**SMALL, "dropout_rate": 0.5})
     params = jax.tree.map(lambda a: a + 0.01, network.init_members(jax.random.key(0), 24, 3))
     same = jnp.tile(jnp.log1p(test_set[0][:1]), (6, 1))
-    plain = np.asarray(batch_logits(network, params, same))
-    assert (plain == plain[0]).all()
-    first, again, other = (np.asarray(batch_logits(network, params, same, jax.random.key(i))) for i in (0, 0, 1))
+    says = lambda network, *key: np.asarray(batch_logits(together(network), params, same, *key))  # noqa: E731
+    plain = says(network)
+    np.testing.assert_allclose(plain, plain[[0] * 6], rtol=1e-5)
+    first, again, other = (says(network, jax.random.key(i)) for i in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
     assert len(np.unique(first, axis=0)) == 6
     off = registry.get(name, {**SMALL, "dropout_rate": 0.0})
-    np.testing.assert_array_equal(batch_logits(off, params, same, jax.random.key(0)), batch_logits(off, params, same))
+    np.testing.assert_allclose(says(off, jax.random.key(0)), says(off), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 
 from .architecture import Architecture, Params
+from .members import together
 from .steps import Normalization, in_form
 
 # B cells in a batch, G genes, C classes, K width of the embedding
@@ -70,7 +71,8 @@ def predict_contributions(
     x = normalization(x, total)
 
     def attribute(form: Architecture) -> Contributions:
-        return _each(form, lambda x, contrast: integrated_gradients(form, params, x, contrast, n_steps), x, contrast)
+        model = together(form)
+        return _each(model, lambda x, contrast: integrated_gradients(model, params, x, contrast, n_steps), x, contrast)
 
     return in_form(attribute, architecture, x, training=False)
 
@@ -86,7 +88,7 @@ def predict_embedding(
 ) -> Float[Array, "B K"]:
     """What the last layer reads of each cell of a batch."""
     x = normalization(x, total)
-    return in_form(lambda form: _each(form, partial(form.embed, params), x), architecture, x, training=False)
+    return in_form(lambda form: _each(form, partial(together(form).embed, params), x), architecture, x, training=False)
 
 
 @partial(jax.jit, static_argnames=("architecture", "normalization"))
@@ -105,7 +107,7 @@ def predict_passes(
 
     What is drawn for a cell depends on `key`, its number and the pass alone, whatever else is in the batch.
     """
-    x = normalization(x, total)
+    architecture, x = together(architecture), normalization(x, total)
     keys = jax.vmap(lambda cell: jax.random.fold_in(key, cell))(cell)
 
     def one(i: Int[Array, ""], moments: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -16,10 +15,11 @@ from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 from .architecture import Architecture, Params
 from .augment import augment
 from .losses import cross_entropy
+from .members import together
 from .normalize import log_normalize
 from .optim import AdamW
 
-# K batches in a window, B cells in a batch, G genes, C classes, M members, E width of the embedding
+# K batches in a window, B cells in a batch, G genes, C classes
 
 
 class Batch(NamedTuple):
@@ -66,50 +66,14 @@ class Noise:
         return batch._replace(x=x, total=batch.total + x.sum(axis=1) - batch.x.sum(axis=1))
 
 
-def member_logits(
+def batch_logits(
     architecture: Architecture, params: Params, x: Float[Array, "B G"], key: PRNGKeyArray | None = None
 ) -> Float[Array, "B C"]:
-    """Logits that one member gives each cell; a key makes dropout act, drawn for each cell on its own."""
+    """Logits of each cell; a key makes dropout act, drawn for each cell on its own."""
     if key is None:
         return jax.vmap(lambda x: architecture.logits(params, x))(x)
     keys = jax.random.split(key, x.shape[0])
     return jax.vmap(lambda x, key: architecture.logits(params, x, key=key))(x, keys)
-
-
-def of_members[T](
-    f: Callable[..., T], architecture: Architecture, params: Params, key: PRNGKeyArray | None, *rest: Any
-) -> T:
-    """Return `f(params, key, *rest)`, of several members side by side: along a first axis M, each with its own key."""
-    if architecture.n_members == 1:
-        return f(params, key, *rest)
-    keys = None if key is None else jax.random.split(key, architecture.n_members)
-    return jax.vmap(f, in_axes=(0, None if key is None else 0, *(None for _ in rest)))(params, keys, *rest)
-
-
-def batch_logits(
-    architecture: Architecture, params: Params, x: Float[Array, "B G"], key: PRNGKeyArray | None = None
-) -> Float[Array, "B C"]:
-    """Logits of each cell; of several members, the logarithm of their mean probabilities."""
-    logits = of_members(lambda params, key: member_logits(architecture, params, x, key), architecture, params, key)
-    if architecture.n_members == 1:
-        return logits
-    return jax.nn.logsumexp(jax.nn.log_softmax(logits), axis=0) - math.log(architecture.n_members)
-
-
-def batch_gene_weights(architecture: Architecture, params: Params, x: Float[Array, "B G"]) -> Float[Array, "B G"]:
-    """Weight of each gene in each cell; of several members, the mean."""
-    weights = of_members(
-        lambda params, _: jax.vmap(lambda x: architecture.gene_weights(params, x))(x), architecture, params, None
-    )
-    return weights if architecture.n_members == 1 else weights.mean(axis=0)
-
-
-def batch_embedding(architecture: Architecture, params: Params, x: Float[Array, "B G"]) -> Float[Array, "B E"]:
-    """Embedding of each cell; of several members, one beside the other."""
-    found = of_members(
-        lambda params, _: jax.vmap(lambda x: architecture.embed(params, x))(x), architecture, params, None
-    )
-    return found if architecture.n_members == 1 else jnp.moveaxis(found, 0, 1).reshape(len(x), -1)
 
 
 def in_form(f: Callable[..., Any], architecture: Architecture, x: Float[Array, "B G"], *, training: bool) -> Any:
@@ -145,9 +109,9 @@ def train_window(
     """
 
     def loss(
-        params: Params, key: PRNGKeyArray | None, x: Float[Array, "B G"], batch: Batch, form: Architecture
+        params: Params, key: PRNGKeyArray, x: Float[Array, "B G"], batch: Batch, form: Architecture
     ) -> Float[Array, ""]:
-        return cross_entropy(member_logits(form, params, x, key), batch.y, batch.weight, label_smoothing)
+        return cross_entropy(batch_logits(form, params, x, key), batch.y, batch.weight, label_smoothing)
 
     def one(i: Int[Array, ""], carry: tuple[Params, optax.OptState, Float[Array, " K"]]) -> tuple[Any, ...]:
         params, state, losses = carry
@@ -160,7 +124,9 @@ def train_window(
 
         def gradient(form: Architecture) -> tuple[Float[Array, "..."], Params]:
             of_one = lambda params, key: jax.value_and_grad(loss)(params, key, x, batch, form)  # noqa: E731
-            return of_members(of_one, form, params, key_step)
+            if form.n_members == 1:
+                return of_one(params, key_step)
+            return jax.vmap(of_one)(params, jax.random.split(key_step, form.n_members))
 
         value, grads = in_form(gradient, architecture, x, training=True)
         params, state = optimizer.update(grads, state, params, lr[i])
@@ -177,7 +143,7 @@ def loss_and_gradient(
     x = normalization(batch.x, batch.total)
 
     def loss(params: Params, form: Architecture) -> Float[Array, ""]:
-        return cross_entropy(batch_logits(form, params, x), batch.y, batch.weight) * batch.weight.sum()
+        return cross_entropy(batch_logits(together(form), params, x), batch.y, batch.weight) * batch.weight.sum()
 
     return in_form(lambda form: jax.value_and_grad(loss)(params, form), architecture, x, training=False)
 
@@ -196,7 +162,8 @@ def predict_logits(
     x = normalization(x, total)
 
     def some(x: Float[Array, "B G"], key: PRNGKeyArray | None) -> Float[Array, "B C"]:
-        return in_form(lambda form: batch_logits(form, params, x, key), architecture, x, training=key is not None)
+        of = lambda form: batch_logits(together(form), params, x, key)  # noqa: E731
+        return in_form(of, architecture, x, training=key is not None)
 
     n, size = x.shape[0], architecture.cells_at_once
     if size is None or n <= size:
@@ -217,7 +184,7 @@ def predict_gene_weights(
     normalization: Normalization,
 ) -> Float[Array, "B G"]:
     """Gene weights of each cell of a batch."""
-    return batch_gene_weights(architecture, params, normalization(x, total))
+    return jax.vmap(lambda x: together(architecture).gene_weights(params, x))(normalization(x, total))
 
 
 @partial(jax.jit, static_argnames=("normalization",))

@@ -104,6 +104,5 @@ def batches(state: GinsengClassifierState, rows: Iterable[Rows], batch_size: int
                 buffer[:n] = part
             else:
                 part.toarray(out=buffer[:n])
-            sums = row_sums(part)
             totals[:n] = block.total[start : start + n]
             yield Batch(block.start + start, block.start + start + n, buffer, totals, row_sums(part) == 0)

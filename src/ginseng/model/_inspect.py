@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from ginseng._core.attribution import Contributions, predict_contributions, predict_embedding, predict_passes
+from ginseng._core.members import together
 from ginseng._core.steps import Normalization, predict_gene_weights, predict_logits
 from ginseng.model._forward import Rows, batches
 from ginseng.model.state import GinsengClassifierState
@@ -98,7 +99,7 @@ def embed(
 def embedding_width(state: GinsengClassifierState) -> int:
     """Return the number of dimensions that :func:`embed` gives."""
     x = jax.ShapeDtypeStruct((state.n_genes,), np.float32)
-    return jax.eval_shape(state.network.embed, state.params, x).shape[0]
+    return jax.eval_shape(together(state.network).embed, state.params, x).shape[0]
 
 
 def dropout_passes(

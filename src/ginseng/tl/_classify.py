@@ -199,7 +199,7 @@ def classify(
             state,
             prefetch(model_rows(data, genes, layer)),
             batch_size=batch_size,
-            normalization=Normalization(normalize, target_sum),
+            normalization=Normalization(normalize, target_sum, state.library_size),
             seed=seed if randomness else None,
             gene_weights=store_gene_weights,
             allowed=possible,

@@ -75,11 +75,11 @@ def compare(
     layer
         Layer with the counts; `X` if None.
     genes
-        Boolean column of `var`, a mask, or gene names. If None, all up to 5,000 or else the 2,500 most variable
-        ones, chosen on the training cells alone. (:func:`ginseng.tl.train` takes those of `var["ginseng_genes"]`;
+        Boolean column of `var`, a mask, or gene names. If None, all up to 5,000 or else the 2,000 that
+        differ most between the labels, chosen on the training cells alone as :func:`ginseng.pp.select_markers` does. (:func:`ginseng.tl.train` takes those of `var["ginseng_genes"]`;
         here they would know the test cells, and must be asked for: `genes="ginseng_genes"`.)
     n_top_genes
-        So many of the most variable genes instead, chosen on the training cells alone.
+        So many genes instead, chosen in the same way.
     gene_key
         Column of `var` with the gene names; the index if None.
     group_key

@@ -63,10 +63,10 @@ def cross_validate(
     layer
         Layer with the counts; `X` if None.
     genes
-        Boolean column of `var`, a mask, or gene names. If None, all up to 5,000 or else the 2,500 most variable
-        ones, chosen for each fold on the cells that are trained on.
+        Boolean column of `var`, a mask, or gene names. If None, all up to 5,000 or else the 2,000 that
+        differ most between the labels, chosen for each fold on the cells that are trained on.
     n_top_genes
-        So many of the most variable genes instead, chosen in the same way.
+        So many genes instead, chosen in the same way.
     gene_key
         Column of `var` with the gene names; the index if None.
     group_key

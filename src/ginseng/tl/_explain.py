@@ -36,9 +36,9 @@ def explain(
 
     What is explained is the difference between the logit of the label and that of the runner-up: the logarithm of how
     many times more probable the label is. It is compared with the difference in a baseline: the mean cell of the
-    training data, or for architectures that keep no mean or read tokens, a cell without any. Each gene gets the share that it adds
-    on the straight way from the baseline to the cell (integrated gradients, Sundararajan et al. 2017). So a gene can
-    speak for a label by being absent.
+    training data, or for architectures that keep no mean or read tokens, a cell without any. Each gene gets the share
+    that it adds on the straight way from the baseline to the cell (integrated gradients, Sundararajan et al. 2017). So
+    a gene can speak for a label by being absent.
 
     The contributions of all genes and the difference in the baseline sum up to the difference in the cell: exactly for
     `linear`, and for other architectures up to the error of the integral, which falls as `n_steps` grows.

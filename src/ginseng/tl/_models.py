@@ -23,12 +23,12 @@ from ginseng._checks import suggest
 from ginseng._core import registry
 from ginseng._core.architecture import Architecture
 from ginseng._labels import UNASSIGNED
-from ginseng._matrix import matrix_of, row_sums
+from ginseng._matrix import row_sums
 from ginseng.data._cells import Cells
 from ginseng.data._memory import MemoryDataset
 from ginseng.model._forward import Rows, predict
 from ginseng.model.state import GinsengClassifierState
-from ginseng.pp._genes import select_hvgs
+from ginseng.pp._markers import find_markers
 from ginseng.tl._train import ALL_GENES, TOP_GENES, _settings
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 from ginseng.train.trainer import GinsengClassifierTrainer
@@ -239,22 +239,19 @@ def read_cells(
     train
         Rows of `cells` that genes may be chosen on.
     given
-        Whether the genes of `cells` are those to use. If not, the most variable ones are taken.
+        Whether the genes of `cells` are those to use. If not, those that differ most between the labels are taken.
     n_top_genes
-        How many; if None all up to 5,000, and else 2,500.
+        How many; if None all up to 5,000, and else 2,000.
     settings
         Say how counts are normalised.
     """
     if not given and (n_top_genes is not None or adata.n_vars > ALL_GENES):
-        part = adata[cells.rows[train]]
-        if not part.isbacked:  # a view would be copied with all of its layers
-            part = AnnData(matrix_of(part, layer), var=pd.DataFrame(index=adata.var_names))
-            layer_of_part = None
-        else:
-            layer_of_part = layer
+        seen = np.full(adata.n_obs, -1)
+        seen[cells.rows[train]] = cells.labels[train]
         target_sum = settings.target_sum if settings.normalize else None
-        select_hvgs(part, n_top_genes or TOP_GENES, layer_of_part, silent=True, target_sum=target_sum)
-        mask = part.var[_keys.GENES].to_numpy()
+        mask = find_markers(adata, seen, n_top_genes or TOP_GENES, layer, silent=True, target_sum=target_sum)[
+            _keys.GENES
+        ]
         position = np.where(mask, np.cumsum(mask) - 1, -1)
         cells = dataclasses.replace(cells, gene_position=position, gene_names=cells.gene_names[mask])
     return MemoryDataset.read(adata, cells, layer)

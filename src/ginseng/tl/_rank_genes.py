@@ -39,11 +39,11 @@ def rank_genes(
     """Rank the genes that the model labels the cells of each type by.
 
     In each cell, a gene contributes to the logit of a label what it adds to it on the straight way from a baseline to
-    the cell (integrated gradients, Sundararajan et al. 2017; exact for `linear`). The baseline is the mean cell of the
-    training data or, for architectures that keep no mean or read tokens, a cell without any. Logits are taken relative to their
-    mean over the classes, so that what raises all of them alike counts for none. Where the architecture has a gate, the
-    contribution is multiplied by the weight that the gate gives the gene in the cell. The score of a gene is the mean
-    over the cells of the group.
+    the cell (integrated gradients, Sundararajan et al. 2017; exact for `linear`). The baseline is the mean cell of
+    the training data or, for architectures that keep no mean or read tokens, a cell without any. Logits are taken
+    relative to their mean over the classes, so that what raises all of them alike counts for none. Where the
+    architecture has a gate, the contribution is multiplied by the weight that the gate gives the gene in the cell.
+    The score of a gene is the mean over the cells of the group.
 
     A group that has the name of a class is ranked for that class; any other, as a cluster, for the most probable class
     of each of its cells. A gene with a high score and a negative log fold change speaks for the label by its absence.

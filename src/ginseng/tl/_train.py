@@ -19,16 +19,16 @@ from ginseng._values import agree_on_values
 from ginseng.data._cells import choose_cells, choose_genes
 from ginseng.data._memory import MemoryDataset
 from ginseng.data._readers import open_adata
-from ginseng.data._splits import held_out
 from ginseng.data._store import is_store
 from ginseng.data.dataset import GinsengDataset
 from ginseng.model.state import GinsengClassifierState
-from ginseng.pp._genes import find_hvgs, write_columns
+from ginseng.pp._genes import write_columns
+from ginseng.pp._markers import find_markers
 from ginseng.train.settings import GinsengClassifierTrainerSettings
-from ginseng.train.trainer import GinsengClassifierTrainer
+from ginseng.train.trainer import GinsengClassifierTrainer, choose_holdout
 
-#: Where no genes are chosen, all are taken up to this many, and otherwise the most variable ones.
-ALL_GENES, TOP_GENES = 5000, 2500
+#: Where no genes are chosen, all are taken up to this many, and otherwise those that differ most between the labels.
+ALL_GENES, TOP_GENES = 5000, 2000
 
 
 def train(
@@ -61,8 +61,8 @@ def train(
         Layer with the counts; `X` if None.
     genes
         Boolean column of `var`, a mask, or gene names. If None, those of `var["ginseng_genes"]` where
-        :func:`ginseng.pp.select_hvgs` has been run; else all up to 5,000; else the 2,500 most variable ones, which are
-        then written there.
+        :func:`ginseng.pp.select_hvgs` or :func:`ginseng.pp.select_markers` has been run; else all up to 5,000; else the
+        2,000 that differ most between the cell types in the training cells, which are then written there.
     gene_key
         Column of `var` with the gene names; the index if None.
     group_key
@@ -149,22 +149,23 @@ def train(
         genes = _keys.GENES
     # all is checked before genes are chosen, which takes longest
     cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
-    held_out(
-        cells.labels, cells.groups, cells.group_names, fraction=settings.holdout_fraction,
-        by_group=settings.group_level, mode=settings.group_mode, rng=np.random.default_rng(0),
-    )  # fmt: skip
+    holdout = choose_holdout(cells.labels, cells.groups, cells.group_names, settings)
     agree_on_values(adata, layer, normalize=settings.normalize, insisted=said_so, training=True)
     chosen = None
     if genes is None and cells.measured.sum() > ALL_GENES:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*has non-integers|.*whole numbers only|Of .* features", UserWarning)
-            chosen = find_hvgs(
-                adata, TOP_GENES, layer, silent=silent, target_sum=settings.target_sum if settings.normalize else None
-            )
+            seen = np.full(adata.n_obs, -1)
+            seen[cells.rows] = np.where(holdout, -1, cells.labels)
+            target_sum = settings.target_sum if settings.normalize else None
+            chosen = find_markers(adata, seen, TOP_GENES, layer, silent=silent, target_sum=target_sum)
         position, gene_names = choose_genes(adata, chosen[_keys.GENES], gene_key)
         cells = dataclasses.replace(cells, gene_position=position, gene_names=gene_names)
         if not silent:
-            say(f"Training on the {TOP_GENES:,} most variable of {adata.n_vars:,} genes, in `var[{_keys.GENES!r}]`.")
+            say(
+                f"Training on the {cells.gene_names.size:,} of {adata.n_vars:,} genes that differ most between the "
+                f"cell types, in `var[{_keys.GENES!r}]`."
+            )
     dataset = MemoryDataset.read(adata, cells, layer)
     trainer = GinsengClassifierTrainer(dataset, settings)
     _, state = trainer.fit(silent=silent, reports=False, checkpoint=checkpoint, resume=resume)

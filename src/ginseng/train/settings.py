@@ -48,8 +48,8 @@ class GinsengClassifierTrainerSettings:
         `"sampling"`, or `"weights"`: cells are drawn alike, and the loss of each is weighted instead.
     balance_exponent
         How much more: a cell is drawn, or weighs, with its class' size to the power of minus this. 1 draws all classes
-        equally often; the default halves the imbalance on a log scale, and holds up best between accuracy and
-        balanced accuracy.
+        equally often; the default leaves a quarter of the imbalance on a log scale, and holds up best between accuracy
+        and balanced accuracy.
     group_level
         Whether to hold out whole groups.
     group_mode
@@ -108,7 +108,7 @@ class GinsengClassifierTrainerSettings:
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
     epochs: int | None = None
     label_smoothing: float = 0.05
-    balance_exponent: float = 0.5
+    balance_exponent: float = 0.75
     patience: int = 5
     scale_floor: float = 0.5
     balance_by: Literal["sampling", "weights"] = "sampling"

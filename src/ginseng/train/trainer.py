@@ -5,6 +5,7 @@ import dataclasses
 import math
 import time
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import version
@@ -51,6 +52,20 @@ class Validation(NamedTuple):
     error: float  # standard error of the loss
     accuracy: float
     f1: float
+
+
+def choose_holdout(
+    labels: np.ndarray,
+    groups: np.ndarray | None,
+    group_names: Sequence[str] | np.ndarray | None,
+    settings: GinsengClassifierTrainerSettings,
+) -> np.ndarray:
+    """Return which cells these settings hold out: (cells,) bool."""
+    return held_out(
+        labels, groups, group_names,
+        fraction=settings.holdout_fraction, by_group=settings.group_level, mode=settings.group_mode,
+        rng=np.random.default_rng([settings.seed, 2**31]),  # a stream of its own
+    )  # fmt: skip
 
 
 class GinsengClassifierTrainer:
@@ -129,11 +144,7 @@ class GinsengClassifierTrainer:
         if getattr(data, "has_split", False):
             out = np.asarray(data.in_split("test"))
         else:
-            out = held_out(
-                data.labels, data.groups, data.group_names,
-                fraction=s.holdout_fraction, by_group=s.group_level, mode=s.group_mode,
-                rng=np.random.default_rng([s.seed, 2**31]),  # a stream of its own
-            )  # fmt: skip
+            out = choose_holdout(data.labels, data.groups, data.group_names, s)
         unseen = np.setdiff1d(np.unique(data.labels[out]), np.unique(data.labels[~out]))
         if len(unseen):
             names = ", ".join(repr(data.label_names[i]) for i in unseen)

@@ -1,0 +1,58 @@
+"""Several networks of one architecture as one: their probabilities, gene weights and embeddings together."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import jax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .architecture import Architecture, Params
+
+# M members, G genes, C classes, E width of the embeddings of all members
+
+
+def together(architecture: Architecture) -> Architecture:
+    """Return what speaks for all members of an architecture; itself where there is one."""
+    return architecture if architecture.n_members == 1 else Together(architecture)
+
+
+@dataclasses.dataclass(frozen=True, init=False)
+class Together(Architecture):
+    """Reads parameters that have the members along their first axis."""
+
+    member: Architecture
+
+    def __init__(self, member: Architecture) -> None:
+        object.__setattr__(self, "member", member)
+        for name in ("name", "standardizes", "has_gene_weights", "cells_at_once"):
+            object.__setattr__(self, name, getattr(member, name))
+
+    def init(self, key: PRNGKeyArray, n_genes: int, n_classes: int) -> Params:
+        return self.member.init_members(key, n_genes, n_classes)
+
+    def logits(self, params: Params, x: Float[Array, " G"], *, key: PRNGKeyArray | None = None) -> Float[Array, " C"]:
+        """Return the logarithm of the mean probabilities."""
+        if key is None:
+            return _mean(jax.vmap(lambda params: self.member.logits(params, x))(params))
+        keys = jax.random.split(key, self.member.n_members)
+        return _mean(jax.vmap(lambda params, key: self.member.logits(params, x, key=key))(params, keys))
+
+    def embed(self, params: Params, x: Float[Array, " G"]) -> Float[Array, " E"]:
+        """Return the embeddings of the members, one behind the other."""
+        return jax.vmap(lambda params: self.member.embed(params, x))(params).reshape(-1)
+
+    def gene_weights(self, params: Params, x: Float[Array, " G"]) -> Float[Array, " G"]:
+        """Return the mean weights."""
+        return jax.vmap(lambda params: self.member.gene_weights(params, x))(params).mean(axis=0)
+
+    def baseline(self, params: Params, x: Float[Array, " G"]) -> Float[Array, " G"]:
+        return self.member.baseline(jax.tree.map(lambda a: a[0], params), x)
+
+    def between(self, params: Params, x: Float[Array, " G"], share: Float[Array, " G"]) -> Float[Array, " C"]:
+        return _mean(jax.vmap(lambda params: self.member.between(params, x, share))(params))
+
+
+def _mean(logits: Float[Array, "M C"]) -> Float[Array, " C"]:
+    return jax.nn.logsumexp(jax.nn.log_softmax(logits), axis=0) - math.log(logits.shape[0])
