@@ -18,7 +18,7 @@ def together(architecture: Architecture) -> Architecture:
     return architecture if architecture.n_members == 1 else Together(architecture)
 
 
-@dataclasses.dataclass(frozen=True, init=False)
+@dataclasses.dataclass(frozen=True, init=False, kw_only=True)
 class Together(Architecture):
     """Reads parameters that have the members along their first axis."""
 

@@ -75,9 +75,10 @@ def compare(
     layer
         Layer with the counts; `X` if None.
     genes
-        Boolean column of `var`, a mask, or gene names. If None, all up to 5,000 or else the 2,000 that
-        differ most between the labels, chosen on the training cells alone as :func:`ginseng.pp.select_markers` does. (:func:`ginseng.tl.train` takes those of `var["ginseng_genes"]`;
-        here they would know the test cells, and must be asked for: `genes="ginseng_genes"`.)
+        Boolean column of `var`, a mask, or gene names. If None, all up to 5,000 or else the 2,000 that differ most
+        between the labels, chosen on the training cells alone as :func:`ginseng.pp.select_markers` does.
+        (:func:`ginseng.tl.train` takes those of `var["ginseng_genes"]`; here they would know the test cells, and must
+        be asked for: `genes="ginseng_genes"`.)
     n_top_genes
         So many genes instead, chosen in the same way.
     gene_key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -48,7 +49,7 @@ def minimum(
     The weights, their mean cross-entropy, and the number of iterations.
     """
 
-    def cross_entropy(w: np.ndarray) -> tuple[float, np.ndarray]:
+    def cross_entropy(w: Any) -> tuple[float, np.ndarray]:
         tree, loss, gradient = unravel(w), 0.0, np.zeros_like(w)
         for window in windows():
             batch = Batch(*(a[0] for a in window))
@@ -57,7 +58,7 @@ def minimum(
             gradient += np.asarray(ravel_pytree(grads)[0])
         return loss / n_cells, gradient / n_cells
 
-    def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
+    def objective(w: Any) -> tuple[float, np.ndarray]:
         loss, gradient = cross_entropy(w)
         return loss + 0.5 * float(w @ (decay * w)), gradient + decay * w
 
