@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -206,7 +207,9 @@ def agree_on_values(
     normalize: bool,
     insisted: bool,
     target_sum: float | None = None,
+    any_total: bool = False,
     training: bool = False,
+    stacklevel: int = 3,
 ) -> bool:
     """Hold what the matrix is against what it should be, before any of it is worked with.
 
@@ -219,9 +222,13 @@ def agree_on_values(
     insisted
         Whether the user has said so: what would be an error is a warning then.
     target_sum
-        What a model makes of counts: log1p of counts per this. Such values are taken as they are, with a warning.
+        What a model makes of counts: log1p of counts per this. Such values are taken, with a warning.
+    any_total
+        Whether the logarithm can be undone, so that log1p of counts per any total is taken.
     training
         Whether a model is to be trained, for which there must be a value.
+    stacklevel
+        Where warnings point to.
 
     Returns
     -------
@@ -232,6 +239,7 @@ def agree_on_values(
     ValueError
         If it is something else; the message says what was found and what to pass.
     """
+    warn = partial(warnings.warn, category=UserWarning, stacklevel=stacklevel)
     found = judge(adata, layer)
     has = f"`{found.where}` has {found.described}"
     if found.kind == "scaled":
@@ -248,21 +256,24 @@ def agree_on_values(
             msg += "Pass `normalize=True`, or take the logarithm first."
             if not insisted:
                 raise ValueError(msg)
-            _warn(msg)
+            warn(msg)
         else:
-            _warn(f"{msg}Pass `layer=` with that, if there is one.")
+            warn(f"{msg}Pass `layer=` with that, if there is one.")
         return normalize
     if found.kind == "fractional":
-        _warn(f"{has}, where counts are wanted. {_remedy(adata, layer, normalize)}")
+        warn(f"{has}, where counts are wanted. {_remedy(adata, layer, normalize)}")
         return normalize
-    same = found.base == math.e and found.target_sum is not None and target_sum is not None
-    if same and abs(found.target_sum / target_sum - 1) <= SAME and not insisted:  # type: ignore[operator]
-        _warn(f"{has}, which is what the model makes of counts: it is used as it is. Say so with `normalize=False`.")
-        return False
+    if found.base == math.e and found.target_sum is not None and target_sum is not None and not insisted:
+        if any_total:
+            warn(f"{has}: the logarithm is undone for the model, which takes counts. Say so with `normalize=False`.")
+            return False
+        if abs(found.target_sum / target_sum - 1) <= SAME:
+            warn(f"{has}, which is what the model makes of counts: it is used as it is. Say so with `normalize=False`.")
+            return False
     msg = f"{has}, where counts are wanted: it would be log-normalised twice. {_remedy(adata, layer, normalize, found)}"
     if not insisted:
         raise ValueError(msg)
-    _warn(msg)
+    warn(msg)
     return normalize
 
 
@@ -277,7 +288,3 @@ def _remedy(adata: AnnData, layer: str | None, normalize: bool, found: Values | 
         return "Pass `layer=` with counts, or `normalize=False` if it is log1p of counts per 10,000."
     code = f"np.expm1({found.where}{'' if found.base == math.e else ' * np.log(2)'})"
     return f"Undo the logarithm, `adata.layers['linear'] = {code}`, and pass `layer='linear'`."
-
-
-def _warn(msg: str) -> None:
-    warnings.warn(msg, UserWarning, stacklevel=4)  # where the verb was called

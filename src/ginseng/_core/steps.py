@@ -38,11 +38,14 @@ class Normalization:
     normalize: bool = True
     target_sum: float | None = 1e4
     library_size: Literal["all_genes", "model_genes"] = "all_genes"
+    logged: bool = False  # x is log1p of counts, scaled to some total: undone before they are scaled
 
     def __call__(self, x: Num[Array, "B G"], total: Num[Array, " B"] | None) -> Float[Array, "B G"]:
         """Return log1p of counts per `target_sum`, or `x` as it is."""
         if not self.normalize:
             return x.astype(jnp.float32)
+        if self.logged:
+            x = jnp.expm1(x.astype(jnp.float32))
         return log_normalize(x, total if self.library_size == "all_genes" else None, self.target_sum)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from anndata import AnnData
 
 from ginseng.pp._align import align_genes
-from ginseng.tl._classify import classify, model_rows
+from ginseng.tl._classify import classify
+from ginseng.tl._query import model_rows
 
 __all__ = ["annotate_iter", "classify"]
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +9,17 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
-from ginseng._checks import check_names, check_values, warn_of_other_features
-from ginseng._core.steps import Normalization
-from ginseng._labels import UNASSIGNED, in_memory
+from ginseng._checks import check_names
+from ginseng._labels import UNASSIGNED
 from ginseng._logging import progress, running
-from ginseng._matrix import copied, matrix_of, row_blocks, row_sums, take_columns
-from ginseng._values import agree_on_values
-from ginseng.data._batches import prefetch
+from ginseng._matrix import copied
 from ginseng.data._readers import open_adata, read_adata
-from ginseng.model._forward import Rows, predict
-from ginseng.model._hdf5 import is_model_file, load_model, model_of
+from ginseng.model._forward import predict
+from ginseng.model._hdf5 import is_model_file
 from ginseng.model.state import GinsengClassifierState
-from ginseng.pp._align import MIN_OVERLAP, Alignment, align_genes
+from ginseng.pp._align import MIN_OVERLAP
+from ginseng.tl._query import ask, load
 from ginseng.tl._result import Result, allowed_classes, refuse_columns_of_others
-
-#: Rows that are read at a time.
-ROWS = 8192
 
 
 def classify(
@@ -160,7 +155,7 @@ def classify(
     adata, model = _in_order(adata, model if model_state is None else model_state)
     from_path = not isinstance(adata, AnnData)
     output = _checked_output(adata, output, copy=copy, return_table=return_table)
-    state = model if isinstance(model, GinsengClassifierState) else _load(model)
+    state = load(model)
     if store_gene_weights and not state.network.has_gene_weights:
         msg = f"A model of architecture {state.architecture!r} has no gene weights: leave out `store_gene_weights`."
         raise ValueError(msg)
@@ -170,36 +165,26 @@ def classify(
     check_names([unassigned], "`unassigned`")
     possible = allowed_classes(state.label_keys, allowed, excluded)
     data = adata if isinstance(adata, AnnData) else open_adata(adata) if backed and not copy else read_adata(adata)
-    matrix_of(data, layer)
     if output is not None or copy or not (return_table or from_path):
         columns = _keys.cell_type(key_added), _keys.confidence(key_added)
         refuse_columns_of_others(data.obs, columns, key_added, known="overlap" in data.uns.get(key_added, {}))
-    genes = align_genes(data, state.genes, gene_key, min_overlap=min_overlap)
-    target_sum = state.target_sum if target_sum is None else target_sum
-    normalize = agree_on_values(
-        data,
-        layer,
-        normalize=state.normalize if normalize is None else normalize,
-        insisted=normalize is not None,
-        target_sum=(target_sum or state.n_genes) if state.library_size == "all_genes" else None,
-    )
-    if not silent:
-        warn_of_other_features(in_memory(data.var), stacklevel=2)
-        if len(genes.missing):
-            _warn_of_missing(genes)
+    query = ask(
+        data, state, gene_key, layer,
+        normalize=normalize, target_sum=target_sum, min_overlap=min_overlap, silent=silent, stacklevel=3,
+    )  # fmt: skip
 
     with running(f"classification of {data.n_obs:,} cells") as report:
-        for note in genes.notes:
+        for note in query.genes.notes:
             report(note)
         result = Result(
-            data.n_obs, state, genes, probs=store_probs, gene_weights=store_gene_weights,
+            data.n_obs, state, query.genes, probs=store_probs, gene_weights=store_gene_weights,
             min_confidence=min_confidence, unassigned=unassigned, allowed=possible,
         )  # fmt: skip
         predicted = predict(
             state,
-            prefetch(model_rows(data, genes, layer)),
+            query.rows(),
             batch_size=batch_size,
-            normalization=Normalization(normalize, target_sum, state.library_size),
+            normalization=query.normalization,
             seed=seed if randomness else None,
             gene_weights=store_gene_weights,
             allowed=possible,
@@ -227,19 +212,6 @@ def classify(
         result.write(data, key_added)
         report(f"added `.obs[{_keys.cell_type(key_added)!r}]` and `.obs[{_keys.confidence(key_added)!r}]`")
     return data if copy else None
-
-
-def model_rows(adata: AnnData, genes: Alignment, layer: str | None, *, size: int = ROWS) -> Iterator[Rows]:
-    """Yield the counts of consecutive cells, with the genes of the model in its order.
-
-    Raises
-    ------
-    ValueError
-        If a value is negative, NaN or infinite.
-    """
-    for start, stop, block in row_blocks(adata, layer, size=size):
-        check_values(block, layer)
-        yield Rows(start, stop, take_columns(block, genes.position, genes.n_model), row_sums(block, genes.measured))
 
 
 def _in_order(adata: Any, model: Any) -> tuple[Any, Any]:
@@ -274,17 +246,3 @@ def _checked_output(adata: Any, output: str | Path | None, *, copy: bool, return
         msg = f"{path} exists and is not replaced. Choose another `output`, or move it away."
         raise FileExistsError(msg)
     return path
-
-
-def _load(model: AnnData | str | Path) -> GinsengClassifierState:
-    return load_model(model) if isinstance(model, str | Path) else model_of(model)
-
-
-def _warn_of_missing(genes: Alignment, *, stacklevel: int = 3) -> None:
-    some = ", ".join(map(str, genes.missing[:5])) + (", ..." if len(genes.missing) > 5 else "")
-    warnings.warn(
-        f"Partial gene overlap detected: {genes.overlap:.2%}. {len(genes.missing):,} of the {genes.n_model:,} genes of "
-        f"the model are not in the data and count as zero ({some}).",
-        UserWarning,
-        stacklevel=stacklevel,
-    )

@@ -11,8 +11,7 @@ from ginseng._checks import MissingKeyError, suggest
 from ginseng._logging import progress, running
 from ginseng.model._inspect import Attributed, attribute
 from ginseng.model.state import GinsengClassifierState
-from ginseng.tl._classify import model_rows
-from ginseng.tl._query import Cells, Model, open_query
+from ginseng.tl._query import Cells, Model, model_rows, open_query
 
 
 def explain(
