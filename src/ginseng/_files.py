@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -56,7 +57,8 @@ def replacing(path: Path, *, size: int = 0) -> Iterator[Path]:
         check_space(path.parent, size)
         partial = _neighbour(path, "partial")
         try:
-            yield partial
+            with _heard():
+                yield partial
             _sync(partial)
             partial.replace(path)
             _sync_folder(path.parent)
@@ -88,6 +90,34 @@ def replacing_folder(path: Path, *, size: int = 0) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
             with suppress(OSError):
                 _clear(path)
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    """Raise what h5py only prints: it writes as its objects are freed, and Python ignores errors of that moment.
+
+    Raises
+    ------
+    OSError
+        If there was one, so that what is not whole is not taken for it.
+    """
+    ignored: list[BaseException] = []
+    before = sys.unraisablehook
+
+    def hook(found: sys.UnraisableHookArgs) -> None:
+        if found.exc_value is not None and "h5py" in str(found.object):
+            ignored.append(found.exc_value)
+        else:
+            before(found)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+    if ignored:
+        msg = f"The file could not be written to its end: {ignored[0]}"
+        raise OSError(msg) from ignored[0]
 
 
 def recover(path: Path) -> None:
