@@ -103,7 +103,7 @@ def test_bars_are_contributions(ranked):
 
 def test_what_is_not_there(ranked):
     adata = ranked(3)
-    with pytest.raises(KeyError, match=r"Cell 'c2' is not explained\. Did you mean"):
+    with pytest.raises(KeyError, match=r"Cell 'c2' is not explained\. There are: 'c0', 'c1'"):
         pl.explain(adata, "c2")
     with pytest.raises(KeyError, match="No genes are ranked for 'B'"):
         pl.rank_genes(adata, groups=["B"])
