@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import html
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from anndata import AnnData
 
@@ -234,6 +234,7 @@ def _choice(
     """Return the matrix to work with, the arguments that say so, and what must be run before."""
     wants_counts = state is None or state.normalize
     target = 1e4 if state is None else state.target_sum or state.n_genes
+    any_total = state is not None and state.normalize and state.library_size == "model_genes"  # the logarithm is undone
     usable = {key: v for key, v in matrices.items() if not v.n_bad}
     for key, values in matrices.items():
         if values.n_bad:
@@ -243,7 +244,9 @@ def _choice(
         return next((key for key, v in usable.items() if v.kind == kind and (kind != "log1p" or fits(v))), None)
 
     def fits(values: Values) -> bool:
-        return values.base == np.e and values.target_sum is not None and abs(values.target_sum / target - 1) <= SAME
+        if values.base != math.e or values.target_sum is None:
+            return False
+        return any_total or abs(values.target_sum / target - 1) <= SAME
 
     counts, log = of_kind("counts"), of_kind("log1p")
     options: dict[str, Any] = {}
