@@ -273,7 +273,7 @@ def test_a_label_called_unassigned_is_a_label(make_cells: Make) -> None:
         ({"genes": ["GENE1", "TP53"]}, KeyError, "TP53"),
         ({"learning_rate": 1.0}, TypeError, r"no setting 'learning_rate'\. There are: .*lr"),
         ({"settings": {"learning_rate": 1.0}}, TypeError, "no setting 'learning_rate'"),
-        ({"lr": -1.0}, ValueError, "`lr` must be above 0"),
+        ({"lr": -1.0}, ValueError, "`lr` must be .*above 0"),
         ({"architecture": "lineer"}, ValueError, "linear"),
         ({"epochs": 0}, ValueError, "`epochs` must be None or at least 1"),
         ({"value": np.nan}, ValueError, "NaN"),
