@@ -237,8 +237,11 @@ def test_outputs_are_checked_before_the_work(
     assert "must end in .h5" in fails(*train, tmp_path / "model.pkl")
     assert "no folder" in fails(*train, tmp_path / "nowhere" / "m.h5")
     assert mine.read_text() == "mine"
+    assert "is not a model, so it is not replaced" in fails(*train, mine, "--overwrite")
+    assert mine.read_text() == "mine"
+    mine.write_bytes((folder / "model.h5").read_bytes())
     run(*train, mine, "--overwrite")
-    assert gs.load_model(mine).n_classes == 3
+    assert gs.load_model(mine).info["seconds"] != gs.load_model(folder / "model.h5").info["seconds"]
 
 
 def test_debug_shows_the_traceback(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,7 +69,7 @@ def test_shapes_are_those_of_the_parameters(name: str) -> None:
 
 @pytest.mark.parametrize("name", registry.names())
 def test_identify_reads_the_architecture_off_the_parameters(name: str) -> None:
-    params = registry.get(name, {"hidden_dim": 5}).init(jax.random.key(0), N_GENES, N_CLASSES)
+    params = registry.get(name, {"hidden_dim": 5}).init_members(jax.random.key(0), N_GENES, N_CLASSES)
     assert registry.identify(params, N_GENES, N_CLASSES, {"hidden_dim": 5}) == name
     for wrong in ((N_GENES + 1, N_CLASSES), (N_GENES, N_CLASSES + 1)):
         with pytest.raises(ValueError, match="No architecture has parameters"):

@@ -78,8 +78,8 @@ def test_padding_changes_nothing(name: str, window: Batch) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_loss_of_a_padded_batch_is_that_of_its_cells(name: str, window: Batch) -> None:
     plain: dict[str, Any] = {"noise": Noise(), "label_smoothing": 0.0}
-    network = registry.get(name, {"hidden_dim": 8, "dropout_rate": 0.0})
-    params = network.init_members(jax.random.key(0), G, C)
+    network = registry.get(name, {"hidden_dim": 8, "dropout_rate": 0.0, "n_members": 1})
+    params = network.init(jax.random.key(0), G, C)
     how: dict[str, Any] = {"architecture": network, "normalization": Normalization()}
     logits = predict_logits(params, window.x[0], window.total[0], **how)
     np.testing.assert_allclose(predict_logits(params, window.x[0, :5], window.total[0, :5], **how), logits[:5],

@@ -25,7 +25,7 @@ def made(**config: Any) -> tuple[Any, Params]:
     network = registry.get("transformer", {**SMALL, **config})
     params = network.init(jax.random.key(0), N_GENES, N_CLASSES)
     rng = np.random.default_rng(1)
-    params = jax.tree.map(lambda a: np.asarray(a + rng.normal(0, 0.3, a.shape), np.float32), params)
+    params = jax.tree.map(lambda a: jnp.asarray(a + rng.normal(0, 0.3, a.shape), jnp.float32), params)
     params["input"] = {"mean": np.zeros(N_GENES, np.float32), "scale": rng.uniform(0.5, 2, N_GENES).astype(np.float32)}
     return network, params
 

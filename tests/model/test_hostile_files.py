@@ -25,7 +25,7 @@ WEIGHTS = "params/head/W"  # (HIDDEN, N_CLASSES)
 @pytest.fixture(scope="module")
 def model(random_state: Callable[..., GinsengClassifierState], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "model.h5"
-    save_model(random_state(), path)
+    save_model(random_state(n_members=1), path)
     return path
 
 

@@ -20,14 +20,14 @@ type Make = Callable[..., ad.AnnData]
 type State = GinsengClassifierState
 
 
-def by_hand(state: State, x: np.ndarray, names: list[str], *, total: np.ndarray | None = None) -> np.ndarray:
+def by_hand(state: State, x: np.ndarray, names: list[str], *, target_sum: float = 1e4) -> np.ndarray:
     """Return the probabilities of a logistic regression, in NumPy and float64."""
     full = np.zeros((len(x), state.n_genes))
     for j, name in enumerate(names):
         if name in state.genes:
             full[:, state.genes.tolist().index(name)] += x[:, j]
-    total = x.sum(axis=1) if total is None else total
-    z = np.log1p(1e4 * full / np.where(total > 0, total, 1)[:, None])
+    total = full.sum(axis=1) if state.library_size == "model_genes" else x.sum(axis=1)
+    z = np.log1p(target_sum * full / np.where(total > 0, total, 1)[:, None])
     z = np.clip((z - state.params["input"]["mean"]) / state.params["input"]["scale"], -10, 10)
     return softmax(z @ state.params["head"]["W"].astype(float) + state.params["head"]["b"], axis=1)
 
@@ -321,12 +321,17 @@ def test_normalising_is_left_to_the_model_or_done_by_hand(make_cells: Make, stat
     gs.tl.classify(log, state, normalize=False, store_probs=True)
     check(log, state, expected, atol=1e-5)
 
-    gs.tl.classify(adata, state, target_sum=500.0, store_probs=True)
+    # whatever the total, and over whatever genes: the logarithm is undone
     scaled = ad.AnnData(np.log1p(500.0 * x / x.sum(axis=1, keepdims=True)), var=adata.var)
     gs.tl.classify(scaled, state, normalize=False, store_probs=True)
-    np.testing.assert_allclose(adata.obsm["ginseng_probs"], scaled.obsm["ginseng_probs"], atol=1e-5)
+    check(scaled, state, expected, atol=1e-5)
+
+    gs.tl.classify(adata, state, target_sum=500.0, store_probs=True)
+    np.testing.assert_allclose(
+        adata.obsm["ginseng_probs"], by_hand(state, x, adata.var_names.tolist(), target_sum=500.0), atol=1e-5
+    )
     assert np.abs(adata.obsm["ginseng_probs"] - expected).max() > 0.01
-    with pytest.warns(UserWarning, match=r"log1p of counts per 10,000, .* used as it is\. Say so with"):
+    with pytest.warns(UserWarning, match=r"log1p of counts per 10,000: the logarithm is undone .* Say so with"):
         gs.tl.classify(log, state, store_probs=True)
     check(log, state, expected, atol=1e-5)
     with pytest.raises(ValueError, match=r"log1p of counts per 500, .*np\.expm1\(adata\.X\)"):
@@ -531,15 +536,16 @@ def test_a_column_from_elsewhere_is_not_replaced_in_silence(make_cells: Make, st
     mine.obs["ginseng_cell_type"] = "by hand"
     gs.tl.train(mine, "cell_type", architecture="linear", epochs=1, silent=True)
     mine.write_h5ad(tmp_path / "mine.h5ad")
-    message = r"`adata.obs\['ginseng_cell_type'\]` is replaced, though .* Pass another `key_added=`"
+    message = r"a column 'ginseng_cell_type' that ginseng has no record of .* `key_added='ginseng_2'`, or drop it"
     gs.tl.classify(mine, state, return_table=True)
     gs.tl.classify(tmp_path / "mine.h5ad", state)
     gs.tl.classify(mine, state, key_added="other")
     assert set(mine.obs["ginseng_cell_type"]) == {"by hand"}
     for given, how in ((mine, {}), (tmp_path / "mine.h5ad", {"output": tmp_path / "out.h5ad"})):
-        with pytest.warns(UserWarning, match=message) as caught:
+        with pytest.raises(ValueError, match=message):
             gs.tl.classify(given, state, silent=True, **how)
-        assert __file__ in {w.filename for w in caught if "is replaced" in str(w.message)}
+    assert not (tmp_path / "out.h5ad").exists()
+    del mine.obs["ginseng_cell_type"]
     gs.tl.classify(mine, state)
 
 

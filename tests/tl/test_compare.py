@@ -145,7 +145,7 @@ def test_genes_are_chosen_on_training_cells_alone(make_cells: Make) -> None:
     gs.tl.compare(adata, "cell_type", [Spy()], layer="counts", n_top_genes=12, **FAST)
     assert Spy.seen == [(160, 12)]
     train = adata[adata.obs["ginseng_split"] == "train"].copy()
-    gs.pp.select_hvgs(train, 12, "counts", silent=True)
+    gs.pp.select_markers(train, "cell_type", 12, layer="counts", silent=True)
     assert list(adata.uns["ginseng"]["comparison"]["genes"]) == list(train.var_names[train.var["ginseng_genes"]])
     assert "ginseng_genes" not in adata.var
 

@@ -14,6 +14,7 @@ from scipy import sparse
 from scipy.stats import entropy
 
 import ginseng as gs
+from ginseng._core.members import together
 from ginseng.model import GinsengClassifierState
 
 type Make = Callable[..., ad.AnnData]
@@ -33,7 +34,7 @@ def test_the_embedding_is_what_the_network_says(make_cells: Make, gated: State, 
     assert gs.tl.embed(adata, gated, batch_size=50) is None
     x = adata[:, gated.genes].X.toarray()
     x = np.log1p(1e4 * x / x.sum(axis=1, keepdims=True))
-    expected = jax.vmap(lambda x: gated.network.embed(gated.params, x))(x)
+    expected = jax.vmap(lambda x: together(gated.network).embed(gated.params, x))(x)
     np.testing.assert_allclose(adata.obsm["X_ginseng"], expected, atol=1e-4)
     assert adata.obsm["X_ginseng"].dtype == np.float32
     table: Any = gs.tl.embed(tmp_path / "a.h5ad", gated)

@@ -1,5 +1,7 @@
 """Training from the side of the user: what goes in, what is written where, and what is refused before that."""
 
+import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from scipy import sparse
 import ginseng as gs
 from ginseng.data import GinsengDataset
 from ginseng.model import GinsengClassifierState
+from ginseng.tl import _train
 from ginseng.train import GinsengClassifierTrainerSettings
 
 type Make = Callable[..., ad.AnnData]
@@ -173,30 +176,45 @@ def test_genes_that_are_not_selected_may_share_a_name(make_cells: Make) -> None:
     assert genes_of(adata) == [f"GENE{i}" for i in range(20)]
 
 
-def test_the_most_variable_are_taken_where_they_are_many(make_cells: Make) -> None:
+def test_those_that_differ_most_are_taken_where_they_are_many(make_cells: Make) -> None:
     adata = make_cells(60, 5001)
     before, by_hand = adata.copy(), adata.copy()
-    gs.tl.train(adata, "cell_type", **FAST)
-    gs.pp.select_hvgs(by_hand, 2500, silent=True)
+    gs.tl.train(adata, "cell_type", holdout_fraction=0, **FAST)
+    gs.pp.select_markers(by_hand, "cell_type", silent=True)
     expected = by_hand.var["ginseng_genes"]
     assert adata.var["ginseng_genes"].equals(expected)
     assert genes_of(adata) == adata.var_names[expected].tolist()
-    assert 2500 <= len(genes_of(adata)) < 2600
+    assert len(genes_of(adata)) == 2000
     same(adata, before, but=(*adata.var.columns, "ginseng"))
 
-    copied = gs.tl.train(before, "cell_type", copy=True, **FAST)
+    copied = gs.tl.train(before, "cell_type", copy=True, holdout_fraction=0, **FAST)
     assert before.var.columns.empty
     assert isinstance(copied, ad.AnnData)
     assert genes_of(copied) == genes_of(adata)
 
 
-def test_totals_are_of_all_genes(make_cells: Make) -> None:
-    """A model of some genes, trained on all counts, is the model trained on counts normalised over all genes."""
+def test_the_holdout_does_not_choose_genes(make_cells: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {}
+    find = _train.find_markers
+    spy = lambda adata, labels, *rest, **how: find(adata, seen.setdefault(0, labels), *rest, **how)  # noqa: E731
+    monkeypatch.setattr(_train, "find_markers", spy)
+    adata = make_cells(60, 5001)
+    gs.tl.train(adata, "cell_type", holdout_fraction=0.25, **FAST)
+    assert (seen[0] < 0).sum() == json.loads(adata.uns["ginseng"]["model"]["info"])["n_holdout"] == 15
+
+
+@pytest.mark.parametrize("library_size", ["all_genes", "model_genes"])
+def test_totals_are_of_these_genes(make_cells: Make, library_size: str) -> None:
+    """A model of some genes, trained on all counts, is the model trained on normalised counts."""
     adata = make_cells()
-    x = adata.X.toarray()
-    log = ad.AnnData(np.log1p(1e4 * x / x.sum(axis=1, keepdims=True)), obs=adata.obs, var=adata.var)
-    gs.tl.train(adata, "cell_type", genes=["GENE1", "GENE6", "GENE11"], **FAST)
-    gs.tl.train(log, "cell_type", genes=["GENE1", "GENE6", "GENE11"], normalize=False, **FAST)
+    x, of = adata.X.toarray(), adata.X.toarray()
+    if library_size == "model_genes":
+        of = of[:, [1, 6, 11]]
+    log = ad.AnnData(np.log1p(1e4 * x / np.maximum(of.sum(axis=1, keepdims=True), 1)), obs=adata.obs, var=adata.var)
+    gs.tl.train(adata, "cell_type", genes=["GENE1", "GENE6", "GENE11"], library_size=library_size, **FAST)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of the unknown total
+        gs.tl.train(log, "cell_type", genes=["GENE1", "GENE6", "GENE11"], normalize=False, **FAST)
     np.testing.assert_allclose(probs(adata, adata), probs(log, log), atol=1e-5)
 
 

@@ -178,7 +178,7 @@ def test_copies_views_and_other_names(make_cells, state) -> None:
     gs.tl.vote(copy, "cluster", key_added="mine")  # its own columns are replaced, as in scanpy
     other = adata.copy()
     other.obs["mine_vote"] = "by hand"
-    with pytest.warns(UserWarning, match=r"`adata.obs\['mine_vote'\]` is replaced, though"):
+    with pytest.raises(ValueError, match="a column 'mine_vote' that ginseng has no record of"):
         gs.tl.vote(other, "donor", key_added="mine")
 
 

@@ -112,7 +112,7 @@ def rank_genes(
     >>> adata = gs.datasets.pbmc68k()
     >>> gs.tl.train(adata, "cell_type", layer="counts", architecture="linear", silent=True)
     >>> gs.tl.rank_genes(adata, adata, "cell_type", layer="counts", silent=True)
-    >>> sc.get.rank_genes_groups_df(adata, "CD19+ B", key="ginseng_rank_genes")["names"][:2].tolist()
+    >>> sc.get.rank_genes_groups_df(adata, "CD19+ B", key="ginseng_rank_genes")["names"][:2].sort_values().tolist()
     ['CD79A', 'MS4A1']
     """
     query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
