@@ -90,6 +90,14 @@ def test_readable(sampled, readable, n, length, n_samples):
     assert ax.get_legend().get_window_extent().x0 >= max(t.get_window_extent().x1 for t in ax.texts)
 
 
+def test_clusters_that_are_whole_numbers_among_missing_ones(sampled):
+    adata = sampled(3)
+    adata.obs["donor"] = pd.Categorical(np.where(np.arange(adata.n_obs) < 5, np.nan, np.arange(adata.n_obs) % 3.0))
+    found, _ = drawn(pl.composition(adata, "donor", normalize=False, show=False))
+    assert list(found.index) == ["0", "1", "2"]
+    assert found.to_numpy().sum() == adata.n_obs - 5
+
+
 def test_axes(sampled):
     fig, axes = plt.subplots(1, 2)
     assert pl.composition(sampled(3), "donor", ax=axes[0]) is axes[0]

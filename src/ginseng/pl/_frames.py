@@ -174,7 +174,9 @@ def embedding(
 def categories(column: pd.Series) -> list[str]:
     """Return the labels that a column can have, in the order in which scanpy gives them colours."""
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return list(dict.fromkeys(str(c) for c in column.cat.categories if str(c)))
+        names = pd.Series(column.cat.categories)
+        labels = as_labels(names).fillna(names.astype(str))  # "nan" keeps its place: colours go by it
+        return [label for label in dict.fromkeys(labels) if label]
     return sorted(as_labels(column).dropna().unique())
 
 

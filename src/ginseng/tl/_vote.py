@@ -9,7 +9,7 @@ from anndata import AnnData
 from scipy.stats import entropy
 
 from ginseng import _checks, _keys
-from ginseng._labels import MISSING, UNASSIGNED, as_labels, in_memory, predicted_labels
+from ginseng._labels import UNASSIGNED, as_labels, in_memory, predicted_labels
 from ginseng._logging import running
 from ginseng._matrix import copied, make_actual
 from ginseng.tl._result import refuse_columns_of_others
@@ -164,7 +164,7 @@ def _categories(values: pd.Series) -> list[str]:
         known = values.cat.categories
     else:
         known = np.sort(values.dropna().unique()) if values.dtype.kind in "biuf" else sorted(as_labels(values).dropna())
-    return [name for name in dict.fromkeys(str(k).strip() for k in known) if name not in MISSING]
+    return list(dict.fromkeys(as_labels(pd.Series(known)).dropna()))
 
 
 def _counts(cluster: pd.Categorical, label: np.ndarray, labels: list[str]) -> pd.DataFrame:
