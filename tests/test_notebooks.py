@@ -37,6 +37,7 @@ def namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[
 
     mpl.use("agg")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GINSENG_COMPARE_EPOCHS", "2")
     monkeypatch.setattr(registry, "_registry", dict(registry._registry))
     module = types.ModuleType("example")
     monkeypatch.setitem(sys.modules, "example", module)  # where dataclasses look up their annotations
