@@ -1,5 +1,6 @@
 """Labels of cells: the same from whatever holds the counts, and as NumPy finds them."""
 
+import dataclasses
 import os
 import warnings
 from collections.abc import Callable
@@ -334,8 +335,14 @@ def test_normalising_is_left_to_the_model_or_done_by_hand(make_cells: Make, stat
     with pytest.warns(UserWarning, match=r"log1p of counts per 10,000: the logarithm is undone .* Say so with"):
         gs.tl.classify(log, state, store_probs=True)
     check(log, state, expected, atol=1e-5)
+
+    # a model that scales by all genes cannot know what they were
+    of_all = dataclasses.replace(state, library_size="all_genes")
     with pytest.raises(ValueError, match=r"log1p of counts per 500, .*np\.expm1\(adata\.X\)"):
-        gs.tl.classify(scaled, state)
+        gs.tl.classify(scaled, of_all)
+    with pytest.warns(UserWarning, match=r"log1p of counts per 10,000, .* used as it is\. Say so with"):
+        gs.tl.classify(log, of_all, store_probs=True)
+    check(log, of_all, by_hand(of_all, x, adata.var_names.tolist()), atol=1e-5)
 
 
 def test_names_in_a_column(make_cells: Make, state: State) -> None:
