@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+# most of the time goes into compiling: code that runs once on little data need not be fast; before JAX starts
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -24,6 +27,29 @@ from ginseng._settings import settings
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="fuzz and kill for hours rather than seconds")
+
+
+#: Tests that take more than ten seconds and have shorter siblings; `--long` runs them as well.
+SLOW = (
+    "test_transformer.py::test_empty_cells_and_gradients_are_finite[{",
+    "test_architectures.py::test_members_say_their_mean[transformer",
+    "test_explain.py::test_contributions_add_up_to_the_difference_of_the_logits[transformer",
+    "test_explain.py::test_markers_come_first[transformer",
+    "test_exact.py::test_linear_is_the_logistic_regression_of_scikit_learn[0.1",
+    "test_checkpoint.py::test_kill_9_again_and_again",
+    "test_classifier.py::test_documented_flow[transformer",
+    "test_notebooks.py::test_examples_run[training",
+    "test_notebooks.py::test_examples_run[comparing",
+    "test_notebooks.py::test_notebook_runs[compare_models",
+    "test_notebooks.py::test_notebook_runs[explaining_labels",
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        for item in items:
+            if any(name in item.nodeid for name in SLOW):
+                item.add_marker(pytest.mark.skip(reason="long: run with --long"))
 
 
 @pytest.fixture(scope="session")

@@ -157,7 +157,7 @@ def test_killed(task: str, forking: Nursery, target: Path, originals: Path, long
     assert strangers(target, originals) == set()
 
 
-@pytest.mark.parametrize("task", ["create", "save", "annotate"])
+@pytest.mark.parametrize("task", TARGETS)
 def test_every_call_fails_once(task: str, failing: Nursery, target: Path, originals: Path, long: bool) -> None:
     """Of the calls that write, wait for the disk, rename, or make a folder.
 
@@ -170,7 +170,9 @@ def test_every_call_fails_once(task: str, failing: Nursery, target: Path, origin
     restore(target, originals)
     errors = (errno.ENOSPC, errno.EIO, errno.EACCES)
     n_new, last = 0, whole["calls"]
-    for at in sorted({*range(1, last + 1, 1 if long else 1 + last // 20), *range(max(1, last - 8), last + 1)}):
+    for at in sorted(
+        {*range(1, last + 1, 1 if long or last < 100 else last // 25), *range(max(1, last - 8), last + 1)}
+    ):
         for error in errors if long else [errors[at % 3]]:
             answer = failing(task, target, at=at, error=error)
             new = is_new(task, target)
