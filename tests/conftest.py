@@ -40,6 +40,8 @@ SLOW = (
     "test_classifier.py::test_documented_flow[transformer",
     "test_notebooks.py::test_examples_run[training",
     "test_notebooks.py::test_examples_run[comparing",
+    "test_notebooks.py::test_examples_run[explaining",
+    "test_notebooks.py::test_examples_run[measuring",
     "test_notebooks.py::test_notebook_runs[compare_models",
     "test_notebooks.py::test_notebook_runs[explaining_labels",
 )

@@ -477,4 +477,5 @@ def test_refusing_takes_little_time_and_memory_and_no_other_file(
 
     costs = in_child(load_all)
     assert len(costs) >= 90
-    assert {name: cost for name, cost in costs.items() if cost[0] > 0.05 or cost[1] > 50_000 or cost[2]} == {}
+    assert sum(cost[0] < 0.05 for cost in costs.values()) >= 30
+    assert {name: cost for name, cost in costs.items() if cost[0] > 0.5 or cost[1] > 50_000 or cost[2]} == {}

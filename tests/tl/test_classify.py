@@ -126,9 +126,9 @@ def test_a_batch_has_at_least_a_cell(make_cells: Make, state: State, batch_size:
 
 
 def test_blocks_of_rows_change_nothing(make_cells: Make, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ginseng.tl import _classify
+    from ginseng.tl import _query
 
-    monkeypatch.setattr(_classify.model_rows, "__kwdefaults__", {"size": 13})
+    monkeypatch.setattr(_query.model_rows, "__kwdefaults__", {"size": 13})
     adata = blurred(make_cells)
     gs.tl.classify(adata, state, store_probs=True, batch_size=5)
     check(adata, state, by_hand(state, adata.X.toarray(), adata.var_names.tolist()))
