@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -280,6 +281,21 @@ def test_space_is_looked_at_before_the_first_byte(tmp_path: Path, monkeypatch: p
         with pytest.raises(OSError, match="no room"), write(tmp_path / "f", size=7 * 10**9):
             pytest.fail("it began")
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "x"), RuntimeError("write: No space left on device (28)")])
+@pytest.mark.parametrize("writing", [replacing, replacing_folder])
+def test_a_disk_that_fills_up_is_named(
+    tmp_path: Path, writing: Callable[..., AbstractContextManager[Path]], error: Exception
+) -> None:
+    said = r"The disk of .* is full: 'f' {}\. Make room there"
+    with pytest.raises(OSError, match=said.format("was not made")) as caught, writing(tmp_path / "f"):
+        raise error
+    assert caught.value.errno == errno.ENOSPC
+    (tmp_path / "f").touch()
+    with pytest.raises(OSError, match=said.format("is as it was before")), writing(tmp_path / "f"):
+        raise error
+    assert names(tmp_path) == ["f"]
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

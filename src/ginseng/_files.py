@@ -50,10 +50,10 @@ def replacing(path: Path, *, size: int = 0) -> Iterator[Path]:
     LockedError
         If another process writes to `path`.
     OSError
-        If the disk has less than `size` bytes left.
+        If the disk has less than `size` bytes left, or is full before all is written.
     """
     path = Path(os.path.realpath(path))
-    with _writing(path):
+    with _writing(path), _named_if_full(path):
         check_space(path.parent, size)
         partial = _neighbour(path, "partial")
         try:
@@ -73,7 +73,7 @@ def replacing_folder(path: Path, *, size: int = 0) -> Iterator[Path]:
 
     Parameters and errors are those of :func:`replacing`.
     """
-    with _writing(path):
+    with _writing(path), _named_if_full(path):
         check_space(path.parent, size)
         partial, aside = _neighbour(path, "partial"), _neighbour(path, "replaced")
         try:
@@ -118,6 +118,27 @@ def _heard() -> Iterator[None]:
     if ignored:
         msg = f"The file could not be written to its end: {ignored[0]}"
         raise OSError(msg) from ignored[0]
+
+
+@contextmanager
+def _named_if_full(path: Path) -> Iterator[None]:
+    """Say in our words that the disk is full, whichever library met it: HDF5 tells it among numbers of its own."""
+    try:
+        yield
+    except Exception as error:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
+        if not full or "There is no room" in str(error):
+            raise
+        was = "is as it was before" if path.exists() else "was not made"
+        msg = f"The disk of {path.parent} is full: {path.name!r} {was}. Make room there, or write to another disk."
+        raise OSError(errno.ENOSPC, msg) from error
+
+
+def check_writable(path: Path, size: int) -> None:
+    """Raise what :func:`replacing` would raise, before the work whose result is to be written."""
+    path = Path(os.path.realpath(path))
+    with _writing(path):
+        check_space(path.parent, size)
 
 
 def recover(path: Path) -> None:

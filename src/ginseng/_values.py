@@ -252,6 +252,8 @@ def agree_on_values(
         return normalize  # to scale it again changes nothing
     if not normalize:
         msg = f"{has}, and log1p of normalised counts is wanted here. "
+        if any_total and found.highest > LARGEST_LOG:  # whatever the user says: there is no logarithm to undo
+            raise ValueError(f"{msg}Leave out `normalize=False`. {_remedy(adata, layer, True)}")
         if found.kind == "counts":
             msg += "Pass `normalize=True`, or take the logarithm first."
             if not insisted:

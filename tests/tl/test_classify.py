@@ -2,9 +2,11 @@
 
 import dataclasses
 import os
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import anndata as ad
 import dask.array as da
@@ -15,7 +17,9 @@ from scipy import sparse
 from scipy.special import softmax
 
 import ginseng as gs
+from ginseng._files import replacing
 from ginseng.model import GinsengClassifierState
+from ginseng.tl import _classify
 
 type Make = Callable[..., ad.AnnData]
 type State = GinsengClassifierState
@@ -220,6 +224,20 @@ def test_from_file_to_file(make_cells: Make, state: State, tmp_path: Path, sourc
     assert sorted(os.listdir(tmp_path)) == sorted([path.name, output.name])
     with pytest.raises(FileExistsError, match="is not replaced"):
         gs.tl.classify(path, state, output=output)
+
+
+def test_an_output_that_cannot_be_written_is_told_before_the_work(
+    make_cells: Make, state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_cells().write_h5ad(tmp_path / "in.h5ad")
+    monkeypatch.setattr(_classify, "predict", lambda *_, **__: pytest.fail("cells were labelled"))
+    size = (tmp_path / "in.h5ad").stat().st_size
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=size + 2**20))  # none for the labels
+    with pytest.raises(OSError, match="There is no room for about"):
+        gs.tl.classify(tmp_path / "in.h5ad", state, output=tmp_path / "out.h5ad")
+    with replacing(tmp_path / "out.h5ad"), pytest.raises(OSError, match="is being written by process"):
+        gs.tl.classify(tmp_path / "in.h5ad", state, output=tmp_path / "out.h5ad")
+    assert os.listdir(tmp_path) == ["in.h5ad"]
 
 
 def test_a_copy_leaves_the_original(make_cells: Make, state: State, tmp_path: Path) -> None:

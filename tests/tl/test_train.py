@@ -193,6 +193,24 @@ def test_those_that_differ_most_are_taken_where_they_are_many(make_cells: Make) 
     assert genes_of(copied) == genes_of(adata)
 
 
+def test_genes_chosen_for_one_column_are_not_taken_for_another(make_cells: Make) -> None:
+    adata = make_cells(60, 5001)
+    adata.obs["other"] = np.resize(["u", "v"], 60)
+    alone = adata.copy()
+    gs.tl.train(alone, "other", **FAST)
+    gs.tl.train(adata, "cell_type", **FAST)
+    first = genes_of(adata)
+    gs.tl.train(adata, "cell_type", **FAST)
+    assert genes_of(adata) == first
+    gs.tl.train(adata, "other", **FAST)
+    assert genes_of(adata) == genes_of(alone) != first
+
+    selected = adata.var_names[:100].tolist()  # by the user, who wants these for whatever label
+    adata.var["ginseng_genes"] = adata.var_names.isin(selected)
+    gs.tl.train(adata, "cell_type", **FAST)
+    assert genes_of(adata) == selected
+
+
 def test_the_holdout_does_not_choose_genes(make_cells: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {}
     find = _train.find_markers

@@ -45,7 +45,7 @@ class Normalization:
         if not self.normalize:
             return x.astype(jnp.float32)
         if self.logged:
-            x = jnp.expm1(x.astype(jnp.float32))
+            x = jnp.expm1(jnp.minimum(x.astype(jnp.float32), 60.0))  # no logarithm is above; the sum must not overflow
         return log_normalize(x, total if self.library_size == "all_genes" else None, self.target_sum)
 
 

@@ -9,9 +9,9 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
+from ginseng import __version__
 from ginseng.cli import _annotate, _check, _compare, _convert, _demo, _evaluate, _info, _train
 from ginseng.cli._shared import Outcome
 
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="`ginseng COMMAND --help` shows what a command takes, with examples. Exit codes: 0 done, 1 failed, "
         "2 not understood, 130 interrupted.",
     )
-    parser.add_argument("--version", action="version", version=f"ginseng {version('ginseng')}")
+    parser.add_argument("--version", action="version", version=f"ginseng {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         own = commands.add_parser(

@@ -13,14 +13,13 @@ import json
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 
-from ginseng import _keys
+from ginseng import __version__, _keys
 from ginseng._checks import MAX_NAME, check_names
 from ginseng._core import registry
 from ginseng._files import replacing
@@ -83,7 +82,7 @@ def save_model(state: GinsengClassifierState | AnnData, path: str | Path) -> Non
     attributes: dict[str, Any] = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION if long else "1.0",  # which earlier versions read without a word
-        "written_by": f"ginseng {version('ginseng')}",
+        "written_by": f"ginseng {__version__}",
         **{name: values[name] for name in (*_TEXT, *_NUMBERS)},
     }
     datasets = {
@@ -332,7 +331,7 @@ def _read(reader: Reader) -> GinsengClassifierState:
     if written.split(".")[0] != FORMAT_VERSION.split(".")[0]:
         msg = (
             f"it was written by {reader.text('written_by')} in format {written}, and this is ginseng "
-            f"{version('ginseng')}, which reads {FORMAT_VERSION}. Run `pip install -U ginseng`."
+            f"{__version__}, which reads {FORMAT_VERSION}. Run `pip install -U ginseng`."
         )
         raise ModelFileError(msg)
     if unknown := set(reader.file) - _MEMBERS:

@@ -50,8 +50,9 @@ def classify(
 ) -> AnnData | pd.DataFrame | None:
     """Label each cell with its most probable cell type.
 
-    Genes are matched by name; genes that the model knows and the data lack count as zero. Counts are scaled by the
-    sum over all genes of the data, as in training. Data and model may change places in the call.
+    Genes are matched by name; genes that the model knows and the data lack count as zero. Counts are scaled as in
+    training: by the sum over the genes of the model, or over all genes of the data if it was trained so. Data and model
+    may change places in the call.
 
     Parameters
     ----------
@@ -69,8 +70,9 @@ def classify(
         Share of the genes of the model that the data must have.
     normalize
         Overrides the model: whether the data are counts still to be log-normalised. If None, values that are not what
-        the model was trained on are refused; if they are what it makes of counts (log1p of counts per `target_sum`),
-        they are taken as they are, with a warning.
+        the model was trained on are refused, but for log1p of counts per some total, which is taken with a warning. The
+        logarithm is undone for a model that scales by its own genes, so that the labels are those of the counts; a
+        model that scales by all genes takes log1p of counts per `target_sum`, as it is.
     target_sum
         Overrides the model: counts a cell after scaling.
     randomness
@@ -131,16 +133,16 @@ def classify(
         `allowed` or `excluded`, in `restriction` the classes that were `allowed`, and `n_relabelled`: cells whose most
         probable class was another.
 
-    What an earlier call wrote is replaced. Columns of these names that are not from ginseng are replaced as well, with
-    a warning that comes before the work begins.
+    What an earlier call wrote is replaced. Columns of these names that are not from ginseng are not.
 
     Raises
     ------
     KeyError
         If a layer or column is not there.
     ValueError
-        If fewer genes match than `min_overlap`, values are not what the model was trained on, or `allowed` or
-        `excluded` has a name that is no class of the model.
+        If fewer genes match than `min_overlap`, values are not what the model was trained on, `allowed` or `excluded`
+        has a name that is no class of the model, or `obs` has a column of the name of the labels that ginseng has no
+        record of.
 
     Examples
     --------
@@ -180,6 +182,8 @@ def classify(
             data.n_obs, state, query.genes, probs=store_probs, gene_weights=store_gene_weights,
             min_confidence=min_confidence, unassigned=unassigned, allowed=possible,
         )  # fmt: skip
+        if output is not None:
+            result.check_output(_local_path(adata), output)
         predicted = predict(
             state,
             query.rows(),

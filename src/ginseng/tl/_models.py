@@ -248,7 +248,7 @@ def read_cells(
     if not given and (n_top_genes is not None or adata.n_vars > ALL_GENES):
         seen = np.full(adata.n_obs, -1)
         seen[cells.rows[train]] = cells.labels[train]
-        target_sum = settings.target_sum if settings.normalize else None
+        target_sum = (settings.target_sum or adata.n_vars) if settings.normalize else None
         mask = find_markers(adata, seen, n_top_genes or TOP_GENES, layer, silent=True, target_sum=target_sum)[
             _keys.GENES
         ]

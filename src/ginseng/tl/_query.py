@@ -101,7 +101,7 @@ def ask(
     normalizes = agree_on_values(
         data, layer,
         normalize=state.normalize if normalize is None else normalize, insisted=normalize is not None,
-        target_sum=own.target_sum or state.n_genes, any_total=own.library_size == "model_genes",
+        target_sum=own.target_sum or state.n_genes, any_total=own.normalize and own.library_size == "model_genes",
         stacklevel=stacklevel + 1,
     )  # fmt: skip
     if not silent:

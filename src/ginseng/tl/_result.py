@@ -14,7 +14,7 @@ from anndata import AnnData
 from anndata.io import read_elem, write_elem
 
 from ginseng import _checks, _keys
-from ginseng._files import replacing, replacing_folder
+from ginseng._files import check_writable, replacing, replacing_folder
 from ginseng._matrix import make_actual
 from ginseng.data._formats import kind_of
 from ginseng.model._forward import Predicted
@@ -181,6 +181,18 @@ class Result:
         for name, values in self._obsm(key_added).items():
             adata.obsm[name] = values
         adata.uns[key_added] = self._uns(adata.uns.get(key_added, {}))
+
+    def check_output(self, source: Path | None, output: Path) -> None:
+        """Refuse an output that :meth:`write_file` could not write, before the cells are labelled.
+
+        Raises
+        ------
+        OSError
+            If its folder cannot be written to, another process writes to it, or the disk has no room.
+        """
+        files = [] if source is None else [f for f in (source, *source.rglob("*")) if f.is_file()]
+        columns = [self.code, self.confidence, *self._obsm("").values()]
+        check_writable(output, sum(f.stat().st_size for f in files) + sum(values.nbytes for values in columns))
 
     def write_file(self, source: Path | None, adata: AnnData, output: Path, key_added: str) -> None:
         """Write a file of the cells with their labels; `output` is what it was before, or all of the new file.

@@ -145,7 +145,7 @@ def train(
         columns = suggest("cell_type", adata.obs.columns)
         msg = f"Pass `label_key`, the column of `adata.obs` with the cell types. {columns}"
         raise ValueError(msg)
-    if genes is None and _keys.GENES in adata.var:
+    if genes is None and _keys.GENES in adata.var and not _chosen_for_others(adata, label_key, key_added):
         genes = _keys.GENES
     # all is checked before genes are chosen, which takes longest
     cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
@@ -157,7 +157,7 @@ def train(
             warnings.filterwarnings("ignore", ".*has non-integers|.*whole numbers only|Of .* features", UserWarning)
             seen = np.full(adata.n_obs, -1)
             seen[cells.rows] = np.where(holdout, -1, cells.labels)
-            target_sum = settings.target_sum if settings.normalize else None
+            target_sum = (settings.target_sum or adata.n_vars) if settings.normalize else None
             chosen = find_markers(adata, seen, TOP_GENES, layer, silent=silent, target_sum=target_sum)
         position, gene_names = choose_genes(adata, chosen[_keys.GENES], gene_key)
         cells = dataclasses.replace(cells, gene_position=position, gene_names=gene_names)
@@ -181,6 +181,7 @@ def train(
         "params": {
             "label_key": cells.label_key,
             "layer": "X" if layer is None else layer,
+            "chose_genes": chosen is not None,
             "best_epoch": int(trainer.best_epoch or 0),
             "settings": json.dumps(dataclasses.asdict(settings)),
         },
@@ -190,6 +191,16 @@ def train(
         "versions": state.info["versions"],
     }
     return adata if copy else None
+
+
+def _chosen_for_others(adata: AnnData, label_key: Any, key_added: str) -> bool:
+    """Tell whether the selected genes are those that an earlier training chose by itself, for other labels."""
+    before = adata.uns.get(key_added, {})
+    how = before.get("params", {})
+    if not how.get("chose_genes") or (isinstance(label_key, str) and how["label_key"] == label_key):
+        return False
+    selected = adata.var_names[np.asarray(adata.var[_keys.GENES], bool)]
+    return set(selected) == set(before["model"]["genes"])
 
 
 def _settings(

@@ -14,13 +14,13 @@ import os
 import time
 import warnings
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from ginseng import __version__
 from ginseng._core.architecture import Params
 from ginseng._files import recover, replacing
 from ginseng._logging import info, warning
@@ -247,7 +247,7 @@ def _digest(*parts: bytes | np.ndarray) -> str:
 
 
 def _writer() -> str:
-    return f"ginseng {version('ginseng')}, jax {version('jax')} on {jax.default_backend()}"
+    return f"ginseng {__version__}, jax {jax.__version__} on {jax.default_backend()}"
 
 
 def _named(tree: Any, prefix: str) -> dict[str, Any]:
