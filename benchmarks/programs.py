@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Runs before each. `measured` times the step alone, and prints seconds and the largest resident set.
+#: Runs before each. `measured` times the step alone, imports not, and prints seconds and the largest resident set.
 PRELUDE = """
 import sys, time, json, warnings
 warnings.simplefilter("ignore")
@@ -30,12 +30,61 @@ genes, create = np.load(f"{{folder}}/genes.npy"), gs.data.GinsengDataset.create
 measured(lambda: create({target}, adata, "cell_type", genes=genes, overwrite=True, silent=True) and None)
 """
 _CLASSIFY = """
-import ginseng as gs
+from ginseng import classify
 def run():
-    table = gs.classify({adata}, model, silent=True, return_table=True)
+    table = classify({adata}, {model}, silent=True, return_table=True)
     return {{"accuracy": float((table["cell_type"].astype(str).to_numpy() == true_types()).mean())}}
 measured(run)
 """
+_STEP = """
+import jax, jax.numpy as jnp
+from functools import partial
+from ginseng._core.optim import AdamW
+from ginseng._core.steps import Batch, Noise, train_window
+from ginseng.data import GinsengDataset
+from ginseng.data._batches import batches_per_window, stream
+from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings
+settings = GinsengClassifierTrainerSettings(batch_size=128, config={config})
+trainer = GinsengClassifierTrainer(GinsengDataset(store), settings)
+s, source = trainer.settings, trainer.dataset.source
+n = batches_per_window(128, trainer.n_genes, n_cells // 128)
+window = Batch(*map(jnp.asarray, next(stream(source, trainer.keep, batch_size=128, n_per_window=n))))
+optimizer = AdamW((s.betas[0], s.betas[1]), s.eps, s.weight_decay)
+step = partial(train_window, architecture=trainer.network, optimizer=optimizer, normalization=trainer.normalization,
+               noise=Noise(s.rate, s.lam_max, s.lower, s.upper), label_smoothing=s.label_smoothing)
+params = trainer._init()
+state, rates, key = optimizer.init(params), np.full(n, trainer.lr, np.float32), jax.random.key(0)
+filled = int(window.weight.any(axis=1).sum())
+def run():
+    global params, state
+    spent = []
+    for i in range(6):  # of which the first compiles
+        start = time.perf_counter()
+        params, state, loss = step(params, state, window, filled, rates, i * n, key)
+        loss.block_until_ready()
+        spent.append(time.perf_counter() - start)
+    size = sum(p.size for p in jax.tree.leaves(params))
+    return {{"seconds": float(np.median(spent[1:])) / filled, "n_parameters": size}}
+measured(run)
+"""
+_EPOCH = """
+import ginseng as gs
+from ginseng.tl import train
+dataset = gs.data.GinsengDataset(store)
+measured(lambda: train(dataset, epochs=1, config={config}, silent=True) and None)
+"""
+_TRAIN = """
+import ginseng as gs
+from ginseng.tl import train
+dataset = gs.data.GinsengDataset(store)
+def run():
+    state = train(dataset, config={config}, silent=True)
+    gs.save_model(state, {model})
+    return {{"holdout_accuracy": float(state.history["holdout_accuracy"][-1]), "epochs": len(state.history["epoch"])}}
+measured(run)
+"""
+_ONE = {"config": {"n_members": 1}, "model": "f'{folder}/model1.h5'"}
+_DEFAULT = {"config": {}, "model": "model"}
 _LAZY = "ad.experimental.read_lazy(h5ad)"
 _DASK = "ad.AnnData(ad.experimental.read_elem_lazy(h5py.File(h5ad)['X'], chunks=(20_000, -1)), obs=obs, var=var)"
 _READ_DASK = """
@@ -46,8 +95,9 @@ obs, var = (ad.io.read_elem(h5py.File(h5ad)[name]) for name in ("obs", "var"))
 GINSENG = {
     "select_hvgs": """
 import ginseng as gs
+from ginseng.pp import select_hvgs
 adata = gs.read_adata(h5ad, backed=True)
-measured(lambda: gs.pp.select_hvgs(adata, 2500, silent=True))
+measured(lambda: select_hvgs(adata, 2500, silent=True))
 np.save(f"{folder}/genes.npy", adata.var["ginseng_genes"].to_numpy())
 """,
     "store": _CREATE.format(adata="gs.read_adata(h5ad, backed=True)", target="store"),
@@ -63,54 +113,17 @@ def run():
     return {"cells_per_s": n / (time.perf_counter() - start)}
 measured(run)
 """,
-    "training step": """
-import jax, jax.numpy as jnp
-from functools import partial
-from ginseng._core.optim import AdamW
-from ginseng._core.steps import Batch, Noise, train_window
-from ginseng.data import GinsengDataset
-from ginseng.data._batches import batches_per_window, stream
-from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings
-trainer = GinsengClassifierTrainer(GinsengDataset(store), GinsengClassifierTrainerSettings(batch_size=128))
-s, source = trainer.settings, trainer.dataset.source
-n = batches_per_window(128, trainer.n_genes, n_cells // 128)
-window = Batch(*map(jnp.asarray, next(stream(source, trainer.keep, batch_size=128, n_per_window=n))))
-optimizer = AdamW((s.betas[0], s.betas[1]), s.eps, s.weight_decay)
-step = partial(train_window, architecture=trainer.network, optimizer=optimizer, normalization=trainer.normalization,
-               noise=Noise(s.rate, s.lam_max, s.lower, s.upper), label_smoothing=s.label_smoothing)
-params = trainer.model.init() | {"input": trainer._moments()}
-state, rates, key = optimizer.init(params), np.full(n, s.lr, np.float32), jax.random.key(0)
-filled = int(window.weight.any(axis=1).sum())
-def run():
-    global params, state
-    spent = []
-    for i in range(6):  # of which the first compiles
-        start = time.perf_counter()
-        params, state, loss = step(params, state, window, filled, rates, i * n, key)
-        loss.block_until_ready()
-        spent.append(time.perf_counter() - start)
-    size = sum(p.size for p in jax.tree.leaves(params))
-    return {"seconds": float(np.median(spent[1:])) / filled, "n_parameters": size}
-measured(run)
-""",
-    "one epoch": """
-import ginseng as gs
-dataset = gs.data.GinsengDataset(store)
-measured(lambda: gs.tl.train(dataset, epochs=1, silent=True) and None)
-""",
-    "train": """
-import ginseng as gs
-dataset = gs.data.GinsengDataset(store)
-def run():
-    state = gs.tl.train(dataset, silent=True)
-    gs.save_model(state, model)
-    return {"holdout_accuracy": float(state.history["holdout_accuracy"][-1]), "epochs": len(state.history["epoch"])}
-measured(run)
-""",
-    "classify": _CLASSIFY.format(adata="h5ad"),
-    "classify, zarr": _CLASSIFY.format(adata="zarr_in"),
-    "classify, lazy": _CLASSIFY.format(adata=_LAZY),
-    "classify, dask": _READ_DASK + _CLASSIFY.format(adata=_DASK),
+    "training step": _STEP.format(**_DEFAULT),
+    "training step, one member": _STEP.format(**_ONE),
+    "one epoch": _EPOCH.format(**_DEFAULT),
+    "one epoch, one member": _EPOCH.format(**_ONE),
+    "train": _TRAIN.format(**_DEFAULT),
+    "train, one member": _TRAIN.format(**_ONE),
+    "classify": _CLASSIFY.format(adata="h5ad", **_DEFAULT),
+    "classify, one member": _CLASSIFY.format(adata="h5ad", **_ONE),
+    "classify, zarr": _CLASSIFY.format(adata="zarr_in", **_DEFAULT),
+    "classify, lazy": _CLASSIFY.format(adata=_LAZY, **_DEFAULT),
+    "classify, dask": _READ_DASK + _CLASSIFY.format(adata=_DASK, **_DEFAULT),
 }
 
 PREDECESSOR = {

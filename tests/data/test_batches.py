@@ -5,12 +5,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
 import numpy as np
 import pytest
 import zarr
 from scipy import sparse
+from zarr.registry import get_pipeline_class
+from zarrs import ZarrsCodecPipeline
 
 from ginseng.data import GinsengDataset, _batches
 from ginseng.data._batches import MemorySource, Source, batches_per_window, class_weights, n_batches, prefetch, stream
@@ -176,6 +179,27 @@ def test_opening_and_reading_a_store_leaves_zarr_as_it_was(sources: dict[str, So
     read(sources["store"], KEEP)
     assert dict(zarr.config.config) == before
     assert "zarrs" not in zarr.config.get("codec_pipeline.path").lower()
+
+
+def test_a_store_is_read_by_the_fast_pipeline_alone(
+    sources: dict[str, Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = Counter[str]()
+    for pipeline in (ZarrsCodecPipeline, get_pipeline_class()):
+
+        async def read(
+            self: Any, *given: Any, real: Any = pipeline.read, name: str = pipeline.__name__, **named: Any
+        ) -> Any:
+            used[name] += 1
+            return await real(self, *given, **named)
+
+        monkeypatch.setattr(pipeline, "read", read)
+    monkeypatch.setattr(_batches, "BLOCKS_PER_WINDOW", 1)
+    monkeypatch.setattr(_batches, "BLOCK_ROWS", 30)
+    windows = list(sources["store"].windows(KEEP, None))
+    assert len(windows) > 2
+    assert used["ZarrsCodecPipeline"] >= 2 * len(windows)  # counts and genes of each
+    assert list(used) == ["ZarrsCodecPipeline"]
 
 
 def threads() -> set[str]:

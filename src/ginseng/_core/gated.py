@@ -27,6 +27,7 @@ class Gated(Architecture):
     name: ClassVar[str] = "gated"
     standardizes: ClassVar[bool] = True
     has_gene_weights: ClassVar[bool] = True
+    cells_at_once: ClassVar[int | None] = 512  # few enough for the cache: half the time of 4,096
 
     hidden_dim: int = 128
     gate_dim: int = 16

@@ -35,9 +35,9 @@ class Together(Architecture):
     def logits(self, params: Params, x: Float[Array, " G"], *, key: PRNGKeyArray | None = None) -> Float[Array, " C"]:
         """Return the logarithm of the mean probabilities."""
         if key is None:
-            return _mean(jax.vmap(lambda params: self.member.logits(params, x))(params))
+            return _mean(jax.lax.map(lambda params: self.member.logits(params, x), params))
         keys = jax.random.split(key, self.member.n_members)
-        return _mean(jax.vmap(lambda params, key: self.member.logits(params, x, key=key))(params, keys))
+        return _mean(jax.lax.map(lambda member: self.member.logits(member[0], x, key=member[1]), (params, keys)))
 
     def embed(self, params: Params, x: Float[Array, " G"]) -> Float[Array, " E"]:
         """Return the embeddings of the members, one behind the other."""

@@ -162,18 +162,19 @@ def predict_logits(
     normalization: Normalization,
 ) -> Float[Array, "B C"]:
     """Logits of each cell of a batch."""
-    x = normalization(x, total)
 
-    def some(x: Float[Array, "B G"], key: PRNGKeyArray | None) -> Float[Array, "B C"]:
+    def some(x: Num[Array, "B G"], total: Float[Array, " B"], key: PRNGKeyArray | None) -> Float[Array, "B C"]:
+        x = normalization(x, total)
         of = lambda form: batch_logits(together(form), params, x, key)  # noqa: E731
         return in_form(of, architecture, x, training=key is not None)
 
     n, size = x.shape[0], architecture.cells_at_once
     if size is None or n <= size:
-        return some(x, key)
-    parts = jnp.pad(x, ((0, -n % size), (0, 0))).reshape(-1, size, x.shape[1])
-    keys = None if key is None else jax.random.split(key, len(parts))
-    logits = jax.lax.map(lambda part: some(*part), (parts, keys))
+        return some(x, total, key)
+    more = -n % size  # cells without counts fill up the last part
+    parts = jnp.pad(x, ((0, more), (0, 0))).reshape(-1, size, x.shape[1]), jnp.pad(total, (0, more)).reshape(-1, size)
+    keys = None if key is None else jax.random.split(key, len(parts[0]))
+    logits = jax.lax.map(lambda part: some(*part), (*parts, keys))
     return logits.reshape(-1, logits.shape[-1])[:n]
 
 

@@ -8,18 +8,17 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import anndata
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.special import log_softmax
 from sklearn.metrics import accuracy_score, f1_score
 
-from ginseng import __version__
 from ginseng._core import registry
 from ginseng._core.architecture import Params
 from ginseng._core.optim import AdamW, warmup_cosine
@@ -238,7 +237,7 @@ class GinsengClassifierTrainer:
             library_size=s.library_size,
             history=self.logger.to_dict(),
             info={
-                "versions": {"ginseng": __version__, "jax": jax.__version__, "anndata": anndata.__version__},
+                "versions": {name: version(name) for name in ("ginseng", "jax", "anndata")},
                 "n_train": int(self.keep.sum()),
                 "n_holdout": int(self.holdout.sum()),
                 "best_epoch": self.best_epoch,
