@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 import threading
 import traceback
 import warnings
@@ -12,8 +13,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-# most of the time goes into compiling: code that runs once on little data need not be fast; before JAX starts
+# most of the time goes into compiling: code that runs once on little data need not be fast, and what one process has
+# compiled serves the others; before JAX starts
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # workers and commands inherit it
+    compiled = tempfile.TemporaryDirectory(prefix="ginseng-tests-", ignore_cleanup_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import anndata as ad
 import numpy as np

@@ -34,7 +34,10 @@ class Nursery:
         self.process = subprocess.Popen(
             [sys.executable, "-W", "ignore", str(HERE / "nursery.py")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": str(Path(gs.__file__).parents[1])},
+            env={
+                **os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": str(Path(gs.__file__).parents[1]),
+                "JAX_ENABLE_COMPILATION_CACHE": "false",  # its files would be counted among ours, and left half written
+            },
         )  # fmt: skip
 
     def __call__(self, task: str, path: Path, *, fork: bool = False, **how: Any) -> dict[str, Any]:
