@@ -8,11 +8,11 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import anndata
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -238,7 +238,7 @@ class GinsengClassifierTrainer:
             library_size=s.library_size,
             history=self.logger.to_dict(),
             info={
-                "versions": {"ginseng": __version__, "jax": jax.__version__, "anndata": anndata.__version__},
+                "versions": {"ginseng": __version__, "jax": jax.__version__, "anndata": version("anndata")},
                 "n_train": int(self.keep.sum()),
                 "n_holdout": int(self.holdout.sum()),
                 "best_epoch": self.best_epoch,
