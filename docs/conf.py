@@ -44,7 +44,11 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "all"
 autodoc_typehints_format = "short"
-autodoc_type_aliases = {"PRNGKeyArray": "PRNGKeyArray"}  # else written out as all that it can be
+autodoc_type_aliases = {
+    "PRNGKeyArray": "PRNGKeyArray",  # else written out as all that it can be
+    "Cells": "AnnData | str | Path",
+    "Model": "GinsengClassifierState | AnnData | str | Path",
+}
 napoleon_google_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False

@@ -51,6 +51,10 @@ SLOW = (
     "test_notebooks.py::test_examples_run[measuring",
     "test_notebooks.py::test_notebook_runs[compare_models",
     "test_notebooks.py::test_notebook_runs[explaining_labels",
+    "test_notebooks.py::test_notebook_runs[from_celltypist",
+    "test_notebooks.py::test_notebook_runs[larger_than_memory",
+    "test_notebooks.py::test_notebook_runs[uterine_tissue",
+    "test_notebooks.py::test_tissue_is_read_from_files",
 )
 
 

@@ -132,6 +132,14 @@ def test_every_parameter_is_documented(name: str, verb: object) -> None:
             assert parameter.name in documented, parameter.name
 
 
+def test_every_public_name_is_in_the_reference() -> None:
+    listed = set((SOURCE.parents[1] / "docs/api.md").read_text().split())
+    top = [name for name in gs.__all__ if callable(getattr(gs, name))]
+    rooms = ("pp", "tl", "pl", "data", "datasets", "train", "model")
+    public = [*top, *(f"{room}.{name}" for room in rooms for name in getattr(gs, room).__all__)]
+    assert not [name for name in public if name not in listed and name.removeprefix("model.") not in listed]
+
+
 def test_importing_changes_nothing_global() -> None:
     import subprocess
     import sys

@@ -149,3 +149,13 @@ def test_names_are_no_formulas(labelled):
     fig = pl.embedding(adata, return_fig=True)
     fig.canvas.draw()
     assert list(legend_of(fig)) == names
+
+
+def test_a_label_has_one_colour_in_all_plots(labelled):
+    adata = labelled()
+    of_predicted = _figure.label_colors(
+        adata, ["ginseng_cell_type"], list(adata.obs["ginseng_cell_type"].unique()), None, "ginseng"
+    )
+    adata.obs["cell_type"] = adata.obs["cell_type"].cat.reorder_categories(adata.obs["cell_type"].cat.categories[::-1])
+    for columns in (["cell_type", "ginseng_cell_type"], ["cell_type"]):
+        assert _figure.label_colors(adata, columns, list(of_predicted), None, "ginseng") == of_predicted

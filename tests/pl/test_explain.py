@@ -87,8 +87,12 @@ def test_heat_map_shows_scores(ranked):
 
 def test_explanations_are_readable(ranked, readable):
     for n, length in ((2, 8), (60, 60)):
-        fig = pl.explain(ranked(n, length), return_fig=True)
+        adata = ranked(n, length)
+        adata.uns["ginseng"]["explanation"]["contribution"] *= 0.06  # numbers that are long
+        fig = pl.explain(adata, return_fig=True)
         readable(fig, [text for ax in fig.axes for text in [*ax.get_yticklabels(), ax.title, ax.xaxis.label]])
+        for ax in fig.axes:
+            readable(fig, [*ax.get_xticklabels(), ax.xaxis.label])
 
 
 def test_bars_are_contributions(ranked):

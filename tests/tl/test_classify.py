@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import anndata as ad
 import dask.array as da
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -224,6 +225,17 @@ def test_from_file_to_file(make_cells: Make, state: State, tmp_path: Path, sourc
     assert sorted(os.listdir(tmp_path)) == sorted([path.name, output.name])
     with pytest.raises(FileExistsError, match="is not replaced"):
         gs.tl.classify(path, state, output=output)
+
+
+def test_a_file_may_lack_what_is_written(make_cells: Make, state: State, tmp_path: Path) -> None:
+    """As one that `anndata.experimental.concat_on_disk` wrote; warnings are errors here."""
+    make_cells().write_h5ad(tmp_path / "in.h5ad")
+    with h5py.File(tmp_path / "in.h5ad", "r+") as file:
+        del file["uns"], file["obsm"]
+    gs.tl.classify(tmp_path / "in.h5ad", state, output=tmp_path / "out.h5ad", store_probs=True)
+    found = ad.read_h5ad(tmp_path / "out.h5ad")
+    assert found.obsm["ginseng_probs"].shape == (found.n_obs, state.n_classes)
+    assert "overlap" in found.uns["ginseng"]
 
 
 def test_an_output_that_cannot_be_written_is_told_before_the_work(

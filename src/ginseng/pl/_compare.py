@@ -28,7 +28,7 @@ _TITLES = {
     "predict_seconds": "Predict\n(s)",
 }
 #: Inches: the widest figure before matrices go on to a next row, and the space between panels.
-_WIDEST, _GAP = 18, 0.2
+_WIDEST, _GAP = 13, 0.2
 _CELL = (0.78, 0.27)
 
 

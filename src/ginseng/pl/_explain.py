@@ -91,6 +91,7 @@ def explain(
             fontsize="small",
         )
         panel.set_xlabel("Contribution (difference of logits)", fontsize="small")
+        panel.locator_params(axis="x", nbins=4)  # more do not find room where numbers are long, as -0.15
         panel.tick_params(labelsize="small", width=0.6, length=2.5)
         panel.tick_params(axis="y", labelsize=size, length=0)
         panel.spines[["top", "right", "left"]].set_visible(False)

@@ -17,6 +17,7 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
+from ginseng import _keys
 from ginseng._settings import settings
 
 from . import _frames
@@ -125,13 +126,15 @@ def label_colors(
     """Return a colour for each label that is present, the same in every plot.
 
     By default it is the one that scanpy keeps in `adata.uns` for the first of `columns` that has any. The others take
-    their colours by their place among all labels that the columns can have, drawn here or not; cells that were given
-    no label are grey.
+    their colours by their place among all labels, drawn here or not: first those that can be predicted and then those
+    of the columns, so that a plot with true labels has the colours of one without. Cells that were given no label are
+    grey.
     """
     if palette is not None and not isinstance(palette, Mapping):
         return colors(present, palette)
     known = next((found for column in columns if (found := _frames.known_colors(adata, column))), {})
-    every = dict.fromkeys([*_frames.all_labels(adata, columns), *present])
+    predicted = [name for name in (_keys.cell_type(key),) if name in adata.obs]
+    every = dict.fromkeys([*_frames.all_labels(adata, [*predicted, *columns]), *present])
     found = colors(list(every), palette, {_frames.unassigned(adata, key): UNASSIGNED, **known})
     return {label: found[label] for label in present}
 

@@ -52,7 +52,8 @@ def compare(
     All models learn from the cells that are not tested. A network is trained on the training cells, and the
     validation cells decide which epoch is kept. An estimator of scikit-learn has no use for validation cells and is
     fitted to them as well; a search over parameters, such as :class:`sklearn.model_selection.GridSearchCV`, splits
-    what it is given by itself. Both read log1p of counts per 10,000, a cell's counts summed over all genes.
+    what it is given by itself. Estimators read log1p of counts per 10,000, a cell's counts summed over all measured
+    genes; networks normalise as their settings say, by default over the genes of the model.
 
     Parameters
     ----------

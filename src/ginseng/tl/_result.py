@@ -222,8 +222,8 @@ class Result:
                 obs: Any = read_elem(file["obs"])
                 write_elem(file, "obs", self._obs(obs, key_added))
                 for name, values in self._obsm(key_added).items():
-                    write_elem(file.require_group("obsm"), name, values)
-                uns = file.require_group("uns")
+                    write_elem(_mapping(file, "obsm"), name, values)
+                uns = _mapping(file, "uns")
                 before: Any = read_elem(uns[key_added]) if key_added in uns else {}
                 write_elem(uns, key_added, self._uns(before))
 
@@ -231,3 +231,11 @@ class Result:
         adata = adata.to_memory()
         self.write(adata, key_added)
         return adata
+
+
+def _mapping(file: h5py.File, name: str) -> h5py.Group:
+    """Return a group of an h5ad; one that other writers left out is marked as anndata marks it."""
+    if name not in file:
+        write_elem(file, name, {})
+    group: h5py.Group = file[name]
+    return group
