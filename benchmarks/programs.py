@@ -260,7 +260,7 @@ group = zarr.open_group(f"{store}/X", mode="r")
 def run():
     for name in ("data", "indices"):
         x = group[name]
-        for start in range(0, len(x), 2**22):
+        for start in range(0, x.shape[0], 2**22):
             x[start : start + 2**22]
 measured(run)
 """,

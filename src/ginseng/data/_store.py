@@ -165,7 +165,7 @@ def write_store(
 def _write_frame(folder: Path, adata: ad.AnnData, cells: Cells, order: np.ndarray, total: np.ndarray) -> zarr.Group:
     """Write all of the store but the counts."""
     rows = cells.rows[order]
-    obs = pd.DataFrame(index=pd.RangeIndex(len(rows)))
+    obs = pd.DataFrame(index=pd.Index([""], dtype=object).repeat(len(rows)))  # the names follow, part by part
     obs[cells.label_key] = _categorical(cells.labels[order], cells.label_names)
     if cells.groups is not None and cells.group_names is not None:
         obs[cells.group_key] = _categorical(cells.groups[order], cells.group_names)

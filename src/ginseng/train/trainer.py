@@ -308,15 +308,17 @@ class GinsengClassifierTrainer:
             self._started -= at.seconds
             if at.finished and at.kept is not None:
                 return at.kept
-        with ThreadPoolExecutor(1) as pool:  # compiling takes longest of what comes before the first step
-            compiled = pool.submit(self._compile, step_of, optimizer, root, n_window)
-            if at is None:
-                params = self._init()
-                state = optimizer.init(params)
-            else:
-                params, state = jax.tree.map(jnp.array, (at.params, at.optimizer))
-            self._logits(params, empty_window((1, self.holdout_batch), self.dataset.source))  # compiled as well
-            compiled.result()
+        # compiling takes longest of what comes before the first step, and validation is not needed before its end
+        pool = ThreadPoolExecutor(1)
+        step_compiled = pool.submit(self._compile_step, step_of, optimizer, root, n_window)
+        validation_compiled = pool.submit(self._compile_validation)
+        pool.shutdown(wait=False)
+        if at is None:
+            params = self._init()
+            state = optimizer.init(params)
+        else:
+            params, state = jax.tree.map(jnp.array, (at.params, at.optimizer))
+        step_compiled.result()
         kept: Params | None = None
         best, step, losses = Validation(math.inf, 0.0, 0.0, -1.0), 0, []
         first = done = 0  # epochs, and windows of the next one, that a checkpoint is ahead
@@ -370,6 +372,7 @@ class GinsengClassifierTrainer:
                         place.write(snapshot(epoch, done))
                     break
                 train_loss = float(np.concatenate(losses).mean())
+                validation_compiled.result()
                 found = self._validate(params)
                 self.logger.update(epoch + 1, train_loss, found.loss, found.accuracy, found.f1)
                 self.logger.report(silent or not reports)
@@ -432,7 +435,7 @@ class GinsengClassifierTrainer:
             "with. Repair or leave out the cells or genes that have them."
         )
 
-    def _compile(self, step_of: Any, optimizer: AdamW, root: Any, n_window: int) -> None:
+    def _compile_step(self, step_of: Any, optimizer: AdamW, root: Any, n_window: int) -> None:
         """Compile the training step for windows of this shape; the first call finds it done."""
         params = registry.shapes(self.network, self.n_genes, self.n_classes)
         shape = (n_window, self.batch_size)
@@ -441,6 +444,16 @@ class GinsengClassifierTrainer:
         step_of.func.lower(
             params, jax.eval_shape(optimizer.init, params), Batch(*arrays), 0, rates, 0, root, **step_of.keywords
         ).compile()
+
+    def _compile_validation(self) -> None:
+        """Compile the forward pass over held-out cells, if there are any; the first call finds it done."""
+        if not self.holdout.any():
+            return
+        params = registry.shapes(self.network, self.n_genes, self.n_classes)
+        window = empty_window((1, self.holdout_batch), self.dataset.source)
+        x, total = (jax.ShapeDtypeStruct(a.shape[1:], a.dtype) for a in (window.x, window.total))
+        how = {"architecture": self.network, "normalization": self.normalization}
+        predict_logits.lower(params, x, total, **how).compile()
 
     @property
     def holdout_batch(self) -> int:
