@@ -10,6 +10,7 @@ import pandas as pd
 import zarr
 from anndata import AnnData
 from anndata.io import read_elem
+from zarr.codecs import BloscCodec
 
 from ginseng._files import recover
 from ginseng._rng import RNGLike, SeedLike, generator
@@ -87,6 +88,11 @@ class GinsengDataset:
             raise ValueError(msg)
         if not info.get("complete", False):
             msg = f"{self.path} was not written to its end. Create it again with `overwrite=True`."
+            raise ValueError(msg)
+        counts: Any = self.root["X"]
+        # what reads the counts, and is fast, takes the word of Blosc alone for how much a chunk unfolds to
+        if any({type(c) for c in counts[name].compressors} != {BloscCodec} for name in ("data", "indices", "indptr")):
+            msg = f"{self.path} has counts that are not packed as ginseng packs them. Create it again."
             raise ValueError(msg)
         obs: Any = self.root["obs"]
         var: Any = read_elem(self.root["var"])
