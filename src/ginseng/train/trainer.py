@@ -8,11 +8,11 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import anndata
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -96,7 +96,7 @@ class GinsengClassifierTrainer:
     Raises
     ------
     ValueError
-        If groups are to be held out and there are none.
+        If groups are to be held out and there are none, or values would be log-normalised twice.
     """
 
     def __init__(
@@ -107,6 +107,10 @@ class GinsengClassifierTrainer:
         self.dataset: Any = GinsengDataset(dataset) if isinstance(dataset, str | Path) else dataset
         self.settings = GinsengClassifierTrainerSettings() if settings is None else copy.copy(settings)
         stored = isinstance(self.dataset, GinsengDataset)  # what is in memory was judged before it was read
+        if stored and self.settings.normalize and not getattr(self.dataset, "normalizes", True):
+            where = getattr(self.dataset, "path", "The dataset")
+            msg = f"{where} has log-normalised values, as it was told: pass `normalize=False` here as well."
+            raise ValueError(msg)
         if stored and self.settings.normalize and self.dataset.source.counts.dtype.kind == "f":
             warnings.warn(
                 "The values are not whole numbers: they look normalised, and are log-normalised once more. Train on "
@@ -238,7 +242,7 @@ class GinsengClassifierTrainer:
             library_size=s.library_size,
             history=self.logger.to_dict(),
             info={
-                "versions": {"ginseng": __version__, "jax": jax.__version__, "anndata": anndata.__version__},
+                "versions": {"ginseng": __version__, "jax": version("jax"), "anndata": version("anndata")},
                 "n_train": int(self.keep.sum()),
                 "n_holdout": int(self.holdout.sum()),
                 "best_epoch": self.best_epoch,
