@@ -149,3 +149,9 @@ def test_a_view_of_what_is_on_disk_is_read_in_parts(
     np.testing.assert_array_equal(np.vstack(blocks), COUNTS[rows, ::2])
     assert read
     assert max(read) == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_of_temporary_files_is_named() -> None:
+    with pytest.raises(OSError, match=r"no room for temporary files in .*set TMPDIR to a folder on another disk"):
+        _columns._append(Path("/dev/full"), np.zeros(10_000))

@@ -6,6 +6,7 @@ consecutive rows; then one of these after the other is put in order.
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,8 +57,7 @@ def _dealt(x: Any, size: int) -> Iterator[sparse.csr_matrix]:
             ends = np.cumsum(np.bincount(of, minlength=len(files)))
             for file, begin, end in zip(files, [0, *ends], ends, strict=False):
                 if end > begin:
-                    with file.open("ab") as f:
-                        entries[begin:end].tofile(f)
+                    _append(file, entries[begin:end])
         for start, file in zip(range(0, x.shape[0], rows), files, strict=True):
             entries = np.fromfile(file, entry)
             file.unlink()
@@ -82,3 +82,17 @@ def _column_parts(x: Any) -> Iterator[tuple[int, Any]]:
         part = (x.group["data"][here], x.group["indices"][here], indptr[start : stop + 1] - indptr[start])
         yield start, sparse.csc_matrix(part, shape=(x.shape[0], stop - start))
         start = stop
+
+
+def _append(file: Path, values: np.ndarray) -> None:
+    try:
+        with file.open("ab") as f:
+            f.write(values.tobytes())
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        msg = (
+            f"There is no room for temporary files in {file.parents[1]}: what is stored by columns needs some. "
+            "Make room there, or set TMPDIR to a folder on another disk."
+        )
+        raise OSError(error.errno, msg) from error

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 
 try:
     import fcntl
@@ -102,7 +103,11 @@ def _heard() -> Iterator[None]:
         If there was one, so that what is not whole is not taken for it.
     """
     ignored: list[BaseException] = []
-    before = sys.unraisablehook
+    before, shown = sys.unraisablehook, sys.excepthook
+
+    def show(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+        if where is None or not where.tb_frame.f_code.co_filename.startswith("h5py"):  # Cython shows it first
+            shown(kind, error, where)
 
     def hook(found: sys.UnraisableHookArgs) -> None:
         if found.exc_value is not None and "h5py" in str(found.object):
@@ -110,11 +115,11 @@ def _heard() -> Iterator[None]:
         else:
             before(found)
 
-    sys.unraisablehook = hook
+    sys.unraisablehook, sys.excepthook = hook, show
     try:
         yield
     finally:
-        sys.unraisablehook = before
+        sys.unraisablehook, sys.excepthook = before, shown
     if ignored:
         msg = f"The file could not be written to its end: {ignored[0]}"
         raise OSError(msg) from ignored[0]

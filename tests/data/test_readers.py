@@ -25,7 +25,7 @@ from scipy.io import mmwrite
 from ginseng._matrix import row_blocks
 from ginseng._settings import settings
 from ginseng.data import _download
-from ginseng.data._readers import read_10x_h5, read_10x_mtx, read_adata
+from ginseng.data._readers import open_adata, read_10x_h5, read_10x_mtx, read_adata
 
 N_CELLS, N_GENES = 40, 30
 
@@ -196,10 +196,11 @@ def test_backed_reads_no_matrix(adata: AnnData, tmp_path: Path) -> None:
     AnnData(adata.X, layers={"counts": adata.X}).write_h5ad(path)
     with h5py.File(path, "r+") as f:
         for group in (f["X"], f["layers/counts"]):
-            shape, nothing = group["data"].shape, [(str(tmp_path / "nothing"), 0, group["data"].nbytes)]
+            shape = group["data"].shape
             del group["data"]
-            group.create_dataset("data", shape=shape, dtype="f4", external=nothing)
-    with pytest.raises(OSError, match="external"):
+            group.create_dataset("data", shape, "f4", chunks=shape, compression="gzip")
+            group["data"].id.write_direct_chunk((0,), b"what nobody can unpack")
+    with pytest.raises(OSError, match="filter"):
         read_adata(path)
     got = read_adata(path, backed=True)
     assert got.shape == adata.shape
@@ -408,6 +409,64 @@ def test_wrong_hdf5(tmp_path: Path, members: list[str], message: str) -> None:
     for read in (read_adata, read_10x_h5):
         with pytest.raises(ValueError, match=message):
             read(tmp_path / "a.h5")
+
+
+def _external(f: h5py.File, name: str) -> None:
+    del f[name]
+    f[name] = h5py.ExternalLink("secret.h5", name)
+
+
+def _elsewhere(f: h5py.File, name: str) -> None:
+    shape, dtype = f[name].shape, f[name].dtype
+    del f[name]
+    f.create_dataset(name, shape, dtype, external=[("secret.bin", 0, h5py.h5f.UNLIMITED)])
+
+
+def _virtual(f: h5py.File, name: str) -> None:
+    layout = h5py.VirtualLayout(f[name].shape, f[name].dtype)
+    layout[:] = h5py.VirtualSource("secret.h5", name, f[name].shape)
+    del f[name]
+    f.create_virtual_dataset(name, layout)
+
+
+@pytest.mark.parametrize(
+    ("put", "name"),
+    [
+        *((_external, name) for name in ("X", "obs", "X/data", "uns/a/b", "obs/_index")),
+        *((put, name) for put in (_elsewhere, _virtual) for name in ("X/data", "obsm/X_pca", "uns/a/b")),
+    ],
+)
+def test_data_in_other_files_are_refused(
+    adata: AnnData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, put: Any, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    adata = adata.copy()
+    adata.uns["a"] = {"b": np.arange(3)}
+    adata.obsm["X_pca"] = np.ones((adata.n_obs, 2))
+    adata.write_h5ad("secret.h5")
+    shutil.copyfile("secret.h5", "a.h5ad")
+    with h5py.File("a.h5ad", "r+") as f:
+        put(f, name)
+    message = rf"a.h5ad' is not opened: '{name}' .*another file.*anndata.read_h5ad\('a.h5ad'\).write_h5ad"
+    for read in (read_adata, open_adata):
+        with pytest.raises(ValueError, match=message):
+            read("a.h5ad")
+
+
+def test_10x_data_in_other_files_are_refused(adata: AnnData, tmp_path: Path) -> None:
+    write_h5_v3(tmp_path / "a.h5", adata)
+    with h5py.File(tmp_path / "a.h5", "r+") as f:
+        _external(f, "matrix/data")
+    with pytest.raises(ValueError, match=r"'matrix/data' is a link.*scanpy.read_10x_h5\("):
+        read_10x_h5(tmp_path / "a.h5")
+
+
+def test_links_within_a_file_are_followed(h5ad: Path, tmp_path: Path) -> None:
+    shutil.copyfile(h5ad, tmp_path / "a.h5ad")
+    with h5py.File(tmp_path / "a.h5ad", "r+") as f:
+        f["layers/again"] = h5py.SoftLink("/X")
+    got = read_adata(tmp_path / "a.h5ad")
+    assert (got.layers["again"] != got.X).nnz == 0
 
 
 def test_missing(h5ad: Path, tmp_path: Path) -> None:

@@ -4,8 +4,11 @@ import json
 import os
 import pickle
 import resource
+import shutil
+import struct
 import sys
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ import ginseng as gs
 from ginseng.data import GinsengDataset
 from ginseng.data._store import is_store
 from ginseng.data._zarr_checks import check_zarr
+from ginseng.data._zarr_chunks import Chunks, Packing
 
 type Make = Callable[..., ad.AnnData]
 type Attack = Callable[[Path], Any]
@@ -53,8 +57,6 @@ def originals(make_cells: Make, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 @pytest.fixture
 def copies(originals: dict[int, Path], tmp_path: Path) -> dict[int, Path]:
-    import shutil
-
     return {v: Path(shutil.copytree(path, tmp_path / path.name)) for v, path in originals.items()}
 
 
@@ -95,6 +97,88 @@ def both(*attacks: Attack) -> Attack:
     return lambda root: [attack(root) for attack in attacks]
 
 
+def zstd(n_blocks: int, says: int | None = None, *, block: int = 2**17) -> bytes:
+    """Return a frame of so many blocks of zeros, four bytes each, that may say another size."""
+    size = b"\x00\x38" if says is None else b"\xa0" + struct.pack("<I", says)
+    last = [i == n_blocks - 1 for i in range(n_blocks)]
+    blocks = b"".join(struct.pack("<I", block << 3 | 1 << 1 | end)[:3] + b"\0" for end in last)
+    return b"\x28\xb5\x2f\xfd" + size + blocks
+
+
+def blosc(size: int) -> bytes:
+    return struct.pack("<BBBBIII", 2, 1, 0x21, 4, size, min(size, 2**18), 100).ljust(100, b"\0")
+
+
+def gzip(size: int) -> bytes:
+    """Return zeros, a hundred megabytes of which take a hundred kilobytes; it says that they are few."""
+    packer = zlib.compressobj(wbits=31)
+    packed = b"".join(packer.compress(bytes(2**20)) for _ in range(size // 2**20)) + packer.flush()
+    return packed[:-4] + struct.pack("<I", 4000)
+
+
+def alone(root: Path) -> None:
+    """Leave what each array says of itself."""
+    if (root / ".zmetadata").exists():
+        (root / ".zmetadata").unlink()
+    else:
+        edit("zarr.json", lambda found: found.pop("consolidated_metadata"))(root)
+
+
+def bomb(packed: bytes, compressor: str, array: str = "X/data") -> Attack:
+    """Put a chunk in the place of one, which unfolds to more than its array declares."""
+
+    def attack(root: Path) -> None:
+        metadata = root / array / ".zarray"
+        if metadata.exists():
+            found = json.loads(metadata.read_bytes())
+            found["compressor"] = {"id": compressor}
+            alone(root)
+        else:
+            metadata = root / array / "zarr.json"
+            found = json.loads(metadata.read_bytes())
+            found["codecs"] = [{"name": "bytes"}, {"name": compressor, "configuration": {}}]
+            alone(root)
+        metadata.write_text(json.dumps(found))
+        for chunk in [p for p in (root / array).rglob("*") if p.name.isdigit() and p.is_file()]:
+            chunk.write_bytes(packed)
+
+    return attack
+
+
+UNFOLDS = {
+    "zstd": (zstd(8000), "zstd", "1,048,576,000 bytes or more, and has room for"),
+    "zstd, by what it says": (zstd(1, 2**31), "zstd", "2,147,483,648 bytes"),
+    "zstd, second frame": (zstd(1, 2**17) + zstd(8000), "zstd", "1,048,707,072 bytes"),
+    "zstd, after what is skipped": (b"\x50\x2a\x4d\x18\2\0\0\0ab" + zstd(8000), "zstd", "1,048,576,000 bytes"),
+    "zstd that is none": (b"hello, world", "zstd", "is not of Zstandard"),
+    "zstd cut short": (zstd(3)[:12], "zstd", "ends too early"),
+    "blosc": (blosc(2**31 - 1), "blosc", "2,147,483,647 bytes"),
+    "lz4": (struct.pack("<I", 2**31 - 1) + b"\0" * 20, "lz4", "2,147,483,647 bytes"),
+    "gzip that lies": (gzip(100 * 2**20), "gzip", "bytes or more, and has room for"),
+    "gzip, second part": (
+        zlib.compress(b"a", wbits=31) + bytes(2**17) + gzip(2**27),
+        "gzip",
+        "bytes or more, and has room for",
+    ),
+    "zlib": (zlib.compress(bytes(100 * 2**20)), "zlib", "bytes or more, and has room for"),
+}
+
+
+def sharded(root: Path) -> None:
+    """Pack the counts into one file with an index, whose second chunk is a bomb."""
+    metadata = root / "X/data/zarr.json"
+    found = json.loads(metadata.read_bytes())
+    codecs = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "zstd", "configuration": {}}]
+    config = {"chunk_shape": [1000], "codecs": codecs, "index_codecs": codecs[:1], "index_location": "end"}
+    found["codecs"] = [{"name": "sharding_indexed", "configuration": config}]
+    found["chunk_grid"]["configuration"]["chunk_shape"] = [3000]
+    metadata.write_text(json.dumps(found))
+    alone(root)
+    chunks = [zstd(1, 4000, block=4000), zstd(8000)]
+    index = [0, len(chunks[0]), len(chunks[0]), len(chunks[1]), 2**64 - 1, 2**64 - 1]
+    (root / "X/data/c/0").write_bytes(b"".join(chunks) + struct.pack("<6Q", *index))
+
+
 CONSOLIDATED = "consolidated_metadata"
 
 V2: dict[str, tuple[Attack, str]] = {
@@ -123,6 +207,20 @@ V2: dict[str, tuple[Attack, str]] = {
         "lead out of the folder",
     ),
     "consolidated is text": (put(".zmetadata", metadata="x"), "cannot be read"),
+    "packed twice": (put("X/data/.zarray", filters=[{"id": "zlib"}], compressor={"id": "zlib"}), "unknown way"),
+    "changed once packed": (put("X/data/.zarray", filters=[{"id": "zlib"}, {"id": "delta"}]), "unknown way"),
+    "lzma, which nothing bounds": (put("X/data/.zarray", compressor={"id": "lzma"}), "does not run: lzma"),
+    "unknown names of chunks": (put("X/data/.zarray", dimension_separator="x"), "unknown way"),
+    **{f"unfolds: {k}": (bomb(packed, c), f"'X/data/0' .*{m}") for k, (packed, c, m) in UNFOLDS.items()},
+    "text unfolds": (bomb(zstd(8000), "zstd", "obs/_index/values"), "1,048,576,000 bytes or more, and stores"),
+    "unfolds by consolidated metadata alone": (
+        both(
+            edit(".zmetadata", lambda m: m["metadata"]["X/data/.zarray"].update(compressor={"id": "zstd"})),
+            lambda root: [chunk.write_bytes(zstd(8000)) for chunk in (root / "X/data").glob("[0-9]*")],
+            put("X/data/.zarray", compressor=None),
+        ),
+        "1,048,576,000 bytes",
+    ),
 }  # fmt: skip
 
 V3: dict[str, tuple[Attack, str]] = {
@@ -153,7 +251,8 @@ V3: dict[str, tuple[Attack, str]] = {
         "declares 80,000,000 bytes and stores 0",
     ),
     "chunk bomb": (
-        edit("X/data/zarr.json", lambda m: m["chunk_grid"]["configuration"].update(chunk_shape=[10**12])), "declares",
+        edit("X/data/zarr.json", lambda m: m["chunk_grid"]["configuration"].update(chunk_shape=[10**12])),
+        "declares|ends too early",
     ),
     "wide text": (
         put("X/data/zarr.json", data_type={"name": "fixed_length_utf32", "configuration": {"length_bytes": 2**40}}),
@@ -181,6 +280,32 @@ V3: dict[str, tuple[Attack, str]] = {
     "a list": (lambda root: (root / "X/zarr.json").write_text("[]"), "no JSON object"),
     "deep JSON": (lambda root: (root / "X/zarr.json").write_text('{"a":' * 200_000), "cannot be read"),
     "not UTF-8": (lambda root: (root / "X/zarr.json").write_bytes(b'{"\xff\xfe": 1}'), "cannot be read"),
+    **{f"unfolds: {k}": (bomb(packed, c), f"'X/data/c/0' .*{m}") for k, (packed, c, m) in UNFOLDS.items()},
+    "unfolds in a shard": (sharded, "'X/data/c/0' unfolds to 1,048,576,000 bytes or more, and has room for 4,000"),
+    "an index that leads out of its file": (
+        both(sharded, lambda root: (root / "X/data/c/0").write_bytes(struct.pack("<6Q", 0, 2**40, 0, 0, 0, 0))),
+        "has an index that leads out of it",
+    ),
+    "a shard cut short": (both(sharded, lambda root: os.truncate(root / "X/data/c/0", 20)), "ends too early"),
+    "shards in a shard": (
+        both(
+            sharded,
+            edit("X/data/zarr.json", lambda m: m.update(codecs=[{
+                "name": "sharding_indexed", "configuration": {"chunk_shape": [1000], "codecs": m["codecs"]},
+            }])),
+        ),
+        "unknown way",
+    ),
+    "many chunks that are not there": (
+        both(
+            put("obsm/X_pca/zarr.json", shape=[3 * 10**8, 1], data_type="uint8", fill_value=0),
+        ),
+        "2,499,999 of the chunks that 'obsm/X_pca' declares are not there",
+    ),
+    "an array within another": (
+        lambda root: (root / "X/data/c/zarr.json").write_bytes((root / "X/data/zarr.json").read_bytes()),
+        "'X/data/c' is an array within another",
+    ),
     "long JSON": (lambda root: os.truncate(root / "X/zarr.json", 2**30), "over 67,108,864 bytes"),
 }  # fmt: skip
 
@@ -209,7 +334,7 @@ def test_refused(
 
 
 def test_the_table_is_long() -> None:
-    assert len(V2) + len(V3) >= 40
+    assert len(V2) + len(V3) >= 80
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -236,6 +361,31 @@ def test_all_that_anndata_writes_is_read(version: int, consolidated: bool, make_
     back = gs.read_adata(tmp_path / "a.zarr")
     assert back.uns["nested"]["b"] == "text"
     np.testing.assert_array_equal(back.layers["dense"], adata.layers["dense"])
+
+
+def test_a_store_packs_its_counts_in_one_way(make_cells: Make, tmp_path: Path) -> None:
+    """What reads them would unfold others to whatever they are."""
+    path = tmp_path / "store.zarr"
+    GinsengDataset.create(path, make_cells(), "cell_type", silent=True)
+    metadata = json.loads((path / "X/data/zarr.json").read_bytes())
+    metadata["codecs"][0]["configuration"]["codecs"] = [{"name": "bytes"}, {"name": "zstd", "configuration": {}}]
+    (path / "X/data/zarr.json").write_text(json.dumps(metadata))
+    shutil.rmtree(path / "X/data/c")
+    with pytest.raises(ValueError, match=r"not packed as ginseng packs them. Create it again"):
+        GinsengDataset(path)
+
+
+@pytest.mark.parametrize("level", [1, 3, 9, 19])
+@pytest.mark.parametrize("size", [1, 300, 70_000, 1_500_000])
+def test_what_zstandard_says_is_at_least_what_it_unfolds_to(level: int, size: int, tmp_path: Path) -> None:
+    from numcodecs import Zstd
+
+    data = np.random.default_rng(0).geometric(0.2, size).astype("u1").tobytes()
+    packed = Zstd(level).encode(data)
+    for content in (packed, packed + b"\x50\x2a\x4d\x18\1\0\0\0a" + packed):
+        (tmp_path / "c").write_bytes(content)
+        (found,) = Chunks(1000).sizes(tmp_path / "c", len(content), Packing(2 * size, "zstd"))
+        assert found == size * (1 if content is packed else 2)
 
 
 def test_a_link_to_a_store_is_followed(originals: dict[int, Path], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import re
 import zlib
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import h5py
 import zarr
@@ -81,6 +81,7 @@ def _kind_of_hdf5(path: Path, name: str) -> Kind:
         msg = f"{name} cannot be opened: {error}. If it is truncated or damaged, download or copy it again."
         raise ValueError(msg) from error
     with f:
+        _check_storage(f, path, name)
         members = set(f)
         if {"obs", "var"} <= members:
             return "h5ad"
@@ -93,6 +94,33 @@ def _kind_of_hdf5(path: Path, name: str) -> Kind:
             return "10x h5"
     msg = f"{name} is HDF5, but neither h5ad nor 10x h5. {suggest('matrix', sorted(members))}"
     raise ValueError(msg)
+
+
+def _check_storage(f: h5py.File, path: Path, name: str) -> None:
+    """Refuse a file whose data are in other files, which HDF5 would open: those of somebody else's choice."""
+    found: list[str] = []
+
+    def look(link: bytes, info: Any) -> None:
+        where = link.decode(errors="replace")
+        if info.type not in (h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT):
+            found.append(f"{where!r} is a link to another file")
+        elif info.type == h5py.h5l.TYPE_HARD:
+            data = h5py.h5o.open(f.id, link)
+            if isinstance(data, h5py.h5d.DatasetID):
+                plan = data.get_create_plist()
+                if plan.get_layout() == h5py.h5d.VIRTUAL or plan.get_external_count():
+                    found.append(f"{where!r} keeps its values in another file")
+
+    try:
+        f.id.links.visit(look, info=True)
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
+        msg = f"{name} cannot be read: {error}. If it is truncated or damaged, download or copy it again."
+        raise ValueError(msg) from error
+    if found:
+        read = "scanpy.read_10x_h5" if "matrix" in f.id and "obs" not in f.id else "anndata.read_h5ad"
+        msg = f"{name} is not opened: {found[0]}. If you trust both, copy the data into one: "
+        msg += f"`{read}({str(path)!r}).write_h5ad('whole.h5ad')`."
+        raise ValueError(msg)
 
 
 def genomes(f: h5py.File) -> list[str]:

@@ -72,7 +72,7 @@ class _Parts:
             columns = (place[rows], np.diff(mine.indptr), mine.indices, mine.data)
             for (name, dtype), values in zip(self._columns(), columns, strict=True):
                 with (self.folder / f"{part}.{name}").open("ab") as file:
-                    values.astype(dtype, copy=False).tofile(file)
+                    file.write(np.ascontiguousarray(values, dtype).data)  # `tofile` does not say why it fails
 
     def ordered(self, n_genes: int) -> Iterator[sparse.csr_matrix]:
         """Yield each part with its rows in their final order, and remove its files."""
@@ -125,6 +125,7 @@ def write_store(
     cells: Cells,
     *,
     layer: str | None,
+    normalizes: bool,
     chunk_size: int,
     overwrite: bool,
     rng: np.random.Generator,
@@ -155,14 +156,16 @@ def write_store(
                     parts.deal(mine, counts)
                     total[mine] = totals
                     bar.update(len(mine))
-            root = _write_frame(folder, adata, cells, order, total)
+            root = _write_frame(folder, adata, cells, order, total, normalizes=normalizes)
             _write_counts(root, parts, (n_cells, n_genes), silent=silent)
         check_target(path, overwrite=overwrite)  # again: somebody may have written meanwhile
         # the mark of completeness goes last
         ad.io.write_elem(root["uns/ginseng"], "complete", True)
 
 
-def _write_frame(folder: Path, adata: ad.AnnData, cells: Cells, order: np.ndarray, total: np.ndarray) -> zarr.Group:
+def _write_frame(
+    folder: Path, adata: ad.AnnData, cells: Cells, order: np.ndarray, total: np.ndarray, *, normalizes: bool
+) -> zarr.Group:
     """Write all of the store but the counts."""
     rows = cells.rows[order]
     obs = pd.DataFrame(index=pd.Index([""], dtype=object).repeat(len(rows)))  # the names follow, part by part
@@ -178,6 +181,8 @@ def _write_frame(folder: Path, adata: ad.AnnData, cells: Cells, order: np.ndarra
     }
     if cells.group_key is not None:
         uns["group_key"] = cells.group_key
+    if not normalizes:
+        uns["normalize"] = False
     frame = ad.AnnData(var=pd.DataFrame(index=cells.gene_names), uns={"ginseng": uns})
     # not `frame.write_zarr`, whose consolidated metadata would not know of what comes after
     root = zarr.open_group(folder, mode="w", zarr_format=3)

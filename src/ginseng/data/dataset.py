@@ -10,9 +10,11 @@ import pandas as pd
 import zarr
 from anndata import AnnData
 from anndata.io import read_elem
+from zarr.codecs import BloscCodec
 
 from ginseng._files import recover
 from ginseng._rng import RNGLike, SeedLike, generator
+from ginseng._values import agree_on_values
 
 from ._batches import Source, StoreSource, class_weights, stream
 from ._cells import choose_cells
@@ -54,6 +56,8 @@ class GinsengDataset:
         (cells,) int32, the group (donor, batch) of each cell; `group_names` has the names.
     totals : :class:`numpy.ndarray`
         (cells,) float32, counts over all genes that were measured.
+    normalizes : bool
+        Whether training is to log-normalise the values: False if :meth:`create` was told that they are.
 
     Raises
     ------
@@ -88,6 +92,11 @@ class GinsengDataset:
         if not info.get("complete", False):
             msg = f"{self.path} was not written to its end. Create it again with `overwrite=True`."
             raise ValueError(msg)
+        counts: Any = self.root["X"]
+        # what reads the counts, and is fast, takes the word of Blosc alone for how much a chunk unfolds to
+        if any({type(c) for c in counts[name].compressors} != {BloscCodec} for name in ("data", "indices", "indptr")):
+            msg = f"{self.path} has counts that are not packed as ginseng packs them. Create it again."
+            raise ValueError(msg)
         obs: Any = self.root["obs"]
         var: Any = read_elem(self.root["var"])
         # of `obs` only the columns that are needed: the names of a million cells fill 100 MB
@@ -104,6 +113,7 @@ class GinsengDataset:
             self.group_names = [str(name) for name in group.categories]
         self.totals = np.asarray(obs[TOTAL][:], np.float32)
         self.gene_names = [str(name) for name in var.index]
+        self.normalizes = bool(info.get("normalize", True))
         self._split = np.asarray(info["split"])
 
     @classmethod
@@ -119,6 +129,7 @@ class GinsengDataset:
         overwrite: bool = False,
         *,
         gene_key: str | None = None,
+        normalize: bool | None = None,
         rng: SeedLike | RNGLike | None = 0,
         silent: bool = False,
     ) -> Self:
@@ -147,6 +158,10 @@ class GinsengDataset:
             Whether to replace a store of ginseng at `path`. What ginseng did not write is never replaced.
         gene_key
             Column of `var` with the gene names; the index if None.
+        normalize
+            Whether training is to log-normalise the values. None asks for counts, and refuses values that look
+            log-normalised; `True` takes them with a warning. `False` says that they are log-normalised, which the store
+            remembers.
         rng
             Shuffles the rows.
         silent
@@ -159,16 +174,21 @@ class GinsengDataset:
         KeyError
             If a column, layer or gene is not there.
         ValueError
-            If there are fewer than two classes, duplicated genes, or values that cannot be counts.
+            If there are fewer than two classes, duplicated genes, values that cannot be counts, or look log-normalised
+            where `normalize` does not say so.
         """
         path = Path(path)
         check_target(path, overwrite=overwrite)
         adata = adata if isinstance(adata, AnnData) else open_adata(adata)
         cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
         check_columns(cells)
+        normalizes = agree_on_values(
+            adata, layer, normalize=normalize is not False, insisted=normalize is not None, training=True
+        )
         write_store(
             path, adata, cells,
-            layer=layer, chunk_size=chunk_size, overwrite=overwrite, rng=generator(rng), silent=silent,
+            layer=layer, normalizes=normalizes, chunk_size=chunk_size, overwrite=overwrite, rng=generator(rng),
+            silent=silent,
         )  # fmt: skip
         return cls(path)
 

@@ -95,7 +95,7 @@ class GinsengClassifierTrainer:
     Raises
     ------
     ValueError
-        If groups are to be held out and there are none.
+        If groups are to be held out and there are none, or values would be log-normalised twice.
     """
 
     def __init__(
@@ -106,6 +106,10 @@ class GinsengClassifierTrainer:
         self.dataset: Any = GinsengDataset(dataset) if isinstance(dataset, str | Path) else dataset
         self.settings = GinsengClassifierTrainerSettings() if settings is None else copy.copy(settings)
         stored = isinstance(self.dataset, GinsengDataset)  # what is in memory was judged before it was read
+        if stored and self.settings.normalize and not getattr(self.dataset, "normalizes", True):
+            where = getattr(self.dataset, "path", "The dataset")
+            msg = f"{where} has log-normalised values, as it was told: pass `normalize=False` here as well."
+            raise ValueError(msg)
         if stored and self.settings.normalize and self.dataset.source.counts.dtype.kind == "f":
             warnings.warn(
                 "The values are not whole numbers: they look normalised, and are log-normalised once more. Train on "

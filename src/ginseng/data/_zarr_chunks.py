@@ -1,0 +1,202 @@
+"""What the chunks of a zarr array unfold to, told from the first bytes of what is stored rather than by unfolding it.
+
+The frames of Blosc, LZ4 and Zstandard say it, and what reads them takes no more memory than they say. Those of gzip
+and zlib may lie, so that as many of them are unfolded as takes no time, in pieces that are thrown away.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+#: Codecs that make bytes fewer; all others keep their number, but for a few bytes.
+COMPRESSORS = {"blosc", "zstd", "gzip", "zlib", "lz4"}
+#: Files in the folder of an array that are its chunks.
+NAME = re.compile(r"c|(c[./])?\d+([./]\d+)*")
+#: Bytes that a chunk may have beyond its values, such as checksums.
+MARGIN = 2**20
+#: Bytes that a chunk of any kind may unfold to.
+SMALL = 64 * 2**20
+#: Bytes of gzip and zlib in a store that are unfolded to see what they are, which takes a second.
+UNFOLDED = 64 * 2**20
+#: Deflate makes at most so many bytes of one; a block of Zstandard has at most so many.
+_DEFLATE_RATIO, _ZSTD_BLOCK = 1032, 2**17
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How the chunks of an array are stored.
+
+    Attributes
+    ----------
+    size
+        Bytes of a chunk in memory, `None` for text.
+    compressor
+        One of `COMPRESSORS`, or `None`.
+    n_in_file
+        Chunks in a file with an index, `None` if each chunk is a file.
+    index_first, index_size
+        Where that index is, and its bytes, with a checksum.
+    trailer
+        Bytes of checksums after what the compressor wrote.
+    """
+
+    size: int | None
+    compressor: str | None
+    n_in_file: int | None = None
+    index_first: bool = False
+    index_size: int = 0
+    trailer: int = 0
+
+
+class DamagedError(Exception):
+    """A chunk is not what its array says."""
+
+
+class Chunks:
+    """Tells what the chunks of a store unfold to; text may unfold to `ratio` times what is stored."""
+
+    def __init__(self, ratio: int) -> None:
+        self.ratio = ratio
+        self.left = UNFOLDED
+
+    def sizes(self, path: Path, stored: int, packing: Packing) -> Iterator[int]:
+        """Yield the bytes that each chunk in a file takes in memory, or more.
+
+        Parameters
+        ----------
+        path, stored
+            The file and its size.
+        packing
+            How it is stored.
+
+        Raises
+        ------
+        DamagedError
+            If one takes more than it should, or cannot be told.
+        """
+        if packing.compressor is None and packing.n_in_file is None:
+            yield self._checked(stored, stored, packing)
+            return
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            for start, size in [(0, stored)] if packing.n_in_file is None else _index(file, stored, packing):
+                yield self._checked(self._told(file, start, size - packing.trailer, packing), size, packing)
+        finally:
+            os.close(file)
+
+    def _checked(self, size: int, stored: int, packing: Packing) -> int:
+        if size > self._limit(stored, packing):
+            most = f"stores {stored:,}" if packing.size is None else f"has room for {packing.size:,}"
+            msg = f"unfolds to {size:,} bytes or more, and {most}"
+            raise DamagedError(msg)
+        return size
+
+    def _limit(self, stored: int, packing: Packing) -> int:
+        return max(SMALL, self.ratio * stored) if packing.size is None else packing.size + MARGIN
+
+    def _told(self, file: int, start: int, stored: int, packing: Packing) -> int:
+        match packing.compressor:
+            case "blosc":
+                return _number(file, start + 4, 4)
+            case "lz4":
+                return _number(file, start, 4)
+            case "zstd":
+                return _zstd(file, start, start + stored)
+            case "gzip" | "zlib":
+                if stored * _DEFLATE_RATIO <= SMALL or stored > self.left:
+                    return stored
+                self.left -= stored
+                return _deflated(file, start, stored, packing.compressor, self._limit(stored, packing))
+            case _:
+                return stored
+
+
+def _read(file: int, at: int, n: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(file, n, at)
+    os.lseek(file, at, os.SEEK_SET)
+    return os.read(file, n)
+
+
+def _number(file: int, at: int, n: int) -> int:
+    found = _read(file, at, n)
+    if len(found) < n:
+        msg = "ends too early"
+        raise DamagedError(msg)
+    return int.from_bytes(found, "little")
+
+
+def _index(file: int, stored: int, packing: Packing) -> list[list[int]]:
+    """List where the chunks of a file are, and how long."""
+    start = 0 if packing.index_first else stored - packing.index_size
+    if start < 0 or packing.index_size > stored:
+        msg = "ends too early"
+        raise DamagedError(msg)
+    entries = np.frombuffer(_read(file, start, 16 * (packing.n_in_file or 0)), "<u8").reshape(-1, 2)
+    entries = entries[(entries != 2**64 - 1).all(axis=1)]
+    if (entries > stored).any() or (entries.sum(axis=1) > stored).any():
+        msg = "has an index that leads out of it"
+        raise DamagedError(msg)
+    return entries.tolist()
+
+
+def _zstd(file: int, at: int, end: int) -> int:
+    """Add up what the frames say; if one does not, what their blocks can be at most.
+
+    RFC 8878, section 3.1.
+    """
+    said, most, all_say = 0, 0, True
+    while at < end:
+        magic = _number(file, at, 4)
+        if magic & 0xFFFFFFF0 == 0x184D2A50:  # to be skipped
+            at += 8 + _number(file, at + 4, 4)
+            continue
+        if magic != 0xFD2FB528:
+            msg = "is not of Zstandard, as its array says"
+            raise DamagedError(msg)
+        flags = _number(file, at + 4, 1)
+        single, checksum = flags >> 5 & 1, flags >> 2 & 1
+        n_bytes = (single, 2, 4, 8)[flags >> 6]
+        at += 5 + (not single) + (0, 1, 2, 4)[flags & 3]
+        if n_bytes:
+            said += _number(file, at, n_bytes) + (256 if n_bytes == 2 else 0)
+        all_say &= n_bytes > 0
+        at += n_bytes
+        last = 0
+        while not last:
+            block = _number(file, at, 3)
+            last, kind, size = block & 1, block >> 1 & 3, block >> 3
+            most += _ZSTD_BLOCK if kind == 2 else size
+            at += 3 + (1 if kind == 1 else size)
+        at += 4 * checksum
+    return said if all_say else most
+
+
+def _deflated(file: int, start: int, stored: int, compressor: str, limit: int) -> int:
+    """Unfold bytes up to `limit`."""
+    bits, end = 31 if compressor == "gzip" else 15, start + stored
+    unfolding, total, waiting = zlib.decompressobj(bits), 0, b""
+    try:
+        while total <= limit:
+            if not waiting:
+                waiting = _read(file, start, min(2**16, end - start))
+                start += len(waiting)
+                if not waiting:
+                    break
+            if unfolding.eof:  # gzip may have several parts, with zeros between
+                if not (waiting := waiting.lstrip(b"\0")):
+                    continue
+                unfolding = zlib.decompressobj(bits)
+            total += len(unfolding.decompress(waiting, 2**20))
+            waiting = unfolding.unused_data if unfolding.eof else unfolding.unconsumed_tail
+    except zlib.error as error:
+        msg = f"cannot be unfolded ({error})"
+        raise DamagedError(msg) from error
+    return total
