@@ -27,6 +27,8 @@ from ginseng._settings import settings
 from ginseng.data import _download
 from ginseng.data._readers import open_adata, read_10x_h5, read_10x_mtx, read_adata
 
+sc_io = getattr(sc, "io", sc)  # from scanpy 1.13 on
+
 N_CELLS, N_GENES = 40, 30
 
 
@@ -267,7 +269,7 @@ def test_mtx_as_scanpy(adata: AnnData, tmp_path: Path, gz: str, var_names: Any, 
     with pytest.warns(UserWarning, match="genes: 5 'Antibody Capture'"):
         got = read_10x_mtx(tmp_path, var_names, make_unique)
     with of_repeated_names():
-        want = sc.read_10x_mtx(tmp_path, var_names=var_names, make_unique=make_unique, compressed=bool(gz))
+        want = sc_io.read_10x_mtx(tmp_path, var_names=var_names, make_unique=make_unique, compressed=bool(gz))
     want.X = sparse.csr_matrix(want.X)
     assert_equal(got, want)
 
@@ -296,7 +298,7 @@ def test_h5_v3_as_scanpy(adata: AnnData, tmp_path: Path, genome: str | None, gex
     with pytest.warns(UserWarning, match="'Antibody Capture'") if gex_only else nullcontext():
         got = read_10x_h5(path, genome, make_unique=False, gex_only=gex_only)
     with of_repeated_names():
-        want = sc.read_10x_h5(path, genome=genome, gex_only=gex_only)
+        want = sc_io.read_10x_h5(path, genome=genome, gex_only=gex_only)
     assert_equal(got, want)
 
 
@@ -326,7 +328,7 @@ def test_antibodies_are_dropped(adata: AnnData, tmp_path: Path) -> None:
 def test_h5_v2_genomes(adata: AnnData, tmp_path: Path, genome: str) -> None:
     path = write_h5_v2(tmp_path / "a.h5", adata, ("GRCh38", "mm10"))
     with of_repeated_names():
-        want = sc.read_10x_h5(path, genome=genome)
+        want = sc_io.read_10x_h5(path, genome=genome)
     assert_equal(read_10x_h5(path, genome, make_unique=False), want)
     for read in (read_adata, read_10x_h5):
         with pytest.raises(ValueError, match=r"2 genomes: GRCh38, mm10. .*genome='GRCh38'"):

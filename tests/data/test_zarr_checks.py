@@ -286,6 +286,14 @@ V3: dict[str, tuple[Attack, str]] = {
         both(sharded, lambda root: (root / "X/data/c/0").write_bytes(struct.pack("<6Q", 0, 2**40, 0, 0, 0, 0))),
         "has an index that leads out of it",
     ),
+    "an index that would fill the memory": (
+        both(
+            sharded,
+            edit("X/data/zarr.json", lambda m: m["chunk_grid"]["configuration"].update(chunk_shape=[10**10])),
+            lambda root: os.truncate(root / "X/data/c/0", 2**30),
+        ),
+        "has an index of 160,000,000 bytes",
+    ),
     "a shard cut short": (both(sharded, lambda root: os.truncate(root / "X/data/c/0", 20)), "ends too early"),
     "shards in a shard": (
         both(

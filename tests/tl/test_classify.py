@@ -247,9 +247,11 @@ def test_an_output_that_cannot_be_written_is_told_before_the_work(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=size + 2**20))  # none for the labels
     with pytest.raises(OSError, match="There is no room for about"):
         gs.tl.classify(tmp_path / "in.h5ad", state, output=tmp_path / "out.h5ad")
-    with replacing(tmp_path / "out.h5ad"), pytest.raises(OSError, match="is being written by process"):
-        gs.tl.classify(tmp_path / "in.h5ad", state, output=tmp_path / "out.h5ad")
     assert os.listdir(tmp_path) == ["in.h5ad"]
+    with replacing(tmp_path / "out.h5ad") as partial:
+        partial.touch()
+        with pytest.raises(OSError, match="is being written by process"):
+            gs.tl.classify(tmp_path / "in.h5ad", state, output=tmp_path / "out.h5ad")
 
 
 def test_a_copy_leaves_the_original(make_cells: Make, state: State, tmp_path: Path) -> None:

@@ -147,10 +147,13 @@ def read_10x_h5(
             msg = f"{str(path)!r} does not say which genome a gene is of; leave out `genome={genome!r}`."
             raise ValueError(msg)
 
-    import scanpy as sc  # slow to import
+    try:  # slow to import
+        from scanpy.io import read_10x_h5 as read
+    except ImportError:  # scanpy before 1.13
+        from scanpy import read_10x_h5 as read
 
     with _repeated_names():
-        adata = sc.read_10x_h5(path, genome=genome, gex_only=False)
+        adata = read(path, genome=genome, gex_only=False)
     return _finish(adata, path, var_names, make_unique=make_unique, gex_only=gex_only)
 
 

@@ -48,7 +48,8 @@ def check_zarr(root: Path, name: str) -> None:
     ------
     ValueError
         If it has links or special files, codecs other than those in `CODECS`, entries outside of the folder, arrays
-        that declare far more than they store, or metadata that cannot be read.
+        that declare far more than they store, chunks that unfold to more than declared, or metadata that cannot be
+        read.
     """
     arrays: dict[str, list[_Array]] = defaultdict(list)  # what each is said to be, here or there
     stored: dict[str | None, int] = defaultdict(int)

@@ -139,6 +139,9 @@ def _index(file: int, stored: int, packing: Packing) -> list[list[int]]:
     if start < 0 or packing.index_size > stored:
         msg = "ends too early"
         raise DamagedError(msg)
+    if packing.index_size > SMALL:
+        msg = f"has an index of {packing.index_size:,} bytes"
+        raise DamagedError(msg)
     entries = np.frombuffer(_read(file, start, 16 * (packing.n_in_file or 0)), "<u8").reshape(-1, 2)
     entries = entries[(entries != 2**64 - 1).all(axis=1)]
     if (entries > stored).any() or (entries.sum(axis=1) > stored).any():
