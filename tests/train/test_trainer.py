@@ -181,7 +181,7 @@ def test_macro_f1_can_be_watched(overfitted: GinsengClassifierTrainer) -> None:
     trainer = GinsengClassifierTrainer(overfitted.dataset, GinsengClassifierTrainerSettings(**settings))
     trainer.fit(silent=True)
     f1, data, out = np.asarray(trainer.logger.holdout_f1), trainer.dataset, trainer.holdout
-    best = int(f1.argmax()) + 1  # the first of them
+    best = len(f1) - int(f1[::-1].argmax())  # the last of them
     assert trainer.best_epoch == best
     assert len(f1) == min(best + 3, 40)
     predicted = trainer.model.predict(data.source.counts[out].toarray(), total=data.source.totals[out]).argmax(axis=1)

@@ -1,6 +1,6 @@
 """Turn a file into another format, told by its content and by the name of the output.
 
-h5ad, AnnData zarr and 10x become h5ad or zarr; with --labels, a training store, in memory that does not grow with the
+h5ad, AnnData zarr and 10x become h5ad or zarr; with --labels, a training store, in memory that hardly grows with the
 cells; a model of ginseng 0.2 becomes one of the present format.
 """
 

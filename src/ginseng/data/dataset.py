@@ -135,7 +135,7 @@ class GinsengDataset:
     ) -> Self:
         """Write cells to a new store, in shuffled order, and open it.
 
-        The input is read once, in order, in memory that does not grow with the cells.
+        The input is read once, in order, a block at a time; of all cells only names and labels are held in memory.
 
         Parameters
         ----------

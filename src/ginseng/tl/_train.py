@@ -145,7 +145,12 @@ def train(
         columns = suggest("cell_type", adata.obs.columns)
         msg = f"Pass `label_key`, the column of `adata.obs` with the cell types. {columns}"
         raise ValueError(msg)
-    if genes is None and _keys.GENES in adata.var and not _chosen_for_others(adata, label_key, key_added):
+    chosen_for = _chosen_for(adata, key_added)
+    if (
+        genes is None
+        and _keys.GENES in adata.var
+        and (not chosen_for or (isinstance(label_key, str) and label_key == chosen_for))
+    ):
         genes = _keys.GENES
     # all is checked before genes are chosen, which takes longest
     cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
@@ -181,7 +186,7 @@ def train(
         "params": {
             "label_key": cells.label_key,
             "layer": "X" if layer is None else layer,
-            "chose_genes": chosen is not None,
+            "genes_chosen_for": cells.label_key if chosen is not None else chosen_for,
             "best_epoch": int(trainer.best_epoch or 0),
             "settings": json.dumps(dataclasses.asdict(settings)),
         },
@@ -193,14 +198,14 @@ def train(
     return adata if copy else None
 
 
-def _chosen_for_others(adata: AnnData, label_key: Any, key_added: str) -> bool:
-    """Tell whether the selected genes are those that an earlier training chose by itself, for other labels."""
+def _chosen_for(adata: AnnData, key_added: str) -> str:
+    """Return the labels that an earlier training chose the selected genes for by itself; empty if others chose them."""
     before = adata.uns.get(key_added, {})
-    how = before.get("params", {})
-    if not how.get("chose_genes") or (isinstance(label_key, str) and how["label_key"] == label_key):
-        return False
+    label_key = str(before.get("params", {}).get("genes_chosen_for", ""))
+    if not label_key or _keys.GENES not in adata.var:
+        return ""
     selected = adata.var_names[np.asarray(adata.var[_keys.GENES], bool)]
-    return set(selected) == set(before["model"]["genes"])
+    return label_key if set(selected) == set(before["model"]["genes"]) else ""
 
 
 def _settings(

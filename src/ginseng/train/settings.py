@@ -71,7 +71,7 @@ class GinsengClassifierTrainerSettings:
         class counts alike; what suits the architecture if None.
     patience
         Training stops after so many epochs with a holdout loss above the lowest by more than its standard error, or
-        with a macro F1 not above the highest.
+        with a macro F1 below the highest.
     solver
         `"adamw"`, or `"lbfgs"`: all cells at once, until the minimum is reached, each cell counting alike, without
         dropout, noise or smoothing. Of `"linear"` this makes scikit-learn's multinomial logistic regression. Slower,

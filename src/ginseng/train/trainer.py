@@ -177,7 +177,7 @@ class GinsengClassifierTrainer:
 
         The weights are those of the latest epoch whose loss on the holdout is not above the lowest by more than its
         standard error (the one-standard-error rule, Breiman et al. 1984): on a small holdout the lowest loss is a
-        matter of chance. If macro F1 is watched, they are those of the first epoch with the highest. Without a holdout
+        matter of chance. If macro F1 is watched, they are those of the latest epoch with the highest. Without a holdout
         they are those of the last epoch. Same seed, same machine: same weights, also if training was interrupted and
         resumed.
 
@@ -385,7 +385,7 @@ class GinsengClassifierTrainer:
                     best = found if found.loss < best.loss else best
                     keep = not found.loss > best.loss + best.error
                 else:
-                    keep = not found.f1 <= best.f1
+                    keep = not found.f1 < best.f1  # of equals the latest: a small holdout has many
                     best = found if keep else best
                 if keep:  # also if the holdout is empty and all is NaN, so that the last epoch is kept
                     kept, self.best_epoch = jax.tree.map(np.array, params), epoch + 1
