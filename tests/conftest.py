@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 import threading
 import traceback
 import warnings
@@ -58,6 +59,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def long(request: pytest.FixtureRequest) -> bool:
     """Whether there is time for the long form of a test."""
     return bool(request.config.getoption("--long"))
+
+
+@pytest.fixture
+def in_memory(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder in which nothing waits for the disk, where there is such."""
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
