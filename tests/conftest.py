@@ -72,6 +72,16 @@ def long(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
+def in_memory(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder in which nothing waits for the disk, where there is such."""
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
 def in_child() -> Callable[[Callable[[], Any]], Any]:
     """Return a function that calls another in a forked process, whose result is to be JSON."""
 

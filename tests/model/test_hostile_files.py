@@ -411,12 +411,12 @@ def mutate(data: bytes, rng: np.random.Generator) -> bytes:
 def test_damaged_by_chance(
     seed: int,
     random_state: Callable[..., GinsengClassifierState],
-    tmp_path: Path,
+    in_memory: Path,
     assert_equal: Callable[..., None],
     in_child: Callable[..., Any],
     long: bool,
 ) -> None:
-    copy = tmp_path / "model.h5"
+    copy = in_memory / "model.h5"
     save_model(random_state("linear"), copy)  # few datasets, so quick to read
     data, expected = copy.read_bytes(), load_model(copy)
     n = 34_000 if long else 1000

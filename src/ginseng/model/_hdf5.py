@@ -23,6 +23,7 @@ from ginseng import __version__, _keys
 from ginseng._checks import MAX_NAME, check_names
 from ginseng._core import registry
 from ginseng._files import replacing
+from ginseng._hdf5 import written
 
 from .state import GinsengClassifierState
 
@@ -100,7 +101,7 @@ def save_model(state: GinsengClassifierState | AnnData, path: str | Path) -> Non
 
 def write_members(path: Path, attributes: Mapping[str, Any], datasets: Mapping[str, np.ndarray]) -> None:
     """Write an HDF5 file of these attributes and datasets, with a `sha256` over all of them."""
-    with h5py.File(path, "w") as file:
+    with written(path) as file:
         for name, value in {**attributes, "sha256": _digest(attributes, datasets)}.items():
             if isinstance(value, str) and len(value.encode()) > MAX_ATTRIBUTE:  # it holds 64 kB
                 file.create_dataset(name, data=np.frombuffer(value.encode(), np.uint8))

@@ -15,6 +15,7 @@ from anndata.io import read_elem, write_elem
 
 from ginseng import _checks, _keys
 from ginseng._files import check_writable, replacing, replacing_folder
+from ginseng._hdf5 import added_to
 from ginseng._matrix import make_actual
 from ginseng.data._formats import kind_of
 from ginseng.model._forward import Predicted
@@ -218,7 +219,7 @@ class Result:
                 self._loaded(adata, key_added).write_h5ad(partial)
                 return
             shutil.copyfile(source, partial)
-            with h5py.File(partial, "r+") as file:
+            with added_to(partial) as file:
                 obs: Any = read_elem(file["obs"])
                 write_elem(file, "obs", self._obs(obs, key_added))
                 for name, values in self._obsm(key_added).items():
