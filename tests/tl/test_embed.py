@@ -61,7 +61,7 @@ def test_passes_agree_with_those_of_classify(make_cells: Make, gated: State) -> 
     """Mean and spread over many passes are those of as many calls with other seeds, up to chance."""
     adata = make_cells(seed=5)[:30].copy()
     gs.tl.uncertainty(adata, gated, n_passes=400)
-    options: Any = {"randomness": True, "store_probs": True, "return_table": True, "silent": True}
+    options: Any = {"randomness": True, "store_probs": True, "return_table": True, "silent": True, "batch_size": 32}
     draws = np.stack([gs.tl.classify(adata, gated, seed=i, **options).iloc[:, 2:] for i in range(200)])
     mean, std = adata.obsm["ginseng_probs_mean"], adata.obsm["ginseng_probs_std"]
     np.testing.assert_allclose(mean.sum(axis=1), 1, atol=1e-5)

@@ -75,7 +75,7 @@ def embed(
     >>> adata = gs.datasets.pbmc68k()
     >>> gs.tl.train(adata, "cell_type", layer="counts", epochs=1, silent=True)
     >>> gs.tl.embed(adata, adata, layer="counts", silent=True)
-    >>> sc.pp.neighbors(adata, use_rep="X_ginseng")
+    >>> sc.pp.neighbors(adata, use_rep="X_ginseng")  # doctest: +SKIP
     """
     query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
     n_cells = query.adata.n_obs
