@@ -193,7 +193,7 @@ def _write_frame(
 
 def _write_obs(root: zarr.Group, columns: dict[str, Any], names: pd.Index) -> None:
     """Write a table as anndata does, but its names part by part: encoded at once, a million fill 200 MB."""
-    attributes = {"encoding-type": "dataframe", "encoding-version": "0.2.0", "_index": "_index"}
+    attributes: dict[str, Any] = {"encoding-type": "dataframe", "encoding-version": "0.2.0", "_index": "_index"}
     obs = root.create_group("obs", overwrite=True, attributes={**attributes, "column-order": list(columns)})
     for name, values in columns.items():
         ad.io.write_elem(obs, name, values)
