@@ -47,6 +47,7 @@ SLOW = (
     "test_classifier.py::test_documented_flow[transformer",
     "test_transformer.py::test_equals_numpy[{'pooling",
     "test_notebooks.py::test_examples_run[index",
+    "test_notebooks.py::test_examples_run[quality",
     "test_notebooks.py::test_examples_run[training",
     "test_notebooks.py::test_examples_run[comparing",
     "test_notebooks.py::test_examples_run[explaining",

@@ -42,7 +42,7 @@ def test_what_is_written_is_there(how: Callable[..., Any], tmp_path: Path) -> No
         np.testing.assert_array_equal(file["group7/values"], np.arange(5000.0))
 
 
-@pytest.mark.parametrize("room", [0, 100, 3000, 50_000, 400_000, 700_000])
+@pytest.mark.parametrize("room", [50_000, 400_000, 700_000])
 def test_a_write_that_fails_is_raised_at_the_end(room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_hdf5, "FileIO", Full)
     monkeypatch.setattr(Full, "room", room)
