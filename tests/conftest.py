@@ -48,6 +48,8 @@ SLOW = (
     "test_transformer.py::test_equals_numpy[{'pooling",
     "test_notebooks.py::test_examples_run[index",
     "test_notebooks.py::test_examples_run[quality",
+    "test_notebooks.py::test_examples_run[extending",
+    "test_embed.py::test_the_embedding_is_what_the_network_says",
     "test_notebooks.py::test_examples_run[training",
     "test_notebooks.py::test_examples_run[comparing",
     "test_notebooks.py::test_examples_run[explaining",
