@@ -2,8 +2,9 @@
 
 import errno
 import gc
+import os
 from collections.abc import Callable
-from io import FileIO
+from io import BytesIO, FileIO
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def test_what_is_written_is_there(how: Callable[..., Any], tmp_path: Path) -> No
         np.testing.assert_array_equal(file["group7/values"], np.arange(5000.0))
 
 
-@pytest.mark.parametrize("room", [50_000, 400_000, 700_000])
+@pytest.mark.parametrize("room", [0, 100, 5_000, 50_000, 400_000, 700_000])
 def test_a_write_that_fails_is_raised_at_the_end(room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_hdf5, "FileIO", Full)
     monkeypatch.setattr(Full, "room", room)
@@ -52,6 +53,28 @@ def test_a_write_that_fails_is_raised_at_the_end(room: int, tmp_path: Path, monk
     assert caught.value.errno == errno.ENOSPC
     del file
     gc.collect()  # where HDF5 would end the process
+
+
+@pytest.mark.parametrize("room", [0, 500, 10**6])
+def test_what_was_not_written_is_read_back(room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_hdf5, "FileIO", Full)
+    monkeypatch.setattr(Full, "room", room)
+    path = tmp_path / "a"
+    path.write_bytes(bytes(range(200)))
+    rng = np.random.default_rng(0)
+    with _hdf5._Kept(path) as kept, BytesIO(path.read_bytes()) as expected:
+        for _ in range(300):
+            data, at, length = rng.bytes(rng.integers(1, 90)), *(int(n) for n in rng.integers(0, 900, 2))
+            for file in (kept, expected):
+                file.seek(at)
+                file.write(data)
+            size = expected.seek(0, os.SEEK_END)
+            assert kept.seek(0, os.SEEK_END) == size
+            expected.seek(min(at, size - 1))
+            kept.seek(min(at, size - 1))
+            found = expected.read(length)
+            assert kept.read(len(found)) == found
+        assert (kept.error is None) == (room == 10**6)
 
 
 @pytest.mark.parametrize("how", [written, added_to])

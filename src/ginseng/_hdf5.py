@@ -6,9 +6,10 @@ among memory that is no more, and ends the process. So it never sees one here.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import FileIO
+from io import FileIO, RawIOBase
 from pathlib import Path
 from typing import Any
 
@@ -45,35 +46,77 @@ def added_to(path: Path) -> Iterator[h5py.File]:
             raise kept.error
 
 
-class _Kept:
-    """A file whose first write that fails is kept as `error`; what comes after is not written."""
+class _Kept(RawIOBase):
+    """A file that never fails: from the first write that does, which is kept as `error`, what is written stays here.
+
+    HDF5 reads back what it has written, so this has to be there, although the file is of no use any more.
+    """
 
     def __init__(self, path: Path) -> None:
         self.file = FileIO(path, "r+")
+        self.size = path.stat().st_size
+        self.position = 0
         self.error: OSError | None = None
+        self.unwritten: list[tuple[int, bytes]] = []
 
-    def __enter__(self) -> _Kept:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self.file.close()
+        super().close()
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.file, name)
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self.position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence]
+        return self.position
+
+    def tell(self) -> int:
+        return self.position
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill `buffer`; where nothing was ever written there are zeros, as in a file with holes."""
+        into = memoryview(buffer).cast("B")
+        into[:] = bytes(len(into))
+        start, stop = self.position, self.position + len(into)
+        done, n = start, -1
+        self.file.seek(start)
+        while done < stop and n:
+            n = self.file.readinto(into[done - start :])
+            done += n
+        for at, data in self.unwritten:
+            first, last = max(at, start), min(at + len(data), stop)
+            if first < last:
+                into[first - start : last - start] = data[first - at : last - at]
+        self.position = stop
+        return len(into)
 
     def write(self, data: Any) -> int:
         left = memoryview(data).cast("B")
         size = len(left)
         try:
+            if self.error is None:
+                self.file.seek(self.position)
             while len(left) and self.error is None:
                 left = left[self.file.write(left) :]
         except OSError as error:
-            self.error = error
+            self.error = error.with_traceback(None)  # which holds `data`, and that is memory of HDF5
+        if self.error is not None:
+            self.unwritten.append((self.position, bytes(memoryview(data).cast("B"))))
+        self.position += size
+        self.size = max(self.size, self.position)
         return size
 
-    def truncate(self, size: int | None = None) -> None:
+    def truncate(self, size: int | None = None) -> int:
+        self.size = self.position if size is None else size
         try:
             if self.error is None:
-                self.file.truncate(size)
+                self.file.truncate(self.size)
         except OSError as error:
-            self.error = error
+            self.error = error.with_traceback(None)
+        return self.size
