@@ -122,3 +122,31 @@ def check_values(block: sparse.csr_matrix | np.ndarray, layer: str | None = None
         raise ValueError(bad_values(where, nan=int(np.isnan(values).sum()), infinite=int(np.isinf(values).sum())))
     if values.size and values.dtype.kind != "b" and values.min() < 0:
         raise ValueError(bad_values(where, negative=int((values < 0).sum()), lowest=float(values.min())))
+
+
+def check_sparse(x: Any, where: str = "The matrix") -> None:
+    """Refuse a sparse matrix with places outside of it, where compiled code would read memory that is not its own.
+
+    What is not sparse passes. Of what is on disk the pointers alone are looked at: its parts have to be as they come.
+
+    Raises
+    ------
+    ValueError
+        If pointers or indices cannot be right.
+    """
+    on_disk = hasattr(x, "group")
+    if not (on_disk or sparse.issparse(x)) or x.format not in ("csr", "csc"):
+        return
+    n_major, n_minor = x.shape if x.format == "csr" else x.shape[::-1]
+    parts: Any = x.group if on_disk else {"indptr": x.indptr, "indices": x.indices, "data": x.data}
+    pointers, n_values = np.asarray(parts["indptr"][:]).astype(np.int64), parts["data"].shape[0]
+    wrong = None
+    if pointers.shape != (n_major + 1,) or parts["indices"].shape != (n_values,):
+        wrong = "the lengths of its arrays do not fit its shape"
+    elif pointers[0] != 0 or pointers[-1] > n_values or (pointers[1:] < pointers[:-1]).any():
+        wrong = "its pointers (`indptr`) do not rise from 0 to the number of its values"
+    elif not on_disk and n_values and not 0 <= x.indices.min() <= x.indices.max() < n_minor:
+        wrong = f"its indices go from {x.indices.min():,} to {x.indices.max():,}, where 0 to {n_minor - 1:,} would do"
+    if wrong:
+        msg = f"{where} is damaged: {wrong}. Read it, or make it, again from where the data came from."
+        raise ValueError(msg)

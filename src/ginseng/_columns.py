@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from ._checks import check_sparse
+
 #: Values up to which a matrix is rather turned in memory (8 to 16 bytes each, twice), and that are dealt at a time.
 IN_MEMORY, AT_A_TIME = 2**24, 2**22
 #: Rows of a temporary file, at the least: 200 MB at 1,000 values a row.
@@ -33,7 +35,9 @@ def blocks(x: Any, size: int) -> Iterator[sparse.csr_matrix]:
     if sparse.issparse(x):
         turned = sparse.csr_matrix(x)
     elif hasattr(x, "group") and x.group["data"].shape[0] <= IN_MEMORY:
-        turned = sparse.csr_matrix(x.to_memory())
+        whole = x.to_memory()
+        check_sparse(whole)
+        turned = sparse.csr_matrix(whole)
     else:
         yield from _dealt(x, size)
         return
@@ -49,6 +53,7 @@ def _dealt(x: Any, size: int) -> Iterator[sparse.csr_matrix]:
         for file in files:
             file.touch()
         for first, part in _column_parts(x):
+            check_sparse(part)
             part = part.tocoo()
             entries = np.empty(part.nnz, entry)
             entries["row"], entries["column"], entries["value"] = part.row % rows, part.col + first, part.data

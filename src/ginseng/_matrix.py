@@ -11,7 +11,7 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
-from ._checks import MissingKeyError, suggest
+from ._checks import MissingKeyError, check_sparse, suggest
 from ._columns import blocks, is_by_columns
 
 #: Blocks of rows that are read between two clearings of memory.
@@ -68,8 +68,14 @@ def row_blocks(adata: AnnData, layer: str | None = None, *, size: int = 4096) ->
         The rows of the block.
     block
         CSR or a dense array, cells x genes, in memory, of the dtype that the data have.
+
+    Raises
+    ------
+    ValueError
+        If a sparse matrix has places outside of it.
     """
     starts = range(0, adata.n_obs, size)
+    check_sparse(held(adata, layer), where_of(layer))
     by_columns = is_by_columns(held(adata, layer))
     if adata.is_view and not by_columns:
         # `.X` of a view would load all of its rows
@@ -98,12 +104,18 @@ def held(adata: AnnData, layer: str | None) -> Any:
     return matrix_of(holder, layer)
 
 
+def where_of(layer: str | None) -> str:
+    """Return what a user calls the matrix."""
+    return "`adata.X`" if layer is None else f"`adata.layers[{layer!r}]`"
+
+
 def to_memory(x: Any) -> Block:
     """Return rows of a matrix as CSR or as a dense array."""
     if hasattr(x, "to_memory"):
         x = x.to_memory()
     elif hasattr(x, "compute"):
         x = x.compute()
+    check_sparse(x)
     return sparse.csr_matrix(x) if sparse.issparse(x) else np.asarray(x)
 
 
