@@ -42,24 +42,31 @@ def replacing(path: Path, *, size: int = 0) -> Iterator[Path]:
     Parameters
     ----------
     path
-        The file. If it is a link, what it leads to is replaced.
+        The file. If it is a link, what it leads to is replaced. The new file may be read by whom the old one was.
     size
         Bytes that will be written, as far as they are known.
 
     Raises
     ------
+    FileExistsError
+        If what is at `path` is no file, as a folder or a device.
+    PermissionError
+        If it is write-protected.
     LockedError
         If another process writes to `path`.
     OSError
         If the disk has less than `size` bytes left, or is full before all is written.
     """
     path = Path(os.path.realpath(path))
+    _check_replaceable(path)
     with _writing(path), _named_if_full(path):
         check_space(path.parent, size)
         partial = _neighbour(path, "partial")
         try:
             with _heard():
                 yield partial
+            if path.exists():
+                shutil.copymode(path, partial)
             _sync(partial)
             partial.replace(path)
             _sync_folder(path.parent)
@@ -91,6 +98,15 @@ def replacing_folder(path: Path, *, size: int = 0) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
             with suppress(OSError):
                 _clear(path)
+
+
+def _check_replaceable(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        msg = f"{path} exists and is {'a folder' if path.is_dir() else 'no file'}: it is not replaced by a file."
+        raise FileExistsError(msg)
+    if path.exists() and not path.stat().st_mode & 0o222:
+        msg = f"{path} is write-protected, so it is not replaced. Choose another path, or allow it with `chmod u+w`."
+        raise PermissionError(msg)
 
 
 @contextmanager
@@ -142,6 +158,8 @@ def _named_if_full(path: Path) -> Iterator[None]:
 def check_writable(path: Path, size: int) -> None:
     """Raise what :func:`replacing` would raise, before the work whose result is to be written."""
     path = Path(os.path.realpath(path))
+    if not path.is_dir():
+        _check_replaceable(path)
     with _writing(path):
         check_space(path.parent, size)
 

@@ -28,16 +28,17 @@ def written(path: Path) -> Iterator[h5py.File]:
 
 @contextmanager
 def added_to(path: Path) -> Iterator[h5py.File]:
-    """Yield the HDF5 file at `path`, to be changed.
+    """Yield the HDF5 file at `path`, to be changed; a new one if there is none.
 
     Raises
     ------
     OSError
         If a write failed, once HDF5 is done; the file is of no use then.
     """
-    with _Kept(path) as kept:
+    new = not path.exists()
+    with _Kept(path, "x+" if new else "r+") as kept:
         try:
-            with h5py.File(kept, "r+") as file:
+            with h5py.File(kept, "w" if new else "r+") as file:
                 yield file
         except Exception:
             if kept.error is None:
@@ -52,8 +53,8 @@ class _Kept(RawIOBase):
     HDF5 reads back what it has written, so this has to be there, although the file is of no use any more.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.file = FileIO(path, "r+")
+    def __init__(self, path: Path, mode: str = "r+") -> None:
+        self.file = FileIO(path, mode)
         self.size = path.stat().st_size
         self.position = 0
         self.error: OSError | None = None

@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     """Convert a file."""
     import ginseng as gs
+    from ginseng.data._writers import write_adata
     from ginseng.model._hdf5 import is_model_file
 
     is_model = is_model_file(args.data)
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> Outcome:
         what, shape, text = "training store", (store.n_cells, store.n_genes), repr(store)
     else:
         adata = gs.read_adata(args.data)
-        _write(adata, args.output)
+        write_adata(adata, args.output)
         what, shape = args.output.suffix.removeprefix("."), adata.shape
         text = f"{args.output}: {adata.n_obs:,} cells x {adata.n_vars:,} genes"
     return Outcome(text, {"output": str(args.output), "format": what, "shape": list(shape)})
@@ -68,14 +69,3 @@ def _store(args: argparse.Namespace) -> Any:
         args.output, adata, args.labels, args.layer, genes, args.groups, overwrite=args.overwrite,
         gene_key=args.gene_key,
     )  # fmt: skip
-
-
-def _write(adata: Any, path: Path) -> None:
-    from ginseng._files import replacing, replacing_folder
-
-    if path.suffix == ".zarr":
-        with replacing_folder(path) as folder:
-            adata.write_zarr(folder)
-    else:
-        with replacing(path) as partial:
-            adata.write_h5ad(partial)

@@ -82,8 +82,11 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 
 def write_figure(figure: Any, path: Path) -> None:
-    """Write a figure in the format of its suffix."""
-    figure.savefig(path, dpi=150, bbox_inches="tight")
+    """Write a figure in the format of its suffix, whole or not at all."""
+    from ginseng._files import replacing
+
+    with replacing(path) as partial:
+        figure.savefig(partial, format=path.suffix.removeprefix("."), dpi=150, bbox_inches="tight")
 
 
 def number(value: float) -> float | None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from anndata.io import read_elem, write_elem
 
 from ginseng import _checks, _keys
-from ginseng._files import check_writable, replacing, replacing_folder
-from ginseng._hdf5 import added_to
+from ginseng._files import check_writable
+from ginseng._labels import in_memory
 from ginseng._matrix import make_actual
-from ginseng.data._formats import kind_of
+from ginseng.data._writers import can_be_added_to, write_adata, write_added
 from ginseng.model._forward import Predicted
 from ginseng.model.state import GinsengClassifierState
 from ginseng.pp._align import Alignment
@@ -141,12 +138,8 @@ class Result:
         probs = pd.DataFrame(self.probs, index=obs_names, columns=[str(label) for label in self.labels])
         return pd.concat([table, probs], axis=1)  # by position, whatever the names of cells and classes
 
-    def _obs(self, obs: Any, key_added: str) -> pd.DataFrame:
-        columns: dict[str, Any] = {
-            _keys.cell_type(key_added): self.cell_type,
-            _keys.confidence(key_added): self.confidence,
-        }
-        return obs.assign(**columns)
+    def _obs(self, key_added: str) -> dict[str, Any]:
+        return {_keys.cell_type(key_added): self.cell_type, _keys.confidence(key_added): self.confidence}
 
     def _obsm(self, key_added: str) -> dict[str, np.ndarray]:
         entries = {_keys.probs(key_added): self.probs, _keys.gene_weights(key_added): self.gene_weights}
@@ -178,7 +171,7 @@ class Result:
     def write(self, adata: AnnData, key_added: str) -> None:
         """Write into an AnnData; a view becomes an AnnData of its own."""
         make_actual(adata)
-        adata.obs = self._obs(adata.obs, key_added)
+        adata.obs = in_memory(adata.obs).assign(**self._obs(key_added))
         for name, values in self._obsm(key_added).items():
             adata.obsm[name] = values
         adata.uns[key_added] = self._uns(adata.uns.get(key_added, {}))
@@ -201,7 +194,8 @@ class Result:
         Parameters
         ----------
         source
-            The file that the cells came from, if there is one. An h5ad is copied and added to, never loaded.
+            The file that the cells came from, if there is one. If it is of the format of `output`, it is copied and
+            added to, never loaded.
         adata
             The cells.
         output
@@ -209,34 +203,14 @@ class Result:
         key_added
             Prefix of what is written.
         """
-        if output.suffix == ".zarr":
-            adata = self._loaded(adata, key_added)
-            with replacing_folder(output) as folder:
-                adata.write_zarr(folder)
+        if output.exists() and not (source is not None and output.samefile(source)):
+            msg = f"{output} was written by somebody else while the cells were labelled. It is not replaced."
+            raise FileExistsError(msg)
+        if source is None or not can_be_added_to(source, output):
+            adata = adata.to_memory()
+            self.write(adata, key_added)
+            write_adata(adata, output)
             return
-        with replacing(output) as partial:
-            if source is None or kind_of(source) != "h5ad":
-                self._loaded(adata, key_added).write_h5ad(partial)
-                return
-            shutil.copyfile(source, partial)
-            with added_to(partial) as file:
-                obs: Any = read_elem(file["obs"])
-                write_elem(file, "obs", self._obs(obs, key_added))
-                for name, values in self._obsm(key_added).items():
-                    write_elem(_mapping(file, "obsm"), name, values)
-                uns = _mapping(file, "uns")
-                before: Any = read_elem(uns[key_added]) if key_added in uns else {}
-                write_elem(uns, key_added, self._uns(before))
-
-    def _loaded(self, adata: AnnData, key_added: str) -> AnnData:
-        adata = adata.to_memory()
-        self.write(adata, key_added)
-        return adata
-
-
-def _mapping(file: h5py.File, name: str) -> h5py.Group:
-    """Return a group of an h5ad; one that other writers left out is marked as anndata marks it."""
-    if name not in file:
-        write_elem(file, name, {})
-    group: h5py.Group = file[name]
-    return group
+        uns = self._uns(adata.uns.get(key_added, {}))
+        obs, obsm = self._obs(key_added), self._obsm(key_added)
+        write_added(source, output, obs, obsm, {key_added: uns}, obs_names=adata.obs_names)
