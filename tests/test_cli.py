@@ -378,6 +378,27 @@ def test_convert_between_formats(folder: Path, tmp_path: Path, run: Callable[...
     pd.testing.assert_frame_equal(found.obs, expected.obs)
 
 
+def test_convert_replaces_an_anndata_and_nothing_else(
+    folder: Path, tmp_path: Path, run: Callable[..., Any], fails: Callable[..., str]
+) -> None:
+    results, cells = tmp_path / "results.zarr", tmp_path / "cells.zarr"
+    (results / "deep").mkdir(parents=True)
+    (results / "deep" / "thesis.txt").write_text("mine")
+    convert = ("convert", folder / "atlas.h5ad")
+    run(*convert, cells)
+    for path, name in ((cells / "obs" / "notes.txt", "notes.txt"), (cells / "images" / "zarr.json", "images")):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}")
+        assert name in fails(*convert, cells, "--overwrite")
+        path.unlink()
+    (cells / "images").rmdir()
+    run(*convert, cells, "--overwrite")
+    assert "is not replaced" in fails(*convert, results, "--overwrite")
+    assert (results / "deep" / "thesis.txt").read_text() == "mine"
+    (tmp_path / "notes.h5ad").write_text("mine")
+    assert "is not replaced" in fails(*convert, tmp_path / "notes.h5ad", "--overwrite")
+
+
 def test_convert_10x(tmp_path: Path, run: Callable[..., Any]) -> None:
     from scipy.io import mmwrite
 

@@ -50,6 +50,27 @@ def read_folder(path: Path) -> str:
     return (path / "inner" / "a").read_text()
 
 
+def test_who_may_read_and_write_it_stays(tmp_path: Path) -> None:
+    write(tmp_path / "f", "old")
+    (tmp_path / "f").chmod(0o600)
+    write(tmp_path / "f")
+    assert (tmp_path / "f").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "f").chmod(0o444)
+    with pytest.raises(PermissionError, match="write-protected"):
+        write(tmp_path / "f", "newer")
+    assert (tmp_path / "f").read_text() == "new"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes")
+def test_only_a_file_is_replaced_by_one(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(FileExistsError, match="not replaced by a file"):
+            write(tmp_path / name)
+    assert names(tmp_path) == ["folder", "pipe"]
+
+
 @pytest.mark.parametrize("before", [None, "old"])
 def test_the_new_takes_the_place_of_the_old(tmp_path: Path, before: str | None) -> None:
     for text in filter(None, (before, "new")):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -108,13 +108,17 @@ def bad_values(where: str, *, nan: int = 0, infinite: int = 0, negative: int = 0
     )
 
 
+#: More than any count; sums of such numbers still fit float32.
+LARGEST_COUNT = 1e30
+
+
 def check_values(block: sparse.csr_matrix | np.ndarray, layer: str | None = None) -> None:
     """Refuse what can be neither counts nor log-normalised counts.
 
     Raises
     ------
     ValueError
-        If a value is NaN, infinite or negative; the message says how many are and what to do.
+        If a value is NaN, infinite, negative or too large; the message says what there is and what to do.
     """
     values: np.ndarray = block if isinstance(block, np.ndarray) else block.data
     where = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
@@ -122,18 +126,30 @@ def check_values(block: sparse.csr_matrix | np.ndarray, layer: str | None = None
         raise ValueError(bad_values(where, nan=int(np.isnan(values).sum()), infinite=int(np.isinf(values).sum())))
     if values.size and values.dtype.kind != "b" and values.min() < 0:
         raise ValueError(bad_values(where, negative=int((values < 0).sum()), lowest=float(values.min())))
+    if values.size and values.dtype.kind == "f" and values.max() > LARGEST_COUNT:
+        msg = f"`{where}` has values up to {values.max():.3g}, which are no counts of anything. Repair them first."
+        raise ValueError(msg)
 
 
-def check_sparse(x: Any, where: str = "The matrix") -> None:
-    """Refuse a sparse matrix with places outside of it, where compiled code would read memory that is not its own.
+def check_matrix(x: Any, where: str = "The matrix") -> None:
+    """Refuse a matrix that is not of numbers, or is sparse and has places outside of it.
 
-    What is not sparse passes. Of what is on disk the pointers alone are looked at: its parts have to be as they come.
+    Compiled code would read memory there that is not its own. Of what is on disk the pointers alone are looked at: its
+    parts have to be as they come.
 
     Raises
     ------
+    TypeError
+        If it has no numbers.
     ValueError
-        If pointers or indices cannot be right.
+        If values are masked, or pointers or indices cannot be right.
     """
+    if x.dtype.kind not in "biuf":
+        msg = f"{where} has values of type {x.dtype}, which are no counts. Convert it to numbers first."
+        raise TypeError(msg)
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        msg = f"{where} has values that are masked. Say what they are first, as by `.filled(0)`."
+        raise ValueError(msg)
     on_disk = hasattr(x, "group")
     if not (on_disk or sparse.issparse(x)) or x.format not in ("csr", "csc"):
         return
@@ -149,4 +165,33 @@ def check_sparse(x: Any, where: str = "The matrix") -> None:
         wrong = f"its indices go from {x.indices.min():,} to {x.indices.max():,}, where 0 to {n_minor - 1:,} would do"
     if wrong:
         msg = f"{where} is damaged: {wrong}. Read it, or make it, again from where the data came from."
+        raise ValueError(msg)
+
+
+def check_key_added(key_added: Any, uns: Mapping[str, Any], name: str | None = None) -> None:
+    """Refuse a prefix that no file could keep, or under which `uns` has something else than ginseng writes.
+
+    Parameters
+    ----------
+    key_added
+        What the user passed.
+    uns
+        Of the AnnData that will be written to.
+    name
+        The entry of `uns` that will be written; `key_added` itself if None.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be used; the message says why.
+    """
+    if not isinstance(key_added, str) or not key_added.strip(".") or not key_added.isprintable() or "/" in key_added:
+        msg = f"`key_added` is {key_added!r}; it must be plain text without '/', as in `key_added='ginseng_2'`."
+        raise ValueError(msg)
+    name = key_added if name is None else name
+    if name in uns and not isinstance(uns[name], dict):
+        msg = (
+            f"`adata.uns[{name!r}]` has something that ginseng did not write ({type(uns[name]).__name__}), and is not "
+            f"replaced. Choose another name, `key_added='{key_added}_2'`, or drop it: `del adata.uns[{name!r}]`."
+        )
         raise ValueError(msg)

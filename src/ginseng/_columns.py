@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from ._checks import check_sparse
+from ._checks import check_matrix
 
 #: Values up to which a matrix is rather turned in memory (8 to 16 bytes each, twice), and that are dealt at a time.
 IN_MEMORY, AT_A_TIME = 2**24, 2**22
@@ -36,7 +36,7 @@ def blocks(x: Any, size: int) -> Iterator[sparse.csr_matrix]:
         turned = sparse.csr_matrix(x)
     elif hasattr(x, "group") and x.group["data"].shape[0] <= IN_MEMORY:
         whole = x.to_memory()
-        check_sparse(whole)
+        check_matrix(whole)
         turned = sparse.csr_matrix(whole)
     else:
         yield from _dealt(x, size)
@@ -53,7 +53,7 @@ def _dealt(x: Any, size: int) -> Iterator[sparse.csr_matrix]:
         for file in files:
             file.touch()
         for first, part in _column_parts(x):
-            check_sparse(part)
+            check_matrix(part)
             part = part.tocoo()
             entries = np.empty(part.nnz, entry)
             entries["row"], entries["column"], entries["value"] = part.row % rows, part.col + first, part.data

@@ -11,7 +11,7 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
-from ._checks import MissingKeyError, check_sparse, suggest
+from ._checks import MissingKeyError, check_matrix, suggest
 from ._columns import blocks, is_by_columns
 
 #: Blocks of rows that are read between two clearings of memory.
@@ -71,11 +71,11 @@ def row_blocks(adata: AnnData, layer: str | None = None, *, size: int = 4096) ->
 
     Raises
     ------
-    ValueError
-        If a sparse matrix has places outside of it.
+    TypeError, ValueError
+        If it is not of numbers, or a sparse matrix has places outside of it.
     """
     starts = range(0, adata.n_obs, size)
-    check_sparse(held(adata, layer), where_of(layer))
+    check_matrix(held(adata, layer), where_of(layer))
     by_columns = is_by_columns(held(adata, layer))
     if adata.is_view and not by_columns:
         # `.X` of a view would load all of its rows
@@ -115,7 +115,9 @@ def to_memory(x: Any) -> Block:
         x = x.to_memory()
     elif hasattr(x, "compute"):
         x = x.compute()
-    check_sparse(x)
+    check_matrix(x)
+    if x.dtype == np.float16:  # SciPy has no such matrices
+        x = x.astype(np.float32)
     return sparse.csr_matrix(x) if sparse.issparse(x) else np.asarray(x)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
-from ._checks import check_sparse
+from ._checks import check_matrix
 from ._columns import is_by_columns
 from ._matrix import Block, held, layers_of, matrix_of, row_sums, to_memory
 
@@ -84,7 +84,7 @@ def judge(adata: AnnData, layer: str | None = None) -> Values:
     """Tell what `X`, or a layer, holds. Reads a few thousand cells, however many there are."""
     where = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
     x = held(adata, layer)
-    check_sparse(x, f"`{where}`")
+    check_matrix(x, f"`{where}`")
     if is_by_columns(x) and not sparse.issparse(x):
         return judge_matrix(x, where)  # also of the cells that a view leaves out: rows are not to be had alone
     if adata.is_view:  # its `.X` would load all of its rows
@@ -95,10 +95,7 @@ def judge(adata: AnnData, layer: str | None = None) -> Values:
 def judge_matrix(x: Any, where: str) -> Values:
     """Tell what a matrix holds: NumPy, SciPy, dask or on disk."""
     n_rows, n_columns = x.shape
-    if x.dtype.kind not in "biuf":
-        msg = f"`{where}` has values of type {x.dtype}, which are no counts. Convert it to numbers first."
-        raise TypeError(msg)
-    check_sparse(x, f"`{where}`")
+    check_matrix(x, f"`{where}`")
     if is_by_columns(x):
         if not sparse.issparse(x):
             columns = _runs(n_columns, GENES, GENE_RUN)

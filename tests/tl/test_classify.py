@@ -5,8 +5,10 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import anndata as ad
 import dask.array as da
@@ -14,6 +16,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
 from scipy import sparse
 from scipy.special import softmax
 
@@ -236,6 +239,90 @@ def test_a_file_may_lack_what_is_written(make_cells: Make, state: State, tmp_pat
     found = ad.read_h5ad(tmp_path / "out.h5ad")
     assert found.obsm["ginseng_probs"].shape == (found.n_obs, state.n_classes)
     assert "overlap" in found.uns["ginseng"]
+
+
+@pytest.mark.filterwarnings("ignore:Element .* was written without", "ignore:Object at .* is not recognized")
+@pytest.mark.parametrize("kind", ["h5ad", "zarr"])
+def test_what_else_a_file_has_is_kept(make_cells: Make, state: State, tmp_path: Path, kind: str) -> None:
+    adata, path = make_cells(), tmp_path / f"cells.{kind}"
+    adata.obs["odd name"] = pd.array([1, None] * 60, dtype="Int64")
+    (adata.write_h5ad if kind == "h5ad" else adata.write_zarr)(path)
+    with h5py.File(path, "r+") if kind == "h5ad" else nullcontext(zarr.open_group(path)) as root:
+        images = root.create_group("images")
+        (images.create_array if kind == "zarr" else images.create_dataset)("raw", data=np.arange(6))
+        root.attrs["mine"] = "kept"
+    if kind == "zarr":
+        (path / "notes.txt").write_text("mine")
+        (path / "obs" / "notes.txt").write_text("mine")
+    for _ in range(2):
+        gs.tl.classify(path, state, output=path, store_probs=True)
+    with h5py.File(path) if kind == "h5ad" else nullcontext(zarr.open_group(path, use_consolidated=False)) as root:
+        assert root["images/raw"][:].tolist() == list(range(6))
+        assert root.attrs["mine"] == "kept"
+    found = gs.read_adata(path, backed=True)
+    assert found.obs.columns.tolist() == [*adata.obs, "ginseng_cell_type", "ginseng_confidence"]
+    pd.testing.assert_frame_equal(found.obs[list(adata.obs)], adata.obs)
+    if kind == "zarr":
+        assert (path / "notes.txt").read_text() == (path / "obs" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("how", [ad.experimental.read_lazy, lambda path: gs.read_adata(path, backed=True)])
+@pytest.mark.parametrize("kind", ["h5ad", "zarr"])
+def test_into_what_was_read_lazily(
+    make_cells: Make, state: State, tmp_path: Path, kind: str, how: Callable[..., ad.AnnData]
+) -> None:
+    adata, path = make_cells(), tmp_path / f"cells.{kind}"
+    (adata.write_h5ad if kind == "h5ad" else adata.write_zarr)(path)
+    gs.tl.classify(adata, state)
+    lazy = how(path)
+    gs.tl.classify(lazy, state)
+    copy = gs.tl.classify(how(path), state, copy=True)
+    for found in (lazy, copy):
+        assert found.obs["ginseng_cell_type"].tolist() == adata.obs["ginseng_cell_type"].tolist()
+
+
+def test_a_file_of_an_old_anndata(make_cells: Make, state: State, tmp_path: Path) -> None:
+    adata, path = make_cells(), tmp_path / "old.h5ad"
+    adata.write_h5ad(path)
+    with h5py.File(path, "r+") as file:
+        for name, frame in (("obs", adata.obs), ("var", adata.var)):
+            del file[name]
+            records = frame.astype(dict.fromkeys(frame, str)).reset_index().to_records(index=False)
+            text = h5py.string_dtype()
+            file[name] = np.array([tuple(r) for r in records], [(n, text) for n in records.dtype.names])
+        del file.attrs["encoding-type"], file.attrs["encoding-version"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gs.tl.classify(path, state, output=tmp_path / "new.h5ad")
+    assert "ginseng_cell_type" in ad.read_h5ad(tmp_path / "new.h5ad").obs
+
+
+def test_what_changes_meanwhile(
+    make_cells: Make, state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adata, path = make_cells(), tmp_path / "cells.h5ad"
+    adata.write_h5ad(path)
+    adata[::-1].copy().write_h5ad(tmp_path / "other.h5ad")
+    other, predict = (tmp_path / "other.h5ad").read_bytes(), _classify.predict
+
+    def replaced(*args: Any, **kwargs: Any) -> Any:
+        path.unlink()
+        path.write_bytes(other)
+        return predict(*args, **kwargs)
+
+    monkeypatch.setattr(_classify, "predict", replaced)
+    with pytest.raises(RuntimeError, match="was changed while its cells were labelled: nothing is written"):
+        gs.tl.classify(path, state, output=path)
+    assert path.read_bytes() == other
+
+    def appears(*args: Any, **kwargs: Any) -> Any:
+        (tmp_path / "out.h5ad").write_text("mine")
+        return predict(*args, **kwargs)
+
+    monkeypatch.setattr(_classify, "predict", appears)
+    with pytest.raises(FileExistsError, match="somebody else"):
+        gs.tl.classify(path, state, output=tmp_path / "out.h5ad")
+    assert (tmp_path / "out.h5ad").read_text() == "mine"
 
 
 def test_an_output_that_cannot_be_written_is_told_before_the_work(

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     """Convert a file."""
     import ginseng as gs
-    from ginseng.data._writers import write_adata
+    from ginseng.data._writers import check_adata_target, write_adata
     from ginseng.model._hdf5 import is_model_file
 
     is_model = is_model_file(args.data)
@@ -51,6 +51,7 @@ def run(args: argparse.Namespace) -> Outcome:
         store = _store(args)
         what, shape, text = "training store", (store.n_cells, store.n_genes), repr(store)
     else:
+        check_adata_target(args.output)
         adata = gs.read_adata(args.data)
         write_adata(adata, args.output)
         what, shape = args.output.suffix.removeprefix("."), adata.shape

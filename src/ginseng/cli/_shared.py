@@ -56,7 +56,7 @@ def check_output(path: Path | None, suffixes: tuple[str, ...], *, overwrite: boo
     ValueError
         If its name does not end in one of `suffixes`.
     FileExistsError
-        If it is there and may not be replaced.
+        If it is there and may not be replaced, or is a folder where a file is due.
     FileNotFoundError
         If its folder is not there.
     """
@@ -65,6 +65,9 @@ def check_output(path: Path | None, suffixes: tuple[str, ...], *, overwrite: boo
     if path.suffix not in suffixes:
         msg = f"--output {path} must end in {' or '.join(suffixes)}."
         raise ValueError(msg)
+    if path.is_dir() and path.suffix != ".zarr":
+        msg = f"{path} is a folder. Choose another --output."
+        raise FileExistsError(msg)
     if path.exists() and not overwrite:
         msg = f"{path} exists. Choose another --output, or pass --overwrite."
         raise FileExistsError(msg)

@@ -204,6 +204,18 @@ def _per_cell(adata: AnnData, key: Any, parameter: str, default_name: str) -> tu
         return obs_column(adata, key), key
     if isinstance(key, pd.Series) and key.index.is_unique and adata.obs_names.isin(key.index).all():
         key = key[adata.obs_names]  # a table in another order
+    elif (
+        isinstance(key, pd.Series)
+        and not isinstance(key.index, pd.RangeIndex)
+        and not key.index.equals(adata.obs_names)
+    ):
+        known = int(adata.obs_names.isin(key.index).sum())
+        msg = (
+            f"The index of `{parameter}` is not that of the cells: {known:,} of {adata.n_obs:,} `adata.obs_names` are "
+            f"in it{', some twice' if not key.index.is_unique else ''}. Give it these names, or pass "
+            f"`{parameter}=values.to_numpy()` if the order is that of the cells."
+        )
+        raise ValueError(msg)
     if not hasattr(key, "__len__") or np.ndim(key) != 1:
         msg = f"`{parameter}` is {key!r:.60}; pass a column of `obs` by its name, or one value for each cell."
         raise TypeError(msg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,12 @@ from ginseng._files import replacing, replacing_folder
 from ginseng._hdf5 import added_to
 
 from ._formats import kind_of
+from ._zarr_chunks import NAME
+
+#: What describes groups and arrays.
+_DESCRIBING = frozenset({"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"})
+#: Members of an AnnData.
+_MEMBERS = frozenset({"X", "layers", "obs", "var", "obsm", "varm", "obsp", "varp", "uns", "raw"})
 
 
 def write_adata(adata: AnnData, path: Path) -> None:
@@ -35,6 +42,57 @@ def write_adata(adata: AnnData, path: Path) -> None:
             adata.strings_to_categoricals(adata.raw.var)
         with added_to(partial) as file:
             write_elem(file, "/", adata)
+
+
+def check_adata_target(path: Path) -> None:
+    """Refuse to replace by an AnnData what is none, or has more in it: nobody asked for that to be lost.
+
+    Raises
+    ------
+    FileExistsError
+        If there is such a thing; the message names it.
+    """
+    if not path.exists():
+        return
+    why = None
+    try:
+        if kind_of(path) != path.suffix.removeprefix("."):
+            why = "it is of another format"
+        elif path.is_dir():
+            others = [p for p in path.iterdir() if p.name not in _MEMBERS | _DESCRIBING] or sorted(_foreign(path))
+            if others:
+                why = f"it holds what is no part of an AnnData: {', '.join(map(str, others[:5]))}"
+    except (ValueError, OSError) as error:
+        why = str(error)
+    if why:
+        msg = f"{path} is not replaced: {why.removesuffix('.')}. Choose another path, or move it away."
+        raise FileExistsError(msg)
+
+
+def _foreign(folder: Path) -> Iterator[Path]:
+    """Yield what anndata did not write into a zarr folder, nor would read from it."""
+    here = {path.name: path for path in folder.iterdir()}
+    described = here.keys() & {"zarr.json", ".zarray", ".zgroup"}
+    if not described:
+        yield folder
+    elif ".zarray" in here or ("zarr.json" in here and _is_array(here["zarr.json"])):
+        for path in folder.rglob("*"):
+            if (
+                path.is_file()
+                and path.name not in _DESCRIBING
+                and not NAME.fullmatch(path.relative_to(folder).as_posix())
+            ):
+                yield path
+    else:
+        for path in here.values():
+            if path.is_dir():
+                yield from _foreign(path)
+            elif path.name not in _DESCRIBING:
+                yield path
+
+
+def _is_array(described: Path) -> bool:
+    return bool(json.loads(described.read_text()).get("node_type") == "array")
 
 
 def can_be_added_to(source: Path, output: Path) -> bool:

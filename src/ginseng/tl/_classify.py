@@ -9,7 +9,7 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
-from ginseng._checks import check_names
+from ginseng._checks import check_key_added, check_names
 from ginseng._labels import UNASSIGNED
 from ginseng._logging import progress, running
 from ginseng._matrix import copied
@@ -165,9 +165,13 @@ def classify(
         msg = f"`min_confidence` is a probability, between 0 and 1, not {min_confidence}."
         raise ValueError(msg)
     check_names([unassigned], "`unassigned`")
+    if unassigned != UNASSIGNED and unassigned in [str(label) for label in state.label_keys]:
+        msg = f"`unassigned` is {unassigned!r}, which is a class of the model: such cells would be taken for it."
+        raise ValueError(msg)
     possible = allowed_classes(state.label_keys, allowed, excluded)
     data = adata if isinstance(adata, AnnData) else open_adata(adata) if backed and not copy else read_adata(adata)
     if output is not None or copy or not (return_table or from_path):
+        check_key_added(key_added, data.uns)
         columns = _keys.cell_type(key_added), _keys.confidence(key_added)
         refuse_columns_of_others(data.obs, columns, key_added, known="overlap" in data.uns.get(key_added, {}))
     query = ask(

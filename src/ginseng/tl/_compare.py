@@ -12,7 +12,7 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
-from ginseng._checks import column
+from ginseng._checks import check_key_added, column
 from ginseng._labels import UNASSIGNED, as_labels, in_memory
 from ginseng._logging import progress, running
 from ginseng._matrix import make_actual, row_sums
@@ -145,6 +145,7 @@ def compare(
         raise ValueError(msg)
     from_path = not isinstance(adata, AnnData)
     adata = adata if isinstance(adata, AnnData) else open_adata(adata)
+    check_key_added(key_added, adata.uns)
     cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
     written = [_keys.split(key_added), *(_keys.cell_type(_keys.of_model(name, key_added)) for name in contenders)]
     if taken := {cells.label_key, cells.group_key, split_key} & set(written):

@@ -10,6 +10,7 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
+from ginseng._checks import check_key_added
 from ginseng._logging import progress, running
 from ginseng._matrix import copied, make_actual
 from ginseng.data._cells import choose_cells
@@ -127,6 +128,7 @@ def cross_validate(
     contender, model_name = _models.model_of(model, common), _models.name_of(model)
     from_path = not isinstance(adata, AnnData)
     adata = adata if isinstance(adata, AnnData) else open_adata(adata)
+    check_key_added(key_added, adata.uns)
     cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
     if taken := {cells.label_key, cells.group_key} & {_keys.cell_type(key_added), _keys.fold(key_added)}:
         msg = f"The results would replace `adata.obs[{taken.pop()!r}]`, which is read. Choose another `key_added`."

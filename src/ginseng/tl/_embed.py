@@ -5,6 +5,7 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
+from ginseng._checks import check_key_added
 from ginseng._logging import progress, running
 from ginseng.model._inspect import embed as embed_rows
 from ginseng.model._inspect import embedding_width
@@ -78,6 +79,7 @@ def embed(
     >>> sc.pp.neighbors(adata, use_rep="X_ginseng")  # doctest: +SKIP
     """
     query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
+    check_key_added(key_added, {})
     n_cells = query.adata.n_obs
     with running(f"embedding of {n_cells:,} cells") as report:
         values = np.zeros((n_cells, embedding_width(query.state)), np.float32)

@@ -8,6 +8,7 @@ from anndata import AnnData
 from sklearn.metrics import precision_recall_fscore_support
 
 from ginseng import _keys
+from ginseng._checks import check_key_added
 from ginseng._labels import paired_labels
 from ginseng._logging import running
 
@@ -74,6 +75,7 @@ def evaluate(
     if copy and return_table:
         msg = "`copy=True` and `return_table=True` both ask for what is returned. Choose one."
         raise ValueError(msg)
+    check_key_added(key_added, adata.uns)
     prediction_key = _keys.cell_type(key_added) if prediction_key is None else prediction_key
     with running(f"evaluation of {prediction_key!r} against {label_key!r}") as report:
         true, predicted = paired_labels(adata, label_key, prediction_key)

@@ -7,7 +7,7 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
-from ginseng._checks import MissingKeyError, suggest
+from ginseng._checks import MissingKeyError, check_key_added, suggest
 from ginseng._logging import progress, running
 from ginseng.model._inspect import Attributed, attribute
 from ginseng.model.state import GinsengClassifierState
@@ -111,6 +111,7 @@ def explain(
     {'against': 3, 'for': 3}
     """
     query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
+    check_key_added(key_added, query.adata.uns)
     place = _places(query.adata.obs_names, [cells] if isinstance(cells, str) else [str(cell) for cell in cells])
     other = None if versus is None else _class(query.state, versus)
     if n_genes is not None and n_genes < 1:

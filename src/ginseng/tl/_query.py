@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from anndata import AnnData
 
 from ginseng._checks import check_values, warn_of_other_features
@@ -95,6 +96,12 @@ def ask(
     stacklevel
         Where warnings point to.
     """
+    if normalize is not None and not isinstance(normalize, bool | np.bool_):
+        msg = f"`normalize` is {normalize!r}; it can be True (counts), False (log-normalised), or None."
+        raise ValueError(msg)
+    if target_sum is not None and not 0 < target_sum < np.inf:
+        msg = f"`target_sum` must be a finite number above 0, not {target_sum!r}."
+        raise ValueError(msg)
     matrix_of(data, layer)
     genes = align_genes(data, state.genes, gene_key, min_overlap=min_overlap)
     own = state.normalization if target_sum is None else dataclasses.replace(state.normalization, target_sum=target_sum)

@@ -10,7 +10,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from ginseng import _keys
-from ginseng._checks import column
+from ginseng._checks import check_key_added, column
 from ginseng._labels import as_labels, in_memory, predicted_labels
 from ginseng._logging import progress, running
 from ginseng.model._inspect import Attributed, attribute
@@ -116,6 +116,7 @@ def rank_genes(
     ['CD79A', 'MS4A1']
     """
     query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
+    check_key_added(key_added, query.adata.uns, _keys.rank_genes(key_added))
     if n_genes is not None and n_genes < 1:
         msg = f"`n_genes` must be at least 1, or None for all, not {n_genes}."
         raise ValueError(msg)

@@ -12,7 +12,7 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
-from ginseng._checks import suggest
+from ginseng._checks import check_key_added, suggest
 from ginseng._logging import say
 from ginseng._matrix import copied, make_actual
 from ginseng._values import agree_on_values
@@ -141,6 +141,7 @@ def train(
 
     from_path = not isinstance(adata, AnnData)
     adata = open_adata(adata) if not isinstance(adata, AnnData) else adata
+    check_key_added(key_added, {} if from_path else adata.uns)
     if label_key is None:
         columns = suggest("cell_type", adata.obs.columns)
         msg = f"Pass `label_key`, the column of `adata.obs` with the cell types. {columns}"

@@ -9,6 +9,7 @@ from anndata import AnnData
 from scipy.stats import entropy
 
 from ginseng import _keys
+from ginseng._checks import check_key_added
 from ginseng._labels import UNASSIGNED
 from ginseng._logging import progress, running
 from ginseng._rng import RNGLike, SeedLike, generator
@@ -106,6 +107,7 @@ def uncertainty(
         msg = f"`n_passes` must be at least 2, not {n_passes}: one answer does not spread."
         raise ValueError(msg)
     query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
+    check_key_added(key_added, query.adata.uns)
     state, n_cells = query.state, query.adata.n_obs
     if state.network.dropout_rate == 0:
         msg = "The model was trained without dropout, so that all passes would be the same. Set `dropout_rate`."

@@ -94,6 +94,7 @@ def vote(
     if not 0 <= min_fraction <= 1:
         msg = f"`min_fraction` is between 0 and 1, not {min_fraction}."
         raise ValueError(msg)
+    _checks.check_key_added(key_added, adata.uns)
     prediction_key = _keys.cell_type(key_added) if prediction_key is None else prediction_key
     obs = in_memory(adata.obs)
     cluster = _clusters(adata, obs, groupby)
