@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
@@ -133,7 +134,7 @@ def write_added(
     """
     if output.suffix == ".zarr":
         with replacing_folder(output) as folder:
-            shutil.copytree(source, folder)
+            _copy(source, folder)
             with _opened(folder, "zarr", "r+") as root:
                 _add(root, source, obs, obsm, uns, obs_names)
             if _is_consolidated(folder):
@@ -145,6 +146,15 @@ def write_added(
         shutil.copyfile(source, partial)
         with added_to(partial) as file:
             _add(file, source, obs, obsm, uns, obs_names)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder up to the first error; `shutil.copytree` goes on after it."""
+    for here, _, files in os.walk(source):
+        folder = target / Path(here).relative_to(source)
+        folder.mkdir()
+        for name in files:
+            shutil.copyfile(Path(here, name), folder / name)
 
 
 def _is_consolidated(folder: Path) -> bool:
