@@ -54,10 +54,9 @@ HOLDERS: dict[str, Callable[[ad.AnnData, Path], tuple[Any, str | None]]] = {
     "CSR": lambda a, folder: (a, None),
     "CSC": lambda a, folder: (held(a, a.X.tocsc()), None),
     "dask": lambda a, folder: (held(a, da.from_array(a.X.toarray(), chunks=(17, 11))), None),
-    "backed": lambda a, folder: (
-        a.write_h5ad(folder / "a.h5ad") or gs.read_adata(folder / "a.h5ad", backed=True),
-        None,
-    ),
+    "backed": lambda a, folder: (on_disk(a, folder), None),
+    "backed CSC": lambda a, folder: (on_disk(held(a, a.X.tocsc()), folder), None),
+    "backed numpy": lambda a, folder: (on_disk(held(a, a.X.toarray()), folder), None),
     "zarr": lambda a, folder: (a.write_zarr(folder / "a.zarr") or folder / "a.zarr", None),
     "view": lambda a, folder: (ad.concat([a[:3], a], index_unique="-")[3:], None),
     "layer": lambda a, folder: (ad.AnnData(np.zeros(a.shape), var=a.var, layers={"counts": a.X}), "counts"),
@@ -99,6 +98,14 @@ def test_what_holds_the_cells_changes_nothing(
         found = probs(given, state, layer=layer, batch_size=batch_size)
         np.testing.assert_allclose(found, whole, atol=1e-6)
         assert (found.argmax(axis=1) == whole.argmax(axis=1)).all()
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "uint16", "float16", "bool"])
+def test_nor_does_the_type_of_the_counts(query: ad.AnnData, state: State, dtype: str) -> None:
+    counts = query.X.toarray()
+    x = np.minimum(counts, 1).astype(dtype) if dtype == "bool" else counts.astype(dtype)
+    whole = probs(held(query, sparse.csr_matrix(x.astype(np.float32))), state)
+    np.testing.assert_allclose(probs(held(query, x), state), whole, atol=1e-6)
 
 
 def test_other_cells_change_nothing(query: ad.AnnData, state: State) -> None:
