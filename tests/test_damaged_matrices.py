@@ -121,6 +121,23 @@ def test_blocks_of_dask(model: Any) -> None:
         gs.tl.classify(adata, model, silent=True)
 
 
+def test_10x(tmp_path: Path) -> None:
+    x = cells().X
+    x.indices[5:6] = 10**6
+    with h5py.File(tmp_path / "10x.h5", "w") as file:
+        matrix = file.create_group("matrix")
+        for name in ("data", "indices", "indptr"):
+            matrix[name] = getattr(x, name).astype(np.int32)
+        matrix["shape"] = [N_GENES, N_CELLS]
+        matrix["barcodes"] = np.array([f"cell{i}" for i in range(N_CELLS)], "S")
+        names = np.array([f"gene{i}" for i in range(N_GENES)], "S")
+        kinds = {"feature_type": b"Gene Expression", "genome": b"hg"}
+        for name, values in {"id": names, "name": names, **{k: np.full(N_GENES, v) for k, v in kinds.items()}}.items():
+            matrix[f"features/{name}"] = values
+    with pytest.raises(ValueError, match="10x.h5' is damaged"):
+        gs.read_adata(tmp_path / "10x.h5")
+
+
 def test_views(model: Any) -> None:
     adata = damaged_memory("csr", "far outside", Path())
     with pytest.raises(ValueError, match="damaged"):

@@ -20,7 +20,7 @@ from anndata import AnnData
 from anndata.io import read_elem, sparse_dataset
 from scipy import sparse
 
-from ginseng._checks import suggest
+from ginseng._checks import check_matrix, suggest
 from ginseng._files import recover
 
 from ._download import fetch
@@ -225,6 +225,7 @@ def _finish(adata: AnnData, path: Path, var_names: str, *, make_unique: bool, ge
     if var_names not in ("gene_symbols", "gene_ids"):
         msg = f"`var_names` is {var_names!r}; it can be 'gene_symbols' or 'gene_ids'."
         raise ValueError(msg)
+    check_matrix(adata.X, f"The matrix of {str(path)!r}")  # before columns of it are taken
     if gex_only and "feature_types" in adata.var:
         kinds = pd.Series(adata.var["feature_types"].to_numpy())
         is_gene = (kinds == _GENES).to_numpy()
