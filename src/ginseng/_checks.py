@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import stat
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -93,6 +95,35 @@ def check_names(names: Iterable[str], what: str) -> None:
                 f"{name[:40]!r}"
             )
             raise ValueError(msg)
+
+
+def check_unique_names(names: Collection[str], what: str) -> None:
+    """Refuse names that :func:`check_names` refuses, that are repeated, or of which there are none.
+
+    Raises
+    ------
+    ValueError
+        If there are such.
+    """
+    check_names(names, what)
+    if len(names) == 0 or len(set(names)) < len(names):
+        msg = f"{what!r} are empty or not unique"
+        raise ValueError(msg)
+
+
+_KINDS = {
+    stat.S_IFREG: "a file",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def kind_of_path(path: Path) -> str:
+    """Say what a path leads to. Opening what is neither a file nor a folder may wait for ever, or do things."""
+    return _KINDS.get(stat.S_IFMT(path.stat().st_mode), "a special file")
 
 
 def bad_values(where: str, *, nan: int = 0, infinite: int = 0, negative: int = 0, lowest: float = 0.0) -> str:
