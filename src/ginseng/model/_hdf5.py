@@ -25,7 +25,7 @@ from ginseng._core.architecture import Architecture
 from ginseng._files import replacing
 from ginseng._hdf5 import written
 
-from .state import GinsengClassifierState, parsed, shapes_of
+from .state import GinsengClassifierState, check_parts, parsed, shapes_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -35,11 +35,11 @@ FORMAT_VERSION = "1.1"
 MAX_BYTES = 4 * 2**30
 MAX_GENES, MAX_CLASSES, MAX_EPOCHS = 1_000_000, 100_000, 1_000_000
 #: Bytes of the names of genes and classes together, and of all columns of the history.
-MAX_NAME_BYTES, MAX_HISTORY_BYTES = 16 * 2**20, 16 * 2**20
+MAX_NAME_BYTES, MAX_HISTORY_BYTES = 8 * 2**20, 16 * 2**20
 #: Members of a group.
 MAX_MEMBERS = 256
 #: Bytes of `info`, and those of one attribute, beyond which it is a dataset (format 1.1; 1.0 has no such files).
-MAX_INFO, MAX_ATTRIBUTE = 16 * 2**20, 60_000
+MAX_INFO, MAX_ATTRIBUTE = 4 * 2**20, 60_000
 
 _TEXT = ("architecture", "config", "library_size", "info")
 _NUMBERS = ("normalize", "training", "target_sum")
@@ -329,10 +329,12 @@ class Reader:
             msg = f"{name!r} has values of type {data.dtype}"
             raise ModelFileError(msg)
         if len(data.shape) != len(shape) or any(
-            found > most if expected is None else found != expected
-            for found, expected in zip(data.shape, shape, strict=True)
+            found != expected for found, expected in zip(data.shape, shape, strict=True) if expected is not None
         ):
             msg = f"{name!r} has shape {data.shape}, where {shape} is expected"
+            raise ModelFileError(msg)
+        if max(data.shape, default=0) > most:
+            msg = f"{name!r} has {max(data.shape):,} values, and may have {most:,}"
             raise ModelFileError(msg)
         size = int(np.prod(data.shape, dtype=object)) * data.dtype.itemsize
         plan = data.id.get_create_plist()
@@ -342,6 +344,10 @@ class Reader:
             raise ModelFileError(msg)
         if size > most_bytes:
             msg = f"{name!r} takes {size:,} bytes, and may take {max(most_bytes, 0):,}"
+            raise ModelFileError(msg)
+        chunk_bytes = 0 if data.chunks is None else self._chunk_bytes(data, size)
+        if chunk_bytes is None:  # before they are walked
+            msg = f"{name!r} has chunks of shape {data.chunks}, too many or too large for {size:,} bytes"
             raise ModelFileError(msg)
         stored = data.id.get_storage_size()
         self.beyond += max(0, size - _RATIO * stored)
@@ -353,20 +359,23 @@ class Reader:
         if self.left < 0:
             msg = f"{name!r} is too large; `max_bytes=` sets the limit"
             raise ModelFileError(msg)
-        if data.chunks is not None and self._unfolds(data, filters, size):
+        if chunk_bytes and self._unfolds(data, filters, chunk_bytes):
             msg = f"{name!r} has chunks that are not of the size that it declares"
             raise ModelFileError(msg)
         return data[()]
 
     @staticmethod
-    def _unfolds(data: h5py.Dataset, filters: list[int], size: int) -> bool:
-        """Whether a chunk takes more memory than it should: HDF5 unpacks all that is stored, whatever is declared."""
+    def _chunk_bytes(data: h5py.Dataset, size: int) -> int | None:
+        """Return the bytes of a chunk, or None if they are too many, or there are too many chunks."""
         declared = int(np.prod(data.chunks, dtype=object)) * data.dtype.itemsize
-        n_chunks = int(np.prod([-(-n // m) for n, m in zip(data.shape, data.chunks, strict=True)], dtype=object))
-        if declared > max(size, 2**20) or n_chunks > max(_CHUNKS, size // _CHUNK_BYTES):
-            return True
-        if n_chunks * declared > 4 * size + 2**22:  # those at the edges are as large as the others
-            return True
+        n = int(np.prod([-(-n // m) for n, m in zip(data.shape, data.chunks, strict=True)], dtype=object))
+        if declared > max(size, 2**20) or n > max(_CHUNKS, size // _CHUNK_BYTES):
+            return None
+        return declared if n * declared <= 4 * size + 2**22 else None  # those at the edges are as large as the others
+
+    @staticmethod
+    def _unfolds(data: h5py.Dataset, filters: list[int], declared: int) -> bool:
+        """Whether a chunk takes more memory than it should: HDF5 unpacks all that is stored, whatever is declared."""
         stored: list[Any] = []
         data.id.chunk_iter(stored.append)
         for chunk in stored:
@@ -421,13 +430,16 @@ def _read(reader: Reader) -> GinsengClassifierState:
         )
         raise ModelFileError(msg)
     members = _members(reader, _MEMBERS)
+    columns = reader.members("history") if "history" in members else []
     values: dict[str, Any] = {name: _text(reader, name, members) for name in _TEXT}
+    for name in ("config", "info"):
+        check_parts(values[name], name)
     values |= {name: reader.number(name) for name in _NUMBERS}
     values |= _read_names(reader)
     network = registry.get(values["architecture"], parsed(values["config"], "config"))
     values["params"] = _read_params(reader, network, len(values["genes"]), len(values["label_keys"]))
     values["history"], left = {}, MAX_HISTORY_BYTES
-    for name in reader.members("history") if "history" in members else ():
+    for name in columns:
         column = reader.array(f"history/{name}", (None,), "f", MAX_EPOCHS, left)
         values["history"][name], left = column, left - column.nbytes
     _verify(reader, values)  # before what takes more than to read it

@@ -201,18 +201,29 @@ class GinsengClassifierState:
         return state
 
 
+def check_parts(text: str, name: str) -> None:
+    """Refuse JSON that would take many times the memory of its text.
+
+    Raises
+    ------
+    ValueError
+        If it has over 300,000 brackets and commas.
+    """
+    if sum(map(text.count, "[{,")) > MAX_PARTS:
+        msg = f"{name!r} has over {MAX_PARTS:,} brackets and commas"
+        raise ValueError(msg)
+
+
 def parsed(text: Any, name: str) -> dict[str, Any]:
     """Return the object that is written in JSON.
 
     Raises
     ------
     ValueError
-        If it is none, or has so many parts that it would take many times the memory of its text.
+        If it is none, or :func:`check_parts` refuses it.
     """
     text = str(text)
-    if sum(map(text.count, "[{,")) > MAX_PARTS:
-        msg = f"{name!r} has over {MAX_PARTS:,} brackets and commas"
-        raise ValueError(msg)
+    check_parts(text, name)
     value = json.loads(text)
     if not isinstance(value, dict):
         msg = f"{name!r} must be a JSON object"
