@@ -134,7 +134,7 @@ def test_10x(tmp_path: Path) -> None:
         kinds = {"feature_type": b"Gene Expression", "genome": b"hg"}
         for name, values in {"id": names, "name": names, **{k: np.full(N_GENES, v) for k, v in kinds.items()}}.items():
             matrix[f"features/{name}"] = values
-    with pytest.raises(ValueError, match="10x.h5' is damaged"):
+    with pytest.raises(ValueError, match=r"10x\.h5' is damaged"):
         gs.read_adata(tmp_path / "10x.h5")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -93,6 +93,20 @@ def check_names(names: Iterable[str], what: str) -> None:
                 f"{name[:40]!r}"
             )
             raise ValueError(msg)
+
+
+def check_unique_names(names: Collection[str], what: str) -> None:
+    """Refuse names that :func:`check_names` refuses, that are repeated, or of which there are none.
+
+    Raises
+    ------
+    ValueError
+        If there are such.
+    """
+    check_names(names, what)
+    if len(names) == 0 or len(set(names)) < len(names):
+        msg = f"{what!r} are empty or not unique"
+        raise ValueError(msg)
 
 
 def bad_values(where: str, *, nan: int = 0, infinite: int = 0, negative: int = 0, lowest: float = 0.0) -> str:

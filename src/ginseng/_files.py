@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -100,11 +101,28 @@ def replacing_folder(path: Path, *, size: int = 0) -> Iterator[Path]:
                 _clear(path)
 
 
+_KINDS = {
+    stat.S_IFREG: "a file",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def kind_of_path(path: Path) -> str:
+    """Say what a path leads to. Opening what is neither a file nor a folder may wait for ever, or do things."""
+    return _KINDS.get(stat.S_IFMT(path.stat().st_mode), "a special file")
+
+
 def _check_replaceable(path: Path) -> None:
-    if path.exists() and not path.is_file():
-        msg = f"{path} exists and is {'a folder' if path.is_dir() else 'no file'}: it is not replaced by a file."
+    if not path.exists():
+        return
+    if (kind := kind_of_path(path)) != "a file":
+        msg = f"{path} exists and is {kind}: it is not replaced by a file."
         raise FileExistsError(msg)
-    if path.exists() and not path.stat().st_mode & 0o222:
+    if not path.stat().st_mode & 0o222:
         msg = f"{path} is write-protected, so it is not replaced. Choose another path, or allow it with `chmod u+w`."
         raise PermissionError(msg)
 

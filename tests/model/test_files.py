@@ -1,14 +1,20 @@
 """Saving and loading: paths, interruptions, and what is refused."""
 
 import dataclasses
-from collections.abc import Callable
+import os
+import re
+import signal
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from anndata import AnnData
 
+import ginseng as gs
 from ginseng import load_model, save_model
 from ginseng._core import registry
 from ginseng.model import GinsengClassifierState, ModelFileError
@@ -151,9 +157,132 @@ def test_other_files(tmp_path: Path, content: bytes) -> None:
     assert not is_model_file(path)
 
 
-def test_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match="is not a readable model"):
+def test_a_folder(random_state: Make, tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"is a folder, not a model file\.$"):
         load_model(tmp_path)
+    save_model(random_state(), tmp_path / "atlas.h5")
+    with pytest.raises(ModelFileError, match=r"is a folder, not a model file\. There are: atlas\.h5\.$"):
+        load_model(tmp_path)
+    (tmp_path / "folder.h5").mkdir()
+    with pytest.raises(FileExistsError, match=r"folder\.h5 exists and is a folder, not a model, so it is not replaced"):
+        save_model(random_state(), tmp_path / "folder.h5")
+
+
+@pytest.fixture(params=["pipe", "link to a pipe", "socket", "device"])
+def special(request: pytest.FixtureRequest, in_memory: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the path of something that can be opened for ever, and what it is."""
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("has no pipes")
+    path, listening = in_memory / "special.h5", socket.socket(socket.AF_UNIX)
+    match request.param:
+        case "pipe":
+            os.mkfifo(path)
+        case "link to a pipe":
+            os.mkfifo(in_memory / "pipe")
+            path.symlink_to("pipe")
+        case "socket":
+            listening.bind(str(path))
+        case "device":
+            path.symlink_to("/dev/null")
+    yield path, request.param.split()[-1]
+    listening.close()
+
+
+def test_what_is_no_file_is_neither_opened_nor_replaced(
+    random_state: Make, special: tuple[Path, str], in_child: Callable[..., Any]
+) -> None:
+    path, kind = special
+    state, cells = random_state("linear"), AnnData(np.ones((2, 12), np.float32))
+    mtx = path.with_name("10x")
+    mtx.mkdir()
+    (mtx / "matrix.mtx").symlink_to(path)
+    for name in ("genes.tsv", "barcodes.tsv"):
+        (mtx / name).write_text("a\n")
+
+    def tried() -> list[str]:
+        calls: list[Callable[[], Any]] = [
+            lambda: gs.load_model(path), lambda: gs.tl.classify(cells, path), lambda: gs.tl.classify(path, state),
+            lambda: gs.read_adata(path), lambda: gs.read_10x_h5(path), lambda: gs.read_10x_mtx(path),
+            lambda: gs.read_adata(path, backed=True), lambda: gs.read_10x_mtx(mtx), lambda: gs.save_model(state, path),
+        ]  # fmt: skip
+        signal.alarm(20)  # what waits for ever is ended
+        found = []
+        for call in calls:
+            try:
+                call()
+            except (ValueError, FileExistsError) as error:
+                found.append(str(error))
+        return found
+
+    found = in_child(tried)
+    assert len(found) == 9
+    assert all(re.search(f"(special.h5|matrix.mtx).* is a (named )?{kind}", message) for message in found), found
+    assert not path.is_file()
+    assert path.exists()
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_data_given_as_a_model_are_named(random_state: Make, tmp_path: Path, trained: bool) -> None:
+    path = tmp_path / "cells.h5ad"
+    state = random_state("linear")
+    AnnData(np.ones((2, 3), np.float32), uns={"ginseng": {"model": state.to_dict()}} if trained else {}).write_h5ad(
+        path
+    )
+    with pytest.raises(
+        ModelFileError, match=r"holds cells \(AnnData\).*`gs\.tl\.classify\('.*cells\.h5ad', model\)`"
+    ) as error:
+        load_model(path)
+    assert ("gs.read_adata" in str(error.value)) == trained
+    with h5py.File(tmp_path / "10x.h5", "w") as file:
+        file["matrix/data"] = [1, 2, 3]
+    with pytest.raises(ModelFileError, match=r"holds counts.*`gs\.tl\.classify\('.*10x\.h5', model\)`"):
+        load_model(tmp_path / "10x.h5")
+
+
+def first(file: h5py.File, **more: Any) -> None:
+    """Write what a file of ginseng 0.2 has."""
+    file.attrs.update(
+        {"n_genes": 4, "n_classes": 2, "hidden_dim": 3, "dropout_rate": 0.2, "normalize": True, "training": False}
+    )
+    file.update(
+        {"genes": np.array([b"a", b"b", b"c", b"d"]), "label_keys": np.array([b"x", b"y"]), "label_values": [0, 1]}
+    )
+    for layer, shape in registry.shapes(registry.get("instance", {"hidden_dim": 3}), 4, 2).items():
+        file[f"params/{layer}/W"], file[f"params/{layer}/b"] = (
+            np.zeros(shape["W"].shape, "f4"),
+            np.zeros(shape["b"].shape, "f4"),
+        )
+
+
+NOT_QUITE: dict[str, Callable[[h5py.File], Any]] = {
+    "another member": lambda f: f.__setitem__("thesis", 1),
+    "no label values": lambda f: f.__delitem__("label_values"),
+    "other label values": lambda f: (f.__delitem__("label_values"), f.__setitem__("label_values", [0, 1, 2])),
+    "no number": lambda f: f.attrs.__delitem__("dropout_rate"),
+    "another layer": lambda f: f.__setitem__("params/more/W", 1),
+    "another weight": lambda f: f.__setitem__("params/head/more", 1),
+    "a layer less": lambda f: f.__delitem__("params/head"),
+    "another format": lambda f: f.attrs.__setitem__("format", np.bytes_(b"keras")),
+    "a checkpoint": lambda f: f.attrs.__setitem__("format", np.bytes_(b"ginseng-checkpoint")),
+}
+
+
+@pytest.mark.parametrize("name", NOT_QUITE)
+def test_what_only_resembles_a_model_is_not_replaced(random_state: Make, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "notes.h5"
+    with h5py.File(path, "w") as file:
+        first(file)
+    assert is_model_file(path)
+    with h5py.File(path, "a") as file:
+        NOT_QUITE[name](file)
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError, match=r"notes\.h5 exists and is not a model, so it is not replaced"):
+        save_model(random_state(), path)
+    assert path.read_bytes() == before
+    with h5py.File(path, "w") as file:
+        first(file)
+    save_model(random_state(), path)
+    load_model(path)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])

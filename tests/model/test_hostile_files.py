@@ -7,17 +7,22 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import h5py
+import jax
 import numpy as np
 import pytest
 
+from ginseng._core import registry
 from ginseng.model import GinsengClassifierState, ModelFileError, load_model, save_model
 from ginseng.model._hdf5 import _digest
 
 type Change = Callable[[h5py.File], Any]
+LIMIT = 0.05  # seconds to refuse a file
+SLOWER = {"many layers": 1.0, "many layers of a transformer": 1.0}  # to say their shapes takes JAX so long
 N_GENES, N_CLASSES, HIDDEN = 12, 3, 5
 WEIGHTS = "params/head/W"  # (HIDDEN, N_CLASSES)
 
@@ -134,6 +139,52 @@ def many_members(file: h5py.File) -> None:
         file[f"params/head/x{i}"] = 1.0
 
 
+def names_bomb(name: str, n: int, length: int) -> Change:
+    """Different names, which pack to a hundredth of their size or less."""
+
+    def change(file: h5py.File) -> None:
+        names = np.full((n, length), ord("x"), np.uint8)
+        names[:, :8] = np.char.zfill(np.arange(n).astype("S8"), 8).view(np.uint8).reshape(n, 8)
+        packed = {"compression": "gzip", "compression_opts": 1}
+        replace(name, data=names.view(f"S{length}")[:, 0], chunks=(n,) if n * length < 2**24 else None, **packed)(file)
+
+    return change
+
+
+def info_bomb(text: bytes, **storage: Any) -> Change:
+    def change(file: h5py.File) -> None:
+        del file.attrs["info"]
+        replace("info", data=np.frombuffer(text, np.uint8), **storage)(file)
+
+    return change
+
+
+def many(group: str, n: int) -> Change:
+    def change(file: h5py.File) -> None:
+        if "x" not in file:
+            file["x"] = np.ones(2)
+        inside, root = file[group], file["/"]
+        for i in range(n):
+            inside.id.links.create_hard(f"x{i}".encode(), root.id, b"x")
+        if group != "/":
+            del file["x"]
+
+    return change
+
+
+def many_layers(architecture: str) -> Change:
+    """As many layers as the settings say, none of them of any use."""
+
+    def change(file: h5py.File) -> None:
+        attribute("architecture", architecture)(file)
+        config(n_layers=64, n_members=64)(file)
+        many("params", 80)(file)
+
+    return change
+
+
+GZIP: dict[str, Any] = {"compression": "gzip", "compression_opts": 9}
+
 GENES = np.array([f"gene{i}" for i in range(N_GENES)], "S")
 
 DAMAGED: dict[str, Change] = {
@@ -241,6 +292,36 @@ DAMAGED: dict[str, Change] = {
     "history is a dataset": replace("history", data=np.zeros(3)),
 }
 
+#: What takes little space and would take much memory or time.
+BOMBS: dict[str, Change] = {
+    "many long genes": names_bomb("genes", 100_000, 1000),
+    "many long labels": names_bomb("label_keys", 100_000, 1000),
+    "long genes": names_bomb("genes", 16_000, 1000),
+    "genes, as long as they may be": names_bomb("genes", 32_000, 256),
+    "labels, as long as they may be": names_bomb("label_keys", 32_000, 256),
+    "more genes than may be as long": names_bomb("genes", 65_000, 256),
+    "many columns of history": many("history", 20_000),
+    "many members of the file": many("/", 20_000),
+    "many members of a layer": many("params/head", 20_000),
+    "long history": replace("history/epoch", data=np.zeros(1_000_000), **GZIP),
+    "history in tiny chunks": replace("history/epoch", data=np.zeros(20_000), chunks=(1,)),
+    "history in chunks that are mostly beyond it": replace(
+        "history/epoch", shape=(1000,), maxshape=(None,), dtype="f8", chunks=(2**17,), fillvalue=1, **GZIP
+    ),
+    "weights in chunks that are mostly beyond them": replace(
+        WEIGHTS, data=np.ones((HIDDEN, N_CLASSES), "f4"), maxshape=(None, None), chunks=(1, 2**18), **GZIP
+    ),
+    "info of many parts": info_bomb(b'{"a": [' + b"{}," * 1_300_000 + b"{}]}"),
+    "info of many parts, packed": info_bomb(b'{"a": [' + b"{}," * 1_300_000 + b"{}]}", **GZIP),
+    "long info": info_bomb(b'{"a": "' + b"x" * 2**24 + b'"}'),
+    "many layers": many_layers("gated"),
+    "many layers of a transformer": many_layers("transformer"),
+    "type of many parts": replace("genes", shape=(N_GENES,), dtype=[(f"f{i}", "f4") for i in range(700)]),
+    "values with many names": replace(
+        "label_values", data=np.arange(3, dtype="i4"), dtype=h5py.enum_dtype({f"e{i}": i for i in range(1200)}, "i4")
+    ),
+}
+
 #: What is valid in itself, and only the digest shows.
 SWAPPED: dict[str, Change] = {
     "genes reversed": lambda f: f["genes"].__setitem__(slice(None), f["genes"][()][::-1]),
@@ -284,6 +365,36 @@ def test_damaged(name: str, copy: Path) -> None:
     with h5py.File(copy, "a") as file:
         DAMAGED[name](file)
     refused(copy)
+
+
+def test_large_models_are_not_taken_for_bombs(tmp_path: Path) -> None:
+    """Of 20,000 genes, 1,000 classes and 10,000 epochs, also packed, and with a name of the longest kind."""
+    n_genes, n_classes = 20_000, 1000
+    network = registry.get("gated", {"hidden_dim": 8, "gate_dim": 2, "n_members": 1})
+    rng = np.random.default_rng(0)
+    shapes = registry.shapes(network, n_genes, n_classes)
+    state = GinsengClassifierState.of(
+        network,
+        params=jax.tree.map(lambda a: rng.uniform(0.1, 1, a.shape).astype("f4"), shapes),
+        genes=np.array(["γ" * 128, *(f"ENSG{i:011}" for i in range(1, n_genes))]),
+        label_keys=np.array([f"cell type {i}" for i in range(n_classes)]),
+        label_values=np.arange(n_classes),
+        n_genes=n_genes,
+        n_classes=n_classes,
+        history={name: rng.normal(size=10_000) for name in ("epoch", "train_loss", "holdout_loss", "seconds")},
+        info={"cells": list(range(50_000))},
+    )
+    path = tmp_path / "large.h5"
+    save_model(state, path)
+    load_model(path)
+    with h5py.File(path, "a") as file:
+        found: dict[str, np.ndarray] = {}
+        file.visititems(lambda name, o: found.update({name: o[()]}) if isinstance(o, h5py.Dataset) else None)
+        for name, values in found.items():
+            replace(name, data=values, **GZIP)(file)
+    start = time.process_time()
+    np.testing.assert_array_equal(load_model(path).genes, state.genes)
+    assert time.process_time() - start < 1
 
 
 SIGNABLE = [
@@ -407,9 +518,14 @@ def mutate(data: bytes, rng: np.random.Generator) -> bytes:
     return bytes(out)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("seed", "network"),
+    [(0, {"architecture": "linear"}), (1, {"architecture": "linear"}), (2, {"n_members": 2, "n_layers": 1})],
+    ids=["linear 1", "linear 2", "gated"],
+)
 def test_damaged_by_chance(
     seed: int,
+    network: dict[str, Any],
     random_state: Callable[..., GinsengClassifierState],
     in_memory: Path,
     assert_equal: Callable[..., None],
@@ -417,7 +533,7 @@ def test_damaged_by_chance(
     long: bool,
 ) -> None:
     copy = in_memory / "model.h5"
-    save_model(random_state("linear"), copy)  # few datasets, so quick to read
+    save_model(random_state(**network), copy)  # few datasets, so quick to read
     data, expected = copy.read_bytes(), load_model(copy)
     n = 34_000 if long else 1000
 
@@ -441,16 +557,134 @@ def test_damaged_by_chance(
     assert result["slowest"] < 1
 
 
+# -- chance changes through h5py, which leave the file itself whole ----------------------------------------------
+
+
+def edit(file: h5py.File, rng: np.random.Generator, elsewhere: str) -> None:
+    """Change one member, attribute or link; HDF5 may refuse."""
+    members: list[str] = []
+    file.visit(members.append)
+    name, other = (str(rng.choice(members)) for _ in range(2))
+    kinds = ["f4", "f8", "f2", "i1", "i8", "u8", "S3", "S300", "c8", "V4", h5py.string_dtype(), [("a", "f4")], "bool"]
+    kind: Any = kinds[int(rng.integers(len(kinds)))]
+    if rng.random() < 0.3:
+        key = str(rng.choice(list(file.attrs) or ["x"]))
+        values = [
+            0,
+            -1,
+            1.5,
+            np.nan,
+            True,
+            "text",
+            b"bytes",
+            [1, 2],
+            np.zeros((2, 2)),
+            np.bytes_(b"gated"),
+            h5py.Empty("f4"),
+        ]
+        match rng.integers(4):
+            case 0:
+                del file.attrs[key]
+            case 1:
+                file.attrs[key] = values[int(rng.integers(len(values)))]
+            case 2:
+                h5py.h5a.rename(file.id, key.encode(), str(rng.choice(["x", "y", *file.attrs])).encode())
+            case 3:
+                file.attrs.create(key, file.attrs[key], dtype=kind)
+        return
+    match rng.integers(9):
+        case 0:
+            del file[name]
+        case 1:
+            file.move(name, f"{other}{rng.choice(['2', '/x', ''])}")
+        case 2:
+            file.copy(name, f"{name}2")
+        case 3:
+            del file[name]
+            file[name] = rng.choice(
+                [h5py.SoftLink(f"/{other}"), h5py.SoftLink("/nowhere"), h5py.ExternalLink(elsewhere, other)]
+            )
+        case 4:
+            target = file[other]
+            del file[name]
+            file[name] = target
+        case _:
+            if not isinstance(file[name], h5py.Dataset):
+                return
+            values = file[name][()]
+            match rng.integers(6):
+                case 0:
+                    values = values.astype(kind)
+                case 1:
+                    values = values.reshape(rng.choice([-1, 1]), *rng.choice([(1,), (-1,), (1, 1)]))
+                case 2:
+                    values = np.resize(values, [max(0, n + int(rng.integers(-1, 2))) for n in values.shape])
+                case 3:
+                    values = values.T
+                case 4:
+                    values = rng.permutation(values.ravel()).reshape(values.shape)
+                case 5:
+                    values = h5py.Empty(values.dtype)
+            packed = values.ndim and rng.random() < 0.5 if isinstance(values, np.ndarray) else False
+            replace(name, data=values, **(GZIP if packed else {}))(file)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_edited_by_chance(
+    signed: bool,
+    random_state: Callable[..., GinsengClassifierState],
+    in_memory: Path,
+    assert_equal: Callable[..., None],
+    in_child: Callable[..., Any],
+    long: bool,
+) -> None:
+    copy, elsewhere = in_memory / "model.h5", in_memory / "elsewhere.h5"
+    save_model(random_state(n_members=2, n_layers=1), copy)
+    data, expected = copy.read_bytes(), load_model(copy)
+    elsewhere.write_bytes(data)
+
+    def fuzz() -> list[int]:
+        rng = np.random.default_rng(int(signed))
+        n_refused = n_loaded = 0
+        for _ in range(10_000 if long else 150):
+            copy.write_bytes(data)
+            with h5py.File(copy, "a") as file:
+                for _ in range(int(rng.integers(1, 4))):
+                    with suppress(OSError, KeyError, TypeError, ValueError, RuntimeError, Warning):  # no such change
+                        edit(file, rng, str(elsewhere))
+                if signed:
+                    with suppress(OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError):
+                        sign(file)
+            try:
+                found = load_model(copy)
+            except ModelFileError:
+                n_refused += 1
+                continue
+            n_loaded += 1
+            found.check()
+            if not signed:
+                assert_equal(found, expected)
+        return [n_refused, n_loaded]
+
+    n_refused, n_loaded = in_child(fuzz)
+    assert n_refused > n_loaded > 0
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_refusing_takes_little_time_and_memory_and_no_other_file(
     model: Path, tmp_path: Path, in_child: Callable[..., Any]
 ) -> None:
     files = {}
-    for i, (name, change) in enumerate({**DAMAGED, **SWAPPED}.items()):
+    for i, (name, change) in enumerate({**DAMAGED, **SWAPPED, **BOMBS}.items()):
         files[name] = tmp_path / f"{i}.h5"
         files[name].write_bytes(model.read_bytes())
         with h5py.File(files[name], "a") as file:
             change(file)
+        if name in SIGNABLE:
+            files[f"{name}, signed"] = tmp_path / f"{i} signed.h5"
+            files[f"{name}, signed"].write_bytes(files[name].read_bytes())
+            with h5py.File(files[f"{name}, signed"], "a") as file:
+                sign(file)
 
     def peak() -> int:
         """Return the most memory that was taken since this was called last, in kB."""
@@ -458,26 +692,43 @@ def test_refusing_takes_little_time_and_memory_and_no_other_file(
         Path("/proc/self/clear_refs").write_text("5")
         return int(status.partition("VmHWM:")[2].split()[0])
 
+    release = getattr(ctypes.CDLL(None), "malloc_trim", lambda _: 0)
+
+    def cost(path: Path) -> tuple[float, int]:
+        """Return seconds and kB to refuse a file, nothing that an earlier one left being of use."""
+        registry._shapes.cache_clear()
+        release(0)
+        peak()
+        before = peak()
+        start = time.process_time()
+        with pytest.raises(ModelFileError):
+            load_model(path)
+        return time.process_time() - start, peak() - before
+
     def load_all() -> dict[str, tuple[float, int, list[str]]]:
         opened: list[str] = []
         sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
-        costs = {}
         with pytest.raises(ModelFileError):
             load_model(files["NaN"])  # what is imported or compiled once
+        costs = {}
         for name, path in files.items():
-            peak()
-            before = peak()
             opened.clear()
-            start = time.process_time()
-            try:
-                load_model(path)
-            except ModelFileError:
-                seconds = time.process_time() - start
-            others = [file for file in opened if Path(file) != path]
-            costs[name] = (seconds, peak() - before, others)
+            seconds, memory = cost(path)
+            others = [file for file in opened if Path(file) != path and not file.startswith("/proc/self/")]
+            for _ in range(2):
+                if (
+                    seconds > SLOWER.get(name, LIMIT) or memory > 50_000
+                ):  # the best of three: others use the machine too
+                    again = cost(path)
+                    seconds, memory = min(seconds, again[0]), min(memory, again[1])
+            costs[name] = (seconds, memory, others)
         return costs
 
     costs = in_child(load_all)
-    assert len(costs) >= 90
-    assert sum(cost[0] < 0.05 for cost in costs.values()) >= 30
-    assert {name: cost for name, cost in costs.items() if cost[0] > 0.5 or cost[1] > 50_000 or cost[2]} == {}
+    assert len(costs) >= 140
+    over = {
+        name: (seconds, memory, others)
+        for name, (seconds, memory, others) in costs.items()
+        if seconds > SLOWER.get(name, LIMIT) or memory > 50_000 or others
+    }
+    assert over == {}

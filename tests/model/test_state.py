@@ -1,4 +1,5 @@
 import dataclasses
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ import jax
 import numpy as np
 import pytest
 
+import ginseng as gs
 from ginseng._core import registry
-from ginseng.model import GinsengClassifierState, save_model
+from ginseng.model import GinsengClassifierState, classifier_from_state, save_model
 from ginseng.model._hdf5 import model_of
 
 type Make = Callable[..., GinsengClassifierState]
@@ -82,6 +84,89 @@ def test_architecture_is_read_off_the_parameters(random_state: Make, architectur
 def test_contradictions_are_refused(random_state: Make, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(random_state(), **changes)
+
+
+def unfit(values: dict[str, Any], layer: str, name: str, value: Any) -> None:
+    values["params"] = {k: dict(v) for k, v in values["params"].items()}
+    values["params"].setdefault(layer, {})[name] = value
+
+
+UNFIT: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
+    (lambda v: unfit(v, "head", "b", np.full((4, 3), np.nan, "f4")), "'params/head/b' has values that are NaN"),
+    (lambda v: unfit(v, "head", "b", np.full((4, 3), np.inf, "f4")), "'params/head/b' has values that are NaN"),
+    (lambda v: unfit(v, "head", "b", np.zeros(3, "f4")), r"'params/head/b' has shape \(3,\), where \(4, 3\)"),
+    (lambda v: unfit(v, "input", "scale", np.zeros((4, 12), "f4")), "'params/input/scale' has .* not above 0"),
+    (lambda v: unfit(v, "head", "more", np.zeros(3, "f4")), "'params/head' has W, b, more, where W, b are expected"),
+    (lambda v: unfit(v, "more", "b", np.zeros(3, "f4")), "'params' has gate1"),
+    (lambda v: v.update(label_keys=np.array(["a", "a", "b"])), "'label_keys' are empty or not unique"),
+    (lambda v: v.update(label_keys=np.array(["a", "\x1b[31mb", "c"])), "not plain text"),
+    (lambda v: v.update(label_keys=np.array(["a", "b"])), "3 label_values, where 2 are expected"),
+    (lambda v: v.update(genes=np.array(["a", "a"] * 6)), "'genes' are empty or not unique"),
+    (lambda v: v.update(genes=np.array(list("abc"))), "has shape|where 12 names are expected"),
+    (lambda v: v.update(label_values=np.zeros(3)), "where 3 integers are expected"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spoil", "message"), UNFIT, ids=range(len(UNFIT)))
+def test_what_cannot_label_cells_is_refused_wherever_it_is_kept(
+    random_state: Make, tmp_path: Path, spoil: Callable[[dict[str, Any]], Any], message: str
+) -> None:
+    values = random_state(n_members=4).to_dict()
+    spoil(values)
+    cells = ad.AnnData(np.ones((2, 12), np.float32))
+    cells.var_names = random_state().genes
+    holder = ad.AnnData(np.ones((2, 3), np.float32), uns={"ginseng": {"model": values}})
+    with pytest.raises(ValueError, match=message):
+        GinsengClassifierState.from_dict(values)
+    with pytest.raises(ValueError, match=r"model in `adata\.uns\['ginseng'\]\['model'\]` cannot be used: .*" + message):
+        gs.tl.classify(cells, holder)
+    state = random_state(n_members=4)
+    for name in ("params", "genes", "label_keys", "label_values"):
+        setattr(state, name, values[name])  # a state can be changed
+    for use in (
+        lambda: gs.tl.classify(cells, state), lambda: gs.tl.embed(cells, state), lambda: gs.pp.check(cells, state),
+        lambda: classifier_from_state(state), lambda: save_model(state, tmp_path / "model.h5"),
+    ):  # fmt: skip
+        with pytest.raises(
+            ValueError, match=message.replace("3 label_values, where 2 are", "'label_keys' is .* 3 names are")
+        ):
+            use()
+    assert "ginseng_cell_type" not in cells.obs
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["config", "genes", "params", "info", "history", "target_sum"])
+@pytest.mark.parametrize(
+    "value", ["missing", "[" * 9000, "null", np.zeros(3)], ids=["missing", "deep", "null", "array"]
+)
+def test_a_model_in_uns_that_is_none_is_one_kind_of_error(random_state: Make, name: str, value: Any) -> None:
+    values = random_state("linear").to_dict()
+    values[name] = value
+    if isinstance(value, str) and value == "missing":
+        del values[name]
+    holder = ad.AnnData(np.ones((2, 3), np.float32))
+    holder.uns["ginseng"] = {"model": values}
+    with pytest.raises(ValueError, match=r"cannot be used"):
+        model_of(holder)
+
+
+def test_weights_that_overflow_are_an_error(random_state: Make) -> None:
+    state = random_state("gated")
+    for layer in ("hidden1", "hidden2", "head"):
+        state.params[layer]["W"] = np.full_like(state.params[layer]["W"], 3e38)
+    cells = ad.AnnData(np.ones((2, 12), np.float32))
+    cells.var_names = state.genes
+    with pytest.raises(ValueError, match="The model gives values that are NaN or infinite"):
+        gs.tl.classify(cells, state)
+
+
+def test_looking_at_a_state_is_quick(random_state: Make) -> None:
+    state = random_state(n_genes=2000, n_members=4, gate_dim=100)  # 6 MB
+    state.check()  # the shapes are found once
+    start = time.process_time()
+    for _ in range(5):
+        state.check()
+    assert (time.process_time() - start) / 5 < 0.05
 
 
 def test_what_is_not_a_model_is_named(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from anndata.io import read_elem, sparse_dataset
 from scipy import sparse
 
 from ginseng._checks import check_matrix, suggest
-from ginseng._files import recover
+from ginseng._files import kind_of_path, recover
 
 from ._download import fetch
 from ._formats import expect, genomes, kind_of, mtx_files
@@ -197,6 +197,7 @@ def read_10x_mtx(
     path = _local(path)
     expect(path, "10x mtx")
     matrix, features, barcodes = mtx_files(path, prefix)
+    _check_kind(matrix)
     # scanpy wants all files compressed or none, two columns or more, and takes a gene called NA for missing
     try:
         x: Any = anndata.io.read_mtx(matrix).X
@@ -320,4 +321,11 @@ def _local(path: StrPath, known_hash: str | None = None) -> Path:
         found = suggest(path.name, sorted(p.name for p in folder.iterdir())) if folder.is_dir() else ""
         msg = f"There is no {name!r}. {found or f'Nor is there {str(folder)!r}.'}"
         raise FileNotFoundError(msg)
+    _check_kind(path)
     return path
+
+
+def _check_kind(path: Path) -> None:
+    if (kind := kind_of_path(path)) not in ("a file", "a folder"):
+        msg = f"{str(path)!r} is {kind}, not a file or folder. Write what comes from it to a file, and pass that."
+        raise ValueError(msg)

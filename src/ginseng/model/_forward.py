@@ -72,6 +72,11 @@ def predict(
         Whether the weight of each gene in each cell is wanted.
     allowed
         (classes,) bool: the classes that share the probability, by a softmax over their logits alone. All if None.
+
+    Raises
+    ------
+    ValueError
+        If the logits of a cell are not finite.
     """
     how = {"architecture": state.network, "normalization": normalization or state.normalization}
     params = jax.device_put(state.params)
@@ -80,6 +85,9 @@ def predict(
         n = stop - start
         batch_key = None if key is None else jax.random.fold_in(key, start)
         logits = np.asarray(predict_logits(params, x, total, batch_key, **how))[:n]
+        if not np.isfinite(logits).all():  # finite weights, and finite counts
+            msg = "The model gives values that are NaN or infinite: its weights are too large, or they are damaged."
+            raise ValueError(msg)
         weights = np.asarray(predict_gene_weights(params, x, total, **how))[:n] if gene_weights else None
         moved = np.zeros(n, bool)
         if allowed is not None:

@@ -9,7 +9,6 @@ opens those by name; it never walks the file. Files without `format` are of gins
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -20,12 +19,13 @@ import h5py
 import numpy as np
 
 from ginseng import __version__, _keys
-from ginseng._checks import MAX_NAME, check_names
+from ginseng._checks import MAX_NAME, check_unique_names
 from ginseng._core import registry
-from ginseng._files import replacing
+from ginseng._core.architecture import Architecture
+from ginseng._files import kind_of_path, replacing
 from ginseng._hdf5 import written
 
-from .state import GinsengClassifierState
+from .state import GinsengClassifierState, check_parts, parsed, shapes_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -34,15 +34,28 @@ FORMAT = "ginseng-model"
 FORMAT_VERSION = "1.1"
 MAX_BYTES = 4 * 2**30
 MAX_GENES, MAX_CLASSES, MAX_EPOCHS = 1_000_000, 100_000, 1_000_000
+#: Bytes of the names of genes and classes together, and of all columns of the history.
+MAX_NAME_BYTES, MAX_HISTORY_BYTES = 8 * 2**20, 16 * 2**20
+#: Members of a group.
+MAX_MEMBERS = 256
 #: Bytes of `info`, and those of one attribute, beyond which it is a dataset (format 1.1; 1.0 has no such files).
-MAX_INFO, MAX_ATTRIBUTE = 16 * 2**20, 60_000
+MAX_INFO, MAX_ATTRIBUTE = 4 * 2**20, 60_000
 
 _TEXT = ("architecture", "config", "library_size", "info")
 _NUMBERS = ("normalize", "training", "target_sum")
 _MEMBERS = {"genes", "label_keys", "label_values", "params", "history", "info"}
+#: What a file of 0.2 has: members, and attributes besides `target_sum`.
+_FIRST = {"genes", "label_keys", "label_values", "params"}
+_FIRST_NUMBERS = ("n_genes", "n_classes", "hidden_dim", "dropout_rate", "normalize", "training")
 _DEFLATE, _SHUFFLE, _FLETCHER32 = 1, 2, 3
-#: Deflate packs at most so much into a byte.
-_DEFLATE_RATIO = 1032
+#: Bytes that a packed byte may stand for, and bytes of a file that may be beyond that: names of one length pack well.
+_RATIO, _BEYOND = 64, 4 * 2**20
+#: Chunks that a small dataset may have; the size of those of a large one.
+_CHUNKS, _CHUNK_BYTES = 1024, 4096
+#: Types that are looked at: to translate others for NumPy takes time that the file sets.
+_PLAIN = {h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING}
+#: What an error is called that a file can cause in h5py, NumPy or here.
+_ERRORS = (OSError, KeyError, TypeError, ValueError, RuntimeError, OverflowError, RecursionError, zlib.error)
 
 
 class ModelFileError(ValueError):
@@ -76,9 +89,12 @@ def save_model(state: GinsengClassifierState | AnnData, path: str | Path) -> Non
     path = Path(path)
     if path.suffix not in (".h5", ".hdf5"):
         path = path.with_name(f"{path.name}.h5")
-    if path.exists() and path.stat().st_size and not is_model_file(path):
-        msg = f"{path} exists and is not a model, so it is not replaced. Choose another path or move it away."
-        raise FileExistsError(msg)
+    if path.exists():
+        kind = kind_of_path(path)
+        if kind != "a file" or (path.stat().st_size and not is_model_file(path)):
+            kind = "not a model" if kind == "a file" else f"{kind}, not a model"
+            msg = f"{path} exists and is {kind}, so it is not replaced. Choose another path or move it away."
+            raise FileExistsError(msg)
     long = len(values["info"].encode()) > MAX_ATTRIBUTE
     attributes: dict[str, Any] = {
         "format": FORMAT,
@@ -113,15 +129,18 @@ def write_members(path: Path, attributes: Mapping[str, Any], datasets: Mapping[s
 
 def read_members[T](path: Path, what: str, read: Callable[[Reader], T], max_bytes: int = sys.maxsize) -> T:
     """Return what `read` finds in an HDF5 file; whatever else it meets there is a `ModelFileError`."""
+    if (kind := kind_of_path(path)) != "a file":
+        msg = f"{path} is {kind}, not a {what} file."
+        if kind == "a folder" and (names := _models_in(path)):
+            msg += f" There are: {names}."
+        raise ModelFileError(msg)
     try:
         with h5py.File(path, "r") as file:
             return read(Reader(file, max_bytes))
     except ModelFileError as error:
         msg = f"{path}: {error}"
         raise ModelFileError(msg) from error.__cause__
-    except (
-        OSError, KeyError, TypeError, ValueError, RuntimeError, OverflowError, RecursionError, zlib.error
-    ) as error:  # fmt: skip
+    except _ERRORS as error:
         msg = f"{path} is not a readable {what}: {error}"
         raise ModelFileError(msg) from error
 
@@ -147,24 +166,48 @@ def load_model(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GinsengClassi
     """
     path = Path(path)
     if not path.exists():
-        others = sorted(p.name for p in path.parent.glob("*.h5")) if path.parent.is_dir() else []
-        msg = f"There is no model at {path}. " + (f"Models there: {', '.join(others[:10])}." if others else "")
+        others = _models_in(path.parent) if path.parent.is_dir() else ""
+        msg = f"There is no model at {path}. " + (f"Models there: {others}." if others else "")
         raise FileNotFoundError(msg)
     return read_members(path, "model", _read, max_bytes)
 
 
+def _models_in(folder: Path) -> str:
+    return ", ".join(sorted(p.name for p in folder.glob("*.h5"))[:10])
+
+
 def is_model_file(path: str | Path) -> bool:
-    """Whether a file is a model of ginseng, of this format or of 0.2."""
+    """Whether a file says that it is a model of ginseng, or has all that one of 0.2 has, and nothing else."""
+    if not Path(path).is_file():  # to open a pipe would wait for ever
+        return False
     try:
         with h5py.File(path, "r") as file:
-            return "params" in file and "label_keys" in file
-    except OSError:
+            reader = Reader(file, MAX_BYTES)
+            if "format" in file.attrs:
+                return reader.text("format") == FORMAT
+            if set(reader.members()) != _FIRST:
+                return False
+            numbers = {name: reader.number(name) for name in _FIRST_NUMBERS}
+            layers = registry.shapes(registry.get("instance"), 1, 1)
+            found = {name: sorted(reader.members(f"params/{name}")) for name in reader.members("params")}
+            return found == {name: sorted(layers[name]) for name in layers} and all(
+                reader.shape(name) == (numbers[n],)
+                for name, n in (("genes", "n_genes"), ("label_keys", "n_classes"), ("label_values", "n_classes"))
+            )
+    except _ERRORS:
         return False
 
 
 def model_of(model: GinsengClassifierState | AnnData) -> GinsengClassifierState:
-    """Return a trained state, also from the `uns` of the AnnData it was trained on."""
+    """Return a trained state, also from the `uns` of the AnnData it was trained on, once it has been looked at.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or it is of no use, as :meth:`GinsengClassifierState.check` says.
+    """
     if isinstance(model, GinsengClassifierState):
+        model.check()
         return model
     if not hasattr(model, "uns"):
         msg = f"A model is a state, or an AnnData with one in `uns['{_keys.DEFAULT}']`, not {type(model).__name__}."
@@ -177,7 +220,12 @@ def model_of(model: GinsengClassifierState | AnnData) -> GinsengClassifierState:
         msg = f"The AnnData holds several models, in `uns` {holders}: rename one to {_keys.DEFAULT!r}."
         raise ValueError(msg)
     key = _keys.DEFAULT if _keys.DEFAULT in holders else holders[0]
-    return GinsengClassifierState.from_dict(model.uns[key]["model"])
+    try:
+        return GinsengClassifierState.from_dict(model.uns[key]["model"])
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        msg = f"The model in `adata.uns[{key!r}]['model']` cannot be used: {reason}. Train it again, or load its file."
+        raise ValueError(msg) from error
 
 
 def _to_bytes(names: np.ndarray) -> np.ndarray:
@@ -208,6 +256,7 @@ class Reader:
     def __init__(self, file: h5py.File, max_bytes: int) -> None:
         self.file = file
         self.left = max_bytes
+        self.beyond = 0  # bytes that packed data stand for, more than is usual
         self.groups: dict[str, h5py.Group] = {}  # which have been checked
 
     def number(self, name: str) -> Any:
@@ -227,6 +276,7 @@ class Reader:
             attribute.shape != ()
             or attribute.dtype.kind != "S"
             or h5py.check_string_dtype(attribute.dtype).length is None
+            or attribute.dtype.itemsize > 2**16
         ):
             msg = f"attribute {name!r} is {attribute.dtype}{attribute.shape}, not a fixed-length text"
             raise ModelFileError(msg)
@@ -236,15 +286,42 @@ class Reader:
         if name not in self.file.attrs:
             msg = f"attribute {name!r} is missing"
             raise ModelFileError(msg)
-        return self.file.attrs.get_id(name)
+        attribute = self.file.attrs.get_id(name)
+        kind = attribute.get_type()
+        is_bool = isinstance(kind, h5py.h5t.TypeEnumID) and kind.get_nmembers() == 2
+        if kind.get_class() not in _PLAIN and not is_bool:
+            msg = f"attribute {name!r} is neither a number nor text"
+            raise ModelFileError(msg)
+        return attribute
 
-    def members(self, group: str) -> list[str]:
-        """Return the names in a group."""
-        return list(self._hard(group, h5py.Group))
+    def members(self, group: str = "") -> list[str]:
+        """Return the names in a group, or in the file itself."""
+        found = self._hard(group, h5py.Group) if group else self.file
+        if len(found) > MAX_MEMBERS:
+            msg = f"{group or 'the file'!r} has {len(found):,} members, and may have {MAX_MEMBERS}"
+            raise ModelFileError(msg)
+        return list(found)
 
-    def array(self, name: str, shape: tuple[int | None, ...], kinds: str, most: int) -> np.ndarray:
-        """Return a dataset of this shape (None: up to `most`) and kind of numbers or bytes."""
+    def has(self, name: str) -> bool:
+        """Whether there is such a group."""
+        try:
+            self._hard(name, h5py.Group)
+        except ModelFileError:
+            return False
+        return True
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape that a dataset declares."""
+        return self._hard(name, h5py.Dataset).shape
+
+    def array(
+        self, name: str, shape: tuple[int | None, ...], kinds: str, most: int, most_bytes: int = sys.maxsize
+    ) -> np.ndarray:
+        """Return a dataset of this shape (None: up to `most`), kind of numbers or bytes, and size in memory."""
         data = self._hard(name, h5py.Dataset)
+        if data.id.get_type().get_class() not in _PLAIN:
+            msg = f"{name!r} has values that are neither numbers nor text"
+            raise ModelFileError(msg)
         if data.external is not None or data.is_virtual:
             msg = f"{name!r} keeps its values in another file"
             raise ModelFileError(msg)
@@ -252,10 +329,12 @@ class Reader:
             msg = f"{name!r} has values of type {data.dtype}"
             raise ModelFileError(msg)
         if len(data.shape) != len(shape) or any(
-            found > most if expected is None else found != expected
-            for found, expected in zip(data.shape, shape, strict=True)
+            found != expected for found, expected in zip(data.shape, shape, strict=True) if expected is not None
         ):
             msg = f"{name!r} has shape {data.shape}, where {shape} is expected"
+            raise ModelFileError(msg)
+        if max(data.shape, default=0) > most:
+            msg = f"{name!r} has {max(data.shape):,} values, and may have {most:,}"
             raise ModelFileError(msg)
         size = int(np.prod(data.shape, dtype=object)) * data.dtype.itemsize
         plan = data.id.get_create_plist()
@@ -263,25 +342,40 @@ class Reader:
         if set(filters) - {_DEFLATE, _SHUFFLE, _FLETCHER32} or filters.count(_DEFLATE) > 1:
             msg = f"{name!r} is stored through unknown filters {filters}"
             raise ModelFileError(msg)
-        # what is not packed is as large as it says
-        if size > data.id.get_storage_size() * (_DEFLATE_RATIO if filters else 1):
-            msg = f"{name!r} declares {size:,} bytes and stores {data.id.get_storage_size():,}"
+        if size > most_bytes:
+            msg = f"{name!r} takes {size:,} bytes, and may take {max(most_bytes, 0):,}"
             raise ModelFileError(msg)
-        self.left -= size
+        chunk_bytes = 0 if data.chunks is None else self._chunk_bytes(data, size)
+        if chunk_bytes is None:  # before they are walked
+            msg = f"{name!r} has chunks of shape {data.chunks}, too many or too large for {size:,} bytes"
+            raise ModelFileError(msg)
+        stored = data.id.get_storage_size()
+        self.beyond += max(0, size - _RATIO * stored)
+        # what is not packed is as large as it says
+        if (size > stored and not filters) or (size and not stored) or self.beyond > _BEYOND:
+            msg = f"{name!r} declares {size:,} bytes and stores {stored:,}"
+            raise ModelFileError(msg)
+        self.left -= size * (5 if data.dtype.kind == "S" else 1)  # in Python a character of text takes four
         if self.left < 0:
             msg = f"{name!r} is too large; `max_bytes=` sets the limit"
             raise ModelFileError(msg)
-        if data.chunks is not None and self._unfolds(data, filters, size):
+        if chunk_bytes and self._unfolds(data, filters, chunk_bytes):
             msg = f"{name!r} has chunks that are not of the size that it declares"
             raise ModelFileError(msg)
         return data[()]
 
     @staticmethod
-    def _unfolds(data: h5py.Dataset, filters: list[int], size: int) -> bool:
-        """Whether a chunk takes more memory than it should: HDF5 unpacks all that is stored, whatever is declared."""
+    def _chunk_bytes(data: h5py.Dataset, size: int) -> int | None:
+        """Return the bytes of a chunk, or None if they are too many, or there are too many chunks."""
         declared = int(np.prod(data.chunks, dtype=object)) * data.dtype.itemsize
-        if declared > max(size, 2**20):
-            return True
+        n = int(np.prod([-(-n // m) for n, m in zip(data.shape, data.chunks, strict=True)], dtype=object))
+        if declared > max(size, 2**20) or n > max(_CHUNKS, size // _CHUNK_BYTES):
+            return None
+        return declared if n * declared <= 4 * size + 2**22 else None  # those at the edges are as large as the others
+
+    @staticmethod
+    def _unfolds(data: h5py.Dataset, filters: list[int], declared: int) -> bool:
+        """Whether a chunk takes more memory than it should: HDF5 unpacks all that is stored, whatever is declared."""
         stored: list[Any] = []
         data.id.chunk_iter(stored.append)
         for chunk in stored:
@@ -335,30 +429,33 @@ def _read(reader: Reader) -> GinsengClassifierState:
             f"{__version__}, which reads {FORMAT_VERSION}. Run `pip install -U ginseng`."
         )
         raise ModelFileError(msg)
-    if unknown := set(reader.file) - _MEMBERS:
-        msg = f"it has unknown members: {', '.join(map(repr, sorted(unknown)[:10]))}"
-        raise ModelFileError(msg)
-    values: dict[str, Any] = {name: _text(reader, name) for name in _TEXT}
+    members = _members(reader, _MEMBERS)
+    columns = reader.members("history") if "history" in members else []
+    values: dict[str, Any] = {name: _text(reader, name, members) for name in _TEXT}
+    for name in ("config", "info"):
+        check_parts(values[name], name)
     values |= {name: reader.number(name) for name in _NUMBERS}
     values |= _read_names(reader)
-    config, info = json.loads(values["config"]), json.loads(values["info"])
-    if not (isinstance(config, dict) and isinstance(info, dict)):
-        msg = "attributes 'config' and 'info' must be JSON objects"
+    network = registry.get(values["architecture"], parsed(values["config"], "config"))
+    values["params"] = _read_params(reader, network, len(values["genes"]), len(values["label_keys"]))
+    values["history"], left = {}, MAX_HISTORY_BYTES
+    for name in columns:
+        column = reader.array(f"history/{name}", (None,), "f", MAX_EPOCHS, left)
+        values["history"][name], left = column, left - column.nbytes
+    _verify(reader, values)  # before what takes more than to read it
+    return GinsengClassifierState.from_dict(values | _decoded(values))
+
+
+def _members(reader: Reader, known: set[str]) -> list[str]:
+    members = reader.members()
+    if unknown := set(members) - known:
+        msg = f"it has unknown members: {', '.join(map(repr, sorted(unknown)[:10]))}"
         raise ModelFileError(msg)
-    network = registry.get(values["architecture"], config)
-    shapes = registry.shapes(network, len(values["genes"]), len(values["label_keys"]))
-    values["params"] = _read_params(reader, shapes)
-    values["history"] = {
-        name: reader.array(f"history/{name}", (None,), "f", MAX_EPOCHS)
-        for name in (reader.members("history") if "history" in reader.file else ())
-    }
-    state = GinsengClassifierState.from_dict(values)
-    _verify(reader, values)
-    return state
+    return members
 
 
-def _text(reader: Reader, name: str) -> str:
-    if name == "info" and name in reader.file:
+def _text(reader: Reader, name: str, members: list[str]) -> str:
+    if name == "info" and name in members:
         return reader.array(name, (None,), "u", MAX_INFO).tobytes().decode("utf-8")
     return reader.text(name)
 
@@ -367,8 +464,8 @@ def _verify(reader: Reader, values: dict[str, Any]) -> None:
     names = ("format", "format_version", "written_by")
     attributes = {name: reader.text(name) for name in names} | {name: values[name] for name in (*_TEXT, *_NUMBERS)}
     datasets = {
-        "genes": _to_bytes(values["genes"]),
-        "label_keys": _to_bytes(values["label_keys"]),
+        "genes": values["genes"],
+        "label_keys": values["label_keys"],
         "label_values": values["label_values"],
         **dict(_leaves(values["params"], "params")),
         **dict(_leaves(values["history"], "history")),
@@ -377,61 +474,83 @@ def _verify(reader: Reader, values: dict[str, Any]) -> None:
 
 
 def _read_names(reader: Reader) -> dict[str, np.ndarray]:
-    genes = _unique_names(reader.array("genes", (None,), "S", MAX_GENES), "genes")
-    labels = _unique_names(reader.array("label_keys", (None,), "S", MAX_CLASSES), "label_keys")
-    return {
-        "genes": genes,
-        "label_keys": labels,
-        "label_values": reader.array("label_values", (len(labels),), "iu", MAX_CLASSES),
-    }
+    """Return names as the bytes that are stored, and the integers of the classes."""
+    genes = reader.array("genes", (None,), "S", MAX_GENES, MAX_NAME_BYTES)
+    labels = reader.array("label_keys", (None,), "S", MAX_CLASSES, MAX_NAME_BYTES - genes.nbytes)
+    values = reader.array("label_values", (len(labels),), "iu", MAX_CLASSES)
+    return {"genes": _shortest(genes), "label_keys": _shortest(labels), "label_values": values}
 
 
-def _unique_names(encoded: np.ndarray, what: str) -> np.ndarray:
-    names = np.char.decode(encoded, "utf-8")
-    if len(names) == 0 or len(np.unique(names)) < len(names):
-        msg = f"{what!r} are empty or not unique"
-        raise ModelFileError(msg)
-    check_names(names, what)
+def _shortest(names: np.ndarray) -> np.ndarray:
+    """Return names as bytes of the length of the longest one, as they are written."""
+    return names.astype(f"S{max(1, int(np.strings.str_len(names).max(initial=0)))}", copy=False)
+
+
+def _decoded(values: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
+    """Return names as text, a list until they are known to be short."""
+    names = {what: [name.decode("utf-8") for name in values[what].tolist()] for what in ("genes", "label_keys")}
+    for what, found in names.items():
+        check_unique_names(found, what)
     return names
 
 
-def _read_params(reader: Reader, shapes: Mapping[str, Any], path: str = "params") -> dict[str, Any]:
+def _read_params(reader: Reader, network: Architecture, n_genes: int, n_classes: int) -> dict[str, Any]:
+    return _read_layers(reader, shapes_of(network, n_genes, n_classes, len(reader.members("params"))), "params")
+
+
+def _read_layers(reader: Reader, shapes: Mapping[str, Any], path: str) -> dict[str, Any]:
     if (found := sorted(reader.members(path))) != sorted(shapes):
         msg = f"{path!r} has {', '.join(found[:10])}, where {', '.join(sorted(shapes))} are expected"
         raise ModelFileError(msg)
     out: dict[str, Any] = {}
     for name, shape in shapes.items():
         if isinstance(shape, Mapping):
-            out[name] = _read_params(reader, shape, f"{path}/{name}")
-            continue
-        out[name] = reader.array(f"{path}/{name}", shape.shape, "f", MAX_GENES).astype(np.float32, copy=False)
-        if not np.isfinite(out[name]).all():
-            msg = f"'{path}/{name}' has values that are NaN or infinite"
-            raise ModelFileError(msg)
+            out[name] = _read_layers(reader, shape, f"{path}/{name}")
+        else:
+            array = reader.array(f"{path}/{name}", shape.shape, "f", MAX_GENES)
+            out[name] = array.astype(np.float32, copy=False)
     return out
 
 
 def _read_first(reader: Reader) -> GinsengClassifierState:
     """Read a file of ginseng 0.2: the `instance` network, scaled by the counts of the model's own genes."""
+    _refuse_data(reader)
+    _members(reader, _FIRST)
+    numbers = {name: reader.number(name) for name in _FIRST_NUMBERS}
     names: dict[str, Any] = _read_names(reader)
     for name, expected in {"n_genes": len(names["genes"]), "n_classes": len(names["label_keys"])}.items():
-        if reader.number(name) != expected:
-            msg = f"{name!r} is {reader.number(name)}, and there are {expected}"
+        if numbers[name] != expected:
+            msg = f"{name!r} is {numbers[name]}, and there are {expected}"
             raise ModelFileError(msg)
     config: dict[str, Any] = {
-        "hidden_dim": int(reader.number("hidden_dim")),
-        "dropout_rate": float(reader.number("dropout_rate")),
+        "hidden_dim": int(numbers["hidden_dim"]),
+        "dropout_rate": float(numbers["dropout_rate"]),
     }
-    shapes = registry.shapes(registry.get("instance", config), len(names["genes"]), len(names["label_keys"]))
-    return GinsengClassifierState(
-        params=_read_params(reader, shapes),
+    network = registry.get("instance", config)
+    state = GinsengClassifierState(
+        params=_read_params(reader, network, len(names["genes"]), len(names["label_keys"])),
         n_genes=len(names["genes"]),
         n_classes=len(names["label_keys"]),
-        normalize=bool(reader.number("normalize")),
+        normalize=bool(numbers["normalize"]),
         target_sum=float(reader.number("target_sum")) if "target_sum" in reader.file.attrs else None,
-        training=bool(reader.number("training")),
+        training=bool(numbers["training"]),
         architecture="instance",
         library_size="model_genes",
-        **names,
+        **names | _decoded(names),
         **config,
     )
+    state.check()
+    return state
+
+
+def _refuse_data(reader: Reader) -> None:
+    """Say so where cells were given for a model; they may have one in `uns`."""
+    members, path = reader.members(), reader.file.filename
+    if {"obs", "var"} <= set(members):
+        msg = f"it holds cells (AnnData), and is no model file. To label them: `gs.tl.classify({path!r}, model)`. "
+        if reader.has(f"uns/{_keys.DEFAULT}/model"):
+            msg += f"The model that was trained on them: `gs.tl.classify(adata, gs.read_adata({path!r}))`."
+        raise ModelFileError(msg)
+    if "matrix" in members:
+        msg = f"it holds counts, and is no model file. To label the cells: `gs.tl.classify({path!r}, model)`."
+        raise ModelFileError(msg)

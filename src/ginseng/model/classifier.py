@@ -83,7 +83,14 @@ class GinsengClassifier:
 
     @classmethod
     def from_state(cls, state: GinsengClassifierState) -> Self:
-        """Return the classifier of a trained state."""
+        """Return the classifier of a trained state.
+
+        Raises
+        ------
+        ValueError
+            If the state is of no use, as :meth:`GinsengClassifierState.check` says.
+        """
+        state.check()
         model = cls(
             state.n_genes, state.n_classes, normalize=state.normalize, target_sum=state.target_sum,
             architecture=state.network.name, config=state.settings, library_size=state.library_size,

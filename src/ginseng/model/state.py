@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 import jax
 import numpy as np
 
+from ginseng._checks import check_unique_names
 from ginseng._core import registry
 from ginseng._core.architecture import Architecture, Params
 from ginseng._core.steps import Normalization
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Settings of the network that have an attribute of their own; `config` has the others.
 _NAMED = ("hidden_dim", "dropout_rate")
+#: Brackets and commas in a text of JSON: as Python objects, what they hold takes many times the memory of the text.
+MAX_PARTS = 300_000
 
 
 @dataclasses.dataclass
@@ -127,6 +130,31 @@ class GinsengClassifierState:
         """How counts become the input of the network."""
         return Normalization(self.normalize, self.target_sum, self.library_size)
 
+    def check(self) -> None:
+        """Refuse what cannot label cells, or could not be loaded again; quick beside one forward pass.
+
+        Raises
+        ------
+        ValueError
+            If names are empty, repeated or not plain text, if their numbers contradict each other, or if weights are
+            not finite or not of the layers and shapes that the architecture has.
+        """
+        for name, n in (("genes", self.n_genes), ("label_keys", self.n_classes)):
+            found = np.asarray(getattr(self, name))
+            if found.shape != (n,) or found.dtype.kind != "U":
+                msg = f"{name!r} is {found.dtype}{found.shape}, where {n:,} names are expected"
+                raise ValueError(msg)
+            check_unique_names(found.tolist(), name)
+        values = np.asarray(self.label_values)
+        if values.shape != (self.n_classes,) or values.dtype.kind not in "iu":
+            msg = f"'label_values' is {values.dtype}{values.shape}, where {self.n_classes:,} integers are expected"
+            raise ValueError(msg)
+        network = self.network
+        _check_params(self.params, shapes_of(network, self.n_genes, self.n_classes, len(self.params)))
+        if network.standardizes and np.min(self.params["input"]["scale"]) < np.finfo(np.float32).tiny:
+            msg = "'params/input/scale' has values that are not above 0"
+            raise ValueError(msg)
+
     def to_dict(self) -> dict[str, Any]:
         """Return nested dicts of arrays, numbers and text, as `uns` and HDF5 hold them."""
         return {
@@ -146,10 +174,16 @@ class GinsengClassifierState:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return the state that :meth:`to_dict` turned into this."""
+        """Return the state that :meth:`to_dict` turned into this.
+
+        Raises
+        ------
+        ValueError
+            If :meth:`check` refuses it.
+        """
         target_sum = float(values["target_sum"])
-        return cls.of(
-            registry.get(str(values["architecture"]), json.loads(values["config"])),
+        state = cls.of(
+            registry.get(str(values["architecture"]), parsed(values["config"], "config")),
             params=_plain(values["params"]),
             genes=values["genes"],
             label_keys=values["label_keys"],
@@ -161,8 +195,76 @@ class GinsengClassifierState:
             training=bool(values["training"]),
             library_size=cast("Literal['all_genes', 'model_genes']", str(values["library_size"])),
             history={k: np.asarray(v) for k, v in values["history"].items()},
-            info=json.loads(values["info"]),
+            info=parsed(values["info"], "info"),
         )
+        state.check()
+        return state
+
+
+def check_parts(text: str, name: str) -> None:
+    """Refuse JSON that would take many times the memory of its text.
+
+    Raises
+    ------
+    ValueError
+        If it has over 300,000 brackets and commas.
+    """
+    if sum(map(text.count, "[{,")) > MAX_PARTS:
+        msg = f"{name!r} has over {MAX_PARTS:,} brackets and commas"
+        raise ValueError(msg)
+
+
+def parsed(text: Any, name: str) -> dict[str, Any]:
+    """Return the object that is written in JSON.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or :func:`check_parts` refuses it.
+    """
+    text = str(text)
+    check_parts(text, name)
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        msg = f"{name!r} must be a JSON object"
+        raise ValueError(msg)
+    return value
+
+
+def shapes_of(network: Architecture, n_genes: int, n_classes: int, n_layers: int) -> Params:
+    """Return the shape of each parameter.
+
+    Parameters
+    ----------
+    n_layers
+        Layers that there are. To say the shapes of many more takes time, and they could not be right.
+
+    Raises
+    ------
+    ValueError
+        If the network has more.
+    """
+    if getattr(network, "n_layers", 1) > n_layers:
+        msg = f"'params' has {n_layers} layers, where there are more in the settings"
+        raise ValueError(msg)
+    return registry.shapes(network, n_genes, n_classes)
+
+
+def _check_params(params: Any, shapes: Mapping[str, Any], path: str = "params") -> None:
+    found = sorted(map(str, params)) if isinstance(params, Mapping) else ["an array"]
+    if found != sorted(shapes):
+        msg = f"{path!r} has {', '.join(found[:10])}, where {', '.join(sorted(shapes))} are expected"
+        raise ValueError(msg)
+    for name, shape in shapes.items():
+        if isinstance(shape, Mapping):
+            _check_params(params[name], shape, f"{path}/{name}")
+            continue
+        if np.shape(params[name]) != shape.shape:
+            msg = f"'{path}/{name}' has shape {np.shape(params[name])}, where {shape.shape} is expected"
+            raise ValueError(msg)
+        if not np.isfinite(params[name]).all():
+            msg = f"'{path}/{name}' has values that are NaN or infinite"
+            raise ValueError(msg)
 
 
 def _text(names: Any) -> np.ndarray:

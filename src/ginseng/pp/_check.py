@@ -145,8 +145,6 @@ def check(adata: AnnData | str | Path, model: GinsengClassifierState | AnnData |
 
 
 def _state(model: GinsengClassifierState | AnnData | str | Path) -> GinsengClassifierState:
-    if isinstance(model, GinsengClassifierState):
-        return model
     return load_model(model) if isinstance(model, str | Path) else model_of(model)
 
 

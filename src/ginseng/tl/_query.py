@@ -135,9 +135,7 @@ def model_rows(adata: AnnData, genes: Alignment, layer: str | None, *, size: int
 
 
 def load(model: Model) -> GinsengClassifierState:
-    """Return the model, whatever it is kept in."""
-    if isinstance(model, GinsengClassifierState):
-        return model
+    """Return the model, whatever it is kept in, once it has been looked at."""
     return load_model(model) if isinstance(model, str | Path) else model_of(model)
 
 

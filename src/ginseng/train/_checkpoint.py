@@ -274,7 +274,7 @@ def _read_run(path: Path) -> dict[str, Any]:
 
 
 def _read(reader: Reader, params: Params, optimizer: Any) -> Snapshot:
-    if unknown := set(reader.file) - _MEMBERS:
+    if unknown := set(reader.members()) - _MEMBERS:
         msg = f"it has unknown members: {', '.join(map(repr, sorted(unknown)[:10]))}"
         raise ModelFileError(msg)
     attributes: dict[str, Any] = {name: reader.text(name) for name in _TEXT}
