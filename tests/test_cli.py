@@ -378,6 +378,14 @@ def test_convert_between_formats(folder: Path, tmp_path: Path, run: Callable[...
     pd.testing.assert_frame_equal(found.obs, expected.obs)
 
 
+def test_train_replaces_a_model_and_nothing_else(folder: Path, tmp_path: Path, fails: Callable[..., str]) -> None:
+    (tmp_path / "mine.h5").write_text("mine")
+    said = fails("train", folder / "atlas.h5ad", "-l", "cell_type", "-o", tmp_path / "mine.h5", "--overwrite")
+    assert "is not a model, so it is not replaced" in said
+    assert "Training" not in said  # told before the work
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.h5"]
+
+
 def test_convert_replaces_an_anndata_and_nothing_else(
     folder: Path, tmp_path: Path, run: Callable[..., Any], fails: Callable[..., str]
 ) -> None:

@@ -323,3 +323,11 @@ def test_no_more_memory_than_allowed(random_state: Make, tmp_path: Path) -> None
     with pytest.raises(ModelFileError, match="`max_bytes=` sets the limit"):
         load_model(path, max_bytes=1000)
     load_model(path, max_bytes=100_000)
+
+
+def test_the_home_folder(state: GinsengClassifierState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    save_model(state, "~/model.h5")
+    assert load_model("~/model.h5").genes.tolist() == state.genes.tolist()
+    assert [path.name for path in tmp_path.iterdir()] == ["model.h5"]

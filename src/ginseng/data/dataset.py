@@ -68,7 +68,7 @@ class GinsengDataset:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         recover(self.path)
         if not self.path.exists():
             msg = f"There is no dataset at {self.path}. Write one with `GinsengDataset.create(path, adata, label_key)`."
@@ -177,7 +177,7 @@ class GinsengDataset:
             If there are fewer than two classes, duplicated genes, values that cannot be counts, or look log-normalised
             where `normalize` does not say so.
         """
-        path = Path(path)
+        path = Path(path).expanduser()
         check_target(path, overwrite=overwrite)
         adata = adata if isinstance(adata, AnnData) else open_adata(adata)
         cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)

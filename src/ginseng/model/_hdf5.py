@@ -86,15 +86,7 @@ def save_model(state: GinsengClassifierState | AnnData, path: str | Path) -> Non
         If another process writes to `path`, or the disk has no room.
     """
     values = model_of(state).to_dict()
-    path = Path(path)
-    if path.suffix not in (".h5", ".hdf5"):
-        path = path.with_name(f"{path.name}.h5")
-    if path.exists():
-        kind = kind_of_path(path)
-        if kind != "a file" or (path.stat().st_size and not is_model_file(path)):
-            kind = "not a model" if kind == "a file" else f"{kind}, not a model"
-            msg = f"{path} exists and is {kind}, so it is not replaced. Choose another path or move it away."
-            raise FileExistsError(msg)
+    path = target_of(path)
     long = len(values["info"].encode()) > MAX_ATTRIBUTE
     attributes: dict[str, Any] = {
         "format": FORMAT,
@@ -113,6 +105,26 @@ def save_model(state: GinsengClassifierState | AnnData, path: str | Path) -> Non
         write_members(partial, attributes, datasets)
         with h5py.File(partial, "r") as file:  # what could not be loaded must not take the place of what can
             _read(Reader(file, sys.maxsize))
+
+
+def target_of(path: str | Path) -> Path:
+    """Return the file that a model is written to, unless something else is there.
+
+    Raises
+    ------
+    FileExistsError
+        If so.
+    """
+    path = Path(path).expanduser()
+    if path.suffix not in (".h5", ".hdf5"):
+        path = path.with_name(f"{path.name}.h5")
+    if path.exists():
+        kind = kind_of_path(path)
+        if kind != "a file" or (path.stat().st_size and not is_model_file(path)):
+            kind = "not a model" if kind == "a file" else f"{kind}, not a model"
+            msg = f"{path} exists and is {kind}, so it is not replaced. Choose another path or move it away."
+            raise FileExistsError(msg)
+    return path
 
 
 def write_members(path: Path, attributes: Mapping[str, Any], datasets: Mapping[str, np.ndarray]) -> None:
@@ -164,7 +176,7 @@ def load_model(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GinsengClassi
     ModelFileError
         If it is damaged, not a model, or of a later format.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.exists():
         others = _models_in(path.parent) if path.parent.is_dir() else ""
         msg = f"There is no model at {path}. " + (f"Models there: {others}." if others else "")
@@ -178,7 +190,8 @@ def _models_in(folder: Path) -> str:
 
 def is_model_file(path: str | Path) -> bool:
     """Whether a file says that it is a model of ginseng, or has all that one of 0.2 has, and nothing else."""
-    if not Path(path).is_file():  # to open a pipe would wait for ever
+    path = Path(path).expanduser()
+    if not path.is_file():  # to open a pipe would wait for ever
         return False
     try:
         with h5py.File(path, "r") as file:

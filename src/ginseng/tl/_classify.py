@@ -233,7 +233,10 @@ def _in_order(adata: Any, model: Any) -> tuple[Any, Any]:
 
 
 def _local_path(adata: Any) -> Path | None:
-    return Path(adata) if isinstance(adata, str | Path) and Path(adata).exists() else None
+    if isinstance(adata, AnnData):
+        return None
+    path = Path(adata).expanduser()
+    return path if path.exists() else None  # else it is a URL
 
 
 def _checked_output(adata: Any, output: str | Path | None, *, copy: bool, return_table: bool) -> Path | None:
@@ -245,7 +248,7 @@ def _checked_output(adata: Any, output: str | Path | None, *, copy: bool, return
     if copy or return_table:
         msg = "`output` writes a file, and `copy` and `return_table` return something. Choose one."
         raise ValueError(msg)
-    path = Path(output)
+    path = Path(output).expanduser()
     if path.suffix not in (".h5ad", ".zarr"):
         msg = f"`output` is {str(output)!r}; it must end in .h5ad or .zarr."
         raise ValueError(msg)

@@ -127,7 +127,7 @@ def train(
     if group_key is not None and not isinstance(settings, GinsengClassifierTrainerSettings):
         single = {"group_level": True, **(settings or {}), **single}  # what else would groups be given for
     settings = _settings(settings, single)
-    if isinstance(adata, str | Path) and is_store(Path(adata)):
+    if isinstance(adata, str | Path) and is_store(Path(adata).expanduser()):
         adata = GinsengDataset(adata)
     if isinstance(adata, GinsengDataset):
         given = {"label_key": label_key, "layer": layer, "genes": genes, "gene_key": gene_key, "group_key": group_key}

@@ -126,7 +126,7 @@ class Checkpoint:
         store = dataset.path if isinstance(dataset, GinsengDataset) else None
         others: list[Path] = []
         if isinstance(given, str | Path):
-            own = cls(Path(given), run, temporary=False)
+            own = cls(Path(given).expanduser(), run, temporary=False)
         elif store is not None and given is not False:
             name = _digest(json.dumps(run, sort_keys=True).encode())[:8]
             own = cls(store.with_name(f"{store.name}.checkpoint-{name}.h5"), run, temporary=True)
