@@ -85,6 +85,10 @@ class Architecture(ABC):
     def logits(self, params: Params, x: Float[Array, " G"], *, key: PRNGKeyArray | None = None) -> Float[Array, " C"]:
         """Return the logits of one cell; a key means training, and makes dropout act."""
 
+    def with_offset(self, params: Params, offset: Float[Array, " C"]) -> Params:
+        """Return parameters whose logits are higher by `offset`."""
+        return {**params, "head": {**params["head"], "b": params["head"]["b"] + offset}}
+
     @abstractmethod
     def embed(self, params: Params, x: Float[Array, " G"]) -> Float[Array, " K"]:
         """Return what the last linear layer reads."""

@@ -414,7 +414,7 @@ def write_columns(adata: AnnData, columns: dict[str, np.ndarray]) -> None:
     var: Any = adata.var
     if isinstance(var, pd.DataFrame):
         # `insert`, since assignment to a view of a backed AnnData wants to copy the file
-        for name in var.columns.intersection([*_COLUMNS.values(), _keys.F]):
+        for name in var.columns.intersection([*_COLUMNS.values(), _keys.MARKER_T, _keys.MARKER_RANK]):
             del var[name]
         for name, values in columns.items():
             var.insert(var.shape[1], name, values)

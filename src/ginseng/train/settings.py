@@ -50,6 +50,10 @@ class GinsengClassifierTrainerSettings:
         How much more: a cell is drawn, or weighs, with its class' size to the power of minus this. 1 draws all classes
         equally often; the default leaves a quarter of the imbalance on a log scale, and holds up best between accuracy
         and balanced accuracy.
+    logit_adjustment
+        Once trained, the logit of each class is lowered by this times the logarithm of its number of training cells
+        (Menon et al. 2021), if `balance_train`. This takes off what drawing leaves of the imbalance, without showing
+        the cells of small classes yet more often. 0 for none; `"lbfgs"` takes none.
     group_level
         Whether to hold out whole groups.
     group_mode
@@ -117,6 +121,7 @@ class GinsengClassifierTrainerSettings:
     solver: Literal["adamw", "lbfgs"] = "adamw"
     C: float = 1.0
     library_size: Literal["all_genes", "model_genes"] = "model_genes"
+    logit_adjustment: float = 0.15
 
     def __post_init__(self) -> None:
         checks = {
@@ -138,6 +143,7 @@ class GinsengClassifierTrainerSettings:
             "epochs": (self.epochs is None or self.epochs >= 1, "None or at least 1"),
             "label_smoothing": (0 <= self.label_smoothing < 1, "in [0, 1)"),
             "balance_exponent": (0 <= self.balance_exponent <= 1, "in [0, 1]"),
+            "logit_adjustment": (0 <= self.logit_adjustment <= 1, "in [0, 1]"),
             "patience": (self.patience >= 1, "at least 1"),
             "scale_floor": (self.scale_floor > 0, "above 0"),
             "balance_by": (self.balance_by in ("sampling", "weights"), "'sampling' or 'weights'"),

@@ -226,7 +226,8 @@ class GinsengClassifierTrainer:
             if s.solver == "lbfgs":
                 self.model.params = self._fit_exactly(silent, reports=reports)
             else:
-                self.model.params = self._fit(epochs, silent, reports=reports, place=place, resume=resume)
+                trained = self._fit(epochs, silent, reports=reports, place=place, resume=resume)
+                self.model.params = self._adjusted(trained)
             report(f"best epoch {self.best_epoch} of {self.logger.epoch[-1]}")
         self.state = GinsengClassifierState.of(
             self.network,
@@ -261,6 +262,14 @@ class GinsengClassifierTrainer:
             fitted = self._moments()  # the same for all members
             params["input"] = jax.tree.map(lambda a, b: jnp.broadcast_to(b, a.shape), params["input"], fitted)
         return params
+
+    def _adjusted(self, params: Params) -> Params:
+        """Return the parameters with the logits of large classes lowered, and those of small ones raised."""
+        if not (self.settings.balance_train and self.settings.logit_adjustment):
+            return params
+        sizes = np.log(np.maximum(np.bincount(self.dataset.labels[self.keep], minlength=self.n_classes), 1))
+        offset = -self.settings.logit_adjustment * (sizes - sizes.mean())
+        return self.network.with_offset(params, jnp.asarray(offset, jnp.float32))
 
     def _fit_exactly(self, silent: bool, *, reports: bool) -> Params:
         n = int(self.keep.sum())
@@ -377,7 +386,7 @@ class GinsengClassifierTrainer:
                     break
                 train_loss = float(np.concatenate(losses).mean())
                 validation_compiled.result()
-                found = self._validate(params)
+                found = self._validate(self._adjusted(params))
                 self.logger.update(epoch + 1, train_loss, found.loss, found.accuracy, found.f1)
                 self.logger.report(silent or not reports)
                 bar.set_postfix({k: f"{v:.3f}" for k, v in self.logger.latest().items()})
