@@ -18,6 +18,7 @@ from ginseng._files import check_writable, replacing, replacing_folder
 from ginseng._hdf5 import added_to
 from ginseng._matrix import make_actual
 from ginseng.data._formats import kind_of
+from ginseng.data._store import is_store
 from ginseng.model._forward import Predicted
 from ginseng.model.state import GinsengClassifierState
 from ginseng.pp._align import Alignment
@@ -190,7 +191,13 @@ class Result:
         ------
         OSError
             If its folder cannot be written to, another process writes to it, or the disk has no room.
+        ValueError
+            If it is a training store, which it would no longer be.
         """
+        if is_store(output):
+            other = str(output.with_suffix(".h5ad"))
+            msg = f"{output} is a training store, and labels in it would end that. Write to a file: `output={other!r}`."
+            raise ValueError(msg)
         files = [] if source is None else [f for f in (source, *source.rglob("*")) if f.is_file()]
         columns = [self.code, self.confidence, *self._obsm("").values()]
         check_writable(output, sum(f.stat().st_size for f in files) + sum(values.nbytes for values in columns))
