@@ -322,7 +322,7 @@ def test_what_was_added_to_a_store_keeps_it_from_being_replaced(
     assert len(GinsengDataset(path)) == 120  # and it is read as before
 
 
-@pytest.mark.parametrize("keys", [("cell_type", "donor"), ("c", "0"), ("zarr.json", "X")])
+@pytest.mark.parametrize("keys", [("cell_type", "donor"), ("c", "0")])
 def test_a_store_is_replaced_whatever_its_columns_are_called(
     make_cells: Make, tmp_path: Path, keys: tuple[str, str]
 ) -> None:

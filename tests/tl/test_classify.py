@@ -250,6 +250,9 @@ def test_a_training_store_is_not_annotated_in_place(
     assert len(gs.data.GinsengDataset(path)) == 120
     gs.tl.classify(path, state, output=tmp_path / "s.h5ad", silent=True)
     assert "ginseng_cell_type" in ad.read_h5ad(tmp_path / "s.h5ad").obs
+    for source in (path, tmp_path / "copy.zarr"):  # a copy with labels is a store no more
+        gs.tl.classify(source, state, output=tmp_path / "copy.zarr", silent=True)
+    assert "ginseng_cell_type" in ad.read_zarr(tmp_path / "copy.zarr").obs
 
 
 def test_an_output_that_cannot_be_written_is_told_before_the_work(

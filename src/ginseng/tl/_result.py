@@ -160,7 +160,8 @@ class Result:
             "share": self.found.overlap,
         }
         after = {
-            **{name: value for name, value in before.items() if name != "restriction"},
+            # with `format` it would pass for a training store
+            **{name: value for name, value in before.items() if name not in ("restriction", "format")},
             "classes": self.labels.astype(object),
             "overlap": overlap,
             "unassigned": {
