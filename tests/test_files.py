@@ -231,8 +231,8 @@ def leave(path: Path, text: str, *, age: float = 0) -> Path:
 def test_leftovers_of_this_machine_are_cleared_away(tmp_path: Path, clean: Callable[[Path], None]) -> None:
     write_folder(tmp_path / "d")
     for kind in ("partial", "replaced", "removed"):
-        leave(tmp_path / f".d.{kind}-4000000-{HERE}", "half")
-    leave(tmp_path / f".d.partial-4000000-{HERE}-parts123", "half")
+        leave(tmp_path / f".d.{kind}-4000000-{HERE}.ginseng", "half")
+    leave(tmp_path / f".d.partial-4000000-{HERE}.ginseng-parts123", "half")
     clean(tmp_path / "d")
     assert names(tmp_path) == ["d"]
     assert read_folder(tmp_path / "d") == "new"
@@ -240,15 +240,15 @@ def test_leftovers_of_this_machine_are_cleared_away(tmp_path: Path, clean: Calla
 
 def test_leftovers_of_another_machine_are_left_for_a_day(tmp_path: Path) -> None:
     """Its writer may be alive, where locks do not reach from machine to machine."""
-    fresh = leave(tmp_path / f".d.partial-1-{ELSEWHERE}", "half")
-    leave(tmp_path / f".d.partial-2-{ELSEWHERE}", "half", age=2 * _files.STALE)
+    fresh = leave(tmp_path / f".d.partial-1-{ELSEWHERE}.ginseng", "half")
+    leave(tmp_path / f".d.partial-2-{ELSEWHERE}.ginseng", "half", age=2 * _files.STALE)
     write_folder(tmp_path / "d")
     assert names(tmp_path) == [fresh.name, "d"]
 
 
 def test_what_was_moved_aside_is_put_back(tmp_path: Path) -> None:
-    leave(tmp_path / f".d.replaced-4000000-{HERE}", "old")
-    leave(tmp_path / f".d.partial-4000000-{HERE}", "half")
+    leave(tmp_path / f".d.replaced-4000000-{HERE}.ginseng", "old")
+    leave(tmp_path / f".d.partial-4000000-{HERE}.ginseng", "half")
     recover(tmp_path / "d")
     assert names(tmp_path) == ["d"]
     assert read_folder(tmp_path / "d") == "old"
@@ -272,9 +272,12 @@ def test_what_is_being_removed_is_never_put_back(tmp_path: Path, monkeypatch: py
 
 def test_what_only_looks_like_a_leftover_stays(tmp_path: Path) -> None:
     mine = [".d.partial", ".d.partial-x-y", ".d.notes-1-2", ".other.partial-1-x", "d.partial-4000000-x", ".d.txt"]
+    mine += [f".d.{kind}-99-{end}" for kind in ("partial", "replaced", "removed") for end in ("backup", HERE)]
+    mine += [f".d.partial-99-{HERE}.ginseng{end}" for end in ("-mine", ".bak", "~", "-")]
     for name in mine:
-        (tmp_path / name).write_text("thesis")
+        leave(tmp_path / name, "thesis", age=2 * _files.STALE)
     write_folder(tmp_path / "d")
+    recover(tmp_path / "d")
     assert names(tmp_path) == sorted([*mine, "d"])
 
 

@@ -30,6 +30,8 @@ except ImportError:  # Windows
 STALE = 24 * 3600
 #: Space that must be left once all is written, for the small files that nobody counts.
 SPARE = 2**20
+#: How the names end of what is built beside its target, so that no name of a user is taken for one.
+_MARK = ".ginseng"
 
 
 class LockedError(OSError):
@@ -82,6 +84,7 @@ def replacing_folder(path: Path, *, size: int = 0) -> Iterator[Path]:
 
     Parameters and errors are those of :func:`replacing`.
     """
+    path = Path(os.path.realpath(path))
     with _writing(path), _named_if_full(path):
         check_space(path.parent, size)
         partial, aside = _neighbour(path, "partial"), _neighbour(path, "replaced")
@@ -187,6 +190,7 @@ def recover(path: Path) -> None:
 
     Nothing is done where another process writes to `path`, or nothing can be written.
     """
+    path = Path(os.path.realpath(path))
     if not any(_leftovers(path)):
         return
     with suppress(OSError), _writing(path):
@@ -301,13 +305,15 @@ def _machine() -> str:
 
 
 def _neighbour(path: Path, kind: str) -> Path:
-    return path.with_name(f".{path.name}.{kind}-{os.getpid()}-{_machine()}")
+    return path.with_name(f".{path.name}.{kind}-{os.getpid()}-{_machine()}{_MARK}")
 
 
 def _leftovers(path: Path) -> Iterator[tuple[Path, str, str]]:
     """Yield what lies beside `path`, its kind, and the machine that wrote it."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*-*"):
-        found = re.match(r"(partial|replaced|removed)-\d+-([^-]+)", leftover.name.removeprefix(f".{path.name}."))
+        # the last is what `tempfile` adds
+        names = rf"(partial|replaced|removed)-[1-9]\d*-([\w.]+){re.escape(_MARK)}(-[a-z0-9_]{{8}})?"
+        found = re.fullmatch(names, leftover.name.removeprefix(f".{path.name}."))
         if found is not None:
             yield leftover, found[1], found[2]
 

@@ -49,7 +49,7 @@ def test_anndata_opens_a_store_and_finds_the_input_in_it(make_cells: Make, tmp_p
     assert uns.pop("split").tolist() == [_store.UNSPLIT] * 120
     assert uns == {
         "format": "ginseng-store",
-        "format_version": "1.0",
+        "format_version": "1.1",
         "label_key": "cell_type",
         "group_key": "donor",
         "complete": True,
@@ -242,13 +242,96 @@ def test_input_and_output_may_not_be_one_file(make_cells: Make, tmp_path: Path) 
     assert snapshot(tmp_path) == before
 
 
-def test_a_store_can_be_made_anew_from_itself(make_cells: Make, tmp_path: Path) -> None:
+def test_a_store_is_not_made_anew_from_itself(
+    make_cells: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its total counts are of all genes that were measured, and it has not all of them."""
+    monkeypatch.chdir(tmp_path)
+    GinsengDataset.create("s.zarr", make_cells(), "cell_type", silent=True)
+    Path("link.zarr").symlink_to("s.zarr")
+    before = snapshot(tmp_path)
+    for spelling in ("s.zarr", "./s.zarr", "s.zarr/../s.zarr", "link.zarr"):
+        for target, source in ((spelling, "s.zarr"), ("s.zarr", tmp_path / spelling)):
+            with pytest.raises(FileExistsError, match="is the input itself"):
+                GinsengDataset.create(target, source, "cell_type", overwrite=True, silent=True)
+    assert snapshot(tmp_path) == before
+
+
+def test_no_store_is_written_into_a_zarr_folder(make_cells: Make, tmp_path: Path) -> None:
+    make_cells().write_zarr(tmp_path / "a.zarr")
+    GinsengDataset.create(tmp_path / "s.zarr", make_cells(), "cell_type", silent=True)
+    (tmp_path / "link").symlink_to("a.zarr")
+    before = snapshot(tmp_path)
+    for where in ("a.zarr/inner", "a.zarr/new/inner", "s.zarr/X/inner", "link/inner", "a.zarr/../s.zarr/i"):
+        for source in (tmp_path / "a.zarr", make_cells()):
+            with pytest.raises(FileExistsError, match=r"which is a zarr folder\. Choose a path outside of it"):
+                GinsengDataset.create(tmp_path / where, source, "cell_type", overwrite=True, silent=True)
+    assert snapshot(tmp_path) == before
+
+
+def test_a_link_to_a_store_stays_and_what_it_leads_to_is_replaced(make_cells: Make, tmp_path: Path) -> None:
+    target = "elsewhere/s.zarr"
+    (tmp_path / "elsewhere").mkdir()
+    GinsengDataset.create(tmp_path / target, make_cells(), "cell_type", silent=True)
+    link = tmp_path / "link.zarr"
+    link.symlink_to(target)
+    GinsengDataset.create(link, make_cells(60), "cell_type", overwrite=True, silent=True)
+    assert link.is_symlink()
+    assert len(GinsengDataset(link)) == len(GinsengDataset(tmp_path / target)) == 60
+    found = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if "s.zarr/" not in str(p))
+    assert found == sorted({"elsewhere", "link.zarr", target})
+
+
+@pytest.fixture(scope="module")
+def whole(make_cells: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("whole") / "s.zarr"
+    GinsengDataset.create(path, make_cells(), "cell_type", group_key="donor", silent=True)
+    return path
+
+
+def add_array(path: Path, name: str) -> None:
+    group, _, last = name.rpartition("/")
+    root = zarr.open_group(path, mode="r+", use_consolidated=False)
+    ad.io.write_elem(root[group] if group else root, last, np.zeros((120, 2)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "obs/notes.txt", "X/notes.txt", "X/data/c/notes.txt", "X/data/c/0.orig", "uns/mine/x.txt", "obs/c/0", "empty/",
+        "obsm/X_mine", "obs/mine", "uns/ginseng/mine", "layers/counts",
+    ],
+)  # fmt: skip
+def test_what_was_added_to_a_store_keeps_it_from_being_replaced(
+    make_cells: Make, whole: Path, tmp_path: Path, name: str
+) -> None:
     path = tmp_path / "s.zarr"
-    GinsengDataset.create(path, make_cells(), "cell_type", silent=True)
-    first = in_input_order(path)
-    GinsengDataset.create(path, path, "cell_type", genes=["GENE3", "GENE1"], overwrite=True, silent=True)
-    second = ad.read_zarr(path)
-    np.testing.assert_array_equal(second[first.obs_names].X.toarray(), first[:, ["GENE3", "GENE1"]].X.toarray())
+    shutil.copytree(whole, path)
+    if name.endswith("/"):
+        (path / name).mkdir()
+    elif "." in name or "/c/" in name:
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).write_text("thesis")
+    else:
+        add_array(path, name)
+    before = snapshot(tmp_path)
+    first = {"uns/mine/x.txt": "uns/mine", "obs/c/0": "obs/c"}.get(name, name.rstrip("/"))
+    with pytest.raises(FileExistsError, match=rf"holds what ginseng did not write, so it is not replaced: {first}\. "):
+        GinsengDataset.create(path, make_cells(), "cell_type", overwrite=True, silent=True)
+    assert snapshot(tmp_path) == before
+    assert len(GinsengDataset(path)) == 120  # and it is read as before
+
+
+@pytest.mark.parametrize("keys", [("cell_type", "donor"), ("c", "0")])
+def test_a_store_is_replaced_whatever_its_columns_are_called(
+    make_cells: Make, tmp_path: Path, keys: tuple[str, str]
+) -> None:
+    adata = make_cells()
+    adata.obs = adata.obs[["cell_type", "donor"]].set_axis(list(keys), axis=1)
+    columns = dict(zip(("label_key", "group_key"), keys, strict=True))
+    for _ in range(2):
+        GinsengDataset.create(tmp_path / "s.zarr", adata, **columns, overwrite=True, silent=True).make_split(0.2)
+    assert os.listdir(tmp_path) == ["s.zarr"]
 
 
 def test_a_store_that_was_not_written_to_its_end_is_refused_and_can_be_replaced(
@@ -279,7 +362,7 @@ def test_a_store_of_a_later_format_is_refused(make_cells: Make, tmp_path: Path) 
     path = tmp_path / "s.zarr"
     GinsengDataset.create(path, make_cells(), "cell_type", silent=True)
     ad.io.write_elem(zarr.open_group(path, mode="r+", use_consolidated=False)["uns/ginseng"], "format_version", "2.0")
-    with pytest.raises(ValueError, match=r"is of format 2\.0, and this ginseng reads 1\.0"):
+    with pytest.raises(ValueError, match=r"is of format 2\.0, and this ginseng reads 1\.1"):
         GinsengDataset(path)
 
 

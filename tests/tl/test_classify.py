@@ -325,6 +325,23 @@ def test_what_changes_meanwhile(
     assert (tmp_path / "out.h5ad").read_text() == "mine"
 
 
+def test_a_training_store_is_not_annotated_in_place(
+    make_cells: Make, state: GinsengClassifierState, tmp_path: Path
+) -> None:
+    path = tmp_path / "s.zarr"
+    gs.data.GinsengDataset.create(path, make_cells(), "cell_type", silent=True)
+    (tmp_path / "link.zarr").symlink_to("s.zarr")
+    for name in (path, tmp_path / "link.zarr"):
+        with pytest.raises(ValueError, match=r"is a training store.*`output='.*\.h5ad'`"):
+            gs.tl.classify(name, state, output=name, silent=True)
+    assert len(gs.data.GinsengDataset(path)) == 120
+    gs.tl.classify(path, state, output=tmp_path / "s.h5ad", silent=True)
+    assert "ginseng_cell_type" in ad.read_h5ad(tmp_path / "s.h5ad").obs
+    for source in (path, tmp_path / "copy.zarr"):  # a copy with labels is a store no more
+        gs.tl.classify(source, state, output=tmp_path / "copy.zarr", silent=True)
+    assert "ginseng_cell_type" in ad.read_zarr(tmp_path / "copy.zarr").obs
+
+
 def test_an_output_that_cannot_be_written_is_told_before_the_work(
     make_cells: Make, state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

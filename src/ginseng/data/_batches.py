@@ -6,8 +6,9 @@ The order of the cells depends on the seed, the epoch and the window alone, so t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -18,6 +19,8 @@ from anndata.io import sparse_dataset
 from scipy import sparse
 
 from ginseng._matrix import smallest_dtype
+
+from ._damage import Checksums, DamagedStoreError, check_counts
 
 #: A store is read in blocks of consecutive rows, which lie in chance order on disk; so many make a window.
 BLOCK_ROWS = 128
@@ -73,37 +76,106 @@ class MemorySource:
         yield self.counts, np.where(keep, np.arange(len(keep)), -1)
 
 
-class StoreSource:
-    """Cells of a store on disk, read through annbatch."""
+class StoreCounts:
+    """The counts of a store, each row checked as it is read."""
 
-    def __init__(self, root: zarr.Group, labels: np.ndarray, totals: np.ndarray) -> None:
-        self.counts = sparse_dataset(zarr.open_group(root.store, path="X", mode="r"))
+    def __init__(self, path: Path, root: zarr.Group, *, strict: bool) -> None:
+        self.path = path
+        self.on_disk = sparse_dataset(zarr.open_group(root.store, path="X", mode="r"))
+        self.strict = strict
+        self.shape: tuple[int, int] = self.on_disk.shape
+        self.dtype: np.dtype = self.on_disk.dtype
+
+    def __getitem__(self, rows: Any) -> sparse.csr_matrix:
+        try:
+            counts = sparse.csr_matrix(self.on_disk[rows])
+        except (ValueError, RuntimeError) as error:
+            raise DamagedStoreError(self.path, f"`X` cannot be read ({error})") from error
+        return self.checked(counts)
+
+    def checked(self, counts: sparse.csr_matrix) -> sparse.csr_matrix:
+        """Return rows that were read, unless they cannot be counts of this store."""
+        check_counts(self.path, counts, strict=self.strict)
+        return counts
+
+
+class StoreSource:
+    """Cells of a store on disk, read through annbatch.
+
+    Parameters
+    ----------
+    path, root
+        The store.
+    labels, totals
+        Of each cell.
+    indptr
+        Where the values of each cell begin, (cells + 1,).
+    strict
+        Whether chunks have checksums, and no value that is stored is zero.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        root: zarr.Group,
+        labels: np.ndarray,
+        totals: np.ndarray,
+        indptr: np.ndarray,
+        *,
+        strict: bool,
+    ) -> None:
+        self.path = path
+        self.counts = StoreCounts(path, root, strict=strict)
         self.labels = labels
         self.totals = totals
         self.n_genes = self.counts.shape[1]
+        self._indptr = indptr
+        arrays: Any = root["X"]
+        on_disk = strict and path.is_dir()
+        self._checksums = [Checksums(path, arrays[name]) for name in ("data", "indices")] if on_disk else []
 
     def windows(
         self, keep: np.ndarray, rng: np.random.Generator | None
     ) -> Iterator[tuple[sparse.csr_matrix, np.ndarray]]:
-        loader = Loader(batch_sampler=_BlockSampler(keep, rng), return_index=True, preload_to_gpu=False)
-        windows = iter(loader.add_dataset(self.counts))
+        sampler = _BlockSampler(keep, rng, self._check)
+        sampler.validate(self.counts.shape[0])
+        loader = Loader(batch_sampler=sampler, return_index=True, preload_to_gpu=False)
+        windows = iter(loader.add_dataset(self.counts.on_disk))
         # zarr takes the codec pipeline of an array from the configuration when it is opened, and annbatch opens ours
         # when the first window is asked for: they alone get the fast one, which is five times as fast
         with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
-            window = next(windows, None)
+            window = self._next(windows)
         while window is not None:
             cells = np.asarray(window["index"])
-            yield sparse.csr_matrix(window["X"]), np.where(keep[cells], cells, -1)
-            window = next(windows, None)
+            yield self.counts.checked(sparse.csr_matrix(window["X"])), np.where(keep[cells], cells, -1)
+            window = self._next(windows)
+
+    def _next(self, windows: Iterator[Any]) -> Any:
+        try:
+            return next(windows, None)
+        except DamagedStoreError:
+            raise
+        except (ValueError, RuntimeError) as error:
+            raise DamagedStoreError(self.path, f"`X` cannot be read ({error})") from error
+
+    def _check(self, blocks: list[slice]) -> None:
+        """Check the chunks of these rows, before they are read."""
+        spans = [(int(self._indptr[block.start]), int(self._indptr[block.stop])) for block in blocks]
+        for checksums in self._checksums:
+            checksums.check(spans)
 
 
 class _BlockSampler(Sampler):
-    """Blocks of consecutive rows that hold a kept row; a window of them at a time."""
+    """Blocks of consecutive rows that hold a kept row; a window of them at a time.
+
+    `check` is called with the blocks of each window before they are read.
+    """
 
     batch_size = None
     shuffle = False
 
-    def __init__(self, keep: np.ndarray, rng: np.random.Generator | None) -> None:
+    def __init__(self, keep: np.ndarray, rng: np.random.Generator | None, check: Callable[[list[slice]], None]) -> None:
+        self.check = check
         starts = np.arange(0, len(keep), BLOCK_ROWS)
         self.starts = starts[np.logical_or.reduceat(keep, starts)] if len(keep) else starts
         if rng is not None:
@@ -121,6 +193,7 @@ class _BlockSampler(Sampler):
     def _sample(self, n_obs: int) -> Iterator[dict[str, Any]]:
         for i in range(0, len(self.starts), BLOCKS_PER_WINDOW):
             blocks = [slice(s, min(s + BLOCK_ROWS, n_obs)) for s in self.starts[i : i + BLOCKS_PER_WINDOW].tolist()]
+            self.check(blocks)
             yield {"requests": blocks, "splits": [np.arange(sum(b.stop - b.start for b in blocks))]}
 
 

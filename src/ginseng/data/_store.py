@@ -7,9 +7,12 @@ and appends it. The store is built beside its target and renamed into place when
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ import pandas as pd
 import zarr
 from anndata.io import read_elem
 from scipy import sparse
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 from ginseng._files import check_space, recover, replacing_folder
 from ginseng._logging import progress
@@ -29,14 +32,12 @@ from ._cells import Cells
 from ._zarr_checks import check_zarr
 
 FORMAT = "ginseng-store"
-FORMAT_VERSION = "1.0"
+#: As of 1.1 every chunk is written, also of zeros, with a checksum behind it, and no zero is stored in `X`.
+FORMAT_VERSION = "1.1"
 
 #: `obs` columns of a store, besides label and group.
 TOTAL = "total_counts"
 ROW = "original_row"
-
-#: What is in the folder of a store.
-_MEMBERS = {"zarr.json", "X", "obs", "var", "uns", "layers", "obsm", "varm", "obsp", "varp", "raw"}
 
 #: Rows that are put in order at a time: 100 MB at 250 expressed genes a cell.
 ROWS_PER_PART = 65_536
@@ -45,6 +46,29 @@ CHUNK = 32_768
 CHUNKS_PER_SHARD = 128
 #: Split of a cell, in `uns["ginseng"]["split"]`.
 TRAIN, TEST, UNSPLIT = 0, 1, 255
+
+
+#: Filters of the arrays besides the counts.
+_PACKED = {"compressors": (ZstdCodec(), Crc32cCodec())}
+
+
+def whole_chunks() -> AbstractContextManager[Any]:
+    """Have zarr write chunks of zeros too, so that one that is not there was lost."""
+    return zarr.config.set({"array.write_empty_chunks": True})
+
+
+def members(label_key: str, group_key: str | None) -> set[str]:
+    """Return the names of all groups and arrays that are written to a store, `""` for the store itself."""
+    columns = [key for key in (label_key, group_key) if key is not None]
+    texts = {"obs/_index", "var/_index", *(f"obs/{key}/categories" for key in columns)}
+    info = ("format", "format_version", "label_key", "group_key", "normalize", "split", "complete")
+    return {
+        "", "X", "X/data", "X/indices", "X/indptr", "obs", f"obs/{TOTAL}", f"obs/{ROW}", "var", "uns", "uns/ginseng",
+        "layers", "obsm", "varm", "obsp", "varp", "raw",
+        *(f"obs/{key}" for key in columns), *(f"obs/{key}/codes" for key in columns),
+        *(f"uns/ginseng/{name}" for name in info),
+        *texts, *(f"{text}/{part}" for text in texts for part in ("values", "mask")),
+    }  # fmt: skip
 
 
 class _Parts:
@@ -59,7 +83,8 @@ class _Parts:
         self.dtype = np.dtype(np.float32)
 
     def deal(self, cells: np.ndarray, counts: sparse.csr_matrix) -> None:
-        """Append each row to the files of its part."""
+        """Append each row to the files of its part, without the zeros that are stored."""
+        counts.eliminate_zeros()
         if counts.nnz:
             self.nnz += counts.nnz
             self.largest = max(self.largest, float(counts.data.max()))
@@ -102,7 +127,7 @@ class _Appender:
             dtype=dtype,
             chunks=(CHUNK,),
             shards=(shard,),
-            compressors=BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"),
+            compressors=(BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"), Crc32cCodec()),
             attributes={"encoding-type": "array", "encoding-version": "0.2.0"},
         )
         self.shard = shard
@@ -145,7 +170,7 @@ def write_store(
     place = np.argsort(order)
     total = np.empty(n_cells)
     check_target(path, overwrite=overwrite)
-    with replacing_folder(path) as folder:
+    with replacing_folder(path) as folder, whole_chunks():
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}-") as parts_folder:
             parts = _Parts(Path(parts_folder), place)
             with progress(desc="Reading cells", total=n_cells, unit="cells", silent=silent) as bar:
@@ -160,7 +185,7 @@ def write_store(
             _write_counts(root, parts, (n_cells, n_genes), silent=silent)
         check_target(path, overwrite=overwrite)  # again: somebody may have written meanwhile
         # the mark of completeness goes last
-        ad.io.write_elem(root["uns/ginseng"], "complete", True)
+        ad.io.write_elem(root["uns/ginseng"], "complete", True, dataset_kwargs=_PACKED)
 
 
 def _write_frame(
@@ -180,14 +205,14 @@ def _write_frame(
     frame = ad.AnnData(var=pd.DataFrame(index=cells.gene_names), uns={"ginseng": uns})
     # not `frame.write_zarr`, whose consolidated metadata would not know of what comes after
     root = zarr.open_group(folder, mode="w", zarr_format=3)
-    ad.io.write_elem(root, "/", frame)
+    ad.io.write_elem(root, "/", frame, dataset_kwargs=_PACKED)
     obs = {cells.label_key: _categorical(cells.labels[order], cells.label_names)}
     if cells.groups is not None and cells.group_key is not None:
         obs[cells.group_key] = _categorical(cells.groups[order], cells.group_names)
     _write_obs(root, {**obs, TOTAL: total[order].astype(np.float32), ROW: rows}, adata.obs_names[rows])
     # one chunk, so that a later split is one write
     split = np.full(len(rows), UNSPLIT, np.uint8)
-    ad.io.write_elem(root["uns/ginseng"], "split", split, dataset_kwargs={"chunks": split.shape})
+    ad.io.write_elem(root["uns/ginseng"], "split", split, dataset_kwargs={**_PACKED, "chunks": split.shape})
     return root
 
 
@@ -196,10 +221,17 @@ def _write_obs(root: zarr.Group, columns: dict[str, Any], names: pd.Index) -> No
     attributes: dict[str, Any] = {"encoding-type": "dataframe", "encoding-version": "0.2.0", "_index": "_index"}
     obs = root.create_group("obs", overwrite=True, attributes={**attributes, "column-order": list(columns)})
     for name, values in columns.items():
-        ad.io.write_elem(obs, name, values)
+        ad.io.write_elem(obs, name, values, dataset_kwargs=_PACKED)
     attributes = {"encoding-type": "string-array", "encoding-version": "0.2.0"}
     chunk = max(1, min(ROWS_PER_PART, len(names)))
-    array = obs.create_array("_index", shape=(len(names),), dtype=str, chunks=(chunk,), attributes=attributes)
+    array = obs.create_array(
+        "_index",
+        shape=(len(names),),
+        dtype=str,
+        chunks=(chunk,),
+        attributes=attributes,
+        compressors=_PACKED["compressors"],
+    )
     for start in range(0, len(names), chunk):
         array[start : start + chunk] = names[start : start + chunk].to_numpy(object)
 
@@ -272,9 +304,59 @@ def check_target(path: Path, *, overwrite: bool) -> None:
             f"{path} exists and is not a store of ginseng, so it is not replaced. Choose another path or move it away."
         )
         raise FileExistsError(msg)
-    if foreign := sorted({p.name for p in path.iterdir()} - _MEMBERS):
-        msg = f"{path} holds what ginseng did not write, so it is not replaced: {', '.join(foreign[:10])}."
+    if foreign := _foreign(path):
+        msg = f"{path} holds what ginseng did not write, so it is not replaced: {foreign}. Move it away."
         raise FileExistsError(msg)
     if not overwrite:
         msg = f"{path} exists. Open it with `GinsengDataset({str(path)!r})`, or pass `overwrite=True` to replace it."
+        raise FileExistsError(msg)
+
+
+def _foreign(path: Path) -> str | None:
+    """Return the first thing in a store that was not written with it, or None."""
+    uns: Any = zarr.open_group(path, mode="r", use_consolidated=False)["uns/ginseng"]
+    keys: dict[str, Any] = {"label_key": "", "group_key": None}
+    for name in keys:
+        with suppress(Exception):
+            keys[name] = read_elem(uns[name])
+    written = members(**keys)
+    for here, folders, files in os.walk(path):
+        folders.sort()
+        folder = Path(here).relative_to(path).as_posix().removeprefix(".")
+        for name in sorted([*folders, *files]):
+            entry = f"{folder}/{name}".lstrip("/")
+            node, chunk = re.fullmatch(r"(.*?)(/c(?:/\d+)?)?", entry).groups()  # type: ignore[union-attr]
+            if not (
+                (name == "zarr.json" and folder in written and name in files)
+                or (name in folders and entry in written)
+                or (chunk and node in written and _is_array(path / node / "zarr.json"))
+            ):
+                return entry
+    return None
+
+
+def _is_array(metadata: Path) -> bool:
+    with suppress(OSError, ValueError):
+        return bool(json.loads(metadata.read_bytes())["node_type"] == "array")
+    return False
+
+
+def check_place(path: Path, adata: Any) -> None:
+    """Refuse to write a store over the input, or into a zarr folder.
+
+    Raises
+    ------
+    FileExistsError
+        If `path` is that of the input, by whatever name, or is below a zarr folder.
+    """
+    target = Path(os.path.realpath(path))
+    for folder in target.parents:
+        if any((folder / name).exists() for name in ("zarr.json", ".zgroup", ".zarray", ".zmetadata")):
+            msg = f"{path} lies in {folder}, which is a zarr folder. Choose a path outside of it."
+            raise FileExistsError(msg)
+    source = adata.filename if isinstance(adata, ad.AnnData) else adata
+    if not isinstance(source, str | Path) or not (os.path.exists(source) and target.exists()):
+        return
+    if os.path.samefile(source, target) and is_store(target):
+        msg = f"{path} is the input itself, of which genes and total counts would be lost. Choose another path."
         raise FileExistsError(msg)

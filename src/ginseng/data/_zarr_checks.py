@@ -34,7 +34,7 @@ MAX_JSON = 64 * 2**20
 _METADATA = ("zarr.json", ".zarray", ".zgroup", ".zmetadata", ".zattrs")
 
 
-def check_zarr(root: Path, name: str) -> None:
+def check_zarr(root: Path, name: str) -> dict[str, int]:
     """Refuse a zarr folder that could do harm.
 
     Parameters
@@ -43,6 +43,10 @@ def check_zarr(root: Path, name: str) -> None:
         The folder.
     name
         What errors call it.
+
+    Returns
+    -------
+    How many of the chunks that each array declares are not there.
 
     Raises
     ------
@@ -99,6 +103,10 @@ def check_zarr(root: Path, name: str) -> None:
             raise _RefusedError(msg)
     except _RefusedError as error:
         msg = f"{name} is not opened: {error}."
+        if isinstance(error.__cause__, DamagedError):
+            msg += (
+                " If it is damaged, copy it again, or create it again with `GinsengDataset.create` if it is a dataset."
+            )
         raise ValueError(msg) from error.__cause__
     declared = {node: max(array.size for array in found) + text[node] for node, found in arrays.items()}
     excess = {node: size for node, size in declared.items() if size > RATIO * stored[node]}
@@ -111,6 +119,7 @@ def check_zarr(root: Path, name: str) -> None:
         node = max(missing, key=lambda node: missing[node])
         msg = f"{name} is not opened: {missing[node]:,} of the chunks that {node!r} declares are not there."
         raise ValueError(msg)
+    return missing
 
 
 @dataclass(frozen=True)

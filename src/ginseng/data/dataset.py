@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ import pandas as pd
 import zarr
 from anndata import AnnData
 from anndata.io import read_elem
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from ginseng._files import recover
 from ginseng._rng import RNGLike, SeedLike, generator
@@ -18,9 +19,24 @@ from ginseng._values import agree_on_values
 
 from ._batches import Source, StoreSource, class_weights, stream
 from ._cells import choose_cells
+from ._damage import DamagedStoreError, check_columns_of_cells, check_pointer, read_part
 from ._readers import open_adata
 from ._splits import held_out
-from ._store import FORMAT, FORMAT_VERSION, TEST, TOTAL, TRAIN, UNSPLIT, check_columns, check_target, write_store
+from ._store import (
+    FORMAT,
+    FORMAT_VERSION,
+    ROW,
+    TEST,
+    TOTAL,
+    TRAIN,
+    UNSPLIT,
+    check_columns,
+    check_place,
+    check_target,
+    members,
+    whole_chunks,
+    write_store,
+)
 from ._zarr_checks import check_zarr
 
 type Split = Literal["train", "test", "holdout", "all"]
@@ -64,7 +80,8 @@ class GinsengDataset:
     FileNotFoundError
         If nothing is there.
     ValueError
-        If it is not a store of ginseng, or one that was not written to its end.
+        If it is not a store of ginseng, one that was not written to its end, or one that is damaged. The counts are
+        looked at as they are read.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -73,48 +90,82 @@ class GinsengDataset:
         if not self.path.exists():
             msg = f"There is no dataset at {self.path}. Write one with `GinsengDataset.create(path, adata, label_key)`."
             raise FileNotFoundError(msg)
-        if self.path.is_dir():
-            check_zarr(self.path, str(self.path))
+        missing = check_zarr(self.path, str(self.path)) if self.path.is_dir() else {}
         try:
             self.root = zarr.open_group(self.path, mode="r", use_consolidated=False)
-            info: Any = read_elem(self.root["uns/ginseng"])
-            if info["format"] != FORMAT:
-                raise ValueError(info["format"])
+            uns: Any = self.root["uns/ginseng"]
+            if (found := read_elem(uns["format"])) != FORMAT:
+                raise ValueError(found)
         except (KeyError, IndexError, TypeError, FileNotFoundError, ValueError) as error:
             msg = f"{self.path} is not a dataset of ginseng. Write one with `GinsengDataset.create`."
             raise ValueError(msg) from error
-        if info["format_version"].split(".")[0] != FORMAT_VERSION.split(".")[0]:
+        version = re.fullmatch(r"(\d+)\.(\d+)", str(self._read("uns/ginseng/format_version")))
+        if version is None:
+            raise DamagedStoreError(self.path, "`uns/ginseng/format_version` is no version")
+        if version[1] != FORMAT_VERSION.split(".")[0]:
             msg = (
-                f"{self.path} is of format {info['format_version']}, and this ginseng reads {FORMAT_VERSION}. "
+                f"{self.path} is of format {version[0]}, and this ginseng reads {FORMAT_VERSION}. "
                 "Run `pip install -U ginseng`."
             )
             raise ValueError(msg)
-        if not info.get("complete", False):
+        if "complete" not in uns or not self._read("uns/ginseng/complete"):
             msg = f"{self.path} was not written to its end. Create it again with `overwrite=True`."
             raise ValueError(msg)
-        counts: Any = self.root["X"]
-        # what reads the counts, and is fast, takes the word of Blosc alone for how much a chunk unfolds to
-        if any({type(c) for c in counts[name].compressors} != {BloscCodec} for name in ("data", "indices", "indptr")):
-            msg = f"{self.path} has counts that are not packed as ginseng packs them. Create it again."
-            raise ValueError(msg)
-        obs: Any = self.root["obs"]
-        var: Any = read_elem(self.root["var"])
-        # of `obs` only the columns that are needed: the names of a million cells fill 100 MB
-        label: Any = read_elem(obs[info["label_key"]])
+        info = self._read("uns/ginseng")
         self.label_key: str = info["label_key"]
         self.group_key: str | None = info.get("group_key")
+        #: Whether every chunk is there and has a checksum: as of 1.1
+        self._strict = int(version[2]) >= 1
+        self._check_packing()
+        if self._strict:
+            written = members(self.label_key, self.group_key) - {"raw"}  # of which metadata are all
+            if gone := sorted(name for name, n in missing.items() if n > 0 and name in written):
+                raise DamagedStoreError(self.path, f"parts of `{gone[0]}` are not there")
+        label = self._read(f"obs/{self.label_key}")
         self.labels = label.codes.astype(np.int32)
         self.label_names = [str(name) for name in label.categories]
         self.groups: np.ndarray | None = None
         self.group_names: list[str] | None = None
-        if "group_key" in info:
-            group: Any = read_elem(obs[info["group_key"]])
+        # of `obs` only the columns that are needed: the names of a million cells fill 100 MB
+        codes = {f"obs/{self.label_key}": (self.labels, len(self.label_names))}
+        if self.group_key is not None:
+            group = self._read(f"obs/{self.group_key}")
             self.groups = group.codes.astype(np.int32)
             self.group_names = [str(name) for name in group.categories]
-        self.totals = np.asarray(obs[TOTAL][:], np.float32)
-        self.gene_names = [str(name) for name in var.index]
+            codes[f"obs/{self.group_key}"] = self.groups, len(self.group_names)
+        self.totals = np.asarray(self._read(f"obs/{TOTAL}"), np.float32)
+        self.gene_names = [str(name) for name in self._read("var").index]
         self.normalizes = bool(info.get("normalize", True))
-        self._split = np.asarray(info["split"])
+        self._split = np.asarray(info["split"]) if "split" in info else np.empty(0)
+        self._indptr = self._checked_pointer()
+        check_columns_of_cells(
+            self.path, codes=codes, totals=self.totals, split=self._split,
+            rows=np.asarray(self._read(f"obs/{ROW}")), lengths=np.diff(self._indptr), strict=self._strict,
+        )  # fmt: skip
+
+    def _read(self, name: str) -> Any:
+        return read_part(self.path, self.root, name)
+
+    def _check_packing(self) -> None:
+        for name in ("data", "indices", "indptr"):
+            if f"X/{name}" not in self.root:
+                raise DamagedStoreError(self.path, f"`X/{name}` is not there")
+        counts: Any = self.root["X"]
+        # what reads the counts, and is fast, takes the word of Blosc alone for how much a chunk unfolds to
+        packed = [BloscCodec, Crc32cCodec] if self._strict else [BloscCodec]
+        if any([type(c) for c in counts[name].compressors] != packed for name in ("data", "indices", "indptr")):
+            msg = f"{self.path} has counts that are not packed as ginseng packs them. Create it again."
+            raise ValueError(msg)
+
+    def _checked_pointer(self) -> np.ndarray:
+        """Return where the counts of each cell begin, once the arrays that hold the counts fit each other."""
+        counts: Any = self.root["X"]
+        shape = (len(self.labels), len(self.gene_names))
+        if tuple(counts.attrs.get("shape", ())) != shape:
+            raise DamagedStoreError(self.path, f"`X` is of shape {counts.attrs.get('shape')} and should be of {shape}")
+        indptr = np.asarray(self._read("X/indptr"))
+        check_pointer(self.path, indptr, shape[0], {f"X/{name}": counts[name].size for name in ("data", "indices")})
+        return indptr
 
     @classmethod
     def create(
@@ -170,7 +221,7 @@ class GinsengDataset:
         Raises
         ------
         FileExistsError
-            If something is at `path` that may not be replaced.
+            If something is at `path` that may not be replaced, as the input itself, or `path` is in a zarr folder.
         KeyError
             If a column, layer or gene is not there.
         ValueError
@@ -178,6 +229,7 @@ class GinsengDataset:
             where `normalize` does not say so.
         """
         path = Path(path).expanduser()
+        check_place(path, adata)
         check_target(path, overwrite=overwrite)
         adata = adata if isinstance(adata, AnnData) else open_adata(adata)
         cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
@@ -214,7 +266,7 @@ class GinsengDataset:
     @cached_property
     def source(self) -> Source:
         """The cells, to be read in windows."""
-        return StoreSource(self.root, self.labels, self.totals)
+        return StoreSource(self.path, self.root, self.labels, self.totals, self._indptr, strict=self._strict)
 
     def __getitem__(self, index: int | slice | np.ndarray | Sequence[int]) -> tuple[np.ndarray, Any]:
         """Return the counts and the label of a cell, or of several."""
@@ -287,8 +339,9 @@ class GinsengDataset:
             fraction=fraction, by_group=stratify_group, mode=mode, group=group, rng=generator(seed),
         )  # fmt: skip
         # one write, as the store keeps it in one chunk: an interruption leaves the old split or the new one
-        root: Any = zarr.open_group(self.path, mode="r+", use_consolidated=False)
-        root["uns/ginseng/split"][:] = self._split = np.where(split, TEST, TRAIN).astype(np.uint8)
+        with whole_chunks():
+            root: Any = zarr.open_group(self.path, mode="r+", use_consolidated=False)
+            root["uns/ginseng/split"][:] = self._split = np.where(split, TEST, TRAIN).astype(np.uint8)
 
     def in_split(self, split: Split) -> np.ndarray:
         """Return a bool for each cell, whether it is in this part.

@@ -14,6 +14,7 @@ from ginseng import _checks, _keys
 from ginseng._files import check_writable
 from ginseng._labels import in_memory
 from ginseng._matrix import make_actual
+from ginseng.data._store import is_store
 from ginseng.data._writers import can_be_added_to, write_adata, write_added
 from ginseng.model._forward import Predicted
 from ginseng.model.state import GinsengClassifierState
@@ -152,7 +153,8 @@ class Result:
             "share": self.found.overlap,
         }
         after = {
-            **{name: value for name, value in before.items() if name != "restriction"},
+            # with `format` it would pass for a training store
+            **{name: value for name, value in before.items() if name not in ("restriction", "format")},
             "classes": self.labels.astype(object),
             "overlap": overlap,
             "unassigned": {
@@ -183,7 +185,13 @@ class Result:
         ------
         OSError
             If its folder cannot be written to, another process writes to it, or the disk has no room.
+        ValueError
+            If it is a training store, which it would no longer be.
         """
+        if is_store(output):
+            other = str(output.with_suffix(".h5ad"))
+            msg = f"{output} is a training store, and labels in it would end that. Write to a file: `output={other!r}`."
+            raise ValueError(msg)
         files = [] if source is None else [f for f in (source, *source.rglob("*")) if f.is_file()]
         columns = [self.code, self.confidence, *self._obsm("").values()]
         check_writable(output, sum(f.stat().st_size for f in files) + sum(values.nbytes for values in columns))
