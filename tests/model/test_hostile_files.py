@@ -18,7 +18,7 @@ import pytest
 
 from ginseng._core import registry
 from ginseng.model import GinsengClassifierState, ModelFileError, load_model, save_model
-from ginseng.model._hdf5 import _digest
+from ginseng.model._strict import digest_of
 
 type Change = Callable[[h5py.File], Any]
 LIMIT = 0.05  # seconds to refuse a file
@@ -346,7 +346,7 @@ def sign(file: h5py.File) -> None:
     attributes = {k: v.decode() if isinstance(v, bytes) else v.item() for k, v in file.attrs.items() if k != "sha256"}
     datasets: dict[str, np.ndarray] = {}
     file.visititems(lambda name, o: datasets.update({name: o[()]}) if isinstance(o, h5py.Dataset) else None)
-    file.attrs["sha256"] = np.bytes_(_digest(attributes, datasets).encode())
+    file.attrs["sha256"] = np.bytes_(digest_of(attributes, datasets).encode())
 
 
 def refused(path: Path) -> None:
