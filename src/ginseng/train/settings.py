@@ -121,7 +121,7 @@ class GinsengClassifierTrainerSettings:
     solver: Literal["adamw", "lbfgs"] = "adamw"
     C: float = 1.0
     library_size: Literal["all_genes", "model_genes"] = "model_genes"
-    logit_adjustment: float = 0.15
+    logit_adjustment: float = 0.2
 
     def __post_init__(self) -> None:
         checks = {
