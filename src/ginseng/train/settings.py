@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Literal
+import types
+from numbers import Integral, Real
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ginseng._core import registry
 
@@ -124,6 +126,8 @@ class GinsengClassifierTrainerSettings:
     logit_adjustment: float = 0.2
 
     def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            _check_type(name, getattr(self, name), kind)
         checks = {
             "rate": (self.rate is None or 0 <= self.rate < 1, "None or in [0, 1)"),
             "lam_max": (self.lam_max is None or self.lam_max >= 0, "None or at least 0"),
@@ -140,6 +144,7 @@ class GinsengClassifierTrainerSettings:
             "target_sum": (self.target_sum is None or self.target_sum > 0, "None or above 0"),
             "holdout_fraction": (0 <= self.holdout_fraction < 1, "in [0, 1)"),
             "group_mode": (self.group_mode in ("fraction", "loo"), "'fraction' or 'loo'"),
+            "seed": (self.seed >= 0, "at least 0"),
             "epochs": (self.epochs is None or self.epochs >= 1, "None or at least 1"),
             "label_smoothing": (0 <= self.label_smoothing < 1, "in [0, 1)"),
             "balance_exponent": (0 <= self.balance_exponent <= 1, "in [0, 1]"),
@@ -165,3 +170,16 @@ class GinsengClassifierTrainerSettings:
         if self.solver == "lbfgs":
             given["n_members"] = 1  # there is nothing that members would differ in
         return registry.get(self.architecture, {k: v for k, v in given.items() if v is not None} | self.config)
+
+
+def _check_type(name: str, value: Any, kind: Any) -> None:
+    """Refuse what is no number where a number is wanted; what NumPy makes of numbers is taken."""
+    kinds = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    numbers = {int: (Integral, "a whole number"), float: (Real, "a number")}
+    wanted = [numbers[k] for k in kinds if k in numbers]
+    if not wanted or (value is None and type(None) in kinds):
+        return
+    accepted, described = wanted[0]
+    if isinstance(value, bool) or not isinstance(value, accepted):
+        msg = f"`{name}` must be {described}{' or None' if type(None) in kinds else ''}, not {value!r}."
+        raise ValueError(msg)
