@@ -7,7 +7,8 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -59,6 +60,26 @@ def test_who_may_read_and_write_it_stays(tmp_path: Path) -> None:
     with pytest.raises(PermissionError, match="write-protected"):
         write(tmp_path / "f", "newer")
     assert (tmp_path / "f").read_text() == "new"
+
+
+def test_nothing_is_left_by_threads_that_go_on(tmp_path: Path) -> None:
+    def go_on(folder: Path) -> None:
+        for i in range(100):
+            with suppress(FileNotFoundError):
+                folder.mkdir(exist_ok=True)
+                (folder / f"{i}").touch()
+            time.sleep(0.001)
+
+    def fail(pool: ThreadPoolExecutor) -> None:
+        with replacing_folder(tmp_path / "d") as partial:
+            for _ in range(4):
+                pool.submit(go_on, partial)
+            time.sleep(0.02)
+            raise OSError("mine")
+
+    with ThreadPoolExecutor(4) as pool, pytest.raises(OSError, match="mine"):
+        fail(pool)
+    assert names(tmp_path) == []
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes")

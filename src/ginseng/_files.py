@@ -99,9 +99,18 @@ def replacing_folder(path: Path, *, size: int = 0) -> Iterator[Path]:
             partial.rename(path)
             _sync_folder(path.parent)
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            _remove(partial)
             with suppress(OSError):
                 _clear(path)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, into which threads of zarr may still write what another of them has failed to."""
+    for _ in range(50):
+        if not folder.exists():
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.02)
 
 
 _KINDS = {
