@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import re
 from collections.abc import Callable
@@ -174,6 +175,25 @@ def test_the_kept_weights_are_those_of_the_best_epoch(overfitted: GinsengClassif
     # the lowest, but for chance
     assert history[best - 1] <= history.min() + losses.std() / np.sqrt(len(losses)) * 1.5
     assert overfitted.state.info["best_epoch"] == best
+
+
+def test_large_classes_are_lowered_once_training_has_ended(overfitted: GinsengClassifierTrainer) -> None:
+    plain = GinsengClassifierTrainerSettings(**{**vars(overfitted.settings), "logit_adjustment": 0.0, "epochs": 2})
+    found = {}
+    for name, settings in {
+        "plain": plain,
+        "lowered": dataclasses.replace(plain, logit_adjustment=0.3),
+        "as they come": dataclasses.replace(plain, logit_adjustment=0.3, balance_train=False),
+        "as they come, plain": dataclasses.replace(plain, balance_train=False),
+    }.items():
+        trainer = GinsengClassifierTrainer(overfitted.dataset, settings)
+        found[name] = trainer.fit(silent=True)[1].params
+        assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(found[name]))
+    sizes = np.log(np.bincount(trainer.dataset.labels[trainer.keep]))
+    difference = found["lowered"]["head"]["b"] - found["plain"]["head"]["b"]
+    np.testing.assert_allclose(difference, np.broadcast_to(-0.3 * (sizes - sizes.mean()), difference.shape), atol=1e-6)
+    np.testing.assert_array_equal(found["lowered"]["head"]["W"], found["plain"]["head"]["W"])
+    np.testing.assert_array_equal(found["as they come"]["head"]["b"], found["as they come, plain"]["head"]["b"])
 
 
 def test_macro_f1_can_be_watched(overfitted: GinsengClassifierTrainer) -> None:

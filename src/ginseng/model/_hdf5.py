@@ -271,6 +271,10 @@ def _read_names(reader: Reader) -> dict[str, np.ndarray]:
     genes = reader.array("genes", (None,), "S", MAX_GENES, MAX_NAME_BYTES)
     labels = reader.array("label_keys", (None,), "S", MAX_CLASSES, MAX_NAME_BYTES - genes.nbytes)
     values = reader.array("label_values", (len(labels),), "iu", MAX_CLASSES)
+    for name, found in {"genes": genes, "label_keys": labels}.items():
+        if not len(found):
+            msg = f"{name!r} are empty or not unique"
+            raise ModelFileError(msg)
     return {"genes": _shortest(genes), "label_keys": _shortest(labels), "label_values": values}
 
 

@@ -268,8 +268,8 @@ class GinsengClassifierTrainer:
         if not (self.settings.balance_train and self.settings.logit_adjustment):
             return params
         sizes = np.log(np.maximum(np.bincount(self.dataset.labels[self.keep], minlength=self.n_classes), 1))
-        offset = -self.settings.logit_adjustment * (sizes - sizes.mean())
-        return self.network.with_offset(params, jnp.asarray(offset, jnp.float32))
+        offset: Any = (-self.settings.logit_adjustment * (sizes - sizes.mean())).astype(np.float32)
+        return self.network.with_offset(params, offset)
 
     def _fit_exactly(self, silent: bool, *, reports: bool) -> Params:
         n = int(self.keep.sum())
