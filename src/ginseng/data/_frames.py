@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -28,17 +29,36 @@ def read_frame(group: Any) -> pd.DataFrame:
 
 
 def _names(element: Any) -> Any:
-    values = element
-    if element.attrs.get("encoding-type") == "nullable-string-array":
-        if np.asarray(element["mask"][:]).any():
-            return read_elem(element)
-        values = element["values"]
-    if values.attrs.get("encoding-type") != "string-array" or len(values.shape) != 1:
+    if not _in_parts(element):
         return read_elem(element)
+    values = _text_of(element)
+    names = np.empty(values.shape, object)
+    start = 0
+    for part in name_parts(element):
+        names[start : start + len(part)] = part
+        start += len(part)
+    return names
+
+
+def name_parts(element: Any) -> Iterator[np.ndarray]:
+    """Yield consecutive names of the index of a table."""
+    if not _in_parts(element):
+        yield np.asarray(read_elem(element), object)
+        return
+    values = _text_of(element)
     # h5py makes bytes of the names, and strings of these; zarr decodes a chunk at the least
     text = values.asstr() if hasattr(values, "asstr") else values
     size = PART if values.chunks is None else -(-PART // values.chunks[0]) * values.chunks[0]
-    names = np.empty(values.shape, object)
-    for start in range(0, len(names), size):
-        names[start : start + size] = text[start : start + size]
-    return names
+    for start in range(0, values.shape[0], size):
+        yield text[start : start + size]
+
+
+def _in_parts(element: Any) -> bool:
+    if element.attrs.get("encoding-type") == "nullable-string-array" and np.asarray(element["mask"][:]).any():
+        return False
+    values = _text_of(element)
+    return values.attrs.get("encoding-type") == "string-array" and len(values.shape) == 1
+
+
+def _text_of(element: Any) -> Any:
+    return element["values"] if element.attrs.get("encoding-type") == "nullable-string-array" else element

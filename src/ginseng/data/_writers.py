@@ -16,12 +16,13 @@ import numpy as np
 import pandas as pd
 import zarr
 from anndata import AnnData
-from anndata.io import read_elem, write_elem
+from anndata.io import write_elem
 
 from ginseng._files import replacing, replacing_folder
 from ginseng._hdf5 import added_to
 
 from ._formats import kind_of
+from ._frames import name_parts
 from ._zarr_chunks import NAME
 
 #: What describes groups and arrays.
@@ -173,8 +174,12 @@ def _opened(path: Path, kind: str, mode: Any) -> Iterator[Any]:
 
 def _add(root: Any, source: Path, obs: Any, obsm: Any, uns: Any, obs_names: pd.Index) -> None:
     table = root["obs"]
-    names: Any = read_elem(table[str(table.attrs["_index"])])
-    if not np.array_equal(np.asarray(names, object), np.asarray(obs_names, object)):
+    start = 0
+    for part in name_parts(table[str(table.attrs["_index"])]):
+        if not np.array_equal(part, np.asarray(obs_names[start : start + len(part)], object)):
+            break
+        start += len(part)
+    if start != len(obs_names):
         msg = f"{source} was changed while its cells were labelled: nothing is written. Label it again."
         raise RuntimeError(msg)
     for name, values in obs.items():
