@@ -84,10 +84,10 @@ def judge(adata: AnnData, layer: str | None = None) -> Values:
     """Tell what `X`, or a layer, holds. Reads a few thousand cells, however many there are."""
     where = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
     x = held(adata, layer)
-    check_matrix(x, f"`{where}`")
     if is_by_columns(x) and not sparse.issparse(x):
         return judge_matrix(x, where)  # also of the cells that a view leaves out: rows are not to be had alone
     if adata.is_view:  # its `.X` would load all of its rows
+        check_matrix(x, f"`{where}`")
         return _judge(where, (to_memory(matrix_of(adata[rows], layer)) for rows in _runs(adata.n_obs)), rows=True)
     return judge_matrix(x, where)
 

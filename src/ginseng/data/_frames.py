@@ -34,7 +34,7 @@ def _names(element: Any) -> Any:
     values = _text_of(element)
     names = np.empty(values.shape, object)
     start = 0
-    for part in name_parts(element):
+    for part in _parts(values):
         names[start : start + len(part)] = part
         start += len(part)
     return names
@@ -45,7 +45,10 @@ def name_parts(element: Any) -> Iterator[np.ndarray]:
     if not _in_parts(element):
         yield np.asarray(read_elem(element), object)
         return
-    values = _text_of(element)
+    yield from _parts(_text_of(element))
+
+
+def _parts(values: Any) -> Iterator[np.ndarray]:
     # h5py makes bytes of the names, and strings of these; zarr decodes a chunk at the least
     text = values.asstr() if hasattr(values, "asstr") else values
     size = PART if values.chunks is None else -(-PART // values.chunks[0]) * values.chunks[0]

@@ -7,7 +7,6 @@ and appends it. The store is built beside its target and renamed into place when
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tempfile
@@ -29,7 +28,7 @@ from ginseng._logging import progress
 from ginseng._matrix import smallest_dtype
 
 from ._cells import Cells
-from ._zarr_checks import check_zarr
+from ._zarr_checks import check_zarr, is_array
 
 FORMAT = "ginseng-store"
 #: As of 1.1 every chunk is written, also of zeros, with a checksum behind it, and no zero is stored in `X`.
@@ -329,16 +328,10 @@ def _foreign(path: Path) -> str | None:
             if not (
                 (name == "zarr.json" and folder in written and name in files)
                 or (name in folders and entry in written)
-                or (chunk and node in written and _is_array(path / node / "zarr.json"))
+                or (chunk and node in written and is_array(path / node / "zarr.json"))
             ):
                 return entry
     return None
-
-
-def _is_array(metadata: Path) -> bool:
-    with suppress(OSError, ValueError):
-        return bool(json.loads(metadata.read_bytes())["node_type"] == "array")
-    return False
 
 
 def check_place(path: Path, adata: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import warnings
@@ -23,6 +22,7 @@ from ginseng._hdf5 import added_to
 
 from ._formats import kind_of
 from ._frames import name_parts
+from ._zarr_checks import is_array
 from ._zarr_chunks import NAME
 
 #: What describes groups and arrays.
@@ -77,7 +77,7 @@ def _foreign(folder: Path) -> Iterator[Path]:
     described = here.keys() & {"zarr.json", ".zarray", ".zgroup"}
     if not described:
         yield folder
-    elif ".zarray" in here or ("zarr.json" in here and _is_array(here["zarr.json"])):
+    elif ".zarray" in here or ("zarr.json" in here and is_array(here["zarr.json"])):
         for path in folder.rglob("*"):
             if (
                 path.is_file()
@@ -91,10 +91,6 @@ def _foreign(folder: Path) -> Iterator[Path]:
                 yield from _foreign(path)
             elif path.name not in _DESCRIBING:
                 yield path
-
-
-def _is_array(described: Path) -> bool:
-    return bool(json.loads(described.read_text()).get("node_type") == "array")
 
 
 def can_be_added_to(source: Path, output: Path) -> bool:

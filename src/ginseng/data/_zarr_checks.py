@@ -10,6 +10,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path, PurePosixPath
@@ -289,3 +290,10 @@ def _item_size(data_type: Any) -> int:
     if "fields" in config:  # pairs, or objects with a name and a type
         return sum(_item_size(f["data_type"] if isinstance(f, dict) else f[1]) for f in config["fields"])
     return max(8, int(config.get("length_bytes", 8)))
+
+
+def is_array(metadata: Path) -> bool:
+    """Whether a `zarr.json` is that of an array."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return bool(json.loads(metadata.read_bytes())["node_type"] == "array")
+    return False

@@ -76,11 +76,11 @@ def describe_run(dataset: Any, held_out: np.ndarray, settings: Any, network: Any
         del given[name]  # they are in `config`
     return {
         "settings": json.loads(json.dumps(given, default=lambda value: value.item())),
-        "genes": digest_of("\n".join(dataset.gene_names).encode()),
-        "classes": digest_of("\n".join(dataset.label_names).encode()),
-        "labels": digest_of(dataset.labels),
-        "held_out": digest_of(held_out),
-        "cells": digest_of(f"{counts.shape} {counts.dtype}".encode(), dataset.source.totals),
+        "genes": _digest("\n".join(dataset.gene_names).encode()),
+        "classes": _digest("\n".join(dataset.label_names).encode()),
+        "labels": _digest(dataset.labels),
+        "held_out": _digest(held_out),
+        "cells": _digest(f"{counts.shape} {counts.dtype}".encode(), dataset.source.totals),
     }
 
 
@@ -129,7 +129,7 @@ class Checkpoint:
         if isinstance(given, str | Path):
             own = cls(Path(given).expanduser(), run, temporary=False)
         elif store is not None and given is not False:
-            name = digest_of(json.dumps(run, sort_keys=True).encode())[:8]
+            name = _digest(json.dumps(run, sort_keys=True).encode())[:8]
             own = cls(store.with_name(f"{store.name}.checkpoint-{name}.h5"), run, temporary=True)
             others = sorted(store.parent.glob(f"{glob.escape(store.name)}.checkpoint-*.h5"), key=os.path.getmtime)
         elif given or resume:
@@ -240,7 +240,7 @@ class Checkpoint:
             self.path.unlink(missing_ok=True)
 
 
-def digest_of(*parts: bytes | np.ndarray) -> str:
+def _digest(*parts: bytes | np.ndarray) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part if isinstance(part, bytes) else np.ascontiguousarray(part).tobytes())
