@@ -7,7 +7,7 @@ import pytest
 
 from ginseng._core import registry
 from ginseng._core.optim import AdamW
-from ginseng._core.steps import Batch, Noise, Normalization, input_moments, predict_logits, train_window
+from ginseng._core.steps import Batch, Noise, Normalization, class_moments, predict_logits, train_window
 from ginseng.data._memory import MemoryDataset
 from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings
 
@@ -113,9 +113,12 @@ def test_learning_rate_zero_changes_nothing_and_the_key_and_step_do(window: Batc
 
 
 def test_moments(window: Batch) -> None:
-    x = np.log1p(window.x[0] * (1e4 / window.total[0])[:, None])
-    sums, squares = input_moments(window.x[0], window.total[0], normalization=Normalization())
-    np.testing.assert_allclose(sums, x.sum(axis=0), rtol=1e-5)
+    batch = Batch(*(a[0] for a in window))
+    batch.weight[:3] = 0
+    x = np.log1p(batch.x * (1e4 / batch.total)[:, None])[3:]
+    sums, squares = class_moments(batch, n_classes=C, normalization=Normalization())
+    for i in range(C):
+        np.testing.assert_allclose(sums[i], x[batch.y[3:] == i].sum(axis=0), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(squares, (x**2).sum(axis=0), rtol=1e-5)
 
 

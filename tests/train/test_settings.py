@@ -43,6 +43,7 @@ CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "balance_exponent": (1.0, {}),
     "logit_adjustment": (0.5, {}),
     "scale_floor": (30.0, {}),
+    "weigh_genes": (False, {}),
     "library_size": ("all_genes", {}),
     "standardize": (False, {}),
     "balance_by": ("weights", {}),

@@ -37,6 +37,8 @@ class Architecture(ABC):
     name: ClassVar[str]
     #: Whether `params["input"]` holds a mean and a scale for each gene, which training fits before the first step.
     standardizes: ClassVar[bool] = False
+    #: Whether the scale also makes genes larger whose variance lies between types, and others smaller.
+    weighs: ClassVar[bool] = False
     #: Whether `gene_weights` is defined.
     has_gene_weights: ClassVar[bool] = False
     #: Whether the logits in `between` are linear, so that one gradient says what each gene contributes.

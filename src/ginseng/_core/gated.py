@@ -26,6 +26,7 @@ class Gated(Architecture):
 
     name: ClassVar[str] = "gated"
     standardizes: ClassVar[bool] = True
+    weighs: ClassVar[bool] = True
     has_gene_weights: ClassVar[bool] = True
     cells_at_once: ClassVar[int | None] = 512  # few enough for the cache: half the time of 4,096
 

@@ -191,10 +191,11 @@ def predict_gene_weights(
     return jax.vmap(lambda x: together(architecture).gene_weights(params, x))(normalization(x, total))
 
 
-@partial(jax.jit, static_argnames=("normalization",))
-def input_moments(
-    x: Num[Array, "B G"], total: Float[Array, " B"], *, normalization: Normalization
-) -> tuple[Float[Array, " G"], Float[Array, " G"]]:
-    """Sum and sum of squares of each gene after normalisation."""
-    x = normalization(x, total)
-    return x.sum(axis=0), (x * x).sum(axis=0)
+@partial(jax.jit, static_argnames=("n_classes", "normalization"))
+def class_moments(
+    batch: Batch, *, n_classes: int, normalization: Normalization
+) -> tuple[Float[Array, "C G"], Float[Array, " G"]]:
+    """Sum of each gene over the cells of each class, and its sum of squares over all cells, after normalisation."""
+    x = normalization(batch.x, batch.total)
+    counted = (batch.weight > 0).astype(jnp.float32)
+    return (jax.nn.one_hot(batch.y, n_classes) * counted[:, None]).T @ x, counted @ (x * x)

@@ -90,6 +90,10 @@ class GinsengClassifierTrainerSettings:
     scale_floor
         Genes are centred and scaled by their deviation, but by no less than this (on log1p counts per `target_sum`),
         for architectures that standardise their input.
+    weigh_genes
+        Whether genes then also weigh by how much of their variance lies between the classes (see the concepts in the
+        documentation), for architectures that do so. So many genes can be read without those that say little
+        drowning the others. `"lbfgs"` does not.
     """
 
     rate: float | None = None
@@ -124,6 +128,7 @@ class GinsengClassifierTrainerSettings:
     C: float = 1.0
     library_size: Literal["all_genes", "model_genes"] = "model_genes"
     logit_adjustment: float = 0.2
+    weigh_genes: bool = True
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():

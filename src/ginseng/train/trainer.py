@@ -22,7 +22,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from ginseng._core import registry
 from ginseng._core.architecture import Params
 from ginseng._core.optim import AdamW, warmup_cosine
-from ginseng._core.steps import Batch, Noise, Normalization, input_moments, predict_logits, train_window
+from ginseng._core.steps import Batch, Noise, Normalization, predict_logits, train_window
 from ginseng._logging import progress, running, warning
 from ginseng.data._batches import Window, batches_per_window, class_weights, empty_window, n_batches, prefetch, stream
 from ginseng.data._memory import MemoryDataset
@@ -34,6 +34,7 @@ from ginseng.model.state import GinsengClassifierState
 from ._checkpoint import Checkpoint, Snapshot, describe_run
 from ._exact import minimum
 from ._interrupt import interruptible
+from ._standardize import fit_standardization
 from .logger import GinsengLogger
 from .settings import GinsengClassifierTrainerSettings
 
@@ -41,8 +42,6 @@ from .settings import GinsengClassifierTrainerSettings
 #: and so few that it is not more than 400,000; at the most 100 and at the least 3.
 EPOCHS, MOST_SEEN = 10, 400_000
 MOST_EPOCHS, FEWEST_EPOCHS = 100, 3
-#: Cells that mean and deviation of the genes are taken from, at the most.
-CELLS_FOR_MOMENTS = 20_000
 
 
 class Validation(NamedTuple):
@@ -256,11 +255,19 @@ class GinsengClassifierTrainer:
         return self.model, self.state
 
     def _init(self) -> Params:
-        standardizes = self.network.standardizes and self.settings.standardize
+        s = self.settings
         params = self.model.init()
-        if standardizes:
-            fitted = self._moments()  # the same for all members
-            params["input"] = jax.tree.map(lambda a, b: jnp.broadcast_to(b, a.shape), params["input"], fitted)
+        if self.network.standardizes and s.standardize:
+            batch = min(4096, int(self.keep.sum()))
+            fitted = fit_standardization(  # the same for all members
+                stream(self.dataset.source, self.keep, batch_size=batch, n_per_window=1, seed=s.seed),
+                self.n_classes, self.normalization,
+                floor=s.scale_floor, weigh=s.weigh_genes and self.network.weighs and s.solver == "adamw",
+            )  # fmt: skip
+            # with NumPy: nothing to compile
+            params["input"] = jax.tree.map(
+                lambda a, b: jax.device_put(np.broadcast_to(b, a.shape)), params["input"], fitted
+            )
         return params
 
     def _adjusted(self, params: Params) -> Params:
@@ -496,24 +503,6 @@ class GinsengClassifierTrainer:
             float(accuracy_score(all_y, predicted)),
             float(f1_score(all_y, predicted, average="macro", zero_division=0)),
         )
-
-    def _moments(self) -> Params:
-        """Return mean and scale of each gene, over the training cells or a sample of them."""
-        n, total, squares = 0, np.zeros(self.n_genes), np.zeros(self.n_genes)
-        batch = min(4096, int(self.keep.sum()))
-        for window in stream(self.dataset.source, self.keep, batch_size=batch, n_per_window=1, seed=self.settings.seed):
-            sums = input_moments(window.x[0], window.total[0], normalization=self.normalization)
-            total += np.asarray(sums[0])
-            squares += np.asarray(sums[1])
-            n += int(window.weight.sum())
-            if n >= CELLS_FOR_MOMENTS:
-                break
-        mean = total / n
-        deviation = np.sqrt(np.maximum(squares / n - mean**2, 0.0))
-        return {
-            "mean": jax.device_put(mean.astype(np.float32)),
-            "scale": jax.device_put(np.maximum(deviation, self.settings.scale_floor).astype(np.float32)),
-        }
 
 
 def _finite(params: Params) -> bool:

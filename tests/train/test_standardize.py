@@ -1,0 +1,91 @@
+"""Centre, scale and weight of each gene."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from ginseng._core.steps import Normalization
+from ginseng.data._batches import Window, stream
+from ginseng.data._memory import MemoryDataset
+from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings, _standardize
+from ginseng.train._standardize import LEAST_WEIGHT, fit_standardization, weights_between
+
+
+def sums_of(x: np.ndarray, y: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    sums = np.stack([x[y == i].sum(axis=0) for i in range(n_classes)])
+    return np.bincount(y, minlength=n_classes).astype(float), sums, (x**2).sum(axis=0)
+
+
+def drawn(sizes: list[int], between: float, *, genes: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Cells whose genes vary by 1 within types and by `between` among them."""
+    rng = np.random.default_rng(seed)
+    y = np.repeat(np.arange(len(sizes)), sizes)
+    return rng.normal(size=(len(y), genes)) + between**0.5 * rng.normal(size=(len(sizes), genes))[y], y
+
+
+@pytest.mark.parametrize("between", [0.0, 0.1, 1.0, 10.0])
+@pytest.mark.parametrize("sizes", [[60] * 30, [400] + [8] * 29])
+def test_share_is_that_which_genes_were_drawn_with(between: float, sizes: list[int]) -> None:
+    """Also where one type has most cells, and the others few: beside genes of equal shares it is the known share."""
+    x, y = drawn(sizes, between)
+    known, _ = drawn(sizes, 1.0, seed=1)
+    weights = weights_between(*sums_of(np.hstack([x, known]), y, len(sizes)))
+    shares = weights**2
+    assert np.mean(shares[:400]) / np.mean(shares[400:]) == pytest.approx(2 * between / (1 + between), abs=0.06)
+    assert np.mean(shares) == pytest.approx(1)
+
+
+def test_all_types_count_alike() -> None:
+    """More cells of one type say the same."""
+    x, y = drawn([500, 500, 500], 1.0)
+    more = np.r_[np.arange(1500), np.tile(np.arange(500), 20)]
+    once, often = (weights_between(*sums_of(x[rows], y[rows], 3)) for rows in (np.arange(1500), more))
+    np.testing.assert_allclose(often, once, rtol=0.02, atol=0.03)
+
+
+def test_without_anything_to_weigh_by() -> None:
+    x, y = drawn([10, 10], 1.0)
+    ones = np.ones(x.shape[1])
+    np.testing.assert_array_equal(weights_between(*sums_of(x, 0 * y, 2)), ones)  # one type
+    np.testing.assert_array_equal(weights_between(*sums_of(x[[0, 19]], y[[0, 19]], 2)), ones)  # nothing within types
+    np.testing.assert_array_equal(weights_between(*sums_of(np.ones_like(x), y, 2)), ones)  # no gene differs
+    x[:, 0] = 3.0  # constant
+    x[:, 1] = y  # the same within types
+    weights = weights_between(*sums_of(x, y, 2))
+    assert weights.min() == weights[0] > 0
+    assert weights[0] == pytest.approx(LEAST_WEIGHT * weights[1])
+    assert weights.argmax() == 1
+
+
+def test_is_what_training_starts_from(dataset: MemoryDataset) -> None:
+    """Against NumPy, on the cells that are not held out."""
+    settings = GinsengClassifierTrainerSettings(config={"hidden_dim": 4, "gate_dim": 2}, epochs=1, scale_floor=0.1)
+    fits = []
+    for weigh in (True, False):
+        settings.weigh_genes = weigh
+        trainer = GinsengClassifierTrainer(dataset, settings)
+        fits.append(trainer.fit(silent=True)[1].params["input"])
+    counts = np.asarray(dataset.source.counts[trainer.keep].todense(), float)
+    y = dataset.labels[trainer.keep]
+    x = np.log1p(1e4 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
+    weights = weights_between(*sums_of(x, y, trainer.n_classes))
+    for fit, by in zip(fits, (weights, 1.0), strict=True):
+        np.testing.assert_allclose(fit["mean"][0], x.mean(axis=0), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(fit["scale"][0], np.maximum(x.std(axis=0), 0.1) / by, rtol=1e-3)
+
+
+def test_looks_at_so_many_cells_and_no_more(dataset: MemoryDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = np.ones(len(dataset.labels), bool)
+    taken: list[Window] = []
+
+    def windows() -> Iterator[Window]:
+        for window in stream(dataset.source, keep, batch_size=32, n_per_window=1, seed=0):
+            taken.append(window)
+            yield window
+
+    monkeypatch.setattr(_standardize, "MOST_CELLS", 50)
+    fit_standardization(windows(), len(dataset.label_names), Normalization(), floor=0.5, weigh=True)
+    assert len(taken) == 2
