@@ -8,7 +8,6 @@ and appends it. The store is built beside its target and renamed into place when
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
@@ -28,7 +27,7 @@ from ginseng._logging import progress
 from ginseng._matrix import smallest_dtype
 
 from ._cells import Cells
-from ._zarr_checks import check_zarr, is_array
+from ._zarr_checks import check_zarr, foreign
 
 FORMAT = "ginseng-store"
 #: As of 1.1 every chunk is written, also of zeros, with a checksum behind it, and no zero is stored in `X`.
@@ -319,19 +318,10 @@ def _foreign(path: Path) -> str | None:
         with suppress(Exception):
             keys[name] = read_elem(uns[name])
     written = members(**keys)
-    for here, folders, files in os.walk(path):
-        folders.sort()
-        folder = Path(here).relative_to(path).as_posix().removeprefix(".")
-        for name in sorted([*folders, *files]):
-            entry = f"{folder}/{name}".lstrip("/")
-            node, chunk = re.fullmatch(r"(.*?)(/c(?:/\d+)?)?", entry).groups()  # type: ignore[union-attr]
-            if not (
-                (name == "zarr.json" and folder in written and name in files)
-                or (name in folders and entry in written)
-                or (chunk and node in written and is_array(path / node / "zarr.json"))
-            ):
-                return entry
-    return None
+    for entry in foreign(path):
+        return entry.relative_to(path).as_posix()
+    nodes = {entry.parent.relative_to(path).as_posix().removeprefix(".") for entry in path.rglob("zarr.json")}
+    return min(nodes - written, default=None)
 
 
 def check_place(path: Path, adata: Any) -> None:

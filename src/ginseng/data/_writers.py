@@ -22,11 +22,8 @@ from ginseng._hdf5 import added_to
 
 from ._formats import kind_of
 from ._frames import name_parts
-from ._zarr_checks import is_array
-from ._zarr_chunks import NAME
+from ._zarr_checks import DESCRIBING, foreign
 
-#: What describes groups and arrays.
-_DESCRIBING = frozenset({"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"})
 #: Members of an AnnData.
 _MEMBERS = frozenset({"X", "layers", "obs", "var", "obsm", "varm", "obsp", "varp", "uns", "raw"})
 
@@ -61,7 +58,7 @@ def check_adata_target(path: Path) -> None:
         if kind_of(path) != path.suffix.removeprefix("."):
             why = "it is of another format"
         elif path.is_dir():
-            others = [p for p in path.iterdir() if p.name not in _MEMBERS | _DESCRIBING] or sorted(_foreign(path))
+            others = [p for p in path.iterdir() if p.name not in _MEMBERS | DESCRIBING] or sorted(foreign(path))
             if others:
                 why = f"it holds what is no part of an AnnData: {', '.join(map(str, others[:5]))}"
     except (ValueError, OSError) as error:
@@ -69,28 +66,6 @@ def check_adata_target(path: Path) -> None:
     if why:
         msg = f"{path} is not replaced: {why.removesuffix('.')}. Choose another path, or move it away."
         raise FileExistsError(msg)
-
-
-def _foreign(folder: Path) -> Iterator[Path]:
-    """Yield what anndata did not write into a zarr folder, nor would read from it."""
-    here = {path.name: path for path in folder.iterdir()}
-    described = here.keys() & {"zarr.json", ".zarray", ".zgroup"}
-    if not described:
-        yield folder
-    elif ".zarray" in here or ("zarr.json" in here and is_array(here["zarr.json"])):
-        for path in folder.rglob("*"):
-            if (
-                path.is_file()
-                and path.name not in _DESCRIBING
-                and not NAME.fullmatch(path.relative_to(folder).as_posix())
-            ):
-                yield path
-    else:
-        for path in here.values():
-            if path.is_dir():
-                yield from _foreign(path)
-            elif path.name not in _DESCRIBING:
-                yield path
 
 
 def can_be_added_to(source: Path, output: Path) -> bool:

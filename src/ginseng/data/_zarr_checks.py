@@ -32,7 +32,8 @@ RATIO, ALLOWANCE = 1000, 2**30
 MAX_MISSING = 2**17
 #: Bytes of one JSON file.
 MAX_JSON = 64 * 2**20
-_METADATA = ("zarr.json", ".zarray", ".zgroup", ".zmetadata", ".zattrs")
+#: Files that describe groups and arrays.
+DESCRIBING = frozenset({"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"})
 
 
 def check_zarr(root: Path, name: str) -> dict[str, int]:
@@ -80,7 +81,7 @@ def check_zarr(root: Path, name: str) -> dict[str, int]:
                 elif not entry.is_file():
                     msg = f"{where!r} is neither a file nor a folder"
                     raise _RefusedError(msg)
-                elif entry.name not in _METADATA:
+                elif entry.name not in DESCRIBING:
                     files[where] = entry
                 elif entry.name != ".zattrs":
                     for node, metadata in _nodes(folder, entry.name, _json(Path(entry.path), where)):
@@ -290,6 +291,28 @@ def _item_size(data_type: Any) -> int:
     if "fields" in config:  # pairs, or objects with a name and a type
         return sum(_item_size(f["data_type"] if isinstance(f, dict) else f[1]) for f in config["fields"])
     return max(8, int(config.get("length_bytes", 8)))
+
+
+def foreign(folder: Path) -> Iterator[Path]:
+    """Yield what zarr did not write into a folder, nor would read from it."""
+    here = {path.name: path for path in folder.iterdir()}
+    described = here.keys() & {"zarr.json", ".zarray", ".zgroup"}
+    if not described:
+        yield folder
+    elif ".zarray" in here or ("zarr.json" in here and is_array(here["zarr.json"])):
+        for path in folder.rglob("*"):
+            if (
+                path.is_file()
+                and path.name not in DESCRIBING
+                and not NAME.fullmatch(path.relative_to(folder).as_posix())
+            ):
+                yield path
+    else:
+        for path in here.values():
+            if path.is_dir():
+                yield from foreign(path)
+            elif path.name not in DESCRIBING:
+                yield path
 
 
 def is_array(metadata: Path) -> bool:
