@@ -34,16 +34,25 @@ def test_share_is_that_which_genes_were_drawn_with(between: float, sizes: list[i
     known, _ = drawn(sizes, 1.0, seed=1)
     weights = weights_between(*sums_of(np.hstack([x, known]), y, len(sizes)))
     shares = weights**2
-    assert np.mean(shares[:400]) / np.mean(shares[400:]) == pytest.approx(2 * between / (1 + between), abs=0.06)
+    pi = np.sqrt(sizes) / np.sqrt(sizes).sum()
+    b, known_b = between * (1 - pi @ pi), 1 - pi @ pi
+    assert np.mean(shares[:400]) / np.mean(shares[400:]) == pytest.approx(
+        b / (b + 1) / known_b * (known_b + 1), abs=0.08
+    )
     assert np.mean(shares) == pytest.approx(1)
 
 
-def test_all_types_count_alike() -> None:
-    """More cells of one type say the same."""
-    x, y = drawn([500, 500, 500], 1.0)
-    more = np.r_[np.arange(1500), np.tile(np.arange(500), 20)]
-    once, often = (weights_between(*sums_of(x[rows], y[rows], 3)) for rows in (np.arange(1500), more))
-    np.testing.assert_allclose(often, once, rtol=0.02, atol=0.03)
+def test_types_count_by_the_root_of_their_cells() -> None:
+    """A gene of a type of 100 cells, of 900, and of 10,000, each as different from the rest and as variable."""
+    rng = np.random.default_rng(0)
+    sizes = np.array([100, 900, 10_000])
+    y = np.repeat(np.arange(3), sizes)
+    x = rng.normal(size=(len(y), 3)) + 3 * np.eye(3)[y]
+    share = np.sqrt(sizes) / np.sqrt(sizes).sum()
+    between = 9 * share * (1 - share)
+    weights = weights_between(*sums_of(x, y, 3))
+    root = np.sqrt(between / (between + 1))
+    np.testing.assert_allclose(weights, root / np.sqrt((root**2).mean()), rtol=0.02)
 
 
 def test_without_anything_to_weigh_by() -> None:

@@ -50,8 +50,9 @@ def fit_standardization(
 def weights_between(cells: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> np.ndarray:
     """Return a weight for each gene: the root of the share of its variance that lies between the types.
 
-    This share is the intraclass correlation (Fisher 1925), all types counting alike. The mean of the squared weights
-    is 1.
+    This share is an intraclass correlation (Fisher 1925) in which types count by the root of their number of cells:
+    rare ones more than by their cells, and less than if all types counted alike, since their means are of few cells.
+    The mean of the squared weights is 1.
 
     Parameters
     ----------
@@ -66,8 +67,10 @@ def weights_between(cells: np.ndarray, sums: np.ndarray, squares: np.ndarray) ->
     if len(cells) < 2 or cells.sum() <= len(cells):
         return np.ones_like(squares)
     within = np.maximum(squares - (sums**2 / cells).sum(axis=0), 0.0) / (cells.sum() - len(cells))
-    # means of few cells differ by chance: that much is taken off
-    between = np.maximum((sums / cells).var(axis=0, ddof=1) - (within / cells).mean(axis=0), 0.0)
+    means, share = sums / cells, np.sqrt(cells) / np.sqrt(cells).sum()
+    differ = (share * (means - (share * means).sum(axis=0)) ** 2).sum(axis=0)
+    by_chance = within * (share * (1 - share) / cells).sum()  # as means of few cells do
+    between = np.maximum(differ - by_chance, 0.0)
     whole = between + within
     root = np.sqrt(np.divide(between, whole, out=np.zeros_like(whole), where=whole > 0))
     if not root.any():
