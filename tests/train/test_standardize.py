@@ -61,12 +61,16 @@ def test_without_anything_to_weigh_by() -> None:
     np.testing.assert_array_equal(weights_between(*sums_of(x, 0 * y, 2)), ones)  # one type
     np.testing.assert_array_equal(weights_between(*sums_of(x[[0, 19]], y[[0, 19]], 2)), ones)  # nothing within types
     np.testing.assert_array_equal(weights_between(*sums_of(np.ones_like(x), y, 2)), ones)  # no gene differs
-    x[:, 0] = 3.0  # constant
-    x[:, 1] = y  # the same within types
-    weights = weights_between(*sums_of(x, y, 2))
-    assert weights.min() == weights[0] > 0
-    assert weights[0] == pytest.approx(LEAST_WEIGHT * weights[1])
-    assert weights.argmax() == 1
+
+
+def test_of_single_genes() -> None:
+    x, y = drawn([3, 6, 11], 1.0)
+    x[:, 0] = y  # the same within types
+    constant = slice(1, 9)
+    x[:, constant] = [0.1, 0.2, 0.3, 0.7, 1 / 3, np.pi, np.log(7), np.log(11)]  # but for rounding
+    weights = weights_between(*sums_of(x, y, 3))
+    assert weights.argmax() == 0
+    np.testing.assert_allclose(weights[constant], LEAST_WEIGHT * weights[0])
 
 
 def test_is_what_training_starts_from(dataset: MemoryDataset) -> None:

@@ -70,7 +70,8 @@ def weights_between(cells: np.ndarray, sums: np.ndarray, squares: np.ndarray) ->
     means, share = sums / cells, np.sqrt(cells) / np.sqrt(cells).sum()
     differ = (share * (means - (share * means).sum(axis=0)) ** 2).sum(axis=0)
     by_chance = within * (share * (1 - share) / cells).sum()  # as means of few cells do
-    between = np.maximum(differ - by_chance, 0.0)
+    rounding = 1e-6 * squares / cells.sum()  # the sums are of 32 bits
+    between = np.where(differ - by_chance > rounding, differ - by_chance, 0.0)
     whole = between + within
     root = np.sqrt(np.divide(between, whole, out=np.zeros_like(whole), where=whole > 0))
     if not root.any():
