@@ -299,7 +299,7 @@ def add_array(path: Path, name: str) -> None:
     "name",
     [
         "obs/notes.txt", "X/notes.txt", "X/data/c/notes.txt", "X/data/c/0.orig", "uns/mine/x.txt", "obs/c/0", "empty/",
-        "obsm/X_mine", "obs/mine", "uns/ginseng/mine", "layers/counts",
+        "X/data/empty/", "obsm/X_mine", "obs/mine", "uns/ginseng/mine", "layers/counts",
     ],
 )  # fmt: skip
 def test_what_was_added_to_a_store_keeps_it_from_being_replaced(

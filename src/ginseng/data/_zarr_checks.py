@@ -296,16 +296,12 @@ def _item_size(data_type: Any) -> int:
 def foreign(folder: Path) -> Iterator[Path]:
     """Yield what zarr did not write into a folder, nor would read from it."""
     here = {path.name: path for path in folder.iterdir()}
-    described = here.keys() & {"zarr.json", ".zarray", ".zgroup"}
-    if not described:
+    if not here.keys() & {"zarr.json", ".zarray", ".zgroup"}:
         yield folder
     elif ".zarray" in here or ("zarr.json" in here and is_array(here["zarr.json"])):
         for path in folder.rglob("*"):
-            if (
-                path.is_file()
-                and path.name not in DESCRIBING
-                and not NAME.fullmatch(path.relative_to(folder).as_posix())
-            ):
+            described = path.name in DESCRIBING or NAME.fullmatch(path.relative_to(folder).as_posix())
+            if not described and (path.is_file() or not any(path.iterdir())):
                 yield path
     else:
         for path in here.values():
