@@ -30,7 +30,7 @@ import ginseng as gs
 METRICS = ["acc", "bacc", "f1"]
 
 
-def split(path: Path, seed: int, train_share: float = 0.8) -> tuple[ad.AnnData, ad.AnnData]:
+def split(path: Path, seed: int, train_share: float) -> tuple[ad.AnnData, ad.AnnData]:
     adata = ad.read_h5ad(path)
     sizes = adata.obs["cell_type"].value_counts()
     counted = np.asarray(adata.X.sum(axis=1)).ravel() > 0

@@ -198,4 +198,7 @@ def class_moments(
     """Sum of each gene over the cells of each class, and its sum of squares over all cells, after normalisation."""
     x = normalization(batch.x, batch.total)
     counted = (batch.weight > 0).astype(jnp.float32)
-    return (jax.nn.one_hot(batch.y, n_classes) * counted[:, None]).T @ x, counted @ (x * x)
+    of_class = jax.nn.one_hot(batch.y, n_classes) * counted[:, None]
+    # in full precision also on GPUs, which would round what goes in to 10 bits: variances are differences of sums
+    product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+    return product(of_class.T, x), product(counted, x * x)
