@@ -32,7 +32,8 @@ import zarr
 from scipy import sparse, stats
 
 import ginseng as gs
-from ginseng.data import GinsengDataset, _download
+from ginseng._disk import download
+from ginseng.data import GinsengDataset
 from ginseng.model import GinsengClassifierState, ModelFileError
 
 type Make = Callable[..., ad.AnnData]
@@ -710,7 +711,7 @@ def scene(
     shutil.copytree(made["folder"], folder)
     folder.chmod(0o755)
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(_download, "TIMEOUT", (5, 0.3))
+    monkeypatch.setattr(download, "TIMEOUT", (5, 0.3))
     server.files = {"cells.h5ad": (folder / "cells.h5ad").read_bytes(), "page.h5ad": b"<!DOCTYPE html><html>"}
 
     def as_stranger(path: str, mode: int) -> None:
@@ -812,7 +813,7 @@ FULL_DISK = """
 import os, resource
 from pathlib import Path
 import ginseng as gs
-from ginseng.data._writers import write_adata
+from ginseng._disk.writers import write_adata
 state = gs.load_model("model.h5")
 adata = gs.read_adata("cells.h5ad")
 adata.write_zarr("cells.zarr")

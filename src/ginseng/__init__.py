@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ginseng import data, datasets, model, pl, pp, tl, train, utils
+    from ginseng._disk.readers import read_10x_h5, read_10x_mtx, read_adata
     from ginseng._settings import settings
-    from ginseng.data.io import load_model, read_10x_h5, read_10x_mtx, read_adata, save_model
+    from ginseng.model.file import load_model, save_model
     from ginseng.tl import classify
 
 __version__ = version("ginseng")
@@ -36,7 +37,8 @@ __all__ = [
 _HOMES = {
     "classify": "tl",
     "settings": "_settings",
-    **dict.fromkeys(["load_model", "read_10x_h5", "read_10x_mtx", "read_adata", "save_model"], "data.io"),
+    **dict.fromkeys(["read_10x_h5", "read_10x_mtx", "read_adata"], "_disk.readers"),
+    **dict.fromkeys(["load_model", "save_model"], "model.file"),
 }
 
 

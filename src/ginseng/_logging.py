@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from ._settings import settings
+from ginseng._settings import settings
 
 _LEVELS = (logging.ERROR, logging.WARNING, logging.INFO)
 

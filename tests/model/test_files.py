@@ -18,7 +18,7 @@ import ginseng as gs
 from ginseng import load_model, save_model
 from ginseng._core import registry
 from ginseng.model import GinsengClassifierState, ModelFileError
-from ginseng.model._hdf5 import is_model_file
+from ginseng.model.file import is_model_file
 
 type Make = Callable[..., GinsengClassifierState]
 

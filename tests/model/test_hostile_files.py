@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from ginseng._core import registry
+from ginseng._disk.strict_hdf5 import digest_of
 from ginseng.model import GinsengClassifierState, ModelFileError, load_model, save_model
-from ginseng.model._strict import digest_of
 
 type Change = Callable[[h5py.File], Any]
 LIMIT = 0.05  # seconds to refuse a file

@@ -12,7 +12,7 @@ import pytest
 import ginseng as gs
 from ginseng._core import registry
 from ginseng.model import GinsengClassifierState, classifier_from_state, save_model
-from ginseng.model._hdf5 import model_of
+from ginseng.model.file import model_of
 
 type Make = Callable[..., GinsengClassifierState]
 CHANGES: list[dict[str, Any]] = [

@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from sklearn.calibration import calibration_curve
 
 from ginseng import pl
-from ginseng.pl import _frames
+from ginseng.pl import _tables
 from ginseng.pl._palette import UNASSIGNED
 
 
@@ -53,8 +53,8 @@ def test_few_cells_are_drawn_one_by_one(labelled):
 def test_reliability_is_that_of_scikit_learn(labelled, n_bins):
     adata = labelled(4, unassigned=True)
     adata.obs.loc[adata.obs_names[:3], "cell_type"] = np.nan
-    frame = _frames.confidence(adata, "cell_type", "ginseng")
-    bins = _frames.reliability(frame, n_bins)
+    frame = _tables.confidence(adata, "cell_type", "ginseng")
+    bins = _tables.reliability(frame, n_bins)
     known = adata.obs[3:-5]
     right = (known["cell_type"].astype(str) == known["ginseng_cell_type"].astype(str)).to_numpy()
     confidence = known["ginseng_confidence"].to_numpy(dtype=float)
@@ -65,7 +65,7 @@ def test_reliability_is_that_of_scikit_learn(labelled, n_bins):
     assert ((bins["low"] <= bins["accuracy"]) & (bins["accuracy"] <= bins["high"])).all()
     assert ((bins["left"] <= bins["confidence"]) & (bins["confidence"] <= bins["right"])).all()
     error = (np.abs(accuracy - mean) * bins["n"]).sum() / len(known)
-    assert _frames.calibration_error(bins) == pytest.approx(error)
+    assert _tables.calibration_error(bins) == pytest.approx(error)
     axes = pl.confidence(adata, "cell_type", n_bins=n_bins, show=False)
     assert axes[1].get_title() == f"ECE {error:.3f}"
     np.testing.assert_allclose([p.get_height() for p in axes[1].patches], bins["n"] / bins["n"].sum())

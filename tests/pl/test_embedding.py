@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 
 from ginseng import pl
-from ginseng.pl import _figure, _frames, _palette
+from ginseng.pl import _figure, _palette, _tables
 
 
 def shades(ax):
@@ -119,9 +119,9 @@ def test_scanpy_keeps_colours_by_category(labelled):
     adata = labelled(3)
     adata.obs["plain"] = adata.obs["cell_type"].astype(str)
     adata.uns["plain_colors"] = ["red", "green", "blue"]
-    assert list(_frames.known_colors(adata, "plain").values()) == ["red", "green", "blue"]
+    assert list(_tables.known_colors(adata, "plain").values()) == ["red", "green", "blue"]
     adata.uns["plain_colors"] = ["red"]
-    assert not _frames.known_colors(adata, "plain")
+    assert not _tables.known_colors(adata, "plain")
     adata.uns["ginseng_cell_type_colors"] = ["red", "green", "blue"]
     fig = pl.embedding(adata, return_fig=True)
     assert list(legend_of(fig).values()) == ["#ff0000", "#008000", "#0000ff"]

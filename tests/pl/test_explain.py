@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from ginseng import pl
-from ginseng.pl import _frames
+from ginseng.pl import _tables
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_dots_show_expression(ranked):
 def test_heat_map_shows_scores(ranked):
     adata = ranked(3)
     groups = list(adata.uns["ginseng_rank_genes"]["names"].dtype.names)[::-1][:2]
-    scores = _frames.ranked_genes(adata, "ginseng", groups, 2, None)
+    scores = _tables.ranked_genes(adata, "ginseng", groups, 2, None)
     assert scores.index.tolist() == groups
     ranks = adata.uns["ginseng_rank_genes"]
     for group in groups:
@@ -82,7 +82,7 @@ def test_heat_map_shows_scores(ranked):
     np.testing.assert_allclose(ax.collections[0].get_array().ravel(), scores.to_numpy().ravel())
     limits = ax.collections[0].get_clim()
     assert limits[0] == -limits[1]
-    assert ranks["names"][groups[0]][0] not in _frames.ranked_genes(adata, "ginseng", groups[:1], 2, 0.0).columns
+    assert ranks["names"][groups[0]][0] not in _tables.ranked_genes(adata, "ginseng", groups[:1], 2, 0.0).columns
 
 
 def test_explanations_are_readable(ranked, readable):

@@ -11,8 +11,8 @@ import pytest
 from scipy import stats
 
 import ginseng as gs
+from ginseng._cells.gene_names import id_type, species, without_version
 from ginseng.model import GinsengClassifierState
-from ginseng.pp._names import id_type, species, without_version
 
 type Make = Callable[..., ad.AnnData]
 type State = GinsengClassifierState

@@ -21,7 +21,7 @@ from scipy import sparse
 from scipy.special import softmax
 
 import ginseng as gs
-from ginseng._files import replacing
+from ginseng._disk.atomic import replacing
 from ginseng.model import GinsengClassifierState
 from ginseng.tl import _classify
 
@@ -134,9 +134,9 @@ def test_a_batch_has_at_least_a_cell(make_cells: Make, state: State, batch_size:
 
 
 def test_blocks_of_rows_change_nothing(make_cells: Make, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ginseng.tl import _query
+    from ginseng._predict import query
 
-    monkeypatch.setattr(_query.model_rows, "__kwdefaults__", {"size": 13})
+    monkeypatch.setattr(query.model_rows, "__kwdefaults__", {"size": 13})
     adata = blurred(make_cells)
     gs.tl.classify(adata, state, store_probs=True, batch_size=5)
     check(adata, state, by_hand(state, adata.X.toarray(), adata.var_names.tolist()))

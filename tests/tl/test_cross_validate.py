@@ -111,16 +111,16 @@ def test_table_copy_and_path(make_cells: Make, tmp_path: Path) -> None:
 
 
 def test_genes_are_chosen_for_each_fold(make_cells: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ginseng.tl import _models
+    from ginseng.tl import _contenders
 
     seen = []
-    find = _models.find_markers
+    find = _contenders.find_markers
 
     def spy(a, labels, n, *args, **kw):
         seen.append((int((labels >= 0).sum()), n))
         return find(a, labels, n, *args, **kw)
 
-    monkeypatch.setattr(_models, "find_markers", spy)
+    monkeypatch.setattr(_contenders, "find_markers", spy)
     gs.tl.cross_validate(make_cells(), "cell_type", MultinomialNB(), n_folds=3, n_top_genes=9, silent=True)
     assert seen == [(80, 9)] * 3
 

@@ -20,7 +20,7 @@ import ginseng as gs
 from ginseng.data import GinsengDataset, _batches
 from ginseng.data._memory import MemoryDataset
 from ginseng.model import GinsengClassifierState, ModelFileError
-from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings, _checkpoint
+from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings, checkpoint
 from ginseng.train import trainer as trainer_module
 
 #: Five windows an epoch, whose last batches go over into the next window, and noise, which is drawn by step.
@@ -34,7 +34,7 @@ WINDOWS = 5
 def small_windows() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_batches, "WINDOW_BYTES", 4 * 8 * 16 * 3)
-        patch.setattr(_checkpoint, "WAIT", 0)
+        patch.setattr(checkpoint, "WAIT", 0)
         patch.setattr(_batches, "BLOCK_ROWS", 10)
         patch.setattr(_batches, "BLOCKS_PER_WINDOW", 4)
         yield
@@ -109,11 +109,11 @@ def test_quick_epochs_are_not_held_up(
 ) -> None:
     """After the first epoch and the last, unless more time has passed than writing takes, many times over."""
     written: list[int] = []
-    write = _checkpoint.Checkpoint.write
+    write = checkpoint.Checkpoint.write
     monkeypatch.setattr(
-        _checkpoint.Checkpoint, "write", lambda self, found: (written.append(found.epoch), write(self, found))
+        checkpoint.Checkpoint, "write", lambda self, found: (written.append(found.epoch), write(self, found))
     )
-    monkeypatch.setattr(_checkpoint, "WAIT", 1e9)
+    monkeypatch.setattr(checkpoint, "WAIT", 1e9)
     assert_same(fit(store), whole)
     assert written == [1, 3]
 
@@ -125,7 +125,7 @@ def test_an_error_at_any_moment(
     n: int, each_window: bool, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     if each_window:
-        monkeypatch.setattr(_checkpoint, "SECONDS", -1)
+        monkeypatch.setattr(checkpoint, "SECONDS", -1)
     at_window(n, fail)
     with pytest.raises(RuntimeError, match="power cut"):
         fit(store)
@@ -198,8 +198,8 @@ import os, signal, sys, warnings
 from pathlib import Path
 from ginseng.data import _batches
 from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings, trainer
-from ginseng.train import _checkpoint
-_checkpoint.WAIT = 0
+from ginseng.train import checkpoint
+checkpoint.WAIT = 0
 _batches.WINDOW_BYTES, _batches.BLOCK_ROWS, _batches.BLOCKS_PER_WINDOW = 4 * 8 * 16 * 3, 10, 4
 store, model, settings = sys.argv[1], sys.argv[2], eval(sys.argv[3])
 
@@ -348,7 +348,7 @@ def test_a_full_disk_does_not_end_training(
     def full(*args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_checkpoint, "write_members", full)
+    monkeypatch.setattr(checkpoint, "write_members", full)
     assert_same(fit(store), whole)
     assert capsys.readouterr().err.count("is full") == 1
     assert beside(store) == []

@@ -10,8 +10,8 @@ import pytest
 from ginseng._core.steps import Normalization
 from ginseng.data._batches import Window, stream
 from ginseng.data._memory import MemoryDataset
-from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings, _standardize
-from ginseng.train._standardize import LEAST_WEIGHT, fit_standardization, weights_between
+from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings, standardize
+from ginseng.train.standardize import LEAST_WEIGHT, fit_standardization, weights_between
 
 
 def sums_of(x: np.ndarray, y: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -99,6 +99,6 @@ def test_looks_at_so_many_cells_and_no_more(dataset: MemoryDataset, monkeypatch:
             taken.append(window)
             yield window
 
-    monkeypatch.setattr(_standardize, "MOST_CELLS", 50)
+    monkeypatch.setattr(standardize, "MOST_CELLS", 50)
     fit_standardization(windows(), len(dataset.label_names), Normalization(), floor=0.5, weigh=True)
     assert len(taken) == 2

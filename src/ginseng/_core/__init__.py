@@ -3,4 +3,4 @@
 The order of these imports is the order of `registry.names()`: the default comes first.
 """
 
-from . import gated, linear, instance, transformer  # noqa: F401, I001
+from ginseng._core import gated, linear, instance, transformer  # noqa: F401, I001

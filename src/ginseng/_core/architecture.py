@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .layers import standardize
+from ginseng._core.layers import standardize
 
 # G genes, C classes, K width of the embedding
 type Params = dict[str, Any]

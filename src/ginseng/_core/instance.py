@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
-from .architecture import Architecture, Params
-from .layers import dropout, init_linear, linear, random_bits
-from .registry import register
+from ginseng._core.architecture import Architecture, Params
+from ginseng._core.layers import dropout, init_linear, linear, random_bits
+from ginseng._core.registry import register
 
 # G genes, C classes, H width of the gate
 

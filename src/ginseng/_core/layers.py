@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
 if TYPE_CHECKING:
-    from .architecture import Params
+    from ginseng._core.architecture import Params
 
 # G genes; I, O inputs and outputs of a layer
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .architecture import Architecture, Params
-from .layers import dropout, init_standardize, linear, random_bits, standardize
-from .registry import register
+from ginseng._core.architecture import Architecture, Params
+from ginseng._core.layers import dropout, init_standardize, linear, random_bits, standardize
+from ginseng._core.registry import register
 
 # G genes, C classes
 

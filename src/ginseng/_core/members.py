@@ -8,7 +8,7 @@ import math
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .architecture import Architecture, Params
+from ginseng._core.architecture import Architecture, Params
 
 # M members, G genes, C classes, E width of the embeddings of all members
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .architecture import Architecture, Params
+from ginseng._core.architecture import Architecture, Params
 
 _registry: dict[str, type[Architecture]] = {}
 

@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 
-from .architecture import Architecture, Params
-from .augment import augment
-from .losses import cross_entropy
-from .members import together
-from .normalize import log_normalize
-from .optim import AdamW
+from ginseng._core.architecture import Architecture, Params
+from ginseng._core.augment import augment
+from ginseng._core.losses import cross_entropy
+from ginseng._core.members import together
+from ginseng._core.normalize import log_normalize
+from ginseng._core.optim import AdamW
 
 # K batches in a window, B cells in a batch, G genes, C classes
 

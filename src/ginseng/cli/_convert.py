@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     """Convert a file."""
     import ginseng as gs
-    from ginseng.data._writers import check_adata_target, write_adata
-    from ginseng.model._hdf5 import is_model_file
+    from ginseng._disk.writers import check_adata_target, write_adata
+    from ginseng.model.file import is_model_file
 
     is_model = is_model_file(args.data)
     suffixes = (".h5", ".hdf5") if is_model else (".zarr",) if args.labels else (".h5ad", ".zarr")

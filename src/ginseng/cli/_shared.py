@@ -78,7 +78,7 @@ def check_output(path: Path | None, suffixes: tuple[str, ...], *, overwrite: boo
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as text, whole or not at all; the suffix says what stands between columns."""
-    from ginseng._files import replacing
+    from ginseng._disk.atomic import replacing
 
     with replacing(path) as partial:
         table.to_csv(partial, sep="," if path.suffix == ".csv" else "\t")
@@ -86,7 +86,7 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 def write_figure(figure: Any, path: Path) -> None:
     """Write a figure in the format of its suffix, whole or not at all."""
-    from ginseng._files import replacing
+    from ginseng._disk.atomic import replacing
 
     with replacing(path) as partial:
         figure.savefig(partial, format=path.suffix.removeprefix("."), dpi=150, bbox_inches="tight")

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> Outcome:
     """Train and save a model."""
     check_output(args.output, (".h5", ".hdf5"), overwrite=args.overwrite)
     import ginseng as gs
-    from ginseng.model._hdf5 import target_of
+    from ginseng.model.file import target_of
 
     target_of(args.output)
     given = {"architecture": args.architecture, "holdout_fraction": args.holdout, "seed": args.seed}

@@ -1,3 +1,3 @@
-from .dataset import GinsengDataset
+from ginseng.data.dataset import GinsengDataset
 
 __all__ = ["GinsengDataset"]

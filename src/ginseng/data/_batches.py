@@ -18,9 +18,8 @@ from annbatch.abc import Sampler
 from anndata.io import sparse_dataset
 from scipy import sparse
 
-from ginseng._matrix import smallest_dtype
-
-from ._damage import Checksums, DamagedStoreError, check_counts
+from ginseng._cells.matrix import smallest_dtype
+from ginseng.data._store_checks import Checksums, DamagedStoreError, check_counts
 
 #: A store is read in blocks of consecutive rows, which lie in chance order on disk; so many make a window.
 BLOCK_ROWS = 128

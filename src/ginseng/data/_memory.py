@@ -7,8 +7,8 @@ import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
-from ._batches import MemorySource
-from ._cells import Cells
+from ginseng._cells.training_set import Cells
+from ginseng.data._batches import MemorySource
 
 
 @dataclass(frozen=True)

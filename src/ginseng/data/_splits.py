@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, StratifiedKFold
 
-from ginseng._checks import suggest
+from ginseng._errors import suggest
 
 #: Parts of a split in three.
 PARTS = ("train", "validation", "test")

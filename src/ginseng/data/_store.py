@@ -22,12 +22,11 @@ from anndata.io import read_elem
 from scipy import sparse
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
-from ginseng._files import check_space, recover, replacing_folder
+from ginseng._cells.matrix import smallest_dtype
+from ginseng._cells.training_set import Cells
+from ginseng._disk.atomic import check_space, recover, replacing_folder
+from ginseng._disk.zarr_guard import check_zarr, foreign
 from ginseng._logging import progress
-from ginseng._matrix import smallest_dtype
-
-from ._cells import Cells
-from ._zarr_checks import check_zarr, foreign
 
 FORMAT = "ginseng-store"
 #: As of 1.1 every chunk is written, also of zeros, with a checksum behind it, and no zero is stored in `X`.

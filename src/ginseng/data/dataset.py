@@ -13,16 +13,15 @@ from anndata import AnnData
 from anndata.io import read_elem
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from ginseng._files import recover
+from ginseng._cells.training_set import choose_cells
+from ginseng._cells.value_kind import agree_on_values
+from ginseng._disk.atomic import recover
+from ginseng._disk.readers import open_adata
+from ginseng._disk.zarr_guard import check_zarr
 from ginseng._rng import RNGLike, SeedLike, generator
-from ginseng._values import agree_on_values
-
-from ._batches import Source, StoreSource, class_weights, stream
-from ._cells import choose_cells
-from ._damage import DamagedStoreError, check_columns_of_cells, check_pointer, read_part
-from ._readers import open_adata
-from ._splits import held_out
-from ._store import (
+from ginseng.data._batches import Source, StoreSource, class_weights, stream
+from ginseng.data._splits import held_out
+from ginseng.data._store import (
     FORMAT,
     FORMAT_VERSION,
     ROW,
@@ -37,7 +36,7 @@ from ._store import (
     whole_chunks,
     write_store,
 )
-from ._zarr_checks import check_zarr
+from ginseng.data._store_checks import DamagedStoreError, check_columns_of_cells, check_pointer, read_part
 
 type Split = Literal["train", "test", "holdout", "all"]
 

@@ -1,6 +1,6 @@
 """Everything that reads and writes files, under the documented names."""
 
-from ginseng.data._readers import read_10x_h5, read_10x_mtx, read_adata
-from ginseng.model._hdf5 import load_model, save_model
+from ginseng._disk.readers import read_10x_h5, read_10x_mtx, read_adata
+from ginseng.model.file import load_model, save_model
 
 __all__ = ["load_model", "read_10x_h5", "read_10x_mtx", "read_adata", "save_model"]

@@ -1,5 +1,5 @@
 """Small real data to try things on."""
 
-from ._pbmc68k import pbmc68k
+from ginseng.datasets._pbmc68k import pbmc68k
 
 __all__ = ["pbmc68k"]

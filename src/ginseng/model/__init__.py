@@ -1,8 +1,7 @@
 from ginseng._core.registry import names as architectures
-
-from ._hdf5 import ModelFileError, load_model, save_model
-from .classifier import GinsengClassifier
-from .state import GinsengClassifierState, classifier_from_state, state_from_classifier_trainer
+from ginseng.model.classifier import GinsengClassifier
+from ginseng.model.file import ModelFileError, load_model, save_model
+from ginseng.model.state import GinsengClassifierState, classifier_from_state, state_from_classifier_trainer
 
 __all__ = [
     "GinsengClassifier",

@@ -12,8 +12,7 @@ from ginseng._core import registry
 from ginseng._core.architecture import Architecture, Params
 from ginseng._core.losses import cross_entropy
 from ginseng._core.steps import Normalization, predict_gene_weights, predict_logits
-
-from .state import GinsengClassifierState
+from ginseng.model.state import GinsengClassifierState
 
 
 class GinsengClassifier:

@@ -1,51 +1,5 @@
-"""Documented names for labelling cells."""
+"""Documented names of ginseng 0.2 for labelling cells."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-
-import jax
-import jax.numpy as jnp
-import numpy as np
-from anndata import AnnData
-
-from ginseng.pp._align import align_genes
-from ginseng.tl._classify import classify
-from ginseng.tl._query import model_rows
+from ginseng._v02.predict import annotate_iter, classify
 
 __all__ = ["annotate_iter", "classify"]
-
-
-def annotate_iter(
-    adata: AnnData,
-    gene_names: np.ndarray,
-    gene_key: str | None = None,
-    layer: str | None = None,
-    batch_size: int = 512,
-) -> Iterator[tuple[jax.Array, int, int]]:
-    """Yield the counts of consecutive cells with the genes of a model, for your own loops.
-
-    Parameters
-    ----------
-    adata
-        Cells x genes.
-    gene_names
-        Genes of the model, in its order; those that `adata` lacks are zero.
-    gene_key
-        Column of `var` with the gene names; the index if None.
-    layer
-        Layer with the counts; `X` if None.
-    batch_size
-        Cells at a time.
-
-    Yields
-    ------
-    batch
-        (cells, genes of the model) float32.
-    start, stop
-        The rows of `adata`.
-    """
-    genes = align_genes(adata, np.asarray(gene_names).astype(str), gene_key)
-    for rows in model_rows(adata, genes, layer, size=batch_size):
-        dense = rows.counts if isinstance(rows.counts, np.ndarray) else rows.counts.toarray()
-        yield jnp.asarray(dense, jnp.float32), rows.start, rows.stop

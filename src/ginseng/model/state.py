@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 import jax
 import numpy as np
 
-from ginseng._checks import check_unique_names
 from ginseng._core import registry
 from ginseng._core.architecture import Architecture, Params
 from ginseng._core.steps import Normalization
+from ginseng._errors import check_unique_names
 
 if TYPE_CHECKING:
+    from ginseng.model.classifier import GinsengClassifier
     from ginseng.train.trainer import GinsengClassifierTrainer
-
-    from .classifier import GinsengClassifier
 
 
 #: Settings of the network that have an attribute of their own; `config` has the others.
@@ -277,7 +276,7 @@ def _plain(tree: Any) -> Any:
 
 def classifier_from_state(state: GinsengClassifierState) -> GinsengClassifier:
     """Return a classifier with the weights of `state`, ready to predict."""
-    from .classifier import GinsengClassifier  # it knows the state's parts, not the other way round
+    from ginseng.model.classifier import GinsengClassifier  # it knows the state's parts, not the other way round
 
     return GinsengClassifier.from_state(state)
 

@@ -1,15 +1,15 @@
 """Plots."""
 
-from ._compare import compare
-from ._composition import composition
-from ._confidence import confidence
-from ._confusion import confusion
-from ._embedding import embedding
-from ._explain import explain
-from ._highly_variable_genes import highly_variable_genes
-from ._history import history
-from ._rank_genes import rank_genes
-from ._vote import vote
+from ginseng.pl._compare import compare
+from ginseng.pl._composition import composition
+from ginseng.pl._confidence import confidence
+from ginseng.pl._confusion import confusion
+from ginseng.pl._embedding import embedding
+from ginseng.pl._explain import explain
+from ginseng.pl._highly_variable_genes import highly_variable_genes
+from ginseng.pl._history import history
+from ginseng.pl._rank_genes import rank_genes
+from ginseng.pl._vote import vote
 
 __all__ = [
     "compare",

@@ -13,9 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from ginseng import _keys
-
-from . import _figure, _frames
-from ._confusion import Matrix, write_values
+from ginseng.pl import _figure, _tables
+from ginseng.pl._confusion import Matrix, write_values
 
 _TITLES = {
     "accuracy": "Accuracy",
@@ -39,7 +38,7 @@ def compare(
     key: str = _keys.DEFAULT,
     normalize: bool = True,
     annotate: bool | Literal["auto"] = "auto",
-    order: _frames.Order = "cluster",
+    order: _tables.Order = "cluster",
     cmap: str | Colormap = "Blues",
     ax: Sequence[Axes] | None = None,
     show: bool | None = None,
@@ -86,7 +85,7 @@ def compare(
     KeyError
         If there is no comparison, or it has no such model.
     """
-    table, counts = _frames.comparison(adata, models, key, order)
+    table, counts = _tables.comparison(adata, models, key, order)
     n_labels = max(one.shape[1] for one in counts.values())
     annotate = n_labels <= 12 if annotate == "auto" else annotate
     matrices = [Matrix(one, normalize=normalize, annotate=annotate) for one in counts.values()]

@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from ginseng import _keys
-
-from . import _figure, _frames
+from ginseng.pl import _figure, _tables
 
 
 def composition(
@@ -68,8 +67,8 @@ def composition(
     """
     if label_key is None:
         label_key = _keys.cell_type(key)
-        _frames.predicted_labels(adata, label_key)
-    counts = _frames.composition(adata, groupby, label_key)
+        _tables.predicted_labels(adata, label_key)
+    counts = _tables.composition(adata, groupby, label_key)
     colors = _figure.label_colors(adata, [label_key], list(counts.columns), palette, key)
     if "missing" in colors:
         colors["missing"] = _figure.MISSING

@@ -11,8 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from ginseng import _keys
-
-from . import _figure, _frames
+from ginseng.pl import _figure, _tables
 
 #: Cells of a type from which on they are summed up by a box.
 BOX = 5
@@ -80,11 +79,11 @@ def confidence(
     if n_bins < 1:
         msg = f"`n_bins` must be at least 1, not {n_bins}."
         raise ValueError(msg)
-    frame = _frames.confidence(adata, label_key, key)
+    frame = _tables.confidence(adata, label_key, key)
     if frame.empty:
         msg = "No cell has a predicted label and a confidence: there is nothing to draw."
         raise ValueError(msg)
-    name = _frames.unassigned(adata, key)
+    name = _tables.unassigned(adata, key)
     medians = frame.groupby("predicted", sort=False)["confidence"].median().sort_values(ascending=False, kind="stable")
     labels = sorted(medians.index, key=lambda label: label == name)
     columns = [*([label_key] if label_key else []), _keys.cell_type(key)]
@@ -96,7 +95,7 @@ def confidence(
     fig, axes = _figure.make_axes(len(sizes), ax, (6, 3))
     _boxes(axes[0], frame, labels, colors, threshold, size)
     if label_key is not None:
-        _reliability(axes[1], _frames.reliability(frame, n_bins))
+        _reliability(axes[1], _tables.reliability(frame, n_bins))
     if ax is None:
         _figure.arrange(fig, axes, sizes)
     return _figure.finish(axes, ax=ax, show=show, return_fig=return_fig)
@@ -146,7 +145,7 @@ def _reliability(ax: Axes, bins: pd.DataFrame) -> None:
     ax.set_xlabel("Confidence", fontsize="small")
     ax.set_ylabel("Fraction of right labels", fontsize="small")
     _axes(ax)
-    ax.set_title(f"ECE {_frames.calibration_error(bins):.3f}", fontsize="small")
+    ax.set_title(f"ECE {_tables.calibration_error(bins):.3f}", fontsize="small")
     ax.legend(loc="upper left", fontsize="x-small", frameon=False, handlelength=1.2, borderaxespad=0.2, borderpad=0.2)
 
 

@@ -11,8 +11,7 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
 from ginseng import _keys
-
-from . import _figure, _frames
+from ginseng.pl import _figure, _tables
 
 
 def confusion(
@@ -22,7 +21,7 @@ def confusion(
     key: str = _keys.DEFAULT,
     normalize: bool = True,
     annotate: bool | Literal["auto"] = "auto",
-    order: _frames.Order = "cluster",
+    order: _tables.Order = "cluster",
     cmap: str | Colormap = "Blues",
     ax: Axes | None = None,
     show: bool | None = None,
@@ -68,7 +67,7 @@ def confusion(
     KeyError
         If there are no metrics or no labels under these names.
     """
-    counts = _frames.ordered(_frames.confusion(adata, label_key, key), order)
+    counts = _tables.ordered(_tables.confusion(adata, label_key, key), order)
     matrix = Matrix(counts, normalize=normalize, annotate=len(counts.columns) <= 20 if annotate == "auto" else annotate)
     width, height = matrix.size
     fig, (panel,) = _figure.make_axes(1, ax, (width, height))

@@ -11,8 +11,7 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
 from ginseng import _keys
-
-from . import _figure, _frames
+from ginseng.pl import _figure, _tables
 
 _TITLES = {"true": "True label", "predicted": "Predicted label", "confidence": "Confidence"}
 _PANEL = (2.4, 2.5)  # inches
@@ -73,7 +72,7 @@ def embedding(
     KeyError
         If there is no such embedding or column, or no predicted labels.
     """
-    frame, names = _frames.embedding(adata, basis, label_key, key, components)
+    frame, names = _tables.embedding(adata, basis, label_key, key, components)
     labelled = [panel for panel in ("true", "predicted") if panel in frame]
     present = {label for panel in labelled for label in frame[panel].dropna().unique()}
     labels = [*dict.fromkeys(c for panel in labelled for c in frame[panel].cat.categories if c in present)]

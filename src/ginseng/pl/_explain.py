@@ -9,8 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ginseng import _keys
-
-from . import _figure, _frames
+from ginseng.pl import _figure, _tables
 
 _MOST = 6
 _COLORS = {"for": _figure.OKABE_ITO[0], "against": _figure.OKABE_ITO[5]}
@@ -59,7 +58,7 @@ def explain(
     ValueError
         If more than six cells are named.
     """
-    tables = _frames.explanation(adata, cells, key)
+    tables = _tables.explanation(adata, cells, key)
     if cells is None:
         tables = dict(list(tables.items())[:_MOST])
     if len(tables) > _MOST:

@@ -19,9 +19,8 @@ from matplotlib.transforms import Bbox
 
 from ginseng import _keys
 from ginseng._settings import settings
-
-from . import _frames
-from ._palette import DISTINCT, MISSING, OKABE_ITO, UNASSIGNED
+from ginseng.pl import _tables
+from ginseng.pl._palette import DISTINCT, MISSING, OKABE_ITO, UNASSIGNED
 
 __all__ = ["MISSING", "OKABE_ITO"]
 
@@ -132,10 +131,10 @@ def label_colors(
     """
     if palette is not None and not isinstance(palette, Mapping):
         return colors(present, palette)
-    known = next((found for column in columns if (found := _frames.known_colors(adata, column))), {})
+    known = next((found for column in columns if (found := _tables.known_colors(adata, column))), {})
     predicted = [name for name in (_keys.cell_type(key),) if name in adata.obs]
-    every = dict.fromkeys([*_frames.all_labels(adata, [*predicted, *columns]), *present])
-    found = colors(list(every), palette, {_frames.unassigned(adata, key): UNASSIGNED, **known})
+    every = dict.fromkeys([*_tables.all_labels(adata, [*predicted, *columns]), *present])
+    found = colors(list(every), palette, {_tables.unassigned(adata, key): UNASSIGNED, **known})
     return {label: found[label] for label in present}
 
 

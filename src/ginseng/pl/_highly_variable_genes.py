@@ -7,7 +7,7 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from . import _figure, _frames
+from ginseng.pl import _figure, _tables
 
 
 def highly_variable_genes(
@@ -45,7 +45,7 @@ def highly_variable_genes(
     KeyError
         If no genes were selected, or another tool did it.
     """
-    genes, of_counts = _frames.genes(adata)
+    genes, of_counts = _tables.genes(adata)
     colors = _figure.colors(["selected", "other"], palette, {"selected": _figure.OKABE_ITO[5], "other": "#A8A8A8"})
     what = "variance" if of_counts else "dispersion"
     panels = {"spread_norm": f"Standardised {what}", "spread": "Variance of counts" if of_counts else "Dispersion"}

@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ginseng import _keys
-
-from . import _figure, _frames
+from ginseng.pl import _figure, _tables
 
 
 def history(
@@ -52,7 +51,7 @@ def history(
     KeyError
         If `adata` has no history.
     """
-    frame, best = _frames.history(adata, key)
+    frame, best = _tables.history(adata, key)
     frame["line"] = frame["split"].where(frame["metric"] == "loss", frame["metric"])
     is_loss = frame["metric"] == "loss"
     panels = {"Loss": frame[is_loss], "On holdout cells": frame[~is_loss]}

@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ginseng import _keys
-
-from . import _figure, _frames
+from ginseng.pl import _figure, _tables
 
 
 def rank_genes(
@@ -73,7 +72,7 @@ def rank_genes(
     if n_genes is not None and n_genes < 1:
         msg = f"`n_genes` must be at least 1, not {n_genes}."
         raise ValueError(msg)
-    scores = _frames.ranked_genes(adata, key, groups, n_genes, min_logfoldchange)
+    scores = _tables.ranked_genes(adata, key, groups, n_genes, min_logfoldchange)
     names, genes = list(scores.index), list(scores.columns)
     size = plt.rcParams["font.size"] * (0.83 if len(genes) <= 60 else 0.6)
     cell = size / 72 * 1.5  # inches
@@ -86,7 +85,7 @@ def rank_genes(
         mappable: Any = panel.pcolormesh(values, cmap=cmap or "RdBu_r", vmin=-limit, vmax=limit, **style)
         title = "Contribution\nto the label"
     else:
-        mean, share = _frames.expression(adata, genes, names, key)
+        mean, share = _tables.expression(adata, genes, names, key)
         x, y = np.meshgrid(np.arange(len(genes)) + 0.5, np.arange(len(names)) + 0.5)
         largest = (0.9 * cell * 72) ** 2  # points squared
         mappable = panel.scatter(

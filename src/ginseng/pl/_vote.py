@@ -11,8 +11,7 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 
 from ginseng import _keys
-
-from . import _figure, _frames
+from ginseng.pl import _figure, _tables
 
 #: Width of the blocks, where the flow between them is one wide.
 BLOCK = 0.05
@@ -60,14 +59,14 @@ def vote(
     ValueError
         If there are no clusters.
     """
-    table, counts, how = _frames.vote(adata, key)
+    table, counts, how = _tables.vote(adata, key)
     if counts.empty:
         msg = "The vote has no clusters: there is nothing to draw."
         raise ValueError(msg)
     table, counts = _in_order(table, counts, str(how["unassigned"]))
     columns = [column for column in (str(how["prediction_key"]),) if column in adata.obs]
     colors = _figure.label_colors(adata, columns, list(counts.columns), palette, key)
-    of_cluster = _frames.known_colors(adata, str(how["groupby"])) if str(how["groupby"]) in adata.obs else {}
+    of_cluster = _tables.known_colors(adata, str(how["groupby"])) if str(how["groupby"]) in adata.obs else {}
 
     n = max(counts.shape)
     size = _figure.text_size(n)

@@ -1,8 +1,8 @@
 """Preprocessing: from counts to what a model is trained on."""
 
-from ._bins import bin_expression
-from ._check import check
-from ._genes import select_hvgs
-from ._markers import select_markers
+from ginseng.pp._bin_expression import bin_expression
+from ginseng.pp._check import check
+from ginseng.pp._select_hvgs import select_hvgs
+from ginseng.pp._select_markers import select_markers
 
 __all__ = ["bin_expression", "check", "select_hvgs", "select_markers"]

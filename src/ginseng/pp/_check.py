@@ -9,17 +9,16 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 
-from ginseng._checks import measured_genes
-from ginseng._labels import as_labels, in_memory
+from ginseng._cells.features import measured_genes
+from ginseng._cells.gene_names import id_type, species
+from ginseng._cells.genes import MIN_OVERLAP, align_genes, better_column
+from ginseng._cells.labels import as_labels, in_memory
+from ginseng._cells.matrix import layers_of
+from ginseng._cells.value_kind import SAME, Values, judge, judge_matrix
+from ginseng._disk.readers import open_adata
 from ginseng._logging import running
-from ginseng._matrix import layers_of
-from ginseng._values import SAME, Values, judge, judge_matrix
-from ginseng.data._readers import open_adata
-from ginseng.model._hdf5 import load_model, model_of
+from ginseng.model.file import load_model, model_of
 from ginseng.model.state import GinsengClassifierState
-
-from ._align import MIN_OVERLAP, align_genes, better_column
-from ._names import id_type, species
 
 #: Columns of `obs` that often hold cell types, the likeliest first.
 _LABELS = ("cell_type", "celltype", "cell_types", "CellType", "cell_ontology_class", "annotation", "labels", "label")

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import sparse
 from scipy.special import ndtri
 
-from ginseng._matrix import row_sums
+from ginseng._cells.matrix import row_sums
 
 LARGEST_LOG = 80.0  # beyond this, expm1 does not fit into 32 bits
 MAD_TO_SD = float(ndtri(0.75))  # the median absolute deviation of a standard normal

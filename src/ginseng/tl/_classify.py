@@ -9,17 +9,18 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
-from ginseng._checks import check_key_added, check_names
-from ginseng._labels import UNASSIGNED
+from ginseng._cells.entries import check_key_added
+from ginseng._cells.genes import MIN_OVERLAP
+from ginseng._cells.labels import UNASSIGNED
+from ginseng._cells.matrix import copied
+from ginseng._disk.readers import open_adata, read_adata
+from ginseng._errors import check_names
 from ginseng._logging import progress, running
-from ginseng._matrix import copied
-from ginseng.data._readers import open_adata, read_adata
-from ginseng.model._forward import predict
-from ginseng.model._hdf5 import is_model_file
+from ginseng._predict.forward import predict
+from ginseng._predict.query import ask, load
+from ginseng._predict.result import Result, allowed_classes, refuse_columns_of_others
+from ginseng.model.file import is_model_file
 from ginseng.model.state import GinsengClassifierState
-from ginseng.pp._align import MIN_OVERLAP
-from ginseng.tl._query import ask, load
-from ginseng.tl._result import Result, allowed_classes, refuse_columns_of_others
 
 
 def classify(

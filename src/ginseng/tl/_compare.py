@@ -12,14 +12,14 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
-from ginseng._checks import check_key_added, column
-from ginseng._labels import UNASSIGNED, as_labels, in_memory
+from ginseng._cells.entries import check_key_added, column
+from ginseng._cells.labels import UNASSIGNED, as_labels, in_memory
+from ginseng._cells.matrix import make_actual, row_sums
+from ginseng._cells.training_set import Cells, choose_cells
+from ginseng._disk.readers import open_adata
 from ginseng._logging import progress, running
-from ginseng._matrix import make_actual, row_sums
-from ginseng.data._cells import Cells, choose_cells
-from ginseng.data._readers import open_adata
 from ginseng.data._splits import PARTS, partition, warn_of_unseen
-from ginseng.tl import _models
+from ginseng.tl import _contenders
 from ginseng.tl._evaluate import measure
 from ginseng.tl._train import _settings
 from ginseng.train.settings import GinsengClassifierTrainerSettings
@@ -136,7 +136,7 @@ def compare(
     ['linear', 'MultinomialNB']
     """
     common = _settings(settings, kwargs)
-    contenders = _models.resolve(models, common)
+    contenders = _contenders.resolve(models, common)
     if genes is not None and n_top_genes is not None:
         msg = "`genes` names the genes and `n_top_genes` chooses some. Give one of them."
         raise ValueError(msg)
@@ -162,7 +162,7 @@ def compare(
     warn_of_unseen(cells.labels, cells.label_names, [("the test set", role)])
 
     with running(f"comparison of {len(contenders)} models on {len(rows['test']):,} cells") as report:
-        data = _models.read_cells(
+        data = _contenders.read_cells(
             adata, cells, layer,
             train=rows["train"], given=genes is not None, n_top_genes=n_top_genes, settings=common,
         )  # fmt: skip
@@ -171,7 +171,7 @@ def compare(
             msg = f"{n_empty:,} of {len(rows['test']):,} test cells have no counts in the genes: {UNASSIGNED!r}."
             warnings.warn(msg, UserWarning, stacklevel=2)
         true = names[data.labels[rows["test"]]]
-        columns: dict[str, Any] = {_keys.split(key_added): _models.spread(adata.n_obs, cells.rows, part, PARTS)}
+        columns: dict[str, Any] = {_keys.split(key_added): _contenders.spread(adata.n_obs, cells.rows, part, PARTS)}
         table: list[dict[str, float]] = []
         confusion: dict[str, Any] = {}
         best: dict[str, Any] = {}
@@ -179,11 +179,11 @@ def compare(
             for name, model in bar:
                 bar.set_postfix_str(name)
                 said, seconds = run(name, model, data, rows, silent=silent)
-                found = measure(true, _models.as_text(said.y, data.label_names))
+                found = measure(true, _contenders.as_text(said.y, data.label_names))
                 table.append({**{m: found[m] for m in METRICS}, **dict(zip(SECONDS, seconds, strict=True))})
                 confusion[name] = found["confusion"]
                 best |= {name: chosen} if (chosen := model.chosen()) else {}
-                columns |= _models.label_columns(
+                columns |= _contenders.label_columns(
                     adata.n_obs, cells.rows[rows["test"]], said.y, said.probs, data.label_names,
                     _keys.of_model(name, key_added),
                 )  # fmt: skip
@@ -205,8 +205,8 @@ def compare(
                     "layer": "X" if layer is None else layer,
                     "by": cells.group_key or split_key or "cell",
                     **{f"n_{name}": len(rows[name]) for name in PARTS},
-                    "settings": _models.as_json(dataclasses.asdict(common)),
-                    "best_params": _models.as_json(best),
+                    "settings": _contenders.as_json(dataclasses.asdict(common)),
+                    "best_params": _contenders.as_json(best),
                 },
             },
         }
@@ -215,14 +215,14 @@ def compare(
 
 
 def run(
-    name: str, model: _models.Model, data: Any, rows: Mapping[str, np.ndarray], *, silent: bool
-) -> tuple[_models.Predictions, tuple[float, float]]:
+    name: str, model: _contenders.Model, data: Any, rows: Mapping[str, np.ndarray], *, silent: bool
+) -> tuple[_contenders.Predictions, tuple[float, float]]:
     """Fit and predict; return what was said of the test cells, and how long the two took."""
     try:
         start = time.perf_counter()
         model.fit(data, rows["train"], rows["validation"], silent=silent)
         fitted = time.perf_counter() - start
-        said = _models.marked(data, rows["test"], model.predict(data, rows["test"]))
+        said = _contenders.marked(data, rows["test"], model.predict(data, rows["test"]))
     except Exception as error:
         error.add_note(f"This happened to the model {name!r}.")
         raise

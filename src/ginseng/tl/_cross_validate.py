@@ -10,13 +10,13 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
-from ginseng._checks import check_key_added
+from ginseng._cells.entries import check_key_added
+from ginseng._cells.matrix import copied, make_actual
+from ginseng._cells.training_set import choose_cells
+from ginseng._disk.readers import open_adata
 from ginseng._logging import progress, running
-from ginseng._matrix import copied, make_actual
-from ginseng.data._cells import choose_cells
-from ginseng.data._readers import open_adata
 from ginseng.data._splits import folds, warn_of_unseen
-from ginseng.tl import _models
+from ginseng.tl import _contenders
 from ginseng.tl._compare import METRICS, run
 from ginseng.tl._evaluate import measure
 from ginseng.tl._train import _settings
@@ -125,7 +125,7 @@ def cross_validate(
         raise ValueError(msg)
     common = _settings(settings, kwargs)
     model = common.architecture if model is None else model
-    contender, model_name = _models.model_of(model, common), _models.name_of(model)
+    contender, model_name = _contenders.model_of(model, common), _contenders.name_of(model)
     from_path = not isinstance(adata, AnnData)
     adata = adata if isinstance(adata, AnnData) else open_adata(adata)
     check_key_added(key_added, adata.uns)
@@ -144,7 +144,7 @@ def cross_validate(
         with progress(parts, desc="Cross-validating", unit="folds", silent=silent) as bar:
             for i, (_, test) in enumerate(bar):
                 rows = {"train": np.flatnonzero(~test), "validation": np.array([], int), "test": np.flatnonzero(test)}
-                data = _models.read_cells(
+                data = _contenders.read_cells(
                     adata, cells, layer,
                     train=rows["train"], given=genes is not None, n_top_genes=n_top_genes, settings=common,
                 )  # fmt: skip
@@ -154,21 +154,21 @@ def cross_validate(
                     all_probs = None
                 elif all_probs is not None:
                     all_probs[test] = said.probs
-                found = measure(true[test], _models.as_text(said.y, cells.label_names))
+                found = measure(true[test], _contenders.as_text(said.y, cells.label_names))
                 sizes = {"n_train": int((~test).sum()), "n_test": int(test.sum())}
                 seconds = {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds}
                 table.append({**sizes, **{m: found[m] for m in METRICS}, **seconds})
                 bar.set_postfix_str(f"macro F1 {found['macro_f1']:.3f}")
         names = [name for name, _ in parts]
         frame = pd.DataFrame(table, index=pd.Index(names, name="fold"))
-        overall = measure(true, _models.as_text(y, cells.label_names))
+        overall = measure(true, _contenders.as_text(y, cells.label_names))
         report(f"accuracy {overall['accuracy']:.3f}, macro F1 {overall['macro_f1']:.3f} over all cells")
 
         if not from_path:
             adata = copied(adata) if copy else adata
             make_actual(adata)
-            columns = _models.label_columns(adata.n_obs, cells.rows, y, all_probs, cells.label_names, key_added)
-            columns[_keys.fold(key_added)] = _models.spread(adata.n_obs, cells.rows, fold, names)
+            columns = _contenders.label_columns(adata.n_obs, cells.rows, y, all_probs, cells.label_names, key_added)
+            columns[_keys.fold(key_added)] = _contenders.spread(adata.n_obs, cells.rows, fold, names)
             obs: Any = adata.obs
             adata.obs = obs.assign(**columns)
             if all_probs is not None:
@@ -184,7 +184,7 @@ def cross_validate(
                     "label_key": cells.label_key,
                     "layer": "X" if layer is None else layer,
                     "by": cells.group_key or "cell",
-                    "settings": _models.as_json(dataclasses.asdict(common)),
+                    "settings": _contenders.as_json(dataclasses.asdict(common)),
                 },
             }
             report(f"added `.obs[{_keys.cell_type(key_added)!r}]` and `.uns[{key_added!r}]`")

@@ -5,11 +5,11 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
-from ginseng._checks import check_key_added
+from ginseng._cells.entries import check_key_added
 from ginseng._logging import progress, running
-from ginseng.model._inspect import embed as embed_rows
-from ginseng.model._inspect import embedding_width
-from ginseng.tl._query import Cells, Model, open_query
+from ginseng._predict.inspect import embed as embed_rows
+from ginseng._predict.inspect import embedding_width
+from ginseng._predict.query import Cells, Model, open_query
 
 
 def embed(

@@ -8,8 +8,8 @@ from anndata import AnnData
 from sklearn.metrics import precision_recall_fscore_support
 
 from ginseng import _keys
-from ginseng._checks import check_key_added
-from ginseng._labels import paired_labels
+from ginseng._cells.entries import check_key_added
+from ginseng._cells.labels import paired_labels
 from ginseng._logging import running
 
 

@@ -7,11 +7,12 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
-from ginseng._checks import MissingKeyError, check_key_added, suggest
+from ginseng._cells.entries import check_key_added
+from ginseng._errors import MissingKeyError, suggest
 from ginseng._logging import progress, running
-from ginseng.model._inspect import Attributed, attribute
+from ginseng._predict.inspect import Attributed, attribute
+from ginseng._predict.query import Cells, Model, model_rows, open_query
 from ginseng.model.state import GinsengClassifierState
-from ginseng.tl._query import Cells, Model, model_rows, open_query
 
 
 def explain(

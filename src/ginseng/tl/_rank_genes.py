@@ -10,11 +10,11 @@ from anndata import AnnData
 from scipy import sparse
 
 from ginseng import _keys
-from ginseng._checks import check_key_added, column
-from ginseng._labels import as_labels, in_memory, predicted_labels
+from ginseng._cells.entries import check_key_added, column
+from ginseng._cells.labels import as_labels, in_memory, predicted_labels
 from ginseng._logging import progress, running
-from ginseng.model._inspect import Attributed, attribute
-from ginseng.tl._query import Cells, Model, Query, open_query
+from ginseng._predict.inspect import Attributed, attribute
+from ginseng._predict.query import Cells, Model, Query, open_query
 
 #: Share of the logits that the contributions may leave unexplained without a warning.
 TOLERANCE = 0.05

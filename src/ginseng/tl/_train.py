@@ -12,18 +12,19 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
-from ginseng._checks import check_key_added, suggest
+from ginseng._cells.entries import check_key_added
+from ginseng._cells.matrix import copied, make_actual
+from ginseng._cells.training_set import choose_cells, choose_genes
+from ginseng._cells.value_kind import agree_on_values
+from ginseng._disk.readers import open_adata
+from ginseng._errors import suggest
 from ginseng._logging import say
-from ginseng._matrix import copied, make_actual
-from ginseng._values import agree_on_values
-from ginseng.data._cells import choose_cells, choose_genes
 from ginseng.data._memory import MemoryDataset
-from ginseng.data._readers import open_adata
 from ginseng.data._store import is_store
 from ginseng.data.dataset import GinsengDataset
 from ginseng.model.state import GinsengClassifierState
-from ginseng.pp._genes import write_columns
-from ginseng.pp._markers import find_markers
+from ginseng.pp._select_hvgs import write_columns
+from ginseng.pp._select_markers import find_markers
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 from ginseng.train.trainer import GinsengClassifierTrainer, choose_holdout
 

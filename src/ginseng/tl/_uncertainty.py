@@ -9,12 +9,12 @@ from anndata import AnnData
 from scipy.stats import entropy
 
 from ginseng import _keys
-from ginseng._checks import check_key_added
-from ginseng._labels import UNASSIGNED
+from ginseng._cells.entries import check_key_added
+from ginseng._cells.labels import UNASSIGNED
 from ginseng._logging import progress, running
+from ginseng._predict.inspect import dropout_passes
+from ginseng._predict.query import Cells, Model, open_query
 from ginseng._rng import RNGLike, SeedLike, generator
-from ginseng.model._inspect import dropout_passes
-from ginseng.tl._query import Cells, Model, open_query
 
 
 def uncertainty(

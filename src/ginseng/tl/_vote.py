@@ -8,11 +8,13 @@ import pandas as pd
 from anndata import AnnData
 from scipy.stats import entropy
 
-from ginseng import _checks, _keys
-from ginseng._labels import UNASSIGNED, as_labels, in_memory, predicted_labels
+from ginseng import _keys
+from ginseng._cells.entries import check_key_added
+from ginseng._cells.labels import UNASSIGNED, as_labels, in_memory, predicted_labels
+from ginseng._cells.matrix import copied, make_actual
+from ginseng._errors import MissingKeyError, check_names, suggest
 from ginseng._logging import running
-from ginseng._matrix import copied, make_actual
-from ginseng.tl._result import refuse_columns_of_others
+from ginseng._predict.result import refuse_columns_of_others
 
 
 def vote(
@@ -94,7 +96,7 @@ def vote(
     if not 0 <= min_fraction <= 1:
         msg = f"`min_fraction` is between 0 and 1, not {min_fraction}."
         raise ValueError(msg)
-    _checks.check_key_added(key_added, adata.uns)
+    check_key_added(key_added, adata.uns)
     prediction_key = _keys.cell_type(key_added) if prediction_key is None else prediction_key
     obs = in_memory(adata.obs)
     cluster = _clusters(adata, obs, groupby)
@@ -102,7 +104,7 @@ def vote(
     before = adata.uns.get(key_added, {})
     without = str(before.get("unassigned", {}).get("label", UNASSIGNED))
     unassigned = without if unassigned is None else unassigned
-    _checks.check_names([unassigned], "`unassigned`")
+    check_names([unassigned], "`unassigned`")
     columns = _keys.vote(key_added), _keys.vote_fraction(key_added)
     refuse_columns_of_others(obs, columns, key_added, known="vote" in before)
 
@@ -147,10 +149,9 @@ def _clusters(adata: AnnData, obs: pd.DataFrame, groupby: str) -> pd.Categorical
         key = "" if groupby == "leiden" else f", key_added={groupby!r}"
         msg = (
             f"`adata.obs` has no clusters {groupby!r}. Make them with {first}`sc.tl.leiden(adata, flavor='igraph', "
-            f"n_iterations=2{key})` (needs `pip install igraph`), or name others. "
-            + _checks.suggest(groupby, obs.columns)
+            f"n_iterations=2{key})` (needs `pip install igraph`), or name others. " + suggest(groupby, obs.columns)
         )
-        raise _checks.MissingKeyError(msg)
+        raise MissingKeyError(msg)
     values = obs[groupby]
     if values.dtype.kind == "f" and (values.dropna() % 1 != 0).any():
         msg = f"`adata.obs[{groupby!r}]` has numbers with decimals, which are no clusters."

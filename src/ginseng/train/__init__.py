@@ -1,5 +1,5 @@
-from .logger import GinsengLogger
-from .settings import GinsengClassifierTrainerSettings
-from .trainer import GinsengClassifierTrainer
+from ginseng.train.logger import GinsengLogger
+from ginseng.train.settings import GinsengClassifierTrainerSettings
+from ginseng.train.trainer import GinsengClassifierTrainer
 
 __all__ = ["GinsengClassifierTrainer", "GinsengClassifierTrainerSettings", "GinsengLogger"]

@@ -30,13 +30,12 @@ from ginseng.data._splits import held_out
 from ginseng.data.dataset import GinsengDataset
 from ginseng.model.classifier import GinsengClassifier
 from ginseng.model.state import GinsengClassifierState
-
-from ._checkpoint import Checkpoint, Snapshot, describe_run
-from ._exact import minimum
-from ._interrupt import interruptible
-from ._standardize import fit_standardization
-from .logger import GinsengLogger
-from .settings import GinsengClassifierTrainerSettings
+from ginseng.train.checkpoint import Checkpoint, Snapshot, describe_run
+from ginseng.train.interrupt import interruptible
+from ginseng.train.lbfgs import minimum
+from ginseng.train.logger import GinsengLogger
+from ginseng.train.settings import GinsengClassifierTrainerSettings
+from ginseng.train.standardize import fit_standardization
 
 #: Where no number of epochs is given: this many, but so many that as many cells are seen as suit the architecture,
 #: and so few that it is not more than 400,000; at the most 100 and at the least 3.

@@ -1,5 +1,5 @@
 """Names of the reference documentation that live elsewhere now."""
 
-from .hvg import compute_hvgs, select_hvgs
+from ginseng.utils.hvg import compute_hvgs, select_hvgs
 
 __all__ = ["compute_hvgs", "select_hvgs"]

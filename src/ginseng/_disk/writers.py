@@ -1,0 +1,164 @@
+"""Write an AnnData to a file, or more to the file of one, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+import zarr
+from anndata import AnnData
+from anndata.io import write_elem
+
+from ginseng._disk.atomic import replacing, replacing_folder
+from ginseng._disk.hdf5 import added_to
+from ginseng._disk.sniff import kind_of
+from ginseng._disk.tables import name_parts
+from ginseng._disk.zarr_guard import DESCRIBING, foreign
+
+#: Members of an AnnData.
+_MEMBERS = frozenset({"X", "layers", "obs", "var", "obsm", "varm", "obsp", "varp", "uns", "raw"})
+
+
+def write_adata(adata: AnnData, path: Path) -> None:
+    """Write an AnnData that is in memory, as zarr or as h5ad by the name of `path`; what is there is replaced."""
+    if path.suffix == ".zarr":
+        with replacing_folder(path) as folder:
+            adata.write_zarr(folder)
+        return
+    with replacing(path) as partial:
+        # not `write_h5ad`, which opens the file itself, and ends the process where the disk is full
+        adata.strings_to_categoricals()
+        if adata.raw is not None:
+            adata.strings_to_categoricals(adata.raw.var)
+        with added_to(partial) as file:
+            write_elem(file, "/", adata)
+
+
+def check_adata_target(path: Path) -> None:
+    """Refuse to replace by an AnnData what is none, or has more in it: nobody asked for that to be lost.
+
+    Raises
+    ------
+    FileExistsError
+        If there is such a thing; the message names it.
+    """
+    if not path.exists():
+        return
+    why = None
+    try:
+        if kind_of(path) != path.suffix.removeprefix("."):
+            why = "it is of another format"
+        elif path.is_dir():
+            others = [p for p in path.iterdir() if p.name not in _MEMBERS | DESCRIBING] or sorted(foreign(path))
+            if others:
+                why = f"it holds what is no part of an AnnData: {', '.join(map(str, others[:5]))}"
+    except (ValueError, OSError) as error:
+        why = str(error)
+    if why:
+        msg = f"{path} is not replaced: {why.removesuffix('.')}. Choose another path, or move it away."
+        raise FileExistsError(msg)
+
+
+def can_be_added_to(source: Path, output: Path) -> bool:
+    """Whether a copy of one file of an AnnData, with more in it, makes the other."""
+    kind = kind_of(source)
+    if output.suffix != f".{kind}":
+        return False
+    with _opened(source, kind, "r") as root:
+        return root.attrs.get("encoding-type") == "anndata" and root["obs"].attrs.get("encoding-version") == "0.2.0"
+
+
+def write_added(
+    source: Path,
+    output: Path,
+    obs: Mapping[str, Any],
+    obsm: Mapping[str, Any],
+    uns: Mapping[str, Any],
+    *,
+    obs_names: pd.Index,
+) -> None:
+    """Write a copy of a file of an AnnData with more in it; all else in it is kept, and never loaded.
+
+    Parameters
+    ----------
+    source
+        An h5ad or a zarr folder for which :func:`can_be_added_to` holds.
+    output
+        Where to write it; may be `source`.
+    obs, obsm, uns
+        What to add, by name; what has such a name is replaced.
+    obs_names
+        Names of the cells that these are of.
+
+    Raises
+    ------
+    RuntimeError
+        If the cells in `source` are others by now.
+    """
+    if output.suffix == ".zarr":
+        with replacing_folder(output) as folder:
+            _copy(source, folder)
+            with _opened(folder, "zarr", "r+") as root:
+                _add(root, source, obs, obsm, uns, obs_names)
+            if _is_consolidated(folder):
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", UserWarning)
+                    zarr.consolidate_metadata(str(folder))
+        return
+    with replacing(output) as partial:
+        shutil.copyfile(source, partial)
+        with added_to(partial) as file:
+            _add(file, source, obs, obsm, uns, obs_names)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder up to the first error; `shutil.copytree` goes on after it."""
+    for here, _, files in os.walk(source):
+        folder = target / Path(here).relative_to(source)
+        folder.mkdir()
+        for name in files:
+            shutil.copyfile(Path(here, name), folder / name)
+
+
+def _is_consolidated(folder: Path) -> bool:
+    newer = folder / "zarr.json"
+    return (folder / ".zmetadata").exists() or (newer.exists() and "consolidated_metadata" in newer.read_text())
+
+
+@contextmanager
+def _opened(path: Path, kind: str, mode: Any) -> Iterator[Any]:
+    if kind == "zarr":  # as it is, whatever its consolidated metadata say
+        yield zarr.open_group(path, mode=mode, use_consolidated=False)
+        return
+    with h5py.File(path, mode) as file:
+        yield file
+
+
+def _add(root: Any, source: Path, obs: Any, obsm: Any, uns: Any, obs_names: pd.Index) -> None:
+    table = root["obs"]
+    start = 0
+    for part in name_parts(table[str(table.attrs["_index"])]):
+        if not np.array_equal(part, np.asarray(obs_names[start : start + len(part)], object)):
+            break
+        start += len(part)
+    if start != len(obs_names):
+        msg = f"{source} was changed while its cells were labelled: nothing is written. Label it again."
+        raise RuntimeError(msg)
+    for name, values in obs.items():
+        write_elem(table, name, values)
+    before = [str(name) for name in table.attrs["column-order"]]
+    order = before + [name for name in obs if name not in before]
+    table.attrs["column-order"] = order if isinstance(table, zarr.Group) else np.array(order, object)
+    for group, values in (("obsm", obsm), ("uns", uns)):
+        if values and group not in root:  # other writers leave out what is empty
+            write_elem(root, group, {})
+        for name, value in values.items():
+            write_elem(root[group], name, value)

@@ -1,0 +1,56 @@
+"""Errors that say what was found and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable
+
+
+def suggest(name: object, existing: Iterable[object]) -> str:
+    """Name the entry of `existing` closest to `name`, and list what there is."""
+    names = [str(e) for e in existing]
+    close = difflib.get_close_matches(str(name), names, n=1)
+    listed = ", ".join(repr(n) for n in names[:20]) + (", ..." if len(names) > 20 else "")
+    return (f"Did you mean {close[0]!r}? " if close else "") + (f"There are: {listed}." if names else "There are none.")
+
+
+class MissingKeyError(KeyError):
+    """A column, layer or other entry that is not there."""
+
+    def __str__(self) -> str:  # KeyError shows its message in quotes, with escapes
+        return str(self.args[0]) if self.args else ""
+
+
+#: Characters in the name of a gene or a label.
+MAX_NAME = 256
+
+
+def check_names(names: Iterable[str], what: str) -> None:
+    """Refuse names that could not be shown or kept in a file.
+
+    Raises
+    ------
+    ValueError
+        If one is empty, has control characters, or more than 256 characters.
+    """
+    for name in names:
+        if not 0 < len(name) <= MAX_NAME or not name.isprintable():
+            msg = (
+                f"{what} has a name that is empty, too long (over {MAX_NAME} characters) or not plain text: "
+                f"{name[:40]!r}"
+            )
+            raise ValueError(msg)
+
+
+def check_unique_names(names: Collection[str], what: str) -> None:
+    """Refuse names that :func:`check_names` refuses, that are repeated, or of which there are none.
+
+    Raises
+    ------
+    ValueError
+        If there are such.
+    """
+    check_names(names, what)
+    if len(names) == 0 or len(set(names)) < len(names):
+        msg = f"{what!r} are empty or not unique"
+        raise ValueError(msg)

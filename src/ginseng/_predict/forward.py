@@ -1,0 +1,116 @@
+"""From rows of counts to probabilities: arrays in, arrays out, a batch of fixed shape at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from scipy.special import softmax
+
+from ginseng._cells.matrix import Block, row_sums
+from ginseng._core.steps import Normalization, predict_gene_weights, predict_logits
+from ginseng.model.state import GinsengClassifierState
+
+
+class Rows(NamedTuple):
+    """Consecutive cells, with the genes of the model."""
+
+    start: int
+    stop: int
+    counts: Block  # (cells, genes of the model)
+    total: np.ndarray  # (cells,) counts over all measured genes
+
+
+class Batch(NamedTuple):
+    """Consecutive cells as the compiled steps take them; filled up with empty ones, so that one shape does for all."""
+
+    start: int
+    stop: int
+    x: np.ndarray  # (batch_size, genes of the model) float32
+    total: np.ndarray  # (batch_size,) float32, counts by which the cells are scaled
+    empty: np.ndarray  # (cells,) bool, cells without a count in the genes of the model
+
+
+class Predicted(NamedTuple):
+    """What the model says of consecutive cells."""
+
+    start: int
+    stop: int
+    probs: np.ndarray  # (cells, classes) float32, rows sum to 1
+    gene_weights: np.ndarray | None  # (cells, genes) float32
+    empty: np.ndarray  # (cells,) bool, cells without a count in the genes of the model
+    moved: np.ndarray  # (cells,) bool, cells whose most probable class is not among those allowed
+
+
+def predict(
+    state: GinsengClassifierState,
+    rows: Iterable[Rows],
+    *,
+    batch_size: int,
+    normalization: Normalization | None = None,
+    seed: int | None = None,
+    gene_weights: bool = False,
+    allowed: np.ndarray | None = None,
+) -> Iterator[Predicted]:
+    """Yield the probabilities of the cells, batch by batch.
+
+    Parameters
+    ----------
+    state
+        The model.
+    rows
+        Counts of the cells.
+    batch_size
+        Cells a forward pass.
+    normalization
+        Instead of the model's own.
+    seed
+        If given, dropout acts, drawn from it.
+    gene_weights
+        Whether the weight of each gene in each cell is wanted.
+    allowed
+        (classes,) bool: the classes that share the probability, by a softmax over their logits alone. All if None.
+
+    Raises
+    ------
+    ValueError
+        If the logits of a cell are not finite.
+    """
+    how = {"architecture": state.network, "normalization": normalization or state.normalization}
+    params = jax.device_put(state.params)
+    key = None if seed is None else jax.random.key(seed)
+    for start, stop, x, total, empty in batches(state, rows, batch_size):
+        n = stop - start
+        batch_key = None if key is None else jax.random.fold_in(key, start)
+        logits = np.asarray(predict_logits(params, x, total, batch_key, **how))[:n]
+        if not np.isfinite(logits).all():  # finite weights, and finite counts
+            msg = "The model gives values that are NaN or infinite: its weights are too large, or they are damaged."
+            raise ValueError(msg)
+        weights = np.asarray(predict_gene_weights(params, x, total, **how))[:n] if gene_weights else None
+        moved = np.zeros(n, bool)
+        if allowed is not None:
+            moved = ~allowed[logits.argmax(axis=1)]
+            logits = np.where(allowed, logits, -np.inf)
+        yield Predicted(start, stop, softmax(logits, axis=1), weights, empty, moved)
+
+
+def batches(state: GinsengClassifierState, rows: Iterable[Rows], batch_size: int) -> Iterator[Batch]:
+    """Yield dense batches of one shape, in buffers that the next batch overwrites."""
+    if batch_size < 1:
+        msg = f"`batch_size` must be at least 1, not {batch_size}."
+        raise ValueError(msg)
+    buffer = np.zeros((batch_size, state.n_genes), np.float32)
+    totals = np.ones(batch_size, np.float32)
+    for block in rows:
+        for start in range(0, block.stop - block.start, batch_size):
+            part = block.counts[start : start + batch_size].astype(np.float32, copy=False)
+            n = part.shape[0]
+            buffer[:] = 0
+            if isinstance(part, np.ndarray):
+                buffer[:n] = part
+            else:
+                part.toarray(out=buffer[:n])
+            totals[:n] = block.total[start : start + n]
+            yield Batch(block.start + start, block.start + start + n, buffer, totals, row_sums(part) == 0)

@@ -1,0 +1,150 @@
+"""Cells that a model is asked about: found, checked, and read by rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from anndata import AnnData
+
+from ginseng._cells.bad_values import check_values
+from ginseng._cells.features import warn_of_other_features
+from ginseng._cells.genes import MIN_OVERLAP, Alignment, align_genes
+from ginseng._cells.labels import in_memory
+from ginseng._cells.matrix import copied, make_actual, matrix_of, row_blocks, row_sums, take_columns
+from ginseng._cells.value_kind import agree_on_values
+from ginseng._core.steps import Normalization
+from ginseng._disk.readers import open_adata
+from ginseng._predict.forward import Rows
+from ginseng.data._batches import prefetch
+from ginseng.model.file import load_model, model_of
+from ginseng.model.state import GinsengClassifierState
+
+type Cells = AnnData | str | Path
+type Model = GinsengClassifierState | AnnData | str | Path
+
+
+#: Rows that are read at a time.
+ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Query:
+    """Cells, and the model that is asked about them."""
+
+    adata: AnnData
+    state: GinsengClassifierState
+    genes: Alignment
+    layer: str | None
+    normalization: Normalization
+
+    def rows(self) -> Iterator[Rows]:
+        """Yield the counts of consecutive cells, with the genes of the model in its order."""
+        return prefetch(model_rows(self.adata, self.genes, self.layer))
+
+    def target(self, *, copy: bool) -> AnnData:
+        """Return what results are written into: a copy, or the cells, of which a view becomes an AnnData of its own."""
+        if copy:
+            return copied(self.adata)
+        make_actual(self.adata)
+        return self.adata
+
+
+def open_query(
+    adata: Cells,
+    model: Model,
+    gene_key: str | None,
+    layer: str | None,
+    *,
+    normalize: bool | None = None,
+    silent: bool = False,
+) -> Query:
+    """Open and check cells and model, and warn of what is likely a mistake; to be called by the verb itself.
+
+    Parameters
+    ----------
+    normalize
+        Overrides the model.
+    """
+    data = adata if isinstance(adata, AnnData) else open_adata(adata)
+    return ask(data, load(model), gene_key, layer, normalize=normalize, silent=silent, stacklevel=4)
+
+
+def ask(
+    data: AnnData,
+    state: GinsengClassifierState,
+    gene_key: str | None,
+    layer: str | None,
+    *,
+    normalize: bool | None = None,
+    target_sum: float | None = None,
+    min_overlap: float = MIN_OVERLAP,
+    silent: bool = False,
+    stacklevel: int,
+) -> Query:
+    """Check cells against a model, before anything is computed.
+
+    Parameters
+    ----------
+    normalize, target_sum
+        Override the model.
+    min_overlap
+        Least share of the genes of the model.
+    stacklevel
+        Where warnings point to.
+    """
+    if normalize is not None and not isinstance(normalize, bool | np.bool_):
+        msg = f"`normalize` is {normalize!r}; it can be True (counts), False (log-normalised), or None."
+        raise ValueError(msg)
+    if target_sum is not None and not 0 < target_sum < np.inf:
+        msg = f"`target_sum` must be a finite number above 0, not {target_sum!r}."
+        raise ValueError(msg)
+    matrix_of(data, layer)
+    genes = align_genes(data, state.genes, gene_key, min_overlap=min_overlap)
+    own = state.normalization if target_sum is None else dataclasses.replace(state.normalization, target_sum=target_sum)
+    normalizes = agree_on_values(
+        data, layer,
+        normalize=state.normalize if normalize is None else normalize, insisted=normalize is not None,
+        target_sum=own.target_sum or state.n_genes, any_total=own.normalize and own.library_size == "model_genes",
+        stacklevel=stacklevel + 1,
+    )  # fmt: skip
+    if not silent:
+        warn_of_other_features(in_memory(data.var), stacklevel=stacklevel)
+        if len(genes.missing):
+            _warn_of_missing(genes, stacklevel=stacklevel + 1)
+    if own.normalize and not normalizes and own.library_size == "model_genes":
+        # values scaled over all genes: the logarithm is undone, and they are scaled as the model scales counts
+        return Query(data, state, genes, layer, dataclasses.replace(own, logged=True))
+    return Query(data, state, genes, layer, dataclasses.replace(own, normalize=normalizes))
+
+
+def model_rows(adata: AnnData, genes: Alignment, layer: str | None, *, size: int = ROWS) -> Iterator[Rows]:
+    """Yield the counts of consecutive cells, with the genes of the model in its order.
+
+    Raises
+    ------
+    ValueError
+        If a value is negative, NaN or infinite.
+    """
+    for start, stop, block in row_blocks(adata, layer, size=size):
+        check_values(block, layer)
+        yield Rows(start, stop, take_columns(block, genes.position, genes.n_model), row_sums(block, genes.measured))
+
+
+def load(model: Model) -> GinsengClassifierState:
+    """Return the model, whatever it is kept in, once it has been looked at."""
+    return load_model(model) if isinstance(model, str | Path) else model_of(model)
+
+
+def _warn_of_missing(genes: Alignment, *, stacklevel: int) -> None:
+    some = ", ".join(map(str, genes.missing[:5])) + (", ..." if len(genes.missing) > 5 else "")
+    warnings.warn(
+        f"Partial gene overlap detected: {genes.overlap:.2%}. {len(genes.missing):,} of the {genes.n_model:,} genes of "
+        f"the model are not in the data and count as zero ({some}).",
+        UserWarning,
+        stacklevel=stacklevel,
+    )

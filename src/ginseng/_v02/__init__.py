@@ -1,0 +1,1 @@
+"""What exists for ginseng 0.2 alone. The import paths of its documentation re-export from here."""

@@ -1,0 +1,44 @@
+"""Documented names for the optimiser: a step of AdamW on parameters and state as nested dicts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int
+
+from ginseng._core.architecture import Params
+
+__all__ = ["AdamState", "opt_adam_update", "opt_init_adam"]
+
+
+class AdamState(NamedTuple):
+    """State of Adam: steps taken, and the moving averages of gradients and of their squares."""
+
+    step: Int[Array, ""]
+    m: Params
+    v: Params
+
+
+def opt_init_adam(params: Params) -> AdamState:
+    """Return the state before the first step."""
+    return AdamState(*optax.scale_by_adam().init(params))
+
+
+def opt_adam_update(
+    grads: Params,
+    params: Params,
+    state: AdamState,
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+) -> tuple[Params, AdamState]:
+    """Return parameters and state after one step of AdamW; all parameters decay."""
+    adam = optax.scale_by_adam(*betas, eps=eps)
+    before = optax.ScaleByAdamState(jnp.asarray(state.step, jnp.int32), state.m, state.v)
+    updates, after = adam.update(grads, before, params)
+    params = jax.tree.map(lambda p, u: p - lr * (u + weight_decay * p), params, updates)
+    return params, AdamState(*after)

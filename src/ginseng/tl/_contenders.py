@@ -1,0 +1,316 @@
+"""What can be compared: networks and estimators of scikit-learn, fitted to some cells and asked about others."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+from sklearn.base import BaseEstimator, clone
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils import get_tags
+
+from ginseng import _keys
+from ginseng._cells.labels import UNASSIGNED
+from ginseng._cells.matrix import row_sums
+from ginseng._cells.training_set import Cells
+from ginseng._core import registry
+from ginseng._core.architecture import Architecture
+from ginseng._errors import suggest
+from ginseng._predict.forward import Rows, predict
+from ginseng.data._memory import MemoryDataset
+from ginseng.model.state import GinsengClassifierState
+from ginseng.pp._select_markers import find_markers
+from ginseng.tl._train import ALL_GENES, TOP_GENES, _settings
+from ginseng.train.settings import GinsengClassifierTrainerSettings
+from ginseng.train.trainer import GinsengClassifierTrainer
+
+#: Estimators that go by a name, given a seed.
+ESTIMATORS: dict[str, Callable[[int], Any]] = {
+    "logistic_regression": lambda seed: LogisticRegression(class_weight="balanced", max_iter=1000, random_state=seed),
+    "random_forest": lambda seed: RandomForestClassifier(class_weight="balanced", n_jobs=-1, random_state=seed),
+}
+
+
+class Predictions(NamedTuple):
+    """What a model says of some cells."""
+
+    y: np.ndarray  # (cells,) index into the labels, or -1 for cells without counts in the genes
+    probs: np.ndarray | None  # (cells, classes) float32, where the model has any
+    seconds: float
+
+
+class Model(Protocol):
+    """What learns from some cells of a dataset and labels others."""
+
+    def fit(self, data: MemoryDataset, train: np.ndarray, validation: np.ndarray, *, silent: bool = False) -> None:
+        """Learn from these rows."""
+
+    def predict(self, data: MemoryDataset, rows: np.ndarray) -> Predictions:
+        """Label these rows."""
+
+    def chosen(self) -> dict[str, Any]:
+        """Return what a search over parameters has found, if there was one."""
+
+
+@dataclasses.dataclass
+class Network:
+    """A registered architecture, trained as :func:`ginseng.tl.train` does."""
+
+    settings: GinsengClassifierTrainerSettings
+    state: GinsengClassifierState | None = None
+
+    def fit(self, data: MemoryDataset, train: np.ndarray, validation: np.ndarray, *, silent: bool = False) -> None:
+        """Learn from `train`, and hold out `validation` or, if it is empty, what the settings say."""
+        rows = np.sort(np.concatenate([train, validation]))
+        part = data.take(rows, np.isin(rows, validation) if len(validation) else None)
+        settings = self.settings
+        if part.groups is not None:  # as `train` does where groups are given; one group alone cannot be held out
+            settings = dataclasses.replace(settings, group_level=len(np.unique(part.groups)) > 1)
+        self.state = GinsengClassifierTrainer(part, settings).fit(silent=silent, reports=False)[1]
+
+    def predict(self, data: MemoryDataset, rows: np.ndarray) -> Predictions:
+        """Label these rows."""
+        assert self.state is not None
+        start = time.perf_counter()
+        cells = Rows(0, len(rows), data.source.counts[rows], data.source.totals[rows])
+        probs = np.concatenate([part.probs for part in predict(self.state, [cells], batch_size=1024)])
+        return Predictions(probs.argmax(axis=1), probs, time.perf_counter() - start)
+
+    def chosen(self) -> dict[str, Any]:
+        """Return nothing: there was no search."""
+        return {}
+
+
+@dataclasses.dataclass
+class Estimator:
+    """An estimator of scikit-learn, or what has its methods, on log1p of counts per 10,000."""
+
+    estimator: Any
+    settings: GinsengClassifierTrainerSettings
+    classes: np.ndarray | None = None  # those that it has seen
+
+    def fit(self, data: MemoryDataset, train: np.ndarray, validation: np.ndarray, *, silent: bool = False) -> None:
+        """Learn from all of these rows: an estimator has no use for a holdout."""
+        rows = np.sort(np.concatenate([train, validation]))
+        self.classes, y = np.unique(data.labels[rows], return_inverse=True)
+        self.estimator = _fresh(self.estimator)
+        self.estimator.fit(self._expression(data, rows), y)
+
+    def predict(self, data: MemoryDataset, rows: np.ndarray) -> Predictions:
+        """Label these rows."""
+        assert self.classes is not None
+        start = time.perf_counter()
+        x = self._expression(data, rows)
+        y = self.classes[np.asarray(self.estimator.predict(x)).astype(int)]
+        seconds = time.perf_counter() - start
+        probs = None
+        if hasattr(self.estimator, "predict_proba"):
+            probs = np.zeros((len(rows), len(data.label_names)), np.float32)
+            probs[:, self.classes] = self.estimator.predict_proba(x)
+        return Predictions(y, probs, seconds)
+
+    def chosen(self) -> dict[str, Any]:
+        """Return the parameters that a search has found best."""
+        return dict(getattr(self.estimator, "best_params_", {}))
+
+    def _expression(self, data: MemoryDataset, rows: np.ndarray) -> sparse.csr_matrix | np.ndarray:
+        """Return what the networks read, (cells, genes): sparse, unless the estimator cannot take that."""
+        x, s = data.source.counts[rows].astype(np.float32), self.settings
+        if s.normalize:
+            target = x.shape[1] if s.target_sum is None else s.target_sum
+            total = np.where((totals := data.source.totals[rows]) > 0, totals, 1)
+            x.data = np.log1p(x.data * np.repeat(target / total, np.diff(x.indptr))).astype(np.float32)
+        return x if _takes_sparse(self.estimator) else x.toarray()
+
+
+def _fresh(estimator: Any) -> Any:
+    return clone(estimator) if isinstance(estimator, BaseEstimator) else copy.deepcopy(estimator)
+
+
+def _takes_sparse(estimator: Any) -> bool:
+    return not isinstance(estimator, BaseEstimator) or get_tags(estimator).input_tags.sparse
+
+
+def resolve(models: Any, settings: GinsengClassifierTrainerSettings) -> dict[str, Model]:
+    """Name the models.
+
+    Parameters
+    ----------
+    models
+        Any mix of names, settings and estimators; a mapping gives them names; None for a few of general interest.
+    settings
+        How networks are trained where a model does not say otherwise.
+
+    Raises
+    ------
+    ValueError
+        If a name is not known, is given twice, or could not be kept in a file.
+    TypeError
+        If something is no model.
+    """
+    if models is None:
+        models = [settings.architecture, *ESTIMATORS]
+    if isinstance(models, Mapping):
+        named = [(str(name), model_of(model, settings)) for name, model in models.items()]
+    elif isinstance(models, str) or not isinstance(models, Sequence):
+        msg = f"`models` must be a list, or a dictionary from names to models, not {models!r}."
+        raise TypeError(msg)
+    else:
+        named = [(name_of(model), model_of(model, settings)) for model in models]
+    if not named:
+        msg = "`models` is empty: there is nothing to fit."
+        raise ValueError(msg)
+    names = [name for name, _ in named]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        msg = f"More than one model would be called {twice[0]!r}. Name them: `models={{'first': ..., 'second': ...}}`."
+        raise ValueError(msg)
+    if bad := [name for name in names if not name.isprintable() or not name.strip() or "/" in name]:
+        msg = f"{bad[0]!r} cannot be a column in a file. Choose a name of plain text without '/'."
+        raise ValueError(msg)
+    return dict(named)
+
+
+def model_of(model: Any, settings: GinsengClassifierTrainerSettings) -> Model:
+    """Return what fits and predicts, from a name, settings, an architecture or an estimator."""
+    if isinstance(model, str) and model in ESTIMATORS:
+        return Estimator(ESTIMATORS[model](settings.seed), settings)
+    if isinstance(model, str):
+        known = [*registry.names(), *ESTIMATORS]
+        if model not in known:
+            msg = f"There is no model {model!r}. {suggest(model, known)} Any estimator of scikit-learn will do as well."
+            raise ValueError(msg)
+        return Network(_settings(settings, {"architecture": model}))
+    if isinstance(model, Mapping):
+        return Network(_settings(settings, model))
+    if isinstance(model, GinsengClassifierTrainerSettings):
+        return Network(model)
+    if isinstance(model, Architecture):
+        own = {"hidden_dim": None, "dropout_rate": None, "config": dataclasses.asdict(model)}
+        return Network(_settings(settings, {"architecture": model.name, **own}))
+    if hasattr(model, "fit") and hasattr(model, "predict") and not isinstance(model, type):
+        return Estimator(model, settings)
+    msg = f"{model!r} is no model: give a name, settings as a dictionary, or an estimator with `fit` and `predict`."
+    raise TypeError(msg)
+
+
+def name_of(model: Any) -> str:
+    """Return what a model is called unless its user says otherwise."""
+    if isinstance(model, str):
+        return model
+    if isinstance(model, Mapping):
+        return str(model.get("architecture", GinsengClassifierTrainerSettings.architecture))
+    if isinstance(model, GinsengClassifierTrainerSettings):
+        return model.architecture
+    if isinstance(model, Architecture):
+        return model.name
+    inner = []  # what a pipeline ends in, or a search is about
+    if hasattr(model, "steps"):
+        inner = [model.steps[-1][1]]
+    elif hasattr(model, "cv") and hasattr(model, "estimator"):
+        inner = [model.estimator]
+    return type(model).__name__ + "".join(f"({name_of(part)})" for part in inner)
+
+
+def read_cells(
+    adata: AnnData,
+    cells: Cells,
+    layer: str | None,
+    *,
+    train: np.ndarray,
+    given: bool,
+    n_top_genes: int | None,
+    settings: GinsengClassifierTrainerSettings,
+) -> MemoryDataset:
+    """Read the cells with the genes that models are to see.
+
+    Parameters
+    ----------
+    adata, cells, layer
+        What to read.
+    train
+        Rows of `cells` that genes may be chosen on.
+    given
+        Whether the genes of `cells` are those to use. If not, those that differ most between the labels are taken.
+    n_top_genes
+        How many; if None all up to 5,000, and else 2,000.
+    settings
+        Say how counts are normalised.
+    """
+    if not given and (n_top_genes is not None or adata.n_vars > ALL_GENES):
+        seen = np.full(adata.n_obs, -1)
+        seen[cells.rows[train]] = cells.labels[train]
+        target_sum = (settings.target_sum or adata.n_vars) if settings.normalize else None
+        mask = find_markers(adata, seen, n_top_genes or TOP_GENES, layer, silent=True, target_sum=target_sum)[
+            _keys.GENES
+        ]
+        position = np.where(mask, np.cumsum(mask) - 1, -1)
+        cells = dataclasses.replace(cells, gene_position=position, gene_names=cells.gene_names[mask])
+    return MemoryDataset.read(adata, cells, layer)
+
+
+def marked(data: MemoryDataset, rows: np.ndarray, said: Predictions) -> Predictions:
+    """Take back what was said of cells without counts in the genes: no model can know."""
+    empty = row_sums(data.source.counts[rows]) == 0
+    return said._replace(y=np.where(empty, -1, said.y))
+
+
+def label_columns(
+    n_obs: int,
+    rows: np.ndarray,
+    y: np.ndarray,
+    probs: np.ndarray | None,
+    label_names: Sequence[str] | np.ndarray,
+    key: str,
+) -> dict[str, Any]:
+    """Return the columns of `obs` with labels and confidence, missing where no model was asked.
+
+    Parameters
+    ----------
+    n_obs
+        Cells of the AnnData.
+    rows
+        Those that were predicted.
+    y, probs
+        What was said of these.
+    label_names
+        Names of the classes.
+    key
+        Prefix of the columns.
+    """
+    names: Any = [str(name) for name in label_names]
+    if (y < 0).any() and UNASSIGNED not in names:
+        names.append(UNASSIGNED)
+    codes = np.where(y < 0, names.index(UNASSIGNED), y) if (y < 0).any() else y
+    columns: dict[str, Any] = {_keys.cell_type(key): spread(n_obs, rows, codes, names)}
+    if probs is not None:
+        confidence = np.full(n_obs, np.nan, np.float32)
+        confidence[rows] = np.where(y < 0, 0, probs[np.arange(len(y)), y])
+        columns[_keys.confidence(key)] = confidence
+    return columns
+
+
+def spread(n_obs: int, rows: np.ndarray, codes: np.ndarray, names: Sequence[str]) -> pd.Categorical:
+    """Return a column that is missing for all cells but `rows`."""
+    out = np.full(n_obs, -1)
+    out[rows] = codes
+    categories: Any = list(names)
+    return pd.Categorical.from_codes(out.tolist(), categories)
+
+
+def as_text(labels: np.ndarray, label_names: Sequence[str] | np.ndarray) -> np.ndarray:
+    """Return integer labels as names, -1 as "unassigned"."""
+    return np.array([*label_names, UNASSIGNED], dtype=object)[labels]
+
+
+def as_json(values: Mapping[str, Any]) -> str:
+    """Return parameters as text that a file can keep."""
+    return json.dumps(dict(values), default=str)
