@@ -1,9 +1,19 @@
-"""Errors that say what was found and what to do."""
+"""Errors and warnings that say what was found and what to do."""
 
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Collection, Iterable
+from pathlib import Path
+
+#: Warnings point at the first line outside of it.
+_PACKAGE = str(Path(__file__).parent)
+
+
+def warn(message: str) -> None:
+    """Warn the user, at the line that called ginseng, however deep the call has gone since."""
+    warnings.warn(message, UserWarning, skip_file_prefixes=(_PACKAGE,))
 
 
 def suggest(name: object, existing: Iterable[object]) -> str:

@@ -109,8 +109,10 @@ def test_gradients_are_finite(name: str, test_set: Any) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_key_makes_dropout_act_and_each_cell_has_its_own(name: str, test_set: Any) -> None:
     network = registry.get(name, {**SMALL, "dropout_rate": 0.5})
-    params = jax.tree.map(lambda a: a + 0.01, network.init_members(jax.random.key(0), 24, 3))
-    same = jnp.tile(jnp.log1p(test_set[0][:1]), (6, 1))
+    # no two sums of these weights are equal, so that equal logits mean equal masks
+    apart = lambda a: a + 0.01 * (1 + np.arange(a.size) * np.sqrt(2) % 1).astype(np.float32).reshape(a.shape)  # noqa: E731
+    params = jax.tree.map(apart, network.init_members(jax.random.key(0), 24, 3))
+    same = jnp.tile(jnp.log1p(test_set[0][:1] + 1), (6, 1))
     says = lambda network, *key: np.asarray(batch_logits(together(network), params, same, *key))  # noqa: E731
     plain = says(network)
     np.testing.assert_allclose(plain, plain[[0] * 6], rtol=1e-5)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from ginseng._errors import warn
 
 #: What `var["feature_types"]` calls a gene.
 _GENES = "Gene Expression"
@@ -23,7 +24,7 @@ def measured_genes(var: Any) -> np.ndarray:
     return is_gene if is_gene.any() else np.ones(len(var), bool)
 
 
-def warn_of_other_features(var: Any, *, stacklevel: int) -> None:
+def warn_of_other_features(var: Any) -> None:
     """Say which rows of `var` are no genes, and that they are not used."""
     is_gene = measured_genes(var)
     if not is_gene.all():
@@ -34,4 +35,4 @@ def warn_of_other_features(var: Any, *, stacklevel: int) -> None:
             f"left out by `adata.var['feature_types']`: {listed}. "
             f"Drop them to silence this: `adata = adata[:, adata.var['feature_types'] == {_GENES!r}].copy()`."
         )
-        warnings.warn(msg, UserWarning, stacklevel=stacklevel + 1)
+        warn(msg)

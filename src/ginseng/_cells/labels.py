@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-import warnings
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng._cells.entries import column
-from ginseng._errors import MissingKeyError, suggest
+from ginseng._errors import MissingKeyError, suggest, warn
 
 #: What stands for "no label".
 MISSING = frozenset({"", "nan", "NaN", "None", "NA", "<NA>"})
@@ -103,5 +102,5 @@ def paired_labels(adata: AnnData, label_key: str, prediction_key: str) -> tuple[
     for key, missing in ((label_key, true.isna()), (prediction_key, predicted.isna())):
         if missing.any():
             msg = f"{missing.sum()} of {len(true)} cells have no label in {key!r} and are left out."
-            warnings.warn(msg, UserWarning, stacklevel=3)
+            warn(msg)
     return true[known], predicted[known]

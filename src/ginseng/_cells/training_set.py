@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from ginseng._cells.entries import column
 from ginseng._cells.features import measured_genes, warn_of_other_features
 from ginseng._cells.labels import UNKNOWN, coded, in_memory, look_alikes, obs_column
 from ginseng._cells.matrix import matrix_of, row_blocks, row_sums, take_columns
-from ginseng._errors import MissingKeyError, check_names, suggest
+from ginseng._errors import MissingKeyError, check_names, suggest, warn
 
 
 @dataclass(frozen=True)
@@ -127,11 +126,7 @@ def choose_cells(
     labels, label_names = coded(values)
     labelled = labels >= 0
     if not labelled.all() and labelled.any():
-        warnings.warn(
-            f"{(~labelled).sum():,} of {adata.n_obs:,} cells have no label in {label_name!r} and are left out.",
-            UserWarning,
-            stacklevel=3,
-        )
+        warn(f"{(~labelled).sum():,} of {adata.n_obs:,} cells have no label in {label_name!r} and are left out.")
     labels = labels[labelled]
     check_names(label_names, f"{label_name!r}")
     if len(label_names) < 2:
@@ -156,7 +151,7 @@ def choose_cells(
         groups, group_names = np.searchsorted(in_use, groups).astype(np.int32), group_names[in_use]
 
     var = in_memory(adata.var)
-    warn_of_other_features(var, stacklevel=3)
+    warn_of_other_features(var)
     position, gene_names = choose_genes(adata, genes, gene_key)
     return Cells(
         rows=np.flatnonzero(labelled),
@@ -190,7 +185,7 @@ def _warn_of_labels(names: np.ndarray, sizes: np.ndarray, key: str) -> None:
             f"cells out: set their label to None."
         )
     for msg in messages:
-        warnings.warn(msg, UserWarning, stacklevel=4)
+        warn(msg)
 
 
 def _per_cell(adata: AnnData, key: Any, parameter: str, default_name: str) -> tuple[pd.Series, str]:

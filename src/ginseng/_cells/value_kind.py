@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +14,7 @@ from scipy import sparse
 from ginseng._cells.by_columns import is_by_columns
 from ginseng._cells.matrix import Block, held, layers_of, matrix_of, row_sums, to_memory
 from ginseng._disk.matrix_guard import check_matrix
+from ginseng._errors import warn
 
 type Kind = Literal["counts", "log1p", "normalised", "fractional", "scaled", "empty"]
 
@@ -209,7 +208,6 @@ def agree_on_values(
     target_sum: float | None = None,
     any_total: bool = False,
     training: bool = False,
-    stacklevel: int = 3,
 ) -> bool:
     """Hold what the matrix is against what it should be, before any of it is worked with.
 
@@ -227,8 +225,6 @@ def agree_on_values(
         Whether the logarithm can be undone, so that log1p of counts per any total is taken.
     training
         Whether a model is to be trained, for which there must be a value.
-    stacklevel
-        Where warnings point to.
 
     Returns
     -------
@@ -239,7 +235,6 @@ def agree_on_values(
     ValueError
         If it is something else; the message says what was found and what to pass.
     """
-    warn = partial(warnings.warn, category=UserWarning, stacklevel=stacklevel)
     found = judge(adata, layer)
     has = f"`{found.where}` has {found.described}"
     if found.kind == "scaled":

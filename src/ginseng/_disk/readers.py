@@ -25,7 +25,7 @@ from ginseng._disk.download import fetch
 from ginseng._disk.matrix_guard import check_matrix
 from ginseng._disk.sniff import expect, genomes, kind_of, mtx_files
 from ginseng._disk.tables import read_frame
-from ginseng._errors import suggest
+from ginseng._errors import suggest, warn
 
 type StrPath = str | os.PathLike[str]
 
@@ -71,7 +71,7 @@ def read_adata(path: StrPath, backed: bool | Literal["r"] | None = False, *, kno
     kind = kind_of(path)
     if backed and kind not in ("h5ad", "zarr"):
         msg = f"{str(path)!r} is {kind}, and cannot be backed: all of it is read into memory."
-        warnings.warn(msg, UserWarning, stacklevel=2)
+        warn(msg)
     return _open(path, kind, backed=bool(backed))
 
 
@@ -236,7 +236,7 @@ def _finish(adata: AnnData, path: Path, var_names: str, *, make_unique: bool, ge
             raise ValueError(msg)
         if others:
             msg = f"Dropped features that are not genes: {others}. Keep them with `gex_only=False`."
-            warnings.warn(msg, UserWarning, stacklevel=3)
+            warn(msg)
             with _repeated_names():
                 adata = adata[:, is_gene].copy()
     if var_names == "gene_ids":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from ginseng._cells.matrix import copied, make_actual, matrix_of, row_blocks, ro
 from ginseng._cells.value_kind import agree_on_values
 from ginseng._core.steps import Normalization
 from ginseng._disk.readers import open_adata
+from ginseng._errors import warn
 from ginseng._predict.forward import Rows
 from ginseng.data._batches import prefetch
 from ginseng.model.file import load_model, model_of
@@ -71,7 +71,7 @@ def open_query(
         Overrides the model.
     """
     data = adata if isinstance(adata, AnnData) else open_adata(adata)
-    return ask(data, load(model), gene_key, layer, normalize=normalize, silent=silent, stacklevel=4)
+    return ask(data, load(model), gene_key, layer, normalize=normalize, silent=silent)
 
 
 def ask(
@@ -84,7 +84,6 @@ def ask(
     target_sum: float | None = None,
     min_overlap: float = MIN_OVERLAP,
     silent: bool = False,
-    stacklevel: int,
 ) -> Query:
     """Check cells against a model, before anything is computed.
 
@@ -94,8 +93,6 @@ def ask(
         Override the model.
     min_overlap
         Least share of the genes of the model.
-    stacklevel
-        Where warnings point to.
     """
     if normalize is not None and not isinstance(normalize, bool | np.bool_):
         msg = f"`normalize` is {normalize!r}; it can be True (counts), False (log-normalised), or None."
@@ -110,12 +107,11 @@ def ask(
         data, layer,
         normalize=state.normalize if normalize is None else normalize, insisted=normalize is not None,
         target_sum=own.target_sum or state.n_genes, any_total=own.normalize and own.library_size == "model_genes",
-        stacklevel=stacklevel + 1,
     )  # fmt: skip
     if not silent:
-        warn_of_other_features(in_memory(data.var), stacklevel=stacklevel)
+        warn_of_other_features(in_memory(data.var))
         if len(genes.missing):
-            _warn_of_missing(genes, stacklevel=stacklevel + 1)
+            _warn_of_missing(genes)
     if own.normalize and not normalizes and own.library_size == "model_genes":
         # values scaled over all genes: the logarithm is undone, and they are scaled as the model scales counts
         return Query(data, state, genes, layer, dataclasses.replace(own, logged=True))
@@ -140,11 +136,9 @@ def load(model: Model) -> GinsengClassifierState:
     return load_model(model) if isinstance(model, str | Path) else model_of(model)
 
 
-def _warn_of_missing(genes: Alignment, *, stacklevel: int) -> None:
+def _warn_of_missing(genes: Alignment) -> None:
     some = ", ".join(map(str, genes.missing[:5])) + (", ..." if len(genes.missing) > 5 else "")
-    warnings.warn(
+    warn(
         f"Partial gene overlap detected: {genes.overlap:.2%}. {len(genes.missing):,} of the {genes.n_model:,} genes of "
-        f"the model are not in the data and count as zero ({some}).",
-        UserWarning,
-        stacklevel=stacklevel,
+        f"the model are not in the data and count as zero ({some})."
     )

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, StratifiedKFold
 
-from ginseng._errors import suggest
+from ginseng._errors import suggest, warn
 
 #: Parts of a split in three.
 PARTS = ("train", "validation", "test")
@@ -242,4 +242,4 @@ def warn_of_unseen(
     if unseen:
         listed = "; ".join(f"{label!r} in {', '.join(names)}" for label, names in unseen.items())
         msg = f"No cell of some classes is left to train on, so that theirs cannot be found: {listed}."
-        warnings.warn(msg, UserWarning, stacklevel=3)
+        warn(msg)

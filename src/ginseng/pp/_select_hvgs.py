@@ -19,6 +19,7 @@ from ginseng._cells.entries import column
 from ginseng._cells.features import measured_genes, warn_of_other_features
 from ginseng._cells.labels import in_memory
 from ginseng._cells.matrix import row_blocks
+from ginseng._errors import warn
 from ginseng._logging import progress, running
 from ginseng.pp._hvg import (
     LARGEST_LOG,
@@ -159,7 +160,7 @@ def select_hvgs(
         columns = find_hvgs(
             adata, n_top_genes, layer,
             target_sum=target_sum, min_mean=min_mean, max_mean=max_mean, n_bins=n_bins, chunk_size=chunk_size,
-            silent=silent, flavor=flavor, batch_key=batch_key, span=span, stacklevel=3,
+            silent=silent, flavor=flavor, batch_key=batch_key, span=span,
         )  # fmt: skip
         if copy:
             adata = adata.to_memory(copy=True) if adata.isbacked else adata.copy()
@@ -183,9 +184,8 @@ def find_hvgs(
     flavor: Flavor = "seurat",
     batch_key: str | None = None,
     span: float = 0.3,
-    stacklevel: int = 2,
 ) -> dict[str, np.ndarray]:
-    """Return the columns of `var` that :func:`select_hvgs` writes; `stacklevel` is where warnings point to."""
+    """Return the columns of `var` that :func:`select_hvgs` writes."""
     n_top_genes = operator.index(n_top_genes)
     _check_arguments(
         adata,
@@ -201,7 +201,7 @@ def find_hvgs(
     batch, batch_names = _batches(adata, batch_key)
     var = in_memory(adata.var)
     is_gene = measured_genes(var)
-    warn_of_other_features(var, stacklevel=stacklevel)
+    warn_of_other_features(var)
     names, n_genes = adata.var_names[is_gene], int(is_gene.sum())
     is_log = target_sum is None and flavor != "seurat_v3"
     check = ValueCheck(layer, is_log=is_log)
@@ -228,7 +228,7 @@ def find_hvgs(
     if empty:
         msg = f"All values are zero{_where(batch_key, empty)}, so no gene varies. Drop such cells."
         raise ValueError(msg)
-    check.warn(stacklevel=stacklevel + 1)
+    check.warn()
 
     eligible = _eligible(moments, min_mean, max_mean)
     n_wanted = min(n_top_genes, n_genes)
@@ -259,14 +259,14 @@ def find_hvgs(
         table["selected"] = eligible
         n_selected = int(eligible.sum())
         msg = f"`{n_top_genes=}` is more than the {n_genes} genes there are; all are selected."
-        warnings.warn(msg, UserWarning, stacklevel=stacklevel)
+        warn(msg)
     elif n_selected == 0:
         msg = "No gene can be selected: within the bounds, none varies between cells, or the genes are so "
         msg += "few that none has others of similar mean beside it."
         raise ValueError(msg)
     elif n_selected < n_top_genes:
         msg = f"Only {n_selected} genes vary between cells within the bounds, for `{n_top_genes=}`."
-        warnings.warn(msg, UserWarning, stacklevel=stacklevel)
+        warn(msg)
     if n_genes < adata.n_vars:  # what is no gene is not selected, and has no statistics
         table = table.set_index(np.flatnonzero(is_gene)).reindex(range(adata.n_vars))
         table = table.astype({"selected": object}).fillna({"selected": False, "n_batches": 0})
@@ -378,7 +378,7 @@ class ValueCheck:
             msg += "For counts leave `target_sum` at its default."
             raise ValueError(msg)
 
-    def warn(self, *, stacklevel: int) -> None:
+    def warn(self) -> None:
         if self.is_log and self.is_whole:
             msg = f"`{self.matrix}` has whole numbers only, but `target_sum=None` is for log-normalised values."
         elif not self.is_log and not self.is_whole:
@@ -386,7 +386,7 @@ class ValueCheck:
             msg += "Pass `layer=` with the counts, or, unless the flavor is 'seurat_v3', `target_sum=None`."
         else:
             return
-        warnings.warn(msg, UserWarning, stacklevel=stacklevel)
+        warn(msg)
 
 
 def _eligible(moments: Moments, min_mean: float | None, max_mean: float | None) -> np.ndarray:

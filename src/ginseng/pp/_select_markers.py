@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 import operator
-import warnings
 from functools import partial
 
 import numpy as np
@@ -13,7 +12,7 @@ from ginseng import _keys
 from ginseng._cells.features import measured_genes, warn_of_other_features
 from ginseng._cells.labels import coded, in_memory, obs_column
 from ginseng._cells.matrix import copied, row_blocks
-from ginseng._errors import check_names
+from ginseng._errors import check_names, warn
 from ginseng._logging import progress, running
 from ginseng.pp._hvg import Moments, normalised
 from ginseng.pp._select_hvgs import ValueCheck, check_size, write_columns
@@ -104,7 +103,7 @@ def select_markers(
             raise ValueError(msg)
         columns = find_markers(
             adata, labels, n_top_genes, layer,
-            target_sum=target_sum, chunk_size=chunk_size, silent=silent, stacklevel=3,
+            target_sum=target_sum, chunk_size=chunk_size, silent=silent,
         )  # fmt: skip
         adata = copied(adata) if copy else adata
         write_columns(adata, columns)
@@ -122,7 +121,6 @@ def find_markers(
     target_sum: float | None = 1e4,
     chunk_size: int = 4096,
     silent: bool = False,
-    stacklevel: int = 2,
 ) -> dict[str, np.ndarray]:
     """Return the columns of `var` that :func:`select_markers` writes.
 
@@ -130,11 +128,9 @@ def find_markers(
     ----------
     labels
         (cells,) integers, -1 for cells that are left out.
-    stacklevel
-        Where warnings point to.
     """
     var = in_memory(adata.var)
-    warn_of_other_features(var, stacklevel=stacklevel)
+    warn_of_other_features(var)
     present, of_labelled = np.unique(labels[labels >= 0], return_inverse=True)
     group = np.full(len(labels), -1)
     group[labels >= 0] = of_labelled
@@ -150,7 +146,7 @@ def find_markers(
         if check.look(block.data):
             moments.add(values(block), of_cell)
     check.fail_on_bad_values()
-    check.warn(stacklevel=stacklevel + 1)
+    check.warn()
     rank, t = _ranks(moments, measured_genes(var))
     top = np.lexsort((-np.abs(t), rank))[: operator.index(n_top_genes)]  # NaN comes last
     top = top[np.isfinite(rank[top])]
@@ -159,7 +155,7 @@ def find_markers(
         raise ValueError(msg)
     if len(top) < n_top_genes:
         msg = f"Only {len(top)} genes differ between the cell types, for `{n_top_genes=}`."
-        warnings.warn(msg, UserWarning, stacklevel=stacklevel)
+        warn(msg)
     selected = np.zeros(adata.n_vars, bool)
     selected[top] = True
     return {_keys.GENES: selected, _keys.MARKER_RANK: rank, _keys.MARKER_T: t}

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from ginseng._cells.genes import MIN_OVERLAP
 from ginseng._cells.labels import UNASSIGNED
 from ginseng._cells.matrix import copied
 from ginseng._disk.readers import open_adata, read_adata
-from ginseng._errors import check_names
+from ginseng._errors import check_names, warn
 from ginseng._logging import progress, running
 from ginseng._predict.forward import predict
 from ginseng._predict.query import ask, load
@@ -177,7 +176,7 @@ def classify(
         refuse_columns_of_others(data.obs, columns, key_added, known="overlap" in data.uns.get(key_added, {}))
     query = ask(
         data, state, gene_key, layer,
-        normalize=normalize, target_sum=target_sum, min_overlap=min_overlap, silent=silent, stacklevel=3,
+        normalize=normalize, target_sum=target_sum, min_overlap=min_overlap, silent=silent,
     )  # fmt: skip
 
     with running(f"classification of {data.n_obs:,} cells") as report:
@@ -206,7 +205,7 @@ def classify(
             msg = (
                 f"{result.n_empty:,} of {data.n_obs:,} cells have no counts in the genes of the model: {unassigned!r}."
             )
-            warnings.warn(msg, UserWarning, stacklevel=2)
+            warn(msg)
         if min_confidence:
             report(f"{result.n_unsure:,} of {data.n_obs:,} cells below confidence {min_confidence:g}: {unassigned!r}")
         if possible is not None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from ginseng._cells.labels import UNASSIGNED, as_labels, in_memory
 from ginseng._cells.matrix import make_actual, row_sums
 from ginseng._cells.training_set import Cells, choose_cells
 from ginseng._disk.readers import open_adata
+from ginseng._errors import warn
 from ginseng._logging import progress, running
 from ginseng.data._splits import PARTS, partition, warn_of_unseen
 from ginseng.tl import _contenders
@@ -169,7 +169,7 @@ def compare(
         names = np.array(data.label_names, dtype=object)
         if n_empty := int((row_sums(data.source.counts[rows["test"]]) == 0).sum()):
             msg = f"{n_empty:,} of {len(rows['test']):,} test cells have no counts in the genes: {UNASSIGNED!r}."
-            warnings.warn(msg, UserWarning, stacklevel=2)
+            warn(msg)
         true = names[data.labels[rows["test"]]]
         columns: dict[str, Any] = {_keys.split(key_added): _contenders.spread(adata.n_obs, cells.rows, part, PARTS)}
         table: list[dict[str, float]] = []

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from scipy import sparse
 from ginseng import _keys
 from ginseng._cells.entries import check_key_added, column
 from ginseng._cells.labels import as_labels, in_memory, predicted_labels
+from ginseng._errors import warn
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import Attributed, attribute
 from ginseng._predict.query import Cells, Model, Query, open_query
@@ -143,11 +143,9 @@ def rank_genes(
                 sums.add(part, np.where(part.empty, -1, code[part.start : part.stop]))
                 bar.update(part.stop - part.start)
         if sums.unexplained > TOLERANCE:
-            warnings.warn(
+            warn(
                 f"The contributions miss {sums.unexplained:.0%} of the logits: the model is not smooth between the "
-                "baseline and the cells. A larger `n_steps` may help; else read the ranks as approximate.",
-                UserWarning,
-                stacklevel=2,
+                "baseline and the cells. A larger `n_steps` may help; else read the ranks as approximate."
             )
         ranks = _ranks(query, sums, groups, n_genes)
         if return_table or not (isinstance(adata, AnnData) or copy):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from scipy.stats import entropy
 from ginseng import _keys
 from ginseng._cells.entries import check_key_added
 from ginseng._cells.labels import UNASSIGNED
+from ginseng._errors import warn
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import dropout_passes
 from ginseng._predict.query import Cells, Model, open_query
@@ -134,7 +134,7 @@ def uncertainty(
         doubt = np.where(empty, np.nan, np.clip(doubt, 0, 1)).astype(np.float32)
         if empty.any():
             msg = f"{empty.sum():,} of {n_cells:,} cells have no counts in the genes of the model: no uncertainty."
-            warnings.warn(msg, UserWarning, stacklevel=2)
+            warn(msg)
         if return_table or not (isinstance(adata, AnnData) or copy):
             names: Any = [str(name) for name in state.label_keys]
             if empty.any() and UNASSIGNED not in names:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from ginseng import _keys
 from ginseng._cells.entries import check_key_added
 from ginseng._cells.labels import UNASSIGNED, as_labels, in_memory, predicted_labels
 from ginseng._cells.matrix import copied, make_actual
-from ginseng._errors import MissingKeyError, check_names, suggest
+from ginseng._errors import MissingKeyError, check_names, suggest, warn
 from ginseng._logging import running
 from ginseng._predict.result import refuse_columns_of_others
 
@@ -116,7 +115,7 @@ def vote(
         winner = np.where(table["decided"], table["label"], unassigned)
         if (outside := int((cluster.codes < 0).sum())) and len(cluster):
             msg = f"{outside:,} of {len(cluster):,} cells have no cluster in {groupby!r}: {unassigned!r}."
-            warnings.warn(msg, UserWarning, stacklevel=2)
+            warn(msg)
         # -1, no cluster, is the last
         voted = np.append(winner, unassigned).astype(object)[cluster.codes]
         fraction = np.append(table["fraction"], 0).astype(np.float32)[cluster.codes]

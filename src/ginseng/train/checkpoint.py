@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import time
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +23,7 @@ from ginseng import __version__
 from ginseng._core.architecture import Params
 from ginseng._disk.atomic import recover, replacing
 from ginseng._disk.strict_hdf5 import ModelFileError, Reader, read_members, write_members
+from ginseng._errors import warn
 from ginseng._logging import info, warning
 from ginseng.data.dataset import GinsengDataset
 from ginseng.model.file import MAX_EPOCHS
@@ -178,11 +178,7 @@ class Checkpoint:
             msg = f"No checkpoint can be written at {self.path}."
             if not self.temporary:
                 raise PermissionError(f"{msg} Choose another `checkpoint`, a file in a folder that is there.")
-            warnings.warn(
-                f"{msg} What is trained is lost if training is interrupted. Pass `checkpoint=` with a path, or False.",
-                UserWarning,
-                stacklevel=2,
-            )
+            warn(f"{msg} What is trained is lost if training is interrupted. Pass `checkpoint=` with a path, or False.")
             return None
         return self
 

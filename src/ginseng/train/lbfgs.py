@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ from scipy.optimize import minimize
 from ginseng._core.architecture import Architecture, Params
 from ginseng._core.optim import matrices
 from ginseng._core.steps import Batch, Normalization, loss_and_gradient
+from ginseng._errors import warn
 from ginseng.data._batches import Window
 
 MAX_ITERATIONS = 5000
@@ -74,7 +74,5 @@ def minimum(
         loss = cross_entropy(found.x)[0]
         weights = jax.tree.map(lambda a: np.asarray(a, np.float32), unravel(found.x))
     if found.nit >= MAX_ITERATIONS:
-        warnings.warn(
-            f"No minimum was reached in {MAX_ITERATIONS:,} iterations. Take a smaller `C` than {C:g}.", stacklevel=2
-        )
+        warn(f"No minimum was reached in {MAX_ITERATIONS:,} iterations. Take a smaller `C` than {C:g}.")
     return weights, loss, int(found.nit)

@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import math
 import time
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,6 +22,7 @@ from ginseng._core import registry
 from ginseng._core.architecture import Params
 from ginseng._core.optim import AdamW, warmup_cosine
 from ginseng._core.steps import Batch, Noise, Normalization, predict_logits, train_window
+from ginseng._errors import warn
 from ginseng._logging import progress, running, warning
 from ginseng.data._batches import Window, batches_per_window, class_weights, empty_window, n_batches, prefetch, stream
 from ginseng.data._memory import MemoryDataset
@@ -109,10 +109,9 @@ class GinsengClassifierTrainer:
             msg = f"{where} has log-normalised values, as it was told: pass `normalize=False` here as well."
             raise ValueError(msg)
         if stored and self.settings.normalize and self.dataset.source.counts.dtype.kind == "f":
-            warnings.warn(
+            warn(
                 "The values are not whole numbers: they look normalised, and are log-normalised once more. Train on "
-                "counts (`layer=`), or say `normalize=False`.",
-                stacklevel=3,
+                "counts (`layer=`), or say `normalize=False`."
             )
         self.holdout = self._hold_out()
         self.keep = ~self.holdout
@@ -150,7 +149,7 @@ class GinsengClassifierTrainer:
         unseen = np.setdiff1d(np.unique(data.labels[out]), np.unique(data.labels[~out]))
         if len(unseen):
             names = ", ".join(repr(data.label_names[i]) for i in unseen)
-            warnings.warn(f"No cell of {names} is left to train on: all are in the groups held out.", stacklevel=3)
+            warn(f"No cell of {names} is left to train on: all are in the groups held out.")
         return out
 
     @property
