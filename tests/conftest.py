@@ -36,41 +36,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="fuzz and kill for hours rather than seconds")
 
 
-#: Tests that take more than ten seconds and have shorter siblings; `--long` runs them as well.
-SLOW = (
-    "test_transformer.py::test_empty_cells_and_gradients_are_finite[{",
-    "test_architectures.py::test_members_say_their_mean[transformer",
-    "test_explain.py::test_contributions_add_up_to_the_difference_of_the_logits[transformer",
-    "test_explain.py::test_markers_come_first[transformer",
-    "test_exact.py::test_linear_is_the_logistic_regression_of_scikit_learn[0.1",
-    "test_checkpoint.py::test_kill_9_again_and_again",
-    "test_classifier.py::test_documented_flow[transformer",
-    "test_transformer.py::test_equals_numpy[{'pooling",
-    "test_transformer.py::test_many_cells_go_through_in_parts",
-    "test_explain.py::test_log_fold_changes_are_those_of_scanpy",
-    "test_embed.py::test_passes_agree_with_those_of_classify",
-    "test_notebooks.py::test_examples_run[index",
-    "test_notebooks.py::test_examples_run[quality",
-    "test_notebooks.py::test_examples_run[extending",
-    "test_embed.py::test_the_embedding_is_what_the_network_says",
-    "test_notebooks.py::test_examples_run[training",
-    "test_notebooks.py::test_examples_run[comparing",
-    "test_notebooks.py::test_examples_run[explaining",
-    "test_notebooks.py::test_examples_run[measuring",
-    "test_notebooks.py::test_notebook_runs[compare_models",
-    "test_notebooks.py::test_notebook_runs[explaining_labels",
-    "test_notebooks.py::test_notebook_runs[from_celltypist",
-    "test_notebooks.py::test_notebook_runs[larger_than_memory",
-    "test_notebooks.py::test_notebook_runs[uterine_tissue",
-    "test_notebooks.py::test_tissue_is_read_from_files",
-)
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--long"):
         for item in items:
-            if any(name in item.nodeid for name in SLOW):
-                item.add_marker(pytest.mark.skip(reason="long: run with --long"))
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="slow: run with --long"))
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,8 @@ from ginseng._core import registry
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+#: Pages whose examples train much.
+SLOW = {"index", "quality", "extending", "training", "comparing", "explaining", "measuring"}
 PAGES = [
     page
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/guide").glob("*.md"))]
@@ -98,11 +100,16 @@ def code_of(notebook: Path) -> list[str]:
     return ["".join(cell["source"]) for cell in cells]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=pytest.mark.slow) if path.stem != "quickstart" else path for path in NOTEBOOKS],
+    ids=lambda path: path.stem,
+)
 def test_notebook_runs(path: Path, namespace: dict[str, object]) -> None:
     run(code_of(path), path.name, namespace)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*n_top_genes=2")  # there are fewer genes than in the uterus
 def test_tissue_is_read_from_files(namespace: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
     """As CELLxGENE has them: X is log-normalised, and the counts are in raw."""
@@ -120,7 +127,11 @@ def test_tissue_is_read_from_files(namespace: dict[str, object], monkeypatch: py
 
 @pytest.mark.filterwarnings("ignore:.*n_top_genes=2")  # the files have fewer genes than an atlas
 @pytest.mark.filterwarnings("ignore:.*genes vary between cells")
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=pytest.mark.slow) if path.stem in SLOW else path for path in PAGES],
+    ids=lambda path: path.stem,
+)
 def test_examples_run(path: Path, files: Path, namespace: dict[str, object]) -> None:
     shutil.copytree(files, Path.cwd(), dirs_exist_ok=True)
     run(re.findall(r"^```python\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE), path.name, namespace)

@@ -72,7 +72,9 @@ def test_the_head_reads_the_embedding(trained: GinsengClassifierState, test_set:
     np.testing.assert_allclose(softmax(logits, axis=-1), expected, rtol=2e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "transformer" else name for name in NAMES]
+)
 def test_members_say_their_mean(name: str, test_set: Any) -> None:
     x = jnp.log1p(test_set[0][:6])
     several, one = (registry.get(name, {**SMALL, "n_members": n}) for n in (3, 1))

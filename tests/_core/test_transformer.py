@@ -74,7 +74,11 @@ FORMS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("config", FORMS, ids=str)
+@pytest.mark.parametrize(
+    "config",
+    [pytest.param(form, marks=pytest.mark.slow) if "pooling" in form and len(form) == 1 else form for form in FORMS],
+    ids=str,
+)
 def test_equals_numpy(config: dict[str, Any]) -> None:
     network, params = made(**config)
     x = cells(5, 40)
@@ -123,6 +127,7 @@ def test_the_order_of_the_genes_is_of_no_account() -> None:
     )
 
 
+@pytest.mark.slow
 def test_many_cells_go_through_in_parts() -> None:
     network, params = made()
     n = 2 * (network.cells_at_once or 0) + 7
@@ -137,7 +142,9 @@ def test_many_cells_go_through_in_parts() -> None:
     assert not np.allclose(noisy, found)
 
 
-@pytest.mark.parametrize("config", FORMS, ids=str)
+@pytest.mark.parametrize(
+    "config", [pytest.param(form, marks=pytest.mark.slow) if form else form for form in FORMS], ids=str
+)
 def test_empty_cells_and_gradients_are_finite(config: dict[str, Any]) -> None:
     network, params = made(**config)
     x = cells(4, 40)

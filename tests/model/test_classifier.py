@@ -39,7 +39,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> GinsengDataset:
     return GinsengDataset.create(tmp_path_factory.mktemp("store") / "a.zarr", adata, "cell_type", silent=True)
 
 
-@pytest.mark.parametrize("architecture", registry.names())
+@pytest.mark.parametrize(
+    "architecture",
+    [pytest.param(name, marks=pytest.mark.slow) if name == "transformer" else name for name in registry.names()],
+)
 def test_documented_flow(
     architecture: str, dataset: GinsengDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

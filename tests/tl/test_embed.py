@@ -28,6 +28,7 @@ def gated(make_cells: Make) -> State:
     return GinsengClassifierState.from_dict(ref.uns["ginseng"]["model"])
 
 
+@pytest.mark.slow
 def test_the_embedding_is_what_the_network_says(make_cells: Make, gated: State, tmp_path: Path) -> None:
     adata = make_cells(seed=5)[:, ::-1].copy()
     adata.write_h5ad(tmp_path / "a.h5ad")
@@ -57,6 +58,7 @@ def test_a_view_is_written_to_and_its_parent_is_not(make_cells: Make, gated: Sta
     assert "ginseng_uncertainty" in view.obs
 
 
+@pytest.mark.slow
 def test_passes_agree_with_those_of_classify(make_cells: Make, gated: State) -> None:
     """Mean and spread over many passes are those of as many calls with other seeds, up to chance."""
     adata = make_cells(seed=5)[:30].copy()

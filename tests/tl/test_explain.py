@@ -61,7 +61,13 @@ def test_linear_contributions_are_exact_also_of_outliers(make_cells: Make, state
         np.testing.assert_allclose(rows["difference"], logits[i, first] - logits[i, second], atol=1e-4)
 
 
-@pytest.mark.parametrize("architecture", gs.model.architectures())
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name == "transformer" else name
+        for name in gs.model.architectures()
+    ],
+)
 def test_contributions_add_up_to_the_difference_of_the_logits(make_cells: Make, architecture: str) -> None:
     state, adata = trained(make_cells, architecture), make_cells(seed=5)
     logits = logits_of(state, adata)[:12]
@@ -126,7 +132,13 @@ def test_what_cannot_be_explained(
 # -- rank_genes --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("architecture", gs.model.architectures())
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name == "transformer" else name
+        for name in gs.model.architectures()
+    ],
+)
 def test_markers_come_first(make_cells: Make, architecture: str) -> None:
     state, adata = trained(make_cells, architecture), make_cells(seed=5)
     adata = adata[:, ::-1].copy()  # matched by name
@@ -161,6 +173,7 @@ def test_linear_scores_are_exact(make_cells: Make, state: State) -> None:
     assert not adata.uns
 
 
+@pytest.mark.slow
 def test_log_fold_changes_are_those_of_scanpy(make_cells: Make, state: State) -> None:
     adata = make_cells(seed=5)
     gs.tl.rank_genes(adata, state, "cell_type")

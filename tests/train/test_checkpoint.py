@@ -229,6 +229,7 @@ for n, where in [(3, "window"), (8, "window"), (1, "fsync"), (2, "replace"), (0,
 """
 
 
+@pytest.mark.slow
 def test_kill_9_again_and_again(store: Path, whole: GinsengClassifierState, tmp_path: Path) -> None:
     """Killed in the first epoch, in the second, as a checkpoint is flushed, and as one is renamed."""
     command = [sys.executable, "-c", KILLED, str(store), str(tmp_path / "model.h5"), repr(SETTINGS)]

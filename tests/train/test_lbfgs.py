@@ -24,7 +24,7 @@ def pbmc() -> ad.AnnData:
     return adata[:, np.argsort(-np.asarray(adata.X.sum(axis=0)).ravel())[:150]].copy()
 
 
-@pytest.mark.parametrize(("C", "standardize"), [(1.0, True), (0.1, False)])
+@pytest.mark.parametrize(("C", "standardize"), [(1.0, True), pytest.param(0.1, False, marks=pytest.mark.slow)])
 def test_linear_is_the_logistic_regression_of_scikit_learn(pbmc: ad.AnnData, C: float, standardize: bool) -> None:
     state = fit(pbmc, C=C, standardize=standardize, holdout_fraction=0.0)
     counts = pbmc.X.toarray().astype(float)
