@@ -44,6 +44,11 @@ class Architecture(ABC):
     #: Whether the logits in `between` are linear, so that one gradient says what each gene contributes.
     is_linear: ClassVar[bool] = False
 
+    #: Whether genes without a count are not read at all, so that one that was not measured is like one not expressed.
+    skips_zeros: ClassVar[bool] = False
+    #: Whether training keeps what the reference looks like, by which queries are read as if measured as it was.
+    knows_reference: ClassVar[bool] = True
+
     #: Cells that go through a forward pass at once, where memory bounds them.
     cells_at_once: ClassVar[int | None] = None
     recipe: ClassVar[Recipe] = Recipe()
@@ -111,11 +116,13 @@ class Architecture(ABC):
         """Return what a cell is compared with: the mean of the training data or, where none is kept, an empty cell."""
         return params["input"]["mean"] if self.standardizes else jnp.zeros_like(x)
 
-    def between(self, params: Params, x: Float[Array, " G"], share: Float[Array, " G"]) -> Float[Array, " C"]:
-        """Return the logits where each gene has gone this share of the way from the baseline to the cell."""
-        start, end = self.baseline(params, x), x
+    def between(
+        self, params: Params, x: Float[Array, " G"], share: Float[Array, " G"], start: Float[Array, " G"] | None = None
+    ) -> Float[Array, " C"]:
+        """Return the logits where each gene has gone this share of the way from `start` (the baseline) to the cell."""
+        start, end = self.baseline(params, x) if start is None else start, x
         if (
             self.standardizes
         ):  # outliers are clipped before they go, since their gradients vanish where they are clipped
-            end = start + params["input"]["scale"] * standardize(params["input"], x)
+            end = params["input"]["mean"] + params["input"]["scale"] * standardize(params["input"], x)
         return self.logits(params, start + share * (end - start))

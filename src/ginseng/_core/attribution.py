@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 
 from ginseng._core.architecture import Architecture, Params
 from ginseng._core.members import together
+from ginseng._core.normalize import Correction
 from ginseng._core.steps import Normalization, in_form
 
 # B cells in a batch, G genes, C classes, K width of the embedding
@@ -62,13 +63,14 @@ def predict_contributions(
     x: Num[Array, "B G"],
     total: Float[Array, " B"],
     contrast: Float[Array, "B C"],
+    correction: Correction | None = None,
     *,
     n_steps: int,
     architecture: Architecture,
     normalization: Normalization,
 ) -> Contributions:
     """Contributions of the genes of each cell of a batch to its own contrast of logits."""
-    x = normalization(x, total)
+    x = normalization(x, total, correction)
 
     def attribute(form: Architecture) -> Contributions:
         model = together(form)
@@ -82,12 +84,13 @@ def predict_embedding(
     params: Params,
     x: Num[Array, "B G"],
     total: Float[Array, " B"],
+    correction: Correction | None = None,
     *,
     architecture: Architecture,
     normalization: Normalization,
 ) -> Float[Array, "B K"]:
     """What the last layer reads of each cell of a batch."""
-    x = normalization(x, total)
+    x = normalization(x, total, correction)
     return in_form(lambda form: _each(form, partial(together(form).embed, params), x), architecture, x, training=False)
 
 
@@ -99,6 +102,7 @@ def predict_passes(
     cell: Int[Array, " B"],
     key: PRNGKeyArray,
     n_passes: Int[Array, ""],
+    correction: Correction | None = None,
     *,
     architecture: Architecture,
     normalization: Normalization,
@@ -107,7 +111,7 @@ def predict_passes(
 
     What is drawn for a cell depends on `key`, its number and the pass alone, whatever else is in the batch.
     """
-    architecture, x = together(architecture), normalization(x, total)
+    architecture, x = together(architecture), normalization(x, total, correction)
     keys = jax.vmap(lambda cell: jax.random.fold_in(key, cell))(cell)
 
     def one(i: Int[Array, ""], moments: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -124,3 +128,19 @@ def predict_passes(
     zero = jnp.zeros((x.shape[0], n_classes))
     mean, squares = jax.lax.fori_loop(0, n_passes, one, (zero, zero))
     return mean, jnp.sqrt(squares / n_passes)
+
+
+@partial(jax.jit, static_argnames="architecture")
+def gene_leverage(
+    params: Params, mean: Float[Array, " G"], classes: Float[Array, "C G"], *, architecture: Architecture
+) -> Float[Array, " G"]:
+    """How far each gene moves the logits of the classes on the way from the mean cell to that of each class.
+
+    To first order: the sum over classes of |d logit of the class / d gene, in its mean cell| x |distance of the two|.
+    """
+    model = together(architecture)
+
+    def of_class(x: Float[Array, " G"], number: Int[Array, ""]) -> Float[Array, " G"]:
+        return jnp.abs(jax.grad(lambda x: model.logits(params, x)[number])(x) * (x - mean))
+
+    return _each(model, of_class, classes, jnp.arange(len(classes))).sum(axis=0)

@@ -26,6 +26,7 @@ class Instance(Architecture):
 
     name: ClassVar[str] = "instance"
     has_gene_weights: ClassVar[bool] = True
+    knows_reference: ClassVar[bool] = False
 
     hidden_dim: int = 64
     dropout_rate: float = 0.2

@@ -22,6 +22,7 @@ class Linear(Architecture):
 
     name: ClassVar[str] = "linear"
     standardizes: ClassVar[bool] = True
+    weighs: ClassVar[bool] = True
     is_linear: ClassVar[bool] = True
 
     dropout_rate: float = 0.5

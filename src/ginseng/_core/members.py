@@ -26,7 +26,7 @@ class Together(Architecture):
 
     def __init__(self, member: Architecture) -> None:
         object.__setattr__(self, "member", member)
-        for name in ("name", "standardizes", "has_gene_weights", "cells_at_once"):
+        for name in ("name", "standardizes", "has_gene_weights", "skips_zeros", "cells_at_once"):
             object.__setattr__(self, name, getattr(member, name))
 
     def init(self, key: PRNGKeyArray, n_genes: int, n_classes: int) -> Params:
@@ -50,8 +50,11 @@ class Together(Architecture):
     def baseline(self, params: Params, x: Float[Array, " G"]) -> Float[Array, " G"]:
         return self.member.baseline(jax.tree.map(lambda a: a[0], params), x)
 
-    def between(self, params: Params, x: Float[Array, " G"], share: Float[Array, " G"]) -> Float[Array, " C"]:
-        return _mean(jax.vmap(lambda params: self.member.between(params, x, share))(params))
+    def between(
+        self, params: Params, x: Float[Array, " G"], share: Float[Array, " G"], start: Float[Array, " G"] | None = None
+    ) -> Float[Array, " C"]:
+        start = self.baseline(params, x) if start is None else start  # one for all members
+        return _mean(jax.vmap(lambda params: self.member.between(params, x, share, start))(params))
 
 
 def _mean(logits: Float[Array, "M C"]) -> Float[Array, " C"]:

@@ -16,7 +16,7 @@ from ginseng._core.architecture import Architecture, Params
 from ginseng._core.augment import augment
 from ginseng._core.losses import cross_entropy
 from ginseng._core.members import together
-from ginseng._core.normalize import log_normalize
+from ginseng._core.normalize import Correction, log_normalize
 from ginseng._core.optim import AdamW
 
 # K batches in a window, B cells in a batch, G genes, C classes
@@ -40,13 +40,24 @@ class Normalization:
     library_size: Literal["all_genes", "model_genes"] = "all_genes"
     logged: bool = False  # x is log1p of counts, scaled to some total: undone before they are scaled
 
-    def __call__(self, x: Num[Array, "B G"], total: Num[Array, " B"] | None) -> Float[Array, "B G"]:
-        """Return log1p of counts per `target_sum`, or `x` as it is."""
-        if not self.normalize:
-            return x.astype(jnp.float32)
+    def __call__(
+        self, x: Num[Array, "B G"], total: Num[Array, " B"] | None, correction: Correction | None = None
+    ) -> Float[Array, "B G"]:
+        """Return log1p of counts per `target_sum`, or `x` as it is; corrected for how the query was measured."""
+        x = x.astype(jnp.float32) if not self.normalize else self._scaled(x, total, correction)
+        return x if correction is None else correction(x)
+
+    def _scaled(
+        self, x: Num[Array, "B G"], total: Num[Array, " B"] | None, correction: Correction | None
+    ) -> Float[Array, "B G"]:
         if self.logged:
             x = jnp.expm1(jnp.minimum(x.astype(jnp.float32), 60.0))  # no logarithm is above; the sum must not overflow
-        return log_normalize(x, total if self.library_size == "all_genes" else None, self.target_sum)
+        if self.library_size == "all_genes":
+            return log_normalize(x, total, self.target_sum)
+        if correction is None:
+            return log_normalize(x, None, self.target_sum)
+        # the genes of the model that were not measured would have had their part of the counts
+        return log_normalize(x, x.astype(jnp.float32).sum(axis=1) / correction.share, self.target_sum)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,6 +168,7 @@ def predict_logits(
     x: Num[Array, "B G"],
     total: Float[Array, " B"],
     key: PRNGKeyArray | None = None,
+    correction: Correction | None = None,
     *,
     architecture: Architecture,
     normalization: Normalization,
@@ -164,7 +176,7 @@ def predict_logits(
     """Logits of each cell of a batch."""
 
     def some(x: Num[Array, "B G"], total: Float[Array, " B"], key: PRNGKeyArray | None) -> Float[Array, "B C"]:
-        x = normalization(x, total)
+        x = normalization(x, total, correction)
         of = lambda form: batch_logits(together(form), params, x, key)  # noqa: E731
         return in_form(of, architecture, x, training=key is not None)
 
@@ -183,22 +195,41 @@ def predict_gene_weights(
     params: Params,
     x: Num[Array, "B G"],
     total: Float[Array, " B"],
+    correction: Correction | None = None,
     *,
     architecture: Architecture,
     normalization: Normalization,
 ) -> Float[Array, "B G"]:
     """Gene weights of each cell of a batch."""
-    return jax.vmap(lambda x: together(architecture).gene_weights(params, x))(normalization(x, total))
+    return jax.vmap(lambda x: together(architecture).gene_weights(params, x))(normalization(x, total, correction))
+
+
+@partial(jax.jit, static_argnames="normalization")
+def normalized(
+    x: Num[Array, "B G"],
+    total: Float[Array, " B"],
+    correction: Correction | None = None,
+    *,
+    normalization: Normalization,
+) -> Float[Array, "B G"]:
+    """What the architectures read of each cell of a batch."""
+    return normalization(x, total, correction)
 
 
 @partial(jax.jit, static_argnames=("n_classes", "normalization"))
 def class_moments(
     batch: Batch, *, n_classes: int, normalization: Normalization
-) -> tuple[Float[Array, "C G"], Float[Array, " G"]]:
-    """Sum of each gene over the cells of each class, and its sum of squares over all cells, after normalisation."""
+) -> tuple[Float[Array, "C G"], Float[Array, " G"], Float[Array, " G"]]:
+    """Sum of each gene over the cells of each class, its sum of squares over all cells, and that of its shares.
+
+    The first two are of normalised expression; the share of a gene is that of the cell's counts.
+    """
     x = normalization(batch.x, batch.total)
     counted = (batch.weight > 0).astype(jnp.float32)
     of_class = jax.nn.one_hot(batch.y, n_classes) * counted[:, None]
     # in full precision also on GPUs, which would round what goes in to 10 bits: variances are differences of sums
     product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-    return product(of_class.T, x), product(counted, x * x)
+    counts = jnp.expm1(jnp.minimum(x, 60.0))  # per some total
+    whole = counts.sum(axis=1, keepdims=True)
+    shares = counts / jnp.where(whole > 0, whole, 1.0)
+    return product(of_class.T, x), product(counted, x * x), product(counted, shares)

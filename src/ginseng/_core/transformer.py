@@ -37,6 +37,7 @@ class Transformer(Architecture):
 
     name: ClassVar[str] = "transformer"
     standardizes: ClassVar[bool] = True
+    skips_zeros: ClassVar[bool] = True
     cells_at_once: ClassVar[int | None] = 128
     recipe: ClassVar[Recipe] = Recipe(lr=3e-3, batch_size=64, least_seen=60_000, monitor="macro_f1")
 
@@ -164,7 +165,9 @@ class Transformer(Architecture):
     def baseline(self, params: Params, x: Float[Array, " G"]) -> Float[Array, " G"]:
         return jnp.zeros_like(x)
 
-    def between(self, params: Params, x: Float[Array, " G"], share: Float[Array, " G"]) -> Float[Array, " C"]:
+    def between(
+        self, params: Params, x: Float[Array, " G"], share: Float[Array, " G"], start: Float[Array, " G"] | None = None
+    ) -> Float[Array, " C"]:
         """Return the logits with each token scaled: genes and bins are steps that no path in expression leads along.
 
         Normalisation undoes the scale of all but the smallest, so they are left slowly: as the cube of the share.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from scipy.special import softmax
 
 from ginseng._cells.matrix import Block, row_sums
+from ginseng._core.normalize import Correction
 from ginseng._core.steps import Normalization, predict_gene_weights, predict_logits
 from ginseng.model.state import GinsengClassifierState
 
@@ -50,6 +51,7 @@ def predict(
     *,
     batch_size: int,
     normalization: Normalization | None = None,
+    correction: Correction | None = None,
     seed: int | None = None,
     gene_weights: bool = False,
     allowed: np.ndarray | None = None,
@@ -66,6 +68,8 @@ def predict(
         Cells a forward pass.
     normalization
         Instead of the model's own.
+    correction
+        What makes up for a query that is not measured as the reference was.
     seed
         If given, dropout acts, drawn from it.
     gene_weights
@@ -78,7 +82,9 @@ def predict(
     ValueError
         If the logits of a cell are not finite.
     """
-    how = {"architecture": state.network, "normalization": normalization or state.normalization}
+    how: dict[str, Any] = {
+        "architecture": state.network, "normalization": normalization or state.normalization, "correction": correction
+    }  # fmt: skip
     params = jax.device_put(state.params)
     key = None if seed is None else jax.random.key(seed)
     for start, stop, x, total, empty in batches(state, rows, batch_size):

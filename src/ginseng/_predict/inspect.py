@@ -10,6 +10,7 @@ import numpy as np
 
 from ginseng._core.attribution import Contributions, predict_contributions, predict_embedding, predict_passes
 from ginseng._core.members import together
+from ginseng._core.normalize import Correction
 from ginseng._core.steps import Normalization, predict_gene_weights, predict_logits
 from ginseng._predict.forward import Rows, batches
 from ginseng.model.state import GinsengClassifierState
@@ -55,6 +56,7 @@ def attribute(
     n_steps: int,
     batch_size: int,
     normalization: Normalization,
+    correction: Correction | None = None,
 ) -> Iterator[Attributed]:
     """Yield what each gene contributes to a contrast of logits in each cell, and its weight where there are any.
 
@@ -72,9 +74,11 @@ def attribute(
         Cells at a time.
     normalization
         How counts become input.
+    correction
+        What makes up for a query that is not measured as the reference was.
     """
     network, params = state.network, jax.device_put(state.params)
-    how = {"architecture": network, "normalization": normalization}
+    how: dict[str, Any] = {"architecture": network, "normalization": normalization, "correction": correction}
     for start, stop, x, total, empty in batches(state, rows, batch_size):
         n = stop - start
         logits = np.asarray(predict_logits(params, x, total, **how))
@@ -87,11 +91,16 @@ def attribute(
 
 
 def embed(
-    state: GinsengClassifierState, rows: Iterable[Rows], *, batch_size: int, normalization: Normalization
+    state: GinsengClassifierState,
+    rows: Iterable[Rows],
+    *,
+    batch_size: int,
+    normalization: Normalization,
+    correction: Correction | None = None,
 ) -> Iterator[Embedded]:
     """Yield what the last layer of the model reads of each cell."""
     params = jax.device_put(state.params)
-    how = {"architecture": state.network, "normalization": normalization}
+    how: dict[str, Any] = {"architecture": state.network, "normalization": normalization, "correction": correction}
     for start, stop, x, total, _ in batches(state, rows, batch_size):
         yield Embedded(start, stop, np.asarray(predict_embedding(params, x, total, **how))[: stop - start])
 
@@ -110,10 +119,11 @@ def dropout_passes(
     seed: int,
     batch_size: int,
     normalization: Normalization,
+    correction: Correction | None = None,
 ) -> Iterator[Passes]:
     """Yield mean and spread of the probabilities of each cell over passes with dropout."""
     params, key = jax.device_put(state.params), jax.random.key(seed)
-    how = {"architecture": state.network, "normalization": normalization}
+    how: dict[str, Any] = {"architecture": state.network, "normalization": normalization, "correction": correction}
     for start, stop, x, total, empty in batches(state, rows, batch_size):
         cells = np.arange(start, start + batch_size, dtype=np.uint32)
         moments = predict_passes(params, x, total, cells, key, np.int32(n_passes), **how)

@@ -16,9 +16,11 @@ from ginseng._cells.genes import MIN_OVERLAP, Alignment, align_genes
 from ginseng._cells.labels import in_memory
 from ginseng._cells.matrix import copied, make_actual, matrix_of, row_blocks, row_sums, take_columns
 from ginseng._cells.value_kind import agree_on_values
+from ginseng._core.normalize import Correction
 from ginseng._core.steps import Normalization
 from ginseng._disk.readers import open_adata
 from ginseng._errors import warn
+from ginseng._predict.adapt import correction_for
 from ginseng._predict.forward import Rows
 from ginseng.data._batches import prefetch
 from ginseng.model.file import load_model, model_of
@@ -41,6 +43,11 @@ class Query:
     genes: Alignment
     layer: str | None
     normalization: Normalization
+
+    @property
+    def correction(self) -> Correction | None:
+        """What makes up for genes that were not measured, where the model knows how to."""
+        return correction_for(self.state, self.genes)
 
     def rows(self) -> Iterator[Rows]:
         """Yield the counts of consecutive cells, with the genes of the model in its order."""
@@ -111,7 +118,7 @@ def ask(
     if not silent:
         warn_of_other_features(in_memory(data.var))
         if len(genes.missing):
-            _warn_of_missing(genes)
+            _warn_of_missing(genes, neutral=bool(state.reference))
     if own.normalize and not normalizes and own.library_size == "model_genes":
         # values scaled over all genes: the logarithm is undone, and they are scaled as the model scales counts
         return Query(data, state, genes, layer, dataclasses.replace(own, logged=True))
@@ -136,9 +143,9 @@ def load(model: Model) -> GinsengClassifierState:
     return load_model(model) if isinstance(model, str | Path) else model_of(model)
 
 
-def _warn_of_missing(genes: Alignment) -> None:
+def _warn_of_missing(genes: Alignment, *, neutral: bool) -> None:
     some = ", ".join(map(str, genes.missing[:5])) + (", ..." if len(genes.missing) > 5 else "")
     warn(
         f"Partial gene overlap detected: {genes.overlap:.2%}. {len(genes.missing):,} of the {genes.n_model:,} genes of "
-        f"the model are not in the data and count as zero ({some})."
+        f"the model are not in the data and {'say nothing' if neutral else 'count as zero'} ({some})."
     )

@@ -17,6 +17,7 @@ from ginseng._cells.matrix import make_actual
 from ginseng._disk.atomic import check_writable
 from ginseng._disk.writers import can_be_added_to, write_adata, write_added
 from ginseng._errors import suggest
+from ginseng._predict.adapt import Adaptation, measured_weight
 from ginseng._predict.forward import Predicted
 from ginseng.data._store import is_store
 from ginseng.model.state import GinsengClassifierState
@@ -79,6 +80,11 @@ class Result:
         What such cells, and cells without counts, are called.
     allowed
         (classes,) bool: the classes that may be given, or `None` for all.
+
+    Attributes
+    ----------
+    adaptation
+        How the cells were adapted to, if they were; to be known before the first are added.
     """
 
     def __init__(
@@ -96,13 +102,15 @@ class Result:
         self.min_confidence = min_confidence
         self.unassigned = unassigned
         self.allowed = allowed
-        self.n_unsure = self.n_moved = 0
+        self.adaptation: Adaptation | None = None
+        self.n_unsure = self.n_moved = self.n_relabelled = 0
         self.code = np.zeros(n_cells, np.int32)
         self.confidence = np.zeros(n_cells, np.float32)
         self.n_empty = 0
         self.labels = state.label_keys
         self.genes = state.genes
         self.found = genes
+        self.weight = measured_weight(state, genes)
         self.probs = np.zeros((n_cells, state.n_classes), np.float32) if probs else None
         self.gene_weights = np.zeros((n_cells, state.n_genes), np.float32) if gene_weights else None
 
@@ -111,7 +119,10 @@ class Result:
         here = slice(part.start, part.stop)
         confidence = np.where(part.empty, 0, part.probs.max(axis=1))
         unsure = ~part.empty & (confidence < self.min_confidence)
-        self.code[here] = np.where(part.empty | unsure, -1, part.probs.argmax(axis=1))
+        label = part.probs.argmax(axis=1)
+        self.code[here] = np.where(part.empty | unsure, -1, label)
+        if self.adaptation is not None:
+            self.n_relabelled += int((~part.empty & (label != self.adaptation.first[here])).sum())
         self.confidence[here] = confidence
         self.n_empty += int(part.empty.sum())
         self.n_unsure += int(unsure.sum())
@@ -152,10 +163,11 @@ class Result:
             "n_genes": self.found.n_model,
             "n_found": self.found.n_model - len(self.found.missing),
             "share": self.found.overlap,
+            **({} if self.weight is None else {"weight": self.weight}),
         }
         after = {
             # with `format` it would pass for a training store
-            **{name: value for name, value in before.items() if name not in ("restriction", "format")},
+            **{name: value for name, value in before.items() if name not in ("restriction", "adaptation", "format")},
             "classes": self.labels.astype(object),
             "overlap": overlap,
             "unassigned": {
@@ -167,6 +179,14 @@ class Result:
         }
         if self.gene_weights is not None:
             after["genes"] = self.genes.astype(object)
+        if self.adaptation is not None:
+            shifted = np.flatnonzero(self.adaptation.shift)
+            after["adaptation"] = {
+                "n_classes": self.adaptation.n_classes,
+                "n_relabelled": self.n_relabelled,
+                "genes": self.genes[shifted].astype(object),
+                "shift": self.adaptation.shift[shifted],
+            }
         if self.allowed is not None:
             after["restriction"] = {"allowed": self.labels[self.allowed].astype(object), "n_relabelled": self.n_moved}
         return after

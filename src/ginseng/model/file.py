@@ -1,9 +1,9 @@
 """Models in HDF5: written whole or not at all, read by a reader that trusts nothing in the file.
 
-The layout is `ginseng-model` 1: attributes that are fixed-length text or numbers, `genes` and `label_keys` as
-fixed-length UTF-8, `label_values`, `params/<layer>/<name>` as contiguous float32, `history/<name>` as float64, and
-`sha256` over all of it. The reader knows from the attributes which datasets there have to be, of which shape, and
-opens those by name; it never walks the file. Files without `format` are of ginseng 0.2.
+The layout is `ginseng-model` 1: attributes that are fixed-length text or numbers, `genes` and `label_keys` as fixed-
+length UTF-8, `label_values`, `params/<layer>/<name>` as contiguous float32, `history/<name>` as float64, from 1.2 on
+`reference/<name>` as float32, and `sha256` over all of it. The reader knows from the attributes which datasets there
+have to be, of which shape, and opens those by name; it never walks the file. Files without `format` are of ginseng 0.2.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from ginseng._disk.strict_hdf5 import (
     write_members,
 )
 from ginseng._errors import check_unique_names
-from ginseng.model.state import GinsengClassifierState, check_parts, parsed, shapes_of
+from ginseng.model.state import GinsengClassifierState, check_parts, parsed, reference_shapes, shapes_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 FORMAT = "ginseng-model"
-FORMAT_VERSION = "1.1"
+FORMAT_VERSION = "1.2"
 MAX_BYTES = 4 * 2**30
 MAX_GENES, MAX_CLASSES, MAX_EPOCHS = 1_000_000, 100_000, 1_000_000
 #: Bytes of the names of genes and classes together, and of all columns of the history.
@@ -46,7 +46,7 @@ MAX_INFO = 4 * 2**20
 
 _TEXT = ("architecture", "config", "library_size", "info")
 _NUMBERS = ("normalize", "training", "target_sum")
-_MEMBERS = {"genes", "label_keys", "label_values", "params", "history", "info"}
+_MEMBERS = {"genes", "label_keys", "label_values", "params", "history", "reference", "info"}
 #: What a file of 0.2 has: members, and attributes besides `target_sum`.
 _FIRST = {"genes", "label_keys", "label_values", "params"}
 _FIRST_NUMBERS = ("n_genes", "n_classes", "hidden_dim", "dropout_rate", "normalize", "training")
@@ -80,7 +80,8 @@ def save_model(state: GinsengClassifierState | AnnData, path: str | Path) -> Non
     long = len(values["info"].encode()) > MAX_ATTRIBUTE
     attributes: dict[str, Any] = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION if long else "1.0",  # which earlier versions read without a word
+        # no later one than it takes, so that earlier versions read what they can
+        "format_version": FORMAT_VERSION if "reference" in values else "1.1" if long else "1.0",
         "written_by": f"ginseng {__version__}",
         **{name: values[name] for name in (*_TEXT, *_NUMBERS)},
     }
@@ -90,6 +91,7 @@ def save_model(state: GinsengClassifierState | AnnData, path: str | Path) -> Non
         "label_values": np.asarray(values["label_values"], "<i8"),
         **{name: np.asarray(a, "<f4") for name, a in _leaves(values["params"], "params")},
         **{name: np.asarray(a, "<f8") for name, a in _leaves(values["history"], "history")},
+        **{name: np.asarray(a, "<f4") for name, a in _leaves(values.get("reference", {}), "reference")},
     }
     with replacing(path, size=sum(array.nbytes for array in datasets.values())) as partial:
         write_members(partial, attributes, datasets)
@@ -234,6 +236,9 @@ def _read(reader: Reader) -> GinsengClassifierState:
     for name in columns:
         column = reader.array(f"history/{name}", (None,), "f", MAX_EPOCHS, left)
         values["history"][name], left = column, left - column.nbytes
+    if "reference" in members:
+        shapes = reference_shapes(len(values["genes"]), len(values["label_keys"]))
+        values["reference"] = _read_layers(reader, shapes, "reference")
     _verify(reader, values)  # before what takes more than to read it
     return GinsengClassifierState.from_dict(values | _decoded(values))
 
@@ -261,6 +266,7 @@ def _verify(reader: Reader, values: dict[str, Any]) -> None:
         "label_values": values["label_values"],
         **dict(_leaves(values["params"], "params")),
         **dict(_leaves(values["history"], "history")),
+        **dict(_leaves(values.get("reference", {}), "reference")),
     }
     reader.verify(attributes, datasets)
 

@@ -58,6 +58,11 @@ class GinsengClassifierState:
         Whether the counts of a cell are summed over all measured genes, or over those of the model, before scaling.
     history
         Columns of equal length, a value an epoch; see :class:`ginseng.train.GinsengLogger`.
+    reference
+        What the cells were like that the model was trained on, float32, of normalised expression: `mean`, (genes,);
+        `classes`, (classes, genes) means of each class; `cells`, (classes,) that these are of; and `share`, (genes,) of
+        each gene in the counts of a cell. Empty for models that do not know it, which take genes that a query lacks for
+        not expressed.
     info
         Anything else that is worth keeping: what the model was trained on, and how.
     """
@@ -77,10 +82,12 @@ class GinsengClassifierState:
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
     library_size: Literal["all_genes", "model_genes"] = "all_genes"
     history: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    reference: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     info: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.params = jax.tree.map(lambda a: np.asarray(a, np.float32), self.params)
+        self.reference = {name: np.asarray(a, np.float32) for name, a in self.reference.items()}
         self.genes = _text(self.genes)
         self.label_keys = _text(self.label_keys)
         self.label_values = np.asarray(self.label_values)
@@ -153,6 +160,11 @@ class GinsengClassifierState:
         if network.standardizes and np.min(self.params["input"]["scale"]) < np.finfo(np.float32).tiny:
             msg = "'params/input/scale' has values that are not above 0"
             raise ValueError(msg)
+        if self.reference:
+            _check_params(self.reference, reference_shapes(self.n_genes, self.n_classes), "reference")
+            if min(self.reference["share"].min(), self.reference["cells"].min()) < 0:
+                msg = "'reference' has shares or numbers of cells below 0"
+                raise ValueError(msg)
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested dicts of arrays, numbers and text, as `uns` and HDF5 hold them."""
@@ -168,6 +180,7 @@ class GinsengClassifierState:
             "label_values": self.label_values,
             "params": self.params,
             "history": self.history,
+            **({"reference": self.reference} if self.reference else {}),
             "info": json.dumps(self.info),
         }
 
@@ -194,6 +207,7 @@ class GinsengClassifierState:
             training=bool(values["training"]),
             library_size=cast("Literal['all_genes', 'model_genes']", str(values["library_size"])),
             history={k: np.asarray(v) for k, v in values["history"].items()},
+            reference={k: np.asarray(v) for k, v in values.get("reference", {}).items()},
             info=parsed(values["info"], "info"),
         )
         state.check()
@@ -247,6 +261,12 @@ def shapes_of(network: Architecture, n_genes: int, n_classes: int, n_layers: int
         msg = f"'params' has {n_layers} layers, where there are more in the settings"
         raise ValueError(msg)
     return registry.shapes(network, n_genes, n_classes)
+
+
+def reference_shapes(n_genes: int, n_classes: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return the shape of each array of :attr:`GinsengClassifierState.reference`."""
+    shapes = {"mean": (n_genes,), "share": (n_genes,), "classes": (n_classes, n_genes), "cells": (n_classes,)}
+    return {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
 
 
 def _check_params(params: Any, shapes: Mapping[str, Any], path: str = "params") -> None:

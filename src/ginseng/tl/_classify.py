@@ -15,6 +15,8 @@ from ginseng._cells.matrix import copied
 from ginseng._disk.readers import open_adata, read_adata
 from ginseng._errors import check_names, warn
 from ginseng._logging import progress, running
+from ginseng._predict.adapt import adapt as adapt_to
+from ginseng._predict.adapt import correction_for
 from ginseng._predict.forward import predict
 from ginseng._predict.query import ask, load
 from ginseng._predict.result import Result, allowed_classes, refuse_columns_of_others
@@ -38,6 +40,7 @@ def classify(
     unassigned: str = UNASSIGNED,
     allowed: str | Sequence[str] | None = None,
     excluded: str | Sequence[str] | None = None,
+    adapt: bool | None = None,
     copy: bool = False,
     output: str | Path | None = None,
     store_probs: bool = False,
@@ -50,9 +53,11 @@ def classify(
 ) -> AnnData | pd.DataFrame | None:
     """Label each cell with its most probable cell type.
 
-    Genes are matched by name; genes that the model knows and the data lack count as zero. Counts are scaled as in
-    training: by the sum over the genes of the model, or over all genes of the data if it was trained so. Data and model
-    may change places in the call.
+    Genes are matched by name; genes that the model knows and the data lack say nothing, and count as zero for models of
+    earlier versions. What the cells have more of than those the model was trained on, whatever their type, is taken off
+    (`adapt`), so that the label of a cell depends on the others to some degree. Counts are scaled as in training: by
+    the sum over the genes of the model, or over all genes of the data if it was trained so. Data and model may change
+    places in the call.
 
     Parameters
     ----------
@@ -92,6 +97,12 @@ def classify(
         cell of a type that is not allowed says nothing; `uns` tells how many cells had such a type as the first choice.
     excluded
         Classes that are not possible; they are taken out of `allowed`.
+    adapt
+        Whether to read the cells twice: first to see by how much each gene differs from the cells that the model was
+        trained on, alike in all types, as it does between laboratories, chemistries and species, and then to label them
+        without that difference (see the concepts in the documentation). It takes at least three types of five cells
+        each; with fewer the cells are taken as they are. With False the label of each cell depends on nothing but
+        itself. If None, so for models that know what they were trained on, which those of earlier versions do not.
     copy
         Whether to write to a copy of `adata` and return that.
     output
@@ -128,10 +139,12 @@ def classify(
     `adata.obsm['ginseng_gene_weights']` : :class:`numpy.ndarray`
         (cells, genes) float32, in the order of `uns["ginseng"]["genes"]`, if `store_gene_weights`.
     `adata.uns['ginseng']` : :class:`dict`
-        `classes`; in `overlap` how many genes of the model were found; in `unassigned` the `label` and the
-        `min_confidence` above, and how many cells were below it (`n_low_confidence`) or empty (`n_no_counts`). With
-        `allowed` or `excluded`, in `restriction` the classes that were `allowed`, and `n_relabelled`: cells whose most
-        probable class was another.
+        `classes`; in `overlap` how many genes of the model were found, and how much of the model's `weight` is on them:
+        the share of what tells its classes apart; in `adaptation` the `shift` of each of its `genes` that has one, the
+        `n_classes` that it is the mean of, and `n_relabelled`, cells with another label than without; in `unassigned`
+        the `label` and the `min_confidence` above, and how many cells were below it (`n_low_confidence`) or empty
+        (`n_no_counts`). With `allowed` or `excluded`, in `restriction` the classes that were `allowed`, and
+        `n_relabelled`: cells whose most probable class was another.
 
     What an earlier call wrote is replaced. Columns of these names that are not from ginseng are not.
 
@@ -140,9 +153,9 @@ def classify(
     KeyError
         If a layer or column is not there.
     ValueError
-        If fewer genes match than `min_overlap`, values are not what the model was trained on, `allowed` or `excluded`
-        has a name that is no class of the model, or `obs` has a column of the name of the labels that ginseng has no
-        record of.
+        If `adapt` is True and the model does not know what it was trained on, fewer genes match than `min_overlap`,
+        values are not what the model was trained on, `allowed` or `excluded` has a name that is no class of the model,
+        or `obs` has a column of the name of the labels that ginseng has no record of.
 
     Examples
     --------
@@ -174,6 +187,9 @@ def classify(
         check_key_added(key_added, data.uns)
         columns = _keys.cell_type(key_added), _keys.confidence(key_added)
         refuse_columns_of_others(data.obs, columns, key_added, known="overlap" in data.uns.get(key_added, {}))
+    if adapt and not state.reference:
+        msg = "The model does not know what it was trained on, so that nothing can be adapted to: leave out `adapt`."
+        raise ValueError(msg)
     query = ask(
         data, state, gene_key, layer,
         normalize=normalize, target_sum=target_sum, min_overlap=min_overlap, silent=silent,
@@ -188,14 +204,19 @@ def classify(
         )  # fmt: skip
         if output is not None:
             result.check_output(_local_path(adata), output)
+        how: Any = {"batch_size": batch_size, "normalization": query.normalization, "allowed": possible}
+        if state.reference if adapt is None else adapt:
+            result.adaptation = adapt_to(state, query.rows(), query.genes, data.n_obs, **how)
+            report(f"adapted to the cells by {result.adaptation.n_classes} of {state.n_classes} classes")
         predicted = predict(
             state,
             query.rows(),
-            batch_size=batch_size,
-            normalization=query.normalization,
+            correction=correction_for(
+                state, query.genes, None if result.adaptation is None else result.adaptation.shift
+            ),
+            **how,
             seed=seed if randomness else None,
             gene_weights=store_gene_weights,
-            allowed=possible,
         )
         with progress(desc="Classifying", total=data.n_obs, unit="cells", silent=silent) as bar:
             for part in predicted:

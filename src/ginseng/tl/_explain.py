@@ -136,6 +136,7 @@ def explain(
             n_steps=n_steps,
             batch_size=min(batch_size, len(names)),
             normalization=query.normalization,
+            correction=query.correction,
         )
         tables = []
         with progress(desc="Explaining", total=len(names), unit="cells", silent=silent) as bar:

@@ -137,6 +137,7 @@ def rank_genes(
             n_steps=n_steps,
             batch_size=batch_size,
             normalization=query.normalization,
+            correction=query.correction,
         )
         with progress(desc="Ranking genes", total=query.adata.n_obs, unit="cells", silent=silent) as bar:
             for part in parts:

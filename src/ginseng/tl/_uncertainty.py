@@ -122,6 +122,7 @@ def uncertainty(
             seed=int(generator(rng).integers(2**31)),
             batch_size=batch_size,
             normalization=query.normalization,
+            correction=query.correction,
         )
         with progress(desc="Asking again", total=n_cells, unit="cells", silent=silent) as bar:
             for part in parts:

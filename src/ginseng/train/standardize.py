@@ -1,8 +1,9 @@
-"""How each gene is centred and scaled, fitted on the training cells before the first step."""
+"""What the reference looks like, and how each gene is centred and scaled by it; read before the first step."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,38 +14,73 @@ from ginseng.data._batches import Window
 MOST_CELLS = 20_000
 #: The least weight of a gene, as a share of what one has whose variance lies between types alone.
 LEAST_WEIGHT = 1e-3
+#: What all genes are divided by where they are not divided by their own deviation.
+ONE_SCALE = 3.0
 
 
-def fit_standardization(
-    windows: Iterable[Window], n_classes: int, normalization: Normalization, *, floor: float, weigh: bool
-) -> dict[str, np.ndarray]:
-    """Return mean and scale of each gene, (G,) float32, as architectures keep them in `params["input"]`.
+class Moments(NamedTuple):
+    """Sums over cells of the reference, of normalised expression."""
+
+    cells: np.ndarray  # (C,) cells of each class
+    sums: np.ndarray  # (C, G) over the cells of each class
+    squares: np.ndarray  # (G,) over all cells
+    shares: np.ndarray  # (G,) of each gene in the counts of a cell, over all cells
+
+
+def read_moments(windows: Iterable[Window], n_classes: int, normalization: Normalization) -> Moments:
+    """Return the moments of the cells in `windows`, of one batch each, until there are enough."""
+    cells = np.zeros(n_classes)
+    sums: np.ndarray = np.zeros(1)
+    squares, shares = sums, sums
+    for window in windows:
+        batch = Batch(*(a[0] for a in window))
+        found = class_moments(batch, n_classes=n_classes, normalization=normalization)
+        sums, squares, shares = (a + np.asarray(b) for a, b in zip((sums, squares, shares), found, strict=True))
+        cells += np.bincount(batch.y, batch.weight > 0, minlength=n_classes)
+        if cells.sum() >= MOST_CELLS:
+            break
+    return Moments(cells, sums, squares, shares)
+
+
+def reference(moments: Moments) -> dict[str, np.ndarray]:
+    """Return what a model keeps of the cells that it was trained on.
+
+    Returns
+    -------
+    `mean`, (G,) of each gene; `share`, (G,) of each gene in the counts of a cell; `classes`, (C, G) mean of each gene
+    in the cells of each class, 0 for a class of which no cell was read; `cells`, (C,) that were read of each. All
+    float32.
+    """
+    n = moments.cells.sum()
+    found = {
+        "mean": moments.sums.sum(axis=0) / n,
+        "share": moments.shares / max(moments.shares.sum(), np.finfo(np.float32).tiny),
+        "classes": moments.sums / np.maximum(moments.cells, 1)[:, None],
+        "cells": moments.cells,
+    }
+    return {name: values.astype(np.float32) for name, values in found.items()}
+
+
+def fit_standardization(moments: Moments, *, floor: float, weigh: bool) -> tuple[dict[str, np.ndarray], ...]:
+    """Return mean and scale of each gene, (G,) float32 each, as architectures keep them in `params["input"]`.
 
     Parameters
     ----------
-    windows
-        Of one batch each.
     floor
         The lowest deviation that a gene is scaled by.
     weigh
         Whether genes are weighted by :func:`weights_between`.
+
+    Returns
+    -------
+    For members that read each gene by how far it is from its mean, in deviations; and for those that read all genes on
+    one scale, from zero.
     """
-    cells = np.zeros(n_classes)
-    sums: np.ndarray = np.zeros(1)
-    squares: np.ndarray = np.zeros(1)
-    for window in windows:
-        batch = Batch(*(a[0] for a in window))
-        found = class_moments(batch, n_classes=n_classes, normalization=normalization)
-        sums, squares = sums + np.asarray(found[0]), squares + np.asarray(found[1])
-        cells += np.bincount(batch.y, batch.weight > 0, minlength=n_classes)
-        if cells.sum() >= MOST_CELLS:
-            break
-    mean = sums.sum(axis=0) / cells.sum()
-    deviation = np.sqrt(np.maximum(squares / cells.sum() - mean**2, 0.0))
-    scale = np.maximum(deviation, floor)
-    if weigh:
-        scale = scale / weights_between(cells, sums, squares)
-    return {"mean": mean.astype(np.float32), "scale": scale.astype(np.float32)}
+    mean = moments.sums.sum(axis=0) / moments.cells.sum()
+    deviation = np.sqrt(np.maximum(moments.squares / moments.cells.sum() - mean**2, 0.0))
+    weights = weights_between(moments.cells, moments.sums, moments.squares) if weigh else 1.0
+    kinds = (mean, np.maximum(deviation, floor) / weights), (np.zeros_like(mean), ONE_SCALE / weights + 0 * mean)
+    return tuple({"mean": m.astype(np.float32), "scale": s.astype(np.float32)} for m, s in kinds)
 
 
 def weights_between(cells: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ from ginseng.train.interrupt import interruptible
 from ginseng.train.lbfgs import minimum
 from ginseng.train.logger import GinsengLogger
 from ginseng.train.settings import GinsengClassifierTrainerSettings
-from ginseng.train.standardize import fit_standardization
+from ginseng.train.standardize import Moments, fit_standardization, read_moments, reference
 
 #: Where no number of epochs is given: this many, but so many that as many cells are seen as suit the architecture,
 #: and so few that it is not more than 400,000; at the most 100 and at the least 3.
@@ -238,6 +239,7 @@ class GinsengClassifierTrainer:
             target_sum=s.target_sum,
             library_size=s.library_size,
             history=self.logger.to_dict(),
+            reference=reference(self._moments) if self.network.knows_reference else {},
             info={
                 "versions": {name: version(name) for name in ("ginseng", "jax", "anndata")},
                 "n_train": int(self.keep.sum()),
@@ -256,17 +258,27 @@ class GinsengClassifierTrainer:
         s = self.settings
         params = self.model.init()
         if self.network.standardizes and s.standardize:
-            batch = min(4096, int(self.keep.sum()))
-            fitted = fit_standardization(  # the same for all members
-                stream(self.dataset.source, self.keep, batch_size=batch, n_per_window=1, seed=s.seed),
-                self.n_classes, self.normalization,
-                floor=s.scale_floor, weigh=s.weigh_genes and self.network.weighs and s.solver == "adamw",
-            )  # fmt: skip
-            # with NumPy: nothing to compile
-            params["input"] = jax.tree.map(
-                lambda a, b: jax.device_put(np.broadcast_to(b, a.shape)), params["input"], fitted
-            )
+            weigh = s.weigh_genes and self.network.weighs and s.solver == "adamw"
+            centred, uncentred = fit_standardization(self._moments, floor=s.scale_floor, weigh=weigh)
+            n = self.network.n_members
+            kinds = [centred] * (n - self.n_uncentered) + [uncentred] * self.n_uncentered
+            params["input"] = {  # with NumPy: nothing to compile
+                name: jax.device_put(np.stack([kind[name] for kind in kinds]).reshape(a.shape))
+                for name, a in params["input"].items()
+            }
         return params
+
+    @functools.cached_property
+    def _moments(self) -> Moments:
+        batch = min(4096, int(self.keep.sum()))
+        windows = stream(self.dataset.source, self.keep, batch_size=batch, n_per_window=1, seed=self.settings.seed)
+        return read_moments(windows, self.n_classes, self.normalization)
+
+    @property
+    def n_uncentered(self) -> int:
+        """Members that read all genes on one scale, from zero."""
+        n = self.network.n_members
+        return n // 2 if self.settings.n_uncentered is None else min(self.settings.n_uncentered, n - 1)
 
     def _adjusted(self, params: Params) -> Params:
         """Return the parameters with the logits of large classes lowered, and those of small ones raised."""

@@ -1,0 +1,172 @@
+"""What a query lacks, or has more of throughout, beside the cells that the model was trained on.
+
+Let x be the normalised expression of a query, p_i the probability of the label of cell i, and m_c the mean of class c
+in the reference. A first pass over the cells gathers, for each class c, n_c = sum p_i and q_c = sum p_i x_i / n_c over
+the cells that get its label. The classes with n_c of at least five, K of them, say how the query differs:
+
+    d = mean over c of (q_c - m_c),    e^2 = variance over c of (q_c - m_c) / K,    shift = d max(0, 1 - e^2 / d^2)
+
+for each gene. Each class counts alike, so that the shift does not depend on how frequent they are, and a gene whose
+differences do not agree between classes is not shifted (James and Stein 1961): that is biology, or wrong labels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import numpy as np
+from scipy import sparse
+from scipy.special import softmax
+
+from ginseng._cells.genes import Alignment
+from ginseng._core.attribution import gene_leverage
+from ginseng._core.normalize import Correction
+from ginseng._core.steps import Normalization, normalized, predict_logits
+from ginseng._predict.forward import Rows, batches
+from ginseng.model.state import GinsengClassifierState
+
+#: A class needs so many expected cells in the query, and so many cells in the reference, to count.
+LEAST_CELLS = 5
+#: Fewer classes do not say what is of the query and what is of the class.
+LEAST_CLASSES = 3
+#: Steps in which a shift is measured, of log-normalised expression: what is finer is the order of a sum.
+STEP = 2.0**-16
+#: The least share of counts that anything is divided by.
+TINY = 1e-9
+
+
+@dataclasses.dataclass(frozen=True)
+class Adaptation:
+    """How a query was adapted to.
+
+    Attributes
+    ----------
+    shift
+        (genes of the model,) float32, normalised expression that the query has more of than the reference.
+    n_classes
+        Classes that it is the mean of; with too few there is no shift.
+    first
+        (cells,) label of each cell before, -1 for cells without counts in the genes of the model.
+    """
+
+    shift: np.ndarray
+    n_classes: int
+    first: np.ndarray
+
+
+def correction_for(
+    state: GinsengClassifierState, genes: Alignment, shift: np.ndarray | None = None
+) -> Correction | None:
+    """Return what makes up for genes that were not measured, and for a shift; None if there is nothing to make up for.
+
+    Models that do not know their reference take genes that were not measured for not expressed.
+    """
+    if not state.reference or (not len(genes.missing) and (shift is None or not shift.any())):
+        return None
+    measured: Any = measured_genes_of(genes)
+    share: Any = state.reference["share"]
+    mean: Any = state.reference["mean"]
+    given: Any = shift
+    skips = state.network.skips_zeros
+    none: Any = np.zeros(len(measured), np.float32)
+    of_measured: Any = np.float32(max(share[measured].sum() / max(share.sum(), TINY), TINY))
+    expressed_only: Any = np.bool_(skips)
+    return Correction(
+        measured=measured,
+        neutral=none if skips else mean,
+        shift=none if shift is None else given,
+        share=of_measured,
+        expressed_only=expressed_only,
+    )
+
+
+def measured_genes_of(genes: Alignment) -> np.ndarray:
+    """Return which genes of the model the data have, (genes of the model,) bool."""
+    return np.isin(np.arange(genes.n_model), genes.position)
+
+
+def measured_weight(state: GinsengClassifierState, genes: Alignment) -> float | None:
+    """Return how much of what tells the classes of the reference apart is in genes that were measured, from 0 to 1.
+
+    None for a model that does not know its reference.
+    """
+    if not state.reference:
+        return None
+    if not len(genes.missing):
+        return 1.0
+    params = jax.device_put(state.params)
+    leverage = gene_leverage(params, state.reference["mean"], state.reference["classes"], architecture=state.network)
+    leverage = np.asarray(leverage, float)
+    return float(leverage[measured_genes_of(genes)].sum() / max(leverage.sum(), np.finfo(float).tiny))
+
+
+def adapt(
+    state: GinsengClassifierState,
+    rows: Iterable[Rows],
+    genes: Alignment,
+    n_cells: int,
+    *,
+    batch_size: int,
+    normalization: Normalization,
+    allowed: np.ndarray | None = None,
+) -> Adaptation:
+    """Read all cells once, and return how they differ from the reference whatever their class.
+
+    Parameters
+    ----------
+    state
+        A model that knows its reference.
+    rows
+        Counts of the cells.
+    genes
+        Which genes of the model were measured.
+    n_cells
+        How many cells there are.
+    batch_size
+        Cells a forward pass; changes memory, not the result.
+    normalization
+        How counts become input.
+    allowed
+        (classes,) bool, those that a cell can be of. All if None.
+    """
+    correction, params = correction_for(state, genes), jax.device_put(state.params)
+    sums, expected = np.zeros((state.n_classes, state.n_genes)), np.zeros(state.n_classes)
+    first = np.full(n_cells, -1, np.int32)
+    for start, stop, x, total, empty in batches(state, rows, batch_size):
+        n = stop - start
+        how = {"correction": correction, "normalization": normalization}
+        logits = np.asarray(predict_logits(params, x, total, None, architecture=state.network, **how))[:n]
+        if allowed is not None:
+            logits = np.where(allowed, logits, -np.inf)
+        label = logits.argmax(axis=1)
+        p = np.where(empty, 0.0, softmax(logits.astype(float), axis=1)[np.arange(n), label])
+        of_class = sparse.csr_matrix((p, (label, np.arange(n))), shape=(state.n_classes, n))
+        sums += of_class @ np.asarray(normalized(x, total, **how), float)[:n]
+        expected += np.bincount(label, p, minlength=state.n_classes)
+        first[start:stop] = np.where(empty, -1, label)
+    shift, n_classes = shift_of(sums, expected, state.reference)
+    return Adaptation(np.where(measured_genes_of(genes), shift, np.float32(0)), n_classes, first)
+
+
+def shift_of(sums: np.ndarray, expected: np.ndarray, reference: dict[str, np.ndarray]) -> tuple[np.ndarray, int]:
+    """Return what all classes of a query have more of than in the reference, (G,) float32, and of how many it is.
+
+    Parameters
+    ----------
+    sums
+        (C, G) normalised expression, summed over the expected cells of each class.
+    expected
+        (C,) expected cells of each class.
+    """
+    counts = (expected >= LEAST_CELLS) & (reference["cells"] >= LEAST_CELLS)
+    n = int(counts.sum())
+    if n < LEAST_CLASSES:
+        return np.zeros(sums.shape[1], np.float32), n
+    more = sums[counts] / expected[counts, None] - reference["classes"][counts]
+    mean = more.mean(axis=0)
+    error = more.var(axis=0, ddof=1) / n
+    kept = np.maximum(0.0, 1 - np.divide(error, mean**2, out=np.ones_like(mean), where=mean != 0))
+    return (np.rint(mean * kept / STEP) * STEP).astype(np.float32), n
