@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,9 @@ def layers_of(adata: AnnData) -> list[str]:
     return [name for name in list(adata.layers.keys()) if name is not None]  # from 0.13 on, anndata lists X as None
 
 
-def row_blocks(adata: AnnData, layer: str | None = None, *, size: int = 4096) -> Iterator[tuple[int, int, Block]]:
+def row_blocks(
+    adata: AnnData, layer: str | None = None, *, size: int = 4096, every: int = 1
+) -> Iterator[tuple[int, int, Block]]:
     """Yield `(start, stop, block)` over consecutive rows of the matrix.
 
     Parameters
@@ -62,6 +65,8 @@ def row_blocks(adata: AnnData, layer: str | None = None, *, size: int = 4096) ->
         Layer to read instead of `X`.
     size
         Rows a block.
+    every
+        Of so many blocks, the first is read.
 
     Yields
     ------
@@ -75,7 +80,7 @@ def row_blocks(adata: AnnData, layer: str | None = None, *, size: int = 4096) ->
     TypeError, ValueError
         If it is not of numbers, or a sparse matrix has places outside of it.
     """
-    starts = range(0, adata.n_obs, size)
+    starts = range(0, adata.n_obs, size * every)
     check_matrix(held(adata, layer), where_of(layer))
     by_columns = is_by_columns(held(adata, layer))
     if adata.is_view and not by_columns:
@@ -83,7 +88,7 @@ def row_blocks(adata: AnnData, layer: str | None = None, *, size: int = 4096) ->
         parts: Iterator[Any] = (matrix_of(adata[start : start + size], layer) for start in starts)
     else:
         x = matrix_of(adata, layer)
-        parts = blocks(x, size) if by_columns else (x[start : start + size] for start in starts)
+        parts = islice(blocks(x, size), 0, None, every) if by_columns else (x[start : start + size] for start in starts)
     for i, (start, part) in enumerate(zip(starts, parts, strict=True)):
         if i % BLOCKS_PER_TRIM == BLOCKS_PER_TRIM - 1:
             _trim()

@@ -49,7 +49,7 @@ class Adaptation:
     n_classes
         Classes that it is the mean of; with too few there is no shift.
     first
-        (cells,) label of each cell before, -1 for cells without counts in the genes of the model.
+        (cells,) label of each cell before; -1 for one without counts in the genes of the model, or not looked at.
     """
 
     shift: np.ndarray
@@ -113,14 +113,14 @@ def adapt(
     normalization: Normalization,
     allowed: np.ndarray | None = None,
 ) -> Adaptation:
-    """Read all cells once, and return how they differ from the reference whatever their class.
+    """Read cells once, and return how they differ from the reference whatever their class.
 
     Parameters
     ----------
     state
         A model that knows its reference.
     rows
-        Counts of the cells.
+        Counts of the cells, or of enough of them.
     genes
         Which genes of the model were measured.
     n_cells

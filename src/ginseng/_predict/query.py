@@ -32,6 +32,8 @@ type Model = GinsengClassifierState | AnnData | str | Path
 
 #: Rows that are read at a time.
 ROWS = 8192
+#: Cells that say enough of all, and how many of them lie one behind the other.
+ENOUGH, SAMPLED = 20_000, 512
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ class Query:
     def rows(self) -> Iterator[Rows]:
         """Yield the counts of consecutive cells, with the genes of the model in its order."""
         return prefetch(model_rows(self.adata, self.genes, self.layer))
+
+    def some_rows(self) -> Iterator[Rows]:
+        """Yield the counts of enough cells to know all: blocks that are spread evenly, or all where there are few."""
+        every = max(1, self.adata.n_obs // ENOUGH)
+        return prefetch(model_rows(self.adata, self.genes, self.layer, size=SAMPLED, every=every))
 
     def target(self, *, copy: bool) -> AnnData:
         """Return what results are written into: a copy, or the cells, of which a view becomes an AnnData of its own."""
@@ -125,15 +132,17 @@ def ask(
     return Query(data, state, genes, layer, dataclasses.replace(own, normalize=normalizes))
 
 
-def model_rows(adata: AnnData, genes: Alignment, layer: str | None, *, size: int = ROWS) -> Iterator[Rows]:
-    """Yield the counts of consecutive cells, with the genes of the model in its order.
+def model_rows(
+    adata: AnnData, genes: Alignment, layer: str | None, *, size: int = ROWS, every: int = 1
+) -> Iterator[Rows]:
+    """Yield the counts of consecutive cells, with the genes of the model in its order; of each `every` blocks one.
 
     Raises
     ------
     ValueError
         If a value is negative, NaN or infinite.
     """
-    for start, stop, block in row_blocks(adata, layer, size=size):
+    for start, stop, block in row_blocks(adata, layer, size=size, every=every):
         check_values(block, layer)
         yield Rows(start, stop, take_columns(block, genes.position, genes.n_model), row_sums(block, genes.measured))
 

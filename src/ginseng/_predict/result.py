@@ -122,7 +122,8 @@ class Result:
         label = part.probs.argmax(axis=1)
         self.code[here] = np.where(part.empty | unsure, -1, label)
         if self.adaptation is not None:
-            self.n_relabelled += int((~part.empty & (label != self.adaptation.first[here])).sum())
+            first = self.adaptation.first[here]
+            self.n_relabelled += int(((first >= 0) & (label != first)).sum())
         self.confidence[here] = confidence
         self.n_empty += int(part.empty.sum())
         self.n_unsure += int(unsure.sum())
@@ -183,6 +184,7 @@ class Result:
             shifted = np.flatnonzero(self.adaptation.shift)
             after["adaptation"] = {
                 "n_classes": self.adaptation.n_classes,
+                "n_cells": int((self.adaptation.first >= 0).sum()),
                 "n_relabelled": self.n_relabelled,
                 "genes": self.genes[shifted].astype(object),
                 "shift": self.adaptation.shift[shifted],

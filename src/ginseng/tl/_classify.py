@@ -100,8 +100,9 @@ def classify(
     adapt
         Whether to read the cells twice: first to see by how much each gene differs from the cells that the model was
         trained on, alike in all types, as it does between laboratories, chemistries and species, and then to label them
-        without that difference (see the concepts in the documentation). It takes at least three types of five cells
-        each; with fewer the cells are taken as they are. With False the label of each cell depends on nothing but
+        without that difference (see the concepts in the documentation). Of more than 40,000 cells, blocks of some
+        20,000 in all are read first. It takes at least three types of five cells each; with fewer the cells are taken
+        as they are. With False the label of each cell depends on nothing but
         itself. If None, so for models that know what they were trained on, which those of earlier versions do not.
     copy
         Whether to write to a copy of `adata` and return that.
@@ -141,10 +142,10 @@ def classify(
     `adata.uns['ginseng']` : :class:`dict`
         `classes`; in `overlap` how many genes of the model were found, and how much of the model's `weight` is on them:
         the share of what tells its classes apart; in `adaptation` the `shift` of each of its `genes` that has one, the
-        `n_classes` that it is the mean of, and `n_relabelled`, cells with another label than without; in `unassigned`
-        the `label` and the `min_confidence` above, and how many cells were below it (`n_low_confidence`) or empty
-        (`n_no_counts`). With `allowed` or `excluded`, in `restriction` the classes that were `allowed`, and
-        `n_relabelled`: cells whose most probable class was another.
+        `n_classes` that it is the mean of, and `n_relabelled`, how many of the `n_cells` that were looked at have
+        another label than without; in `unassigned` the `label` and the `min_confidence` above, and how many cells were
+        below it (`n_low_confidence`) or empty (`n_no_counts`). With `allowed` or `excluded`, in `restriction` the
+        classes that were `allowed`, and `n_relabelled`: cells whose most probable class was another.
 
     What an earlier call wrote is replaced. Columns of these names that are not from ginseng are not.
 
@@ -206,7 +207,7 @@ def classify(
             result.check_output(_local_path(adata), output)
         how: Any = {"batch_size": batch_size, "normalization": query.normalization, "allowed": possible}
         if state.reference if adapt is None else adapt:
-            result.adaptation = adapt_to(state, query.rows(), query.genes, data.n_obs, **how)
+            result.adaptation = adapt_to(state, query.some_rows(), query.genes, data.n_obs, **how)
             report(f"adapted to the cells by {result.adaptation.n_classes} of {state.n_classes} classes")
         predicted = predict(
             state,
