@@ -30,6 +30,18 @@ import ginseng as gs
 METRICS = ["acc", "bacc", "f1"]
 
 
+def read_settings(given: list[str]) -> dict[str, Any]:
+    """Return settings that were given as `name=value`, a value in JSON or text."""
+    settings = {}
+    for pair in given:
+        name, _, value = pair.partition("=")
+        try:
+            settings[name] = json.loads(value)
+        except ValueError:
+            settings[name] = value
+    return settings
+
+
 def split(path: Path, seed: int, train_share: float) -> tuple[ad.AnnData, ad.AnnData]:
     adata = ad.read_h5ad(path)
     sizes = adata.obs["cell_type"].value_counts()
@@ -76,13 +88,7 @@ def main() -> None:
     parser.add_argument("--train-share", type=float, default=0.8, help="of the cells of each type; 0.8 as the peers")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the training")
     args = parser.parse_args()
-    settings = {}
-    for pair in args.set:
-        name, _, value = pair.partition("=")
-        try:
-            settings[name] = json.loads(value)
-        except ValueError:
-            settings[name] = value
+    settings = read_settings(args.set)
     warnings.filterwarnings("ignore")
     models = (
         {"ginseng": settings}

@@ -17,7 +17,6 @@ import os
 import platform
 import subprocess
 import sys
-import venv
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,10 +25,10 @@ from typing import Any
 import pandas as pd
 import programs
 from cells import pbmc68k, resample
+from environments import interpreter
 
 import ginseng as gs
 
-HERE = Path(__file__).parent
 BATCH = 128
 
 #: What is asked for: (step, figure, method to compare with or None, at least so many times as good / at most so much).
@@ -56,18 +55,6 @@ ASKED = [
 ]
 #: Growth of peak memory from 100,000 to 1,000,000 cells, MB.
 GROWTH = 200
-
-
-def interpreter(name: str, cache: Path) -> str:
-    """Return the Python of an environment with a peer, made if it is not there."""
-    folder, requirements = cache / name, HERE / f"requirements-{name}.txt"
-    python, mark = folder / "bin" / "python", folder / "installed.txt"
-    if not mark.exists() or mark.read_text() != requirements.read_text():
-        print(f"Installing {requirements.name} into {folder}", flush=True)
-        venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "-r", requirements], check=True)
-        mark.write_text(requirements.read_text())
-    return str(python)
 
 
 def run(python: str, code: str, folder: Path, n_cells: int) -> dict[str, float]:

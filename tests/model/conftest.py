@@ -28,6 +28,12 @@ def random_state(
         architecture=architecture,
         config=dict(config),
         history={"epoch": np.array([1.0, 2.0]), "holdout_loss": np.array([0.5, np.nan])},
+        reference={
+            "mean": rng.random(n_genes),
+            "share": rng.dirichlet(np.ones(n_genes)),
+            "classes": rng.random((3, n_genes)),
+            "cells": np.array([7, 0, 5]),
+        },
         info={"label_key": "cell type", "layer": None, "n_train": 7},
     )
 
@@ -39,9 +45,10 @@ def assert_equal(a: GinsengClassifierState, b: GinsengClassifierState) -> None:
     for name in ("n_genes", "n_classes", "hidden_dim", "dropout_rate", "normalize", "target_sum", "training",
                  "architecture", "config", "library_size", "info"):  # fmt: skip
         assert getattr(a, name) == getattr(b, name), name
-    assert a.history.keys() == b.history.keys()
-    for name, column in a.history.items():
-        np.testing.assert_array_equal(column, b.history[name])
+    for found, expected in ((a.history, b.history), (a.reference, b.reference)):
+        assert found.keys() == expected.keys()
+        for name, values in found.items():
+            np.testing.assert_array_equal(values, expected[name])
 
 
 @pytest.fixture(name="random_state", scope="session")

@@ -25,7 +25,12 @@ type Make = Callable[..., GinsengClassifierState]
 
 @pytest.mark.parametrize("architecture", registry.names())
 @pytest.mark.parametrize(
-    "changes", [{}, {"target_sum": None, "training": True}, {"library_size": "model_genes", "history": {}, "info": {}}]
+    "changes",
+    [
+        {},
+        {"target_sum": None, "training": True},
+        {"library_size": "model_genes", "history": {}, "reference": {}, "info": {}},
+    ],
 )
 def test_round_trip(
     random_state: Make, assert_equal: Callable[..., None], tmp_path: Path, architecture: str, changes: dict[str, Any]
@@ -34,6 +39,34 @@ def test_round_trip(
     save_model(state, tmp_path / "model.h5")
     assert_equal(load_model(tmp_path / "model.h5"), state)
     assert is_model_file(tmp_path / "model.h5")
+
+
+@pytest.mark.parametrize(("reference", "version"), [(True, "1.2"), (False, "1.0")])
+def test_earlier_versions_read_what_they_can(random_state: Make, tmp_path: Path, reference: bool, version: str) -> None:
+    state = random_state()
+    save_model(state if reference else dataclasses.replace(state, reference={}), tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5") as file:
+        assert file.attrs["format_version"].decode() == version
+        assert ("reference" in file) == reference
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("mean", np.zeros(3), "'reference/mean' has shape"),
+        ("classes", np.full((3, 12), np.nan), "'reference/classes' has values that are NaN"),
+        ("cells", np.array([1, -1, 1]), "below 0"),
+        ("share", None, "'reference' has"),
+    ],
+)
+def test_a_reference_that_is_none_is_refused(
+    random_state: Make, tmp_path: Path, name: str, value: Any, message: str
+) -> None:
+    state = random_state()
+    state.reference = {k: v for k, v in {**state.reference, name: value}.items() if v is not None}
+    with pytest.raises(ValueError, match=message):
+        save_model(state, tmp_path / "model.h5")
+    assert not list(tmp_path.iterdir())
 
 
 def test_settings_of_the_architecture_come_back(random_state: Make, tmp_path: Path) -> None:

@@ -109,12 +109,17 @@ def test_nor_does_the_type_of_the_counts(query: ad.AnnData, state: State, dtype:
 
 
 def test_other_cells_change_nothing(query: ad.AnnData, state: State) -> None:
-    whole = probs(query, state)
+    whole = probs(query, state, adapt=False)
     order = np.random.default_rng(1).permutation(N)
-    np.testing.assert_allclose(probs(query[order].copy(), state), whole[order], atol=1e-6)
-    np.testing.assert_allclose(probs(query[5:9].copy(), state), whole[5:9], atol=1e-6)
+    np.testing.assert_allclose(probs(query[order].copy(), state, adapt=False), whole[order], atol=1e-6)
+    np.testing.assert_allclose(probs(query[5:9].copy(), state, adapt=False), whole[5:9], atol=1e-6)
     twice = ad.concat([query, query], index_unique="-")
-    np.testing.assert_allclose(probs(twice, state), np.vstack([whole, whole]), atol=1e-6)
+    np.testing.assert_allclose(probs(twice, state, adapt=False), np.vstack([whole, whole]), atol=1e-6)
+
+
+def test_nor_does_their_order_where_they_are_adapted_to(query: ad.AnnData, state: State) -> None:
+    order = np.random.default_rng(1).permutation(N)
+    np.testing.assert_allclose(probs(query[order].copy(), state), probs(query, state)[order], atol=1e-4)
 
 
 def weights(adata: ad.AnnData) -> list[np.ndarray]:

@@ -11,7 +11,7 @@ from ginseng._core.steps import Normalization
 from ginseng.data._batches import Window, stream
 from ginseng.data._memory import MemoryDataset
 from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings, standardize
-from ginseng.train.standardize import LEAST_WEIGHT, fit_standardization, weights_between
+from ginseng.train.standardize import LEAST_WEIGHT, read_moments, weights_between
 
 
 def sums_of(x: np.ndarray, y: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -74,20 +74,58 @@ def test_of_single_genes() -> None:
 
 
 def test_is_what_training_starts_from(dataset: MemoryDataset) -> None:
-    """Against NumPy, on the cells that are not held out."""
+    """Against NumPy, on the cells that are not held out: for members of both kinds."""
     settings = GinsengClassifierTrainerSettings(config={"hidden_dim": 4, "gate_dim": 2}, epochs=1, scale_floor=0.1)
     fits = []
     for weigh in (True, False):
         settings.weigh_genes = weigh
         trainer = GinsengClassifierTrainer(dataset, settings)
         fits.append(trainer.fit(silent=True)[1].params["input"])
-    counts = np.asarray(dataset.source.counts[trainer.keep].todense(), float)
-    y = dataset.labels[trainer.keep]
-    x = np.log1p(1e4 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
+    x, y, _ = normalised(dataset, trainer.keep)
     weights = weights_between(*sums_of(x, y, trainer.n_classes))
     for fit, by in zip(fits, (weights, 1.0), strict=True):
-        np.testing.assert_allclose(fit["mean"][0], x.mean(axis=0), rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(fit["scale"][0], np.maximum(x.std(axis=0), 0.1) / by, rtol=1e-3)
+        for member in (0, 1, 2):
+            np.testing.assert_allclose(fit["mean"][member], x.mean(axis=0), rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(fit["scale"][member], np.maximum(x.std(axis=0), 0.1) / by, rtol=1e-3)
+        np.testing.assert_array_equal(fit["mean"][3], 0)
+        np.testing.assert_allclose(fit["scale"][3], np.broadcast_to(3 / by, x.shape[1]), rtol=1e-3)
+
+
+def normalised(dataset: MemoryDataset, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return log-normalised expression, labels and the share of each gene in each cell."""
+    counts = np.asarray(dataset.source.counts[keep].todense(), float)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return np.log1p(1e4 * shares), dataset.labels[keep], shares
+
+
+@pytest.mark.parametrize(("n_members", "asked", "n"), [(4, None, 1), (8, None, 2), (1, None, 0), (4, 0, 0), (4, 9, 3)])
+def test_so_many_members_read_all_genes_on_one_scale(
+    dataset: MemoryDataset, n_members: int, asked: int | None, n: int
+) -> None:
+    settings = GinsengClassifierTrainerSettings(
+        config={"hidden_dim": 4, "gate_dim": 2, "n_members": n_members}, n_uncentered=asked, epochs=1
+    )
+    mean = np.atleast_2d(GinsengClassifierTrainer(dataset, settings).fit(silent=True)[1].params["input"]["mean"])
+    assert (~mean.any(axis=1)).sum() == n
+    assert mean[0].any()  # the first is what cells are compared with
+
+
+@pytest.mark.parametrize("architecture", ["gated", "linear", "transformer"])
+def test_model_keeps_what_its_reference_is_like(dataset: MemoryDataset, architecture: str) -> None:
+    settings = GinsengClassifierTrainerSettings(architecture=architecture, epochs=1)
+    trainer = GinsengClassifierTrainer(dataset, settings)
+    found = trainer.fit(silent=True)[1].reference
+    x, y, shares = normalised(dataset, trainer.keep)
+    np.testing.assert_allclose(found["mean"], x.mean(axis=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found["share"], shares.mean(axis=0) / shares.mean(axis=0).sum(), rtol=1e-4)
+    np.testing.assert_array_equal(found["cells"], np.bincount(y, minlength=trainer.n_classes))
+    classes = np.stack([x[y == i].mean(axis=0) for i in range(trainer.n_classes)])
+    np.testing.assert_allclose(found["classes"], classes, rtol=1e-4, atol=1e-5)
+
+
+def test_the_network_of_0_2_stays_as_it_was(dataset: MemoryDataset) -> None:
+    settings = GinsengClassifierTrainerSettings(architecture="instance", epochs=1)
+    assert GinsengClassifierTrainer(dataset, settings).fit(silent=True)[1].reference == {}
 
 
 def test_looks_at_so_many_cells_and_no_more(dataset: MemoryDataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,5 +138,5 @@ def test_looks_at_so_many_cells_and_no_more(dataset: MemoryDataset, monkeypatch:
             yield window
 
     monkeypatch.setattr(standardize, "MOST_CELLS", 50)
-    fit_standardization(windows(), len(dataset.label_names), Normalization(), floor=0.5, weigh=True)
+    read_moments(windows(), len(dataset.label_names), Normalization())
     assert len(taken) == 2

@@ -33,7 +33,7 @@ class Gated(Architecture):
     hidden_dim: int = 128
     gate_dim: int = 16
     n_layers: int = 2
-    dropout_rate: float = 0.5
+    dropout_rate: float = 0.4
     n_members: int = 4
 
     def init(self, key: PRNGKeyArray, n_genes: int, n_classes: int) -> Params:

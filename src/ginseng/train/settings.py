@@ -89,7 +89,7 @@ class GinsengClassifierTrainerSettings:
         Whether genes are centred and scaled, for architectures that do so.
     n_uncentered
         Of the members of an architecture with several, how many read all genes on one scale and from zero, instead of
-        each gene by how far it is from its mean, in deviations; half of them if None. The latter tell types apart best
+        each gene by how far it is from its mean, in deviations; one in four if None. The latter tell types apart best
         within a study, the former hold up best in others (see the accuracy in the documentation).
     scale_floor
         Genes are centred and scaled by their deviation, but by no less than this (on log1p counts per `target_sum`),

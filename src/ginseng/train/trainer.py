@@ -278,7 +278,7 @@ class GinsengClassifierTrainer:
     def n_uncentered(self) -> int:
         """Members that read all genes on one scale, from zero."""
         n = self.network.n_members
-        return n // 2 if self.settings.n_uncentered is None else min(self.settings.n_uncentered, n - 1)
+        return (n + 2) // 4 if self.settings.n_uncentered is None else min(self.settings.n_uncentered, n - 1)
 
     def _adjusted(self, params: Params) -> Params:
         """Return the parameters with the logits of large classes lowered, and those of small ones raised."""

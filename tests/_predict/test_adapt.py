@@ -1,0 +1,248 @@
+"""Genes that were not measured, and what a query has more of throughout."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+import ginseng as gs
+from ginseng._cells.genes import align_genes
+from ginseng._core.members import together
+from ginseng._core.steps import batch_logits
+from ginseng._predict.adapt import measured_weight, shift_of
+from ginseng.model import GinsengClassifierState
+
+type Cells = tuple[ad.AnnData, ad.AnnData]
+
+
+@pytest.fixture(scope="module")
+def cells() -> Cells:
+    """Return a reference and a query of the same study."""
+    adata = gs.datasets.pbmc68k()
+    return adata[::2].copy(), adata[1::2].copy()
+
+
+@pytest.fixture(scope="module", params=["gated", "linear", "transformer"])
+def state(request: pytest.FixtureRequest, cells: Cells) -> GinsengClassifierState:
+    return trained(cells[0], request.param)
+
+
+@pytest.fixture(scope="module")
+def linear(cells: Cells) -> GinsengClassifierState:
+    return trained(cells[0], "linear")
+
+
+def trained(adata: ad.AnnData, architecture: str) -> GinsengClassifierState:
+    adata = adata.copy()
+    small: dict[str, Any] = {"gated": {"config": {"hidden_dim": 32}}}.get(architecture, {})
+    gs.tl.train(adata, "cell_type", architecture=architecture, epochs=30, silent=True, **small)
+    return gs.model.GinsengClassifierState.from_dict(adata.uns["ginseng"]["model"])
+
+
+def probs(adata: Any, state: GinsengClassifierState, **how: Any) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Partial gene overlap")
+        table: Any = gs.tl.classify(adata, state, return_table=True, store_probs=True, silent=True, **how)
+    return table.iloc[:, 2:].to_numpy()
+
+
+def accuracy(adata: ad.AnnData, state: GinsengClassifierState, **how: Any) -> float:
+    label = state.label_keys[probs(adata, state, **how).argmax(axis=1)]
+    return float((label == adata.obs["cell_type"].astype(str)).mean())
+
+
+def some_genes(adata: ad.AnnData, share: float, seed: int = 0) -> ad.AnnData:
+    kept = np.random.default_rng(seed).random(adata.n_vars) >= share
+    return adata[:, kept].copy()
+
+
+def read_as(state: GinsengClassifierState, x: np.ndarray) -> np.ndarray:
+    """Return the probabilities of cells with this normalised expression."""
+    return np.asarray(jax.nn.softmax(batch_logits(together(state.network), state.params, x)))
+
+
+def normalised(adata: ad.AnnData, state: GinsengClassifierState, share: float = 1.0) -> np.ndarray:
+    """Return log1p of counts per 10,000 of a cell that has all genes of the model, of which these are a share."""
+    counts = pd.DataFrame(adata.X.toarray(), columns=adata.var_names).reindex(columns=state.genes, fill_value=0)
+    x = counts.to_numpy(float)
+    return np.log1p(1e4 * share * x / np.maximum(x.sum(axis=1, keepdims=True), 1))
+
+
+def test_what_was_not_measured_is_as_in_the_mean_of_the_reference(cells: Cells, state: GinsengClassifierState) -> None:
+    query = some_genes(cells[1], 0.3)
+    lost = ~np.isin(state.genes, query.var_names)
+    x = normalised(query, state, share=1 - state.reference["share"][lost].sum())
+    if state.architecture != "transformer":  # which reads what a cell expresses, and is not told of the rest
+        x[:, lost] = state.reference["mean"][lost]
+    expected = read_as(state, x.astype(np.float32))
+    np.testing.assert_allclose(probs(query, state, adapt=False), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("share", "bound"), [(0.1, 0.02), (0.3, 0.05), (0.5, 0.1), (0.7, 0.2)])
+def test_accuracy_without_some_genes(cells: Cells, state: GinsengClassifierState, share: float, bound: float) -> None:
+    whole = accuracy(cells[1], state)
+    found = [accuracy(some_genes(cells[1], share, seed), state) for seed in range(3)]
+    assert whole - np.mean(found) < bound
+
+
+def test_models_without_a_reference_take_them_for_not_expressed(cells: Cells, linear: GinsengClassifierState) -> None:
+    old = dataclasses.replace(linear, reference={})
+    query, filled = some_genes(cells[1], 0.3), cells[1].copy()
+    filled.X = filled.X.multiply(np.isin(filled.var_names, query.var_names)).tocsr()
+    np.testing.assert_array_equal(probs(query, old), probs(filled, old))
+    with pytest.raises(ValueError, match="does not know what it was trained on"):
+        probs(query, old, adapt=True)
+
+
+def test_weight_is_that_of_the_genes_measured(cells: Cells, linear: GinsengClassifierState) -> None:
+    """Of a linear model, the sum over classes of |weight x distance of the class from the mean|, by hand."""
+    query = some_genes(cells[1], 0.4)
+    w = linear.params["head"]["W"] / linear.params["input"]["scale"][:, None]
+    each = np.abs(w * (linear.reference["classes"] - linear.reference["mean"]).T).sum(axis=1)
+    expected = each[np.isin(linear.genes, query.var_names)].sum() / each.sum()
+    assert measured_weight(linear, align_genes(query, linear.genes)) == pytest.approx(expected, rel=1e-3)
+    probs(query, linear)
+    with pytest.warns(UserWarning, match="say nothing"):
+        gs.tl.classify(query, linear)
+    overlap = query.uns["ginseng"]["overlap"]
+    assert overlap["weight"] == pytest.approx(expected, rel=1e-3)
+    assert overlap["share"] == pytest.approx(query.n_vars / linear.n_genes)
+
+
+def reference_of(n_classes: int, n_genes: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    return {"classes": rng.random((n_classes, n_genes)), "cells": np.full(n_classes, 50.0)}
+
+
+def test_shift_is_what_all_classes_share() -> None:
+    rng = np.random.default_rng(0)
+    reference, expected = reference_of(6, 40, rng), np.array([5, 9, 300, 20, 7, 1000.0])
+    shift = np.where(np.arange(40) < 10, rng.normal(size=40), 0)
+    sums = expected[:, None] * (reference["classes"] + shift)
+    found, n = shift_of(sums, expected, reference)
+    assert n == 6
+    np.testing.assert_allclose(found, shift, atol=1e-4)  # however many cells the classes have
+
+
+def test_shift_shrinks_by_how_far_classes_disagree() -> None:
+    """Against the formula, gene by gene."""
+    rng = np.random.default_rng(1)
+    reference, expected = reference_of(5, 30, rng), np.array([8.0, 10, 2, 40, 30])  # the third is of too few
+    more = rng.normal(0.5, 1, (5, 30))
+    found, n = shift_of(expected[:, None] * (reference["classes"] + more), expected, reference)
+    assert n == 4
+    for gene in range(30):
+        d = np.delete(more[:, gene], 2)
+        wanted = d.mean() * max(0, 1 - d.var(ddof=1) / 4 / d.mean() ** 2)
+        assert found[gene] == pytest.approx(wanted, abs=1e-4)
+    assert (found == 0).any()
+
+
+@pytest.mark.parametrize(
+    ("expected", "known"), [([9, 9, 4.9, 0], [9, 9, 9, 9]), ([9, 9, 9, 0], [9, 9, 4, 9]), ([0, 0, 0, 0], [9, 9, 9, 9])]
+)
+def test_few_classes_say_nothing(expected: list[float], known: list[float]) -> None:
+    reference = {"classes": np.zeros((4, 3)), "cells": np.array(known)}
+    found, n = shift_of(np.ones((4, 3)), np.array(expected), reference)
+    assert n < 3
+    np.testing.assert_array_equal(found, 0)
+
+
+def of_another_study(adata: ad.AnnData, seed: int = 0) -> ad.AnnData:
+    """Return the cells as a laboratory would count them that sees more of some genes, and less of others."""
+    rng = np.random.default_rng(seed)
+    out = adata.copy()
+    out.X = out.X.multiply(rng.lognormal(0, 1, out.n_vars)).tocsr()
+    out.X.data = rng.poisson(out.X.data).astype(np.float32)
+    return out
+
+
+def test_adapting_makes_up_for_another_study(cells: Cells, state: GinsengClassifierState) -> None:
+    queries = [of_another_study(cells[1], seed) for seed in range(3)]
+    without = np.mean([accuracy(query, state, adapt=False) for query in queries])
+    assert np.mean([accuracy(query, state) for query in queries]) > without + 0.01
+
+
+@pytest.mark.parametrize(
+    "kind", ["the reference", "one type", "ten cells", "half of the types unknown", "the same study"]
+)
+def test_adapting_does_no_harm(cells: Cells, state: GinsengClassifierState, kind: str) -> None:
+    reference, query = cells
+    types = query.obs["cell_type"].astype(str)
+    if kind == "the reference":
+        query = reference
+    elif kind == "one type":
+        query = query[types == "CD19+ B"].copy()
+    elif kind == "ten cells":
+        query = query[:10].copy()
+    elif kind == "half of the types unknown":
+        known = sorted(types.unique())[::2]
+        state = trained(reference[reference.obs["cell_type"].isin(known)].copy(), state.architecture)
+        seen = query[types.isin(known)].obs_names
+        label = lambda **how: pd.Series(  # noqa: E731
+            state.label_keys[probs(query, state, **how).argmax(axis=1)], query.obs_names
+        )[seen]
+        right = [(label(adapt=adapt) == types[seen]).mean() for adapt in (True, False)]
+        assert right[0] > right[1] - 0.02
+        return
+    assert accuracy(query, state) >= accuracy(query, state, adapt=False) - 0.012  # four cells of 350
+
+
+def test_what_is_reported(cells: Cells, linear: GinsengClassifierState, tmp_path: Path) -> None:
+    query = of_another_study(cells[1])
+    with_, without = probs(query, linear), probs(query, linear, adapt=False)
+    gs.tl.classify(query, linear, silent=True)
+    found = query.uns["ginseng"]["adaptation"]
+    assert found["n_relabelled"] == (with_.argmax(axis=1) != without.argmax(axis=1)).sum() > 0
+    assert found["n_cells"] == query.n_obs
+    assert found["n_classes"] <= linear.n_classes
+    shift = pd.Series(found["shift"], found["genes"]).reindex(linear.genes, fill_value=0).to_numpy()
+    expected = read_as(linear, (normalised(query, linear) - shift).astype(np.float32))
+    np.testing.assert_allclose(with_, expected, atol=1e-4)
+    query.write_h5ad(tmp_path / "query.h5ad")
+    read = ad.read_h5ad(tmp_path / "query.h5ad").uns["ginseng"]["adaptation"]
+    np.testing.assert_array_equal(read["shift"], found["shift"])
+    gs.tl.classify(query, linear, adapt=False, silent=True)
+    assert "adaptation" not in query.uns["ginseng"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 64, 1024])
+def test_neither_batches_nor_the_disk_change_it(
+    cells: Cells, linear: GinsengClassifierState, tmp_path: Path, batch_size: int
+) -> None:
+    query = of_another_study(some_genes(cells[1], 0.2))
+    query.write_h5ad(tmp_path / "query.h5ad")
+    expected = probs(query, linear)
+    np.testing.assert_allclose(probs(query, linear, batch_size=batch_size), expected, atol=1e-5)
+    np.testing.assert_allclose(probs(tmp_path / "query.h5ad", linear, batch_size=batch_size), expected, atol=1e-5)
+
+
+def test_of_many_cells_some_are_looked_at(
+    cells: Cells, linear: GinsengClassifierState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ginseng._predict.query.ENOUGH", 100)
+    monkeypatch.setattr("ginseng._predict.query.SAMPLED", 10)
+    query = of_another_study(cells[1])
+    gs.tl.classify(query, linear, silent=True)
+    found = query.uns["ginseng"]["adaptation"]
+    assert 100 <= found["n_cells"] < 150
+    order = np.random.default_rng(0).permutation(query.n_obs)  # the blocks are of cells from all over
+    some = query[order].copy()
+    gs.tl.classify(some, linear, silent=True)
+    assert some.uns["ginseng"]["adaptation"]["n_classes"] >= 3
+
+
+def test_only_classes_that_are_allowed_count(cells: Cells, linear: GinsengClassifierState) -> None:
+    query = of_another_study(cells[1])
+    gs.tl.classify(query, linear, allowed=[*linear.label_keys[:3]], silent=True)
+    assert query.uns["ginseng"]["adaptation"]["n_classes"] <= 3
+    gs.tl.classify(query, linear, allowed=[*linear.label_keys[:2]], silent=True)
+    assert query.uns["ginseng"]["adaptation"]["n_classes"] <= 2
+    assert not len(query.uns["ginseng"]["adaptation"]["shift"])
