@@ -40,7 +40,7 @@ _STEP = """
 import jax, jax.numpy as jnp
 from functools import partial
 from ginseng._core.optim import AdamW
-from ginseng._core.steps import Batch, Noise, train_window
+from ginseng._core.steps import Batch, train_window
 from ginseng.data import GinsengDataset
 from ginseng.data._batches import batches_per_window, stream
 from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings
@@ -51,7 +51,7 @@ n = batches_per_window(128, trainer.n_genes, n_cells // 128)
 window = Batch(*map(jnp.asarray, next(stream(source, trainer.keep, batch_size=128, n_per_window=n))))
 optimizer = AdamW((s.betas[0], s.betas[1]), s.eps, s.weight_decay)
 step = partial(train_window, architecture=trainer.network, optimizer=optimizer, normalization=trainer.normalization,
-               noise=Noise(s.rate, s.lam_max, s.lower, s.upper), label_smoothing=s.label_smoothing)
+               noise=trainer.noise, label_smoothing=s.label_smoothing)
 params = trainer._init()
 state, rates, key = optimizer.init(params), np.full(n, trainer.lr, np.float32), jax.random.key(0)
 filled = int(window.weight.any(axis=1).sum())

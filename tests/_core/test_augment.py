@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ginseng._core.augment import augment, background, drop_genes, mask
+from ginseng._core.augment import augment, background, drop_genes, mask, other_study
 from ginseng._core.steps import Batch, Noise
 
 KEY = jax.random.key(0)
@@ -74,3 +74,15 @@ def test_totals_follow_the_noise(noise: Noise, dtype: type) -> None:
     assert noise.acts
     assert not np.array_equal(out.x, x)
     np.testing.assert_allclose(out.total, np.asarray(out.x, float).sum(axis=1) + 100.0)
+
+
+def test_other_study_is_one_cell_in_four() -> None:
+    x = jnp.asarray(np.random.default_rng(0).integers(1, 9, (40, 500)))
+    found = np.asarray(other_study(jax.random.key(0), x, 0.6)) / np.asarray(x)
+    changed = np.arange(40) % 4 == 0
+    np.testing.assert_array_equal(found[~changed], 1)
+    np.testing.assert_allclose(found[changed], np.broadcast_to(found[0], (10, 500)), rtol=1e-5)  # alike in all cells
+    assert np.log(found[0]).std() == pytest.approx(0.6, rel=0.1)
+    assert np.log(found[0]).mean() == pytest.approx(0, abs=0.1)
+    other = np.asarray(other_study(jax.random.key(1), x, 0.6)) / np.asarray(x)
+    assert abs(np.corrcoef(np.log(found[0]), np.log(other[0]))[0, 1]) < 0.2

@@ -167,7 +167,7 @@ def of_another_study(adata: ad.AnnData, seed: int = 0) -> ad.AnnData:
 def test_adapting_makes_up_for_another_study(cells: Cells, state: GinsengClassifierState) -> None:
     queries = [of_another_study(cells[1], seed) for seed in range(3)]
     without = np.mean([accuracy(query, state, adapt=False) for query in queries])
-    assert np.mean([accuracy(query, state) for query in queries]) > without + 0.01
+    assert np.mean([accuracy(query, state) for query in queries]) > without + 0.003
 
 
 @pytest.mark.parametrize(

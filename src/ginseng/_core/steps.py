@@ -13,7 +13,7 @@ import optax
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 
 from ginseng._core.architecture import Architecture, Params
-from ginseng._core.augment import augment
+from ginseng._core.augment import augment, other_study
 from ginseng._core.losses import cross_entropy
 from ginseng._core.members import together
 from ginseng._core.normalize import Correction, log_normalize
@@ -62,21 +62,24 @@ class Normalization:
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
-    """Strength of each augmentation; see `augment`."""
+    """Strength of each augmentation; see `augment` and `other_study`."""
 
     rate: float | None = None
     lam_max: float | None = None
     lower: int | None = None
     upper: int | None = None
+    fold_change: float = 0.0
 
     @property
     def acts(self) -> bool:
         """Whether any noise is asked for."""
-        return bool(self.rate or self.lam_max or self.upper)
+        return bool(self.rate or self.lam_max or self.upper or self.fold_change)
 
     def __call__(self, key: PRNGKeyArray, batch: Batch) -> Batch:
         """Return the batch with noise on its counts; its totals follow."""
         x = augment(key, batch.x, self.rate, self.lam_max, self.lower, self.upper)
+        if self.fold_change:
+            x = other_study(jax.random.fold_in(key, 1), x, self.fold_change)
         return batch._replace(x=x, total=batch.total + x.sum(axis=1) - batch.x.sum(axis=1))
 
 

@@ -21,6 +21,10 @@ class GinsengClassifierTrainerSettings:
         Augmentation: largest mean of Poisson background counts. None for none.
     lower, upper
         Augmentation: in each batch at least `lower` and fewer than `upper` genes are set to zero. None for none.
+    fold_change
+        Augmentation: in each batch, one cell in four is counted as another study would, each gene times a factor that is
+        the same in all of these cells; the standard deviation of its natural logarithm. 0 for none; there is none for
+        `"instance"`, nor for values that are log-normalised already.
     hidden_dim
         Hidden units; the architecture's own number if None.
     dropout_rate
@@ -134,6 +138,7 @@ class GinsengClassifierTrainerSettings:
     logit_adjustment: float = 0.0
     weigh_genes: bool = True
     n_uncentered: int | None = None
+    fold_change: float = 0.6
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():
@@ -155,6 +160,7 @@ class GinsengClassifierTrainerSettings:
             "holdout_fraction": (0 <= self.holdout_fraction < 1, "in [0, 1)"),
             "group_mode": (self.group_mode in ("fraction", "loo"), "'fraction' or 'loo'"),
             "seed": (self.seed >= 0, "at least 0"),
+            "fold_change": (0 <= self.fold_change <= 3, "in [0, 3]"),
             "n_uncentered": (self.n_uncentered is None or self.n_uncentered >= 0, "None or at least 0"),
             "epochs": (self.epochs is None or self.epochs >= 1, "None or at least 1"),
             "label_smoothing": (0 <= self.label_smoothing < 1, "in [0, 1)"),

@@ -275,6 +275,13 @@ class GinsengClassifierTrainer:
         return read_moments(windows, self.n_classes, self.normalization)
 
     @property
+    def noise(self) -> Noise:
+        """What is done to the counts of each batch."""
+        s = self.settings
+        fold_change = s.fold_change if s.normalize and self.network.knows_reference else 0.0
+        return Noise(s.rate, s.lam_max, s.lower, s.upper, fold_change)
+
+    @property
     def n_uncentered(self) -> int:
         """Members that read all genes on one scale, from zero."""
         n = self.network.n_members
@@ -316,7 +323,7 @@ class GinsengClassifierTrainer:
             architecture=self.network,
             optimizer=optimizer,
             normalization=self.normalization,
-            noise=Noise(s.rate, s.lam_max, s.lower, s.upper),
+            noise=self.noise,
             label_smoothing=s.label_smoothing,
         )
         root = jax.random.key(s.seed)
