@@ -293,6 +293,10 @@ def test_annotate_with_a_choice_of_labels(folder: Path, tmp_path: Path, run: Cal
     assert set(found) == {"T/NK", "γδ T"}
     found = run(*annotate, tmp_path / "c.h5ad", "--min-confidence", "1")["cell_types"]
     assert found == {"unassigned": 60}
+    run(*annotate, tmp_path / "d.csv", "--no-adapt")
+    expected: Any = gs.classify(folder / "query.h5ad", folder / "model.h5", adapt=False, silent=True)
+    found = pd.read_csv(tmp_path / "d.csv", index_col=0)["confidence"]
+    np.testing.assert_allclose(found, expected["confidence"], rtol=1e-5)
 
 
 def test_a_warning_is_a_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

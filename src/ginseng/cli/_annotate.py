@@ -32,6 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--allowed", nargs="+", metavar="CLASS", help="classes that are possible (default: all)")
     parser.add_argument("--excluded", nargs="+", metavar="CLASS", help="classes that are not possible")
+    parser.add_argument(
+        "--no-adapt", dest="adapt", action="store_const", const=False,
+        help="take each cell for itself, and do not adapt to how all differ from the cells that were trained on",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -45,7 +49,7 @@ def run(args: argparse.Namespace) -> Outcome:
     given: dict[str, Any] = {
         "layer": args.layer, "gene_key": args.gene_key, "store_probs": args.probabilities,
         "key_added": args.key_added, "min_confidence": args.min_confidence, "allowed": args.allowed,
-        "excluded": args.excluded, "min_overlap": args.min_overlap,
+        "excluded": args.excluded, "min_overlap": args.min_overlap, "adapt": args.adapt,
     }  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}
     if args.output.suffix in (".csv", ".tsv"):

@@ -22,9 +22,9 @@ class GinsengClassifierTrainerSettings:
     lower, upper
         Augmentation: in each batch at least `lower` and fewer than `upper` genes are set to zero. None for none.
     fold_change
-        Augmentation: in each batch, one cell in four is counted as another study would, each gene times a factor that is
-        the same in all of these cells; the standard deviation of its natural logarithm. 0 for none; there is none for
-        `"instance"`, nor for values that are log-normalised already.
+        Augmentation: in each batch, one cell in four is counted as another study would, each gene times a factor that
+        is the same in all of these cells; the standard deviation of its natural logarithm. 0 for none; there is none
+        for `"instance"`, nor for values that are log-normalised already.
     hidden_dim
         Hidden units; the architecture's own number if None.
     dropout_rate
