@@ -194,8 +194,7 @@ def model_of(model: Any, settings: GinsengClassifierTrainerSettings) -> Model:
     if isinstance(model, GinsengClassifierTrainerSettings):
         return Network(model)
     if isinstance(model, Architecture):
-        own = {"hidden_dim": None, "dropout_rate": None, "config": dataclasses.asdict(model)}
-        return Network(_settings(settings, {"architecture": model.name, **own}))
+        return Network(_settings(settings, {"architecture": model.name, "config": dataclasses.asdict(model)}))
     if hasattr(model, "fit") and hasattr(model, "predict") and not isinstance(model, type):
         return Estimator(model, settings)
     msg = f"{model!r} is no model: give a name, settings as a dictionary, or an estimator with `fit` and `predict`."
