@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,16 @@ import numpy as np
 from ginseng._core.architecture import Architecture
 from ginseng._core.types import Params
 
+#: The package's own, each a file of that name; the default comes first.
+OWN = ("gated", "linear", "instance", "transformer")
+
 _registry: dict[str, type[Architecture]] = {}
+
+
+def _known() -> dict[str, type[Architecture]]:
+    for name in OWN:
+        importlib.import_module(f"ginseng._core.{name}")
+    return {name: _registry[name] for name in OWN} | _registry
 
 
 def register[T: type[Architecture]](cls: T) -> T:
@@ -23,7 +33,7 @@ def register[T: type[Architecture]](cls: T) -> T:
 
 def names() -> list[str]:
     """Names of all architectures, the default first."""
-    return list(_registry)
+    return list(_known())
 
 
 def get(name: str, config: Mapping[str, Any] | None = None) -> Architecture:
@@ -34,10 +44,11 @@ def get(name: str, config: Mapping[str, Any] | None = None) -> Architecture:
     ValueError
         If there is no such architecture, or it has no such setting.
     """
-    if name not in _registry:
-        msg = f"No architecture {name!r}. There are: {', '.join(map(repr, _registry))}."
+    architectures = _known()
+    if name not in architectures:
+        msg = f"No architecture {name!r}. There are: {', '.join(map(repr, architectures))}."
         raise ValueError(msg)
-    cls = _registry[name]
+    cls = architectures[name]
     config = {k: v.item() if isinstance(v, np.generic) else v for k, v in (config or {}).items()}
     known = {f.name for f in dataclasses.fields(cls)}
     if unknown := config.keys() - known:
@@ -74,7 +85,7 @@ def recognize(params: Params, n_genes: int, n_classes: int, config: Mapping[str,
     """
     found = jax.tree.map(jnp.shape, params)
     fitting = []
-    for cls in _registry.values():
+    for cls in _known().values():
         known = {f.name for f in dataclasses.fields(cls)}
         architecture = cls(**{k: v for k, v in config.items() if k in known})
         if jax.tree.map(jnp.shape, shapes(architecture, n_genes, n_classes)) == found:

@@ -25,6 +25,9 @@ from ginseng.model.uns import model_of
 if TYPE_CHECKING:
     from anndata import AnnData
 
+#: What a model is kept in.
+type ModelLike = GinsengClassifierState | AnnData | str | Path
+
 MAX_BYTES = 4 * 2**30
 
 
@@ -104,6 +107,11 @@ def load_model(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GinsengClassi
         msg = f"There is no model at {path}. " + (f"Models there: {others}." if others else "")
         raise FileNotFoundError(msg)
     return read_members(path, "model", _read, max_bytes)
+
+
+def open_model(model: ModelLike) -> GinsengClassifierState:
+    """Return a model, whatever it is kept in, once it has been looked at; :func:`load_model` says what is refused."""
+    return load_model(model) if isinstance(model, str | Path) else model_of(model)
 
 
 def is_model_file(path: str | Path) -> bool:

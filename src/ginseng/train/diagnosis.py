@@ -11,8 +11,11 @@ from ginseng._core.types import Params
 from ginseng.data._batches import Source, Window, stream
 from ginseng.train.loop import is_finite
 
-#: Standard deviations above what chance gives that count as more than chance: one model in 44 by chance alone.
-MORE_THAN_CHANCE = 2.0
+#: Held-out cells below which nothing is said: so few could not tell.
+LEAST_CELLS = 10
+#: Standard deviations above what chance gives that are more than chance (one model of no use in 44 gets there), and the
+#: share of the way to all cells right (Cohen's kappa) that is so in any case, where there are few cells.
+DEVIATIONS, KAPPA = 2.0, 0.3
 
 
 def divergence(
@@ -55,23 +58,21 @@ def divergence(
 
 
 def has_learned(y: np.ndarray, predicted: np.ndarray) -> bool | None:
-    """Whether a model labels held-out cells better than chance, or None if these cells could not show it.
+    """Whether a model labels held-out cells better than chance, or None if these cells could not tell.
 
-    Chance are the same labels, given to the cells at random; always the commonest class is the case of one label. So
-    it is Cohen's kappa that has to be above 0, and not the accuracy above the share of the commonest class: a model
-    that finds rare types among 98% of one other is worth something, though its accuracy may be lower.
+    Chance are the same labels, given to the cells at random; to give all the commonest class is the case of one label.
+    So it is Cohen's kappa that has to be above 0, and not the accuracy above the share of the commonest class: a model
+    that finds rare types among 98% of another one is of use, though its accuracy may be the lower.
 
     Parameters
     ----------
     y, predicted
         (cells,) classes, and those that the model gives.
     """
-
-    def beats(labels: np.ndarray) -> bool:
-        mean, deviation = by_chance(y, labels)
-        return bool((labels == y).sum() > mean + MORE_THAN_CHANCE * deviation)
-
-    return beats(predicted) if beats(y) else None
+    if len(y) < LEAST_CELLS or len(np.unique(y)) < 2:
+        return None
+    mean, deviation = by_chance(y, predicted)
+    return bool((predicted == y).sum() > mean + min(DEVIATIONS * deviation, KAPPA * (len(y) - mean)))
 
 
 def by_chance(y: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
