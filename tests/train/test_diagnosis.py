@@ -31,7 +31,7 @@ def test_labels_by_chance_are_told_from_a_model() -> None:
     for n, n_classes in ((12, 3), (40, 10), (40, 2), (2000, 5)):
         y = rng.choice(n_classes, n, p=(p := np.arange(n_classes) + 1.0) / p.sum())
         shuffled = [has_learned(y, rng.permutation(y)) for _ in range(300)]
-        assert np.mean([learned is False for learned in shuffled]) > 0.85
+        assert np.mean([learned is False for learned in shuffled]) > 0.8
         right = [has_learned(y, np.where(rng.random(n) < 0.2, rng.permutation(y), y)) for _ in range(300)]
         assert np.mean([learned is True for learned in right]) > 0.97
         assert has_learned(y, y) is True
