@@ -19,7 +19,7 @@ ROOMS: dict[str, set[str]] = {
     "_cells": {"_disk"},
     "data": {"_cells", "_disk"},
     "datasets": {"_cells", "_disk"},
-    "pp": {"_cells", "_disk"},
+    "pp": {"_cells", "_disk", "_core"},
     "pl": {"_cells"},
     "model": {"_core", "_disk"},
     "train": {"_core", "_disk", "_cells", "data", "model"},
@@ -66,11 +66,46 @@ def room_of(module: str) -> str:
 
 @pytest.mark.parametrize(("module", "path"), [m for m in modules() if room_of(m[0]) in ROOMS and m[0] not in FACADES])
 def test_arrows_go_one_way(module: str, path: Path) -> None:
-    more = {"model.state": {"train"}, "pp._check": {"data", "model"}}  # for typing alone; for paths and models
+    more = {"pp._check": {"data", "model"}}  # for paths and models
     room = room_of(module)
     allowed = ROOMS[room] | {room} | more.get(module, set())
     rooms = {name.split(".")[1] for name in imports(path) if name.startswith("ginseng.")} & set(ROOMS)
     assert rooms <= allowed
+
+
+def test_no_import_leads_back() -> None:
+    """Between files as well, and for typing alone as well."""
+    files = {module: path for module, path in modules() if module}
+
+    def file_of(name: str) -> str:
+        while name and name not in files:
+            name = name.rpartition(".")[0]
+        return name
+
+    arrows = {
+        module: {file_of(name.removeprefix("ginseng.")) for name in imports(path) if name.startswith("ginseng.")}
+        - {"", "__init__", module}
+        for module, path in files.items()
+    }
+    done: set[str] = set()
+
+    def follow(module: str, way: list[str]) -> None:
+        assert module not in way, " -> ".join([*way[way.index(module) :], module])
+        if module not in done:
+            for other in sorted(arrows[module]):
+                follow(other, [*way, module])
+            done.add(module)
+
+    for module in arrows:
+        follow(module, [])
+
+
+def test_reading_and_preparing_data_needs_no_jax() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys; sys.modules['jax'] = None; import ginseng.pp, ginseng.data"  # annbatch has it if it is there
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(("module", "path"), modules())

@@ -20,8 +20,7 @@ import ginseng as gs
 from ginseng.data import GinsengDataset, _batches
 from ginseng.data._memory import MemoryDataset
 from ginseng.model import GinsengClassifierState, ModelFileError
-from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings, checkpoint
-from ginseng.train import trainer as trainer_module
+from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings, checkpoint, loop
 
 #: Five windows an epoch, whose last batches go over into the next window, and noise, which is drawn by step.
 SETTINGS: dict[str, Any] = {
@@ -79,7 +78,7 @@ def at_window(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return a function by which something happens as soon as so many windows have been trained on."""
 
     def at(n: int, happens: Callable[[], Any]) -> None:
-        seen, progress = itertools.count(1), trainer_module.progress
+        seen, progress = itertools.count(1), loop.progress
 
         def bar(**kwargs: Any) -> Any:
             made = progress(**kwargs)
@@ -87,7 +86,7 @@ def at_window(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             made.update = lambda steps: (update(steps), happens() if next(seen) == n else None)
             return made
 
-        monkeypatch.setattr(trainer_module, "progress", bar)
+        monkeypatch.setattr(loop, "progress", bar)
 
     return at
 
@@ -197,8 +196,7 @@ KILLED = """
 import os, signal, sys, warnings
 from pathlib import Path
 from ginseng.data import _batches
-from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings, trainer
-from ginseng.train import checkpoint
+from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings, checkpoint, compiling
 checkpoint.WAIT = 0
 _batches.WINDOW_BYTES, _batches.BLOCK_ROWS, _batches.BLOCKS_PER_WINDOW = 4 * 8 * 16 * 3, 10, 4
 store, model, settings = sys.argv[1], sys.argv[2], eval(sys.argv[3])
@@ -218,7 +216,7 @@ for n, where in [(3, "window"), (8, "window"), (1, "fsync"), (2, "replace"), (0,
         assert os.WIFSIGNALED(code) == bool(where), (n, where, code)
         continue
     if where == "window":
-        kill_at(n + 1, trainer, "Batch")  # once for what is compiled
+        kill_at(n + 1, compiling, "Batch")  # once for what is compiled
     elif where:
         kill_at(n, *{"fsync": (os, "fsync"), "replace": (Path, "replace")}[where])
     fit = GinsengClassifierTrainer(store, GinsengClassifierTrainerSettings(**settings)).fit
@@ -336,7 +334,7 @@ def test_places_that_take_no_checkpoint(store: Path, tmp_path: Path, whole: Gins
     with pytest.raises(ModelFileError, match="not a readable checkpoint"):
         fit(store, checkpoint=mine, resume=True)
     gs.save_model(whole, tmp_path / "model.h5")
-    with pytest.raises(FileExistsError, match=r"no checkpoint of ginseng \(format 'ginseng-model'\)"):
+    with pytest.raises(FileExistsError, match=r"its format is 'ginseng-model'.*no checkpoint"):
         fit(store, checkpoint=tmp_path / "model.h5")
     assert mine.read_text() == "keep"
     with pytest.raises(PermissionError, match="Choose another `checkpoint`"):

@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 
-from ginseng._core.architecture import Architecture, Params
+from ginseng._core.architecture import Architecture
 from ginseng._core.augment import augment
 from ginseng._core.losses import cross_entropy
 from ginseng._core.members import together
 from ginseng._core.normalize import log_normalize
 from ginseng._core.optim import AdamW
+from ginseng._core.types import Params
 
 # K batches in a window, B cells in a batch, G genes, C classes
 

@@ -115,7 +115,7 @@ def dropout_passes(
     params, key = jax.device_put(state.params), jax.random.key(seed)
     how = {"architecture": state.network, "normalization": normalization}
     for start, stop, x, total, empty in batches(state, rows, batch_size):
-        cells = np.arange(start, start + batch_size, dtype=np.uint32)
+        cells = np.arange(start, start + len(x), dtype=np.uint32)
         moments = predict_passes(params, x, total, cells, key, np.int32(n_passes), **how)
         mean, std = (np.asarray(a)[: stop - start] for a in moments)
         yield Passes(start, stop, mean, std, empty)

@@ -21,11 +21,10 @@ from ginseng._disk.readers import open_adata
 from ginseng._errors import warn
 from ginseng._predict.forward import Rows
 from ginseng.data._batches import prefetch
-from ginseng.model.file import load_model, model_of
+from ginseng.model.file import ModelLike, open_model
 from ginseng.model.state import GinsengClassifierState
 
 type Cells = AnnData | str | Path
-type Model = GinsengClassifierState | AnnData | str | Path
 
 
 #: Rows that are read at a time.
@@ -56,7 +55,7 @@ class Query:
 
 def open_query(
     adata: Cells,
-    model: Model,
+    model: ModelLike,
     gene_key: str | None,
     layer: str | None,
     *,
@@ -71,7 +70,7 @@ def open_query(
         Overrides the model.
     """
     data = adata if isinstance(adata, AnnData) else open_adata(adata)
-    return ask(data, load(model), gene_key, layer, normalize=normalize, silent=silent)
+    return ask(data, open_model(model), gene_key, layer, normalize=normalize, silent=silent)
 
 
 def ask(
@@ -109,6 +108,11 @@ def ask(
         target_sum=own.target_sum or state.n_genes, any_total=own.normalize and own.library_size == "model_genes",
     )  # fmt: skip
     if not silent:
+        if state.info.get("learned") is False:
+            warn(
+                "The model has learned nothing: in training it labelled held-out cells no better than chance, and its "
+                "labels say nothing of these."
+            )
         warn_of_other_features(in_memory(data.var))
         if len(genes.missing):
             _warn_of_missing(genes)
@@ -129,11 +133,6 @@ def model_rows(adata: AnnData, genes: Alignment, layer: str | None, *, size: int
     for start, stop, block in row_blocks(adata, layer, size=size):
         check_values(block, layer)
         yield Rows(start, stop, take_columns(block, genes.position, genes.n_model), row_sums(block, genes.measured))
-
-
-def load(model: Model) -> GinsengClassifierState:
-    """Return the model, whatever it is kept in, once it has been looked at."""
-    return load_model(model) if isinstance(model, str | Path) else model_of(model)
 
 
 def _warn_of_missing(genes: Alignment) -> None:

@@ -9,6 +9,7 @@ from scipy import sparse
 from ginseng import _keys
 from ginseng._cells.bad_values import check_values
 from ginseng._cells.matrix import Block, copied, make_actual, matrix_of, row_blocks, smallest_dtype
+from ginseng._core.bins import bins_between
 from ginseng._logging import running
 
 MAX_BINS = 65_534  # with 0 and the bin of the highest value they fit into 16 bits
@@ -92,16 +93,13 @@ def bin_expression(
 
 
 def _binned(block: Block, n_bins: int, dtype: np.dtype) -> Block:
-    """Bins of each cell; the arithmetic is that of `_core.bins`, in float32, so that no value falls on another side."""
+    """Bins of each cell, in float32 as the network reads them, so that no value falls on another side."""
     x = sparse.csr_matrix(block, dtype=np.float32, copy=True)
     x.eliminate_zeros()
     cell = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr))
     low, high = np.full(x.shape[0], np.inf, np.float32), np.zeros(x.shape[0], np.float32)
     np.minimum.at(low, cell, x.data)
     np.maximum.at(high, cell, x.data)
-    low, high = low[cell], high[cell]
-    many = high > low
-    inner = np.floor((x.data - low) * np.float32(n_bins) / np.where(many, high - low, np.float32(1)))
-    inner = np.where(many & (x.data >= high), n_bins, np.clip(inner, 0, n_bins - 1))
-    out = sparse.csr_matrix(((inner + 1).astype(dtype), x.indices, x.indptr), shape=x.shape)
+    bins = bins_between(x.data, low[cell], high[cell], n_bins).astype(dtype)
+    out = sparse.csr_matrix((bins, x.indices, x.indptr), shape=x.shape)
     return out if sparse.issparse(block) else out.toarray()

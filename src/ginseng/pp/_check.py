@@ -4,7 +4,7 @@ import html
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from anndata import AnnData
@@ -17,8 +17,9 @@ from ginseng._cells.matrix import layers_of
 from ginseng._cells.value_kind import SAME, Values, judge, judge_matrix
 from ginseng._disk.readers import open_adata
 from ginseng._logging import running
-from ginseng.model.file import load_model, model_of
-from ginseng.model.state import GinsengClassifierState
+
+if TYPE_CHECKING:
+    from ginseng.model.state import GinsengClassifierState
 
 #: Columns of `obs` that often hold cell types, the likeliest first.
 _LABELS = ("cell_type", "celltype", "cell_types", "CellType", "cell_ontology_class", "annotation", "labels", "label")
@@ -144,7 +145,9 @@ def check(adata: AnnData | str | Path, model: GinsengClassifierState | AnnData |
 
 
 def _state(model: GinsengClassifierState | AnnData | str | Path) -> GinsengClassifierState:
-    return load_model(model) if isinstance(model, str | Path) else model_of(model)
+    from ginseng.model.file import open_model  # needs JAX, which data without a model do not
+
+    return open_model(model)
 
 
 def _arguments(adata: Any, model: Any) -> tuple[str, str]:

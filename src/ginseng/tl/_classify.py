@@ -16,9 +16,9 @@ from ginseng._disk.readers import open_adata, read_adata
 from ginseng._errors import check_names, warn
 from ginseng._logging import progress, running
 from ginseng._predict.forward import predict
-from ginseng._predict.query import ask, load
+from ginseng._predict.query import ask
 from ginseng._predict.result import Result, allowed_classes, refuse_columns_of_others
-from ginseng.model.file import is_model_file
+from ginseng.model.file import is_model_file, open_model
 from ginseng.model.state import GinsengClassifierState
 
 
@@ -157,7 +157,7 @@ def classify(
     adata, model = _in_order(adata, model if model_state is None else model_state)
     from_path = not isinstance(adata, AnnData)
     output = _checked_output(adata, output, copy=copy, return_table=return_table)
-    state = load(model)
+    state = open_model(model)
     if store_gene_weights and not state.network.has_gene_weights:
         msg = f"A model of architecture {state.architecture!r} has no gene weights: leave out `store_gene_weights`."
         raise ValueError(msg)

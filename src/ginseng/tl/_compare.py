@@ -215,7 +215,7 @@ def compare(
 
 
 def run(
-    name: str, model: _contenders.Model, data: Any, rows: Mapping[str, np.ndarray], *, silent: bool
+    name: str, model: _contenders.Contender, data: Any, rows: Mapping[str, np.ndarray], *, silent: bool
 ) -> tuple[_contenders.Predictions, tuple[float, float]]:
     """Fit and predict; return what was said of the test cells, and how long the two took."""
     try:

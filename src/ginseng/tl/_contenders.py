@@ -48,7 +48,7 @@ class Predictions(NamedTuple):
     seconds: float
 
 
-class Model(Protocol):
+class Contender(Protocol):
     """What learns from some cells of a dataset and labels others."""
 
     def fit(self, data: MemoryDataset, train: np.ndarray, validation: np.ndarray, *, silent: bool = False) -> None:
@@ -140,7 +140,7 @@ def _takes_sparse(estimator: Any) -> bool:
     return not isinstance(estimator, BaseEstimator) or get_tags(estimator).input_tags.sparse
 
 
-def resolve(models: Any, settings: GinsengClassifierTrainerSettings) -> dict[str, Model]:
+def resolve(models: Any, settings: GinsengClassifierTrainerSettings) -> dict[str, Contender]:
     """Name the models.
 
     Parameters
@@ -160,12 +160,12 @@ def resolve(models: Any, settings: GinsengClassifierTrainerSettings) -> dict[str
     if models is None:
         models = [settings.architecture, *ESTIMATORS]
     if isinstance(models, Mapping):
-        named = [(str(name), model_of(model, settings)) for name, model in models.items()]
+        named = [(str(name), contender_of(model, settings)) for name, model in models.items()]
     elif isinstance(models, str) or not isinstance(models, Sequence):
         msg = f"`models` must be a list, or a dictionary from names to models, not {models!r}."
         raise TypeError(msg)
     else:
-        named = [(name_of(model), model_of(model, settings)) for model in models]
+        named = [(name_of(model), contender_of(model, settings)) for model in models]
     if not named:
         msg = "`models` is empty: there is nothing to fit."
         raise ValueError(msg)
@@ -179,7 +179,7 @@ def resolve(models: Any, settings: GinsengClassifierTrainerSettings) -> dict[str
     return dict(named)
 
 
-def model_of(model: Any, settings: GinsengClassifierTrainerSettings) -> Model:
+def contender_of(model: Any, settings: GinsengClassifierTrainerSettings) -> Contender:
     """Return what fits and predicts, from a name, settings, an architecture or an estimator."""
     if isinstance(model, str) and model in ESTIMATORS:
         return Estimator(ESTIMATORS[model](settings.seed), settings)
@@ -194,8 +194,7 @@ def model_of(model: Any, settings: GinsengClassifierTrainerSettings) -> Model:
     if isinstance(model, GinsengClassifierTrainerSettings):
         return Network(model)
     if isinstance(model, Architecture):
-        own = {"hidden_dim": None, "dropout_rate": None, "config": dataclasses.asdict(model)}
-        return Network(_settings(settings, {"architecture": model.name, **own}))
+        return Network(_settings(settings, {"architecture": model.name, "config": dataclasses.asdict(model)}))
     if hasattr(model, "fit") and hasattr(model, "predict") and not isinstance(model, type):
         return Estimator(model, settings)
     msg = f"{model!r} is no model: give a name, settings as a dictionary, or an estimator with `fit` and `predict`."

@@ -125,7 +125,7 @@ def cross_validate(
         raise ValueError(msg)
     common = _settings(settings, kwargs)
     model = common.architecture if model is None else model
-    contender, model_name = _contenders.model_of(model, common), _contenders.name_of(model)
+    contender, model_name = _contenders.contender_of(model, common), _contenders.name_of(model)
     from_path = not isinstance(adata, AnnData)
     adata = adata if isinstance(adata, AnnData) else open_adata(adata)
     check_key_added(key_added, adata.uns)

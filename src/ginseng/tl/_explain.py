@@ -11,13 +11,14 @@ from ginseng._cells.entries import check_key_added
 from ginseng._errors import MissingKeyError, suggest
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import Attributed, attribute
-from ginseng._predict.query import Cells, Model, model_rows, open_query
+from ginseng._predict.query import Cells, model_rows, open_query
+from ginseng.model.file import ModelLike
 from ginseng.model.state import GinsengClassifierState
 
 
 def explain(
     adata: Cells,
-    model: Model,
+    model: ModelLike,
     cells: str | Sequence[str] | np.ndarray | pd.Index,
     *,
     versus: str | None = None,

@@ -14,7 +14,8 @@ from ginseng._cells.labels import as_labels, in_memory, predicted_labels
 from ginseng._errors import warn
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import Attributed, attribute
-from ginseng._predict.query import Cells, Model, Query, open_query
+from ginseng._predict.query import Cells, Query, open_query
+from ginseng.model.file import ModelLike
 
 #: Share of the logits that the contributions may leave unexplained without a warning.
 TOLERANCE = 0.05
@@ -22,7 +23,7 @@ TOLERANCE = 0.05
 
 def rank_genes(
     adata: Cells,
-    model: Model,
+    model: ModelLike,
     groupby: str | None = None,
     *,
     n_genes: int | None = None,

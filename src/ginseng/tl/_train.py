@@ -25,8 +25,9 @@ from ginseng.data.dataset import GinsengDataset
 from ginseng.model.state import GinsengClassifierState
 from ginseng.pp._select_hvgs import write_columns
 from ginseng.pp._select_markers import find_markers
+from ginseng.train.holdout import choose_holdout
 from ginseng.train.settings import GinsengClassifierTrainerSettings
-from ginseng.train.trainer import GinsengClassifierTrainer, choose_holdout
+from ginseng.train.trainer import GinsengClassifierTrainer
 
 #: Where no genes are chosen, all are taken up to this many, and otherwise those that differ most between the labels.
 ALL_GENES, TOP_GENES = 5000, 2000

@@ -13,13 +13,14 @@ from ginseng._cells.labels import UNASSIGNED
 from ginseng._errors import warn
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import dropout_passes
-from ginseng._predict.query import Cells, Model, open_query
+from ginseng._predict.query import Cells, open_query
 from ginseng._rng import RNGLike, SeedLike, generator
+from ginseng.model.file import ModelLike
 
 
 def uncertainty(
     adata: Cells,
-    model: Model,
+    model: ModelLike,
     gene_key: str | None = None,
     *,
     n_passes: int = 50,

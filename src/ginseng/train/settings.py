@@ -171,10 +171,10 @@ class GinsengClassifierTrainerSettings:
     @property
     def network(self) -> registry.Architecture:
         """The architecture with its settings."""
-        given = {"hidden_dim": self.hidden_dim, "dropout_rate": self.dropout_rate}
+        given = registry.given(hidden_dim=self.hidden_dim, dropout_rate=self.dropout_rate)
         if self.solver == "lbfgs":
             given["n_members"] = 1  # there is nothing that members would differ in
-        return registry.get(self.architecture, {k: v for k, v in given.items() if v is not None} | self.config)
+        return registry.get(self.architecture, given | self.config)
 
 
 def _check_type(name: str, value: Any, kind: Any) -> None:
