@@ -14,7 +14,7 @@ from ginseng._core.steps import Normalization, predict_gene_weights, predict_log
 from ginseng.model.state import GinsengClassifierState
 
 #: Cells up to which a batch is as large as is asked for, however few there are: small queries share a compiled shape.
-FEWEST = 4096
+FEWEST = 1024
 
 
 class Rows(NamedTuple):

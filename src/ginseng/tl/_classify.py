@@ -79,7 +79,8 @@ def classify(
         Whether dropout acts, so that repeated calls with other seeds show how sure the model is (Monte-Carlo
         dropout, Gal and Ghahramani 2016).
     batch_size
-        Cells a forward pass. Changes memory, not the result; only with `randomness`, which numbers are drawn.
+        Cells per forward pass, not many more than there are. Changes memory, not the result; only with `randomness`,
+        which numbers are drawn.
     min_confidence
         Cells with a confidence below it get no label; the confidence stays. Choose it on labelled cells that were not
         trained on, see :func:`ginseng.pl.confidence`. By default every cell with counts gets a label.

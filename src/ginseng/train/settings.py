@@ -26,7 +26,7 @@ class GinsengClassifierTrainerSettings:
     dropout_rate
         Dropout in training; the architecture's own rate if None.
     batch_size
-        Cells a step; as many as suit the architecture if None.
+        Cells per step; as many as suit the architecture if None. Cut to the number of cells that are trained on.
     lr
         Highest learning rate; the one that suits the architecture if None. It rises for the first tenth of the steps
         (at most 100) and then falls as a cosine.
