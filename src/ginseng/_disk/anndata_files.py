@@ -10,6 +10,7 @@ from typing import Any
 
 import anndata
 import h5py
+import pandas as pd
 import zarr
 from anndata import AnnData
 from anndata.io import read_elem, sparse_dataset
@@ -104,8 +105,19 @@ def open_mudata(path: Path, modality: str | None = None) -> AnnData:
             msg = f"{str(path)!r} has no modality {modality!r}. {suggest(modality, names)}"
             raise ValueError(msg)
         adata = _on_disk(modalities[modality])
+        _add_shared_columns(adata, read_frame(root["obs"]) if "obs" in root else None, names)
         on_error.pop_all()
     return adata
+
+
+def _add_shared_columns(adata: AnnData, shared: pd.DataFrame | None, modalities: list[str]) -> None:
+    """Add columns about cells that a MuData has for all modalities together, such as labels."""
+    if shared is None or not shared.index.is_unique:
+        return
+    copies = tuple(f"{name}:" for name in modalities)
+    new = [c for c in shared.columns if c not in adata.obs and not str(c).startswith(copies)]
+    if new:
+        adata.obs = adata.obs.join(shared[new])
 
 
 def _with_genes(modalities: Any, names: list[str]) -> str | None:

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,11 @@ from ginseng import _logging
 from ginseng._disk import packed
 
 #: Lines that the layout is told by, and the characters that these, one line and one part of the table may have.
-SAMPLE, SAMPLE_CHARACTERS, LINE, PART = 200, 2**26, 2**27, 2**25
+SAMPLE, SAMPLE_CHARACTERS, LINE, PART = 100, 2**22, 2**27, 2**25
 #: Leading columns and rows that may hold something other than counts.
 AROUND = 20
 #: What stands between two values.
-_SEPARATORS = ("\t", ",", ";", "|", " ")
+_SEPARATORS = ("\t", ";", ",", "|", " ")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.IGNORECASE)
 _NOTHING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A")
 
@@ -119,7 +118,7 @@ def read_text_table(path: Path, *, transpose: bool | None = None, name: str | No
             text = io.TextIOWrapper(binary, _encoding(head), errors="replace", newline=None)
             lines = _lines(text, name)
             sample: list[str] = []
-            while len(sample) < SAMPLE and sum(map(len, sample)) < SAMPLE_CHARACTERS:
+            while len(sample) < 8 or (len(sample) < SAMPLE and sum(map(len, sample)) < SAMPLE_CHARACTERS):
                 if (line := next(lines, None)) is None:
                     break
                 sample.append(line)
@@ -171,7 +170,8 @@ def find_layout(sample: Sequence[str], name: str) -> Layout:
             start -= 1
         if start and len(rows[start - 1]) == n - 1 and not (rows[start - 1][0].startswith(("#", "!", "%")) and n > 2):
             start -= 1  # R leaves out the name of the column with the names
-        if len(rows) - start >= 2 and (best is None or n > best[0]):
+        # a decimal comma makes as many columns as the separator does, but for the header
+        if len(rows) - start >= 2 and (best is None or (n > best[0] and (start <= best[1] or n > 2 * best[0]))):
             best = (n, start, sep, rows)
     if best is None:
         msg = f"{name} is no table of counts: its first lines have no header and rows of values below it."
@@ -187,13 +187,13 @@ def find_layout(sample: Sequence[str], name: str) -> Layout:
         n_text_rows = 0
     body = body[n_text_rows:]
     columns = list(zip(*body, strict=False))
-    numeric = [all(_is_number(v, decimal) for v in column) for column in columns]
+    numeric = [all(_is_number(v, decimal) for v in set(column)) for column in columns]
     blank = [i for i, column in enumerate(columns) if not any(column) and not names[i]]
     leading = max((i for i in range(min(AROUND, n)) if not numeric[i]), default=-1)
     text = [i for i in range(n) if i <= leading or not numeric[i] or names[i].lower() in _POSITIONS]
     row_names: int | None = next(iter(text), None)
     if 0 not in text and (
-        not names[0] or len(set(columns[0])) == len(columns[0]) and all(v.isdigit() for v in columns[0])
+        not names[0] or (len(set(columns[0])) == len(columns[0]) and all(v.isdigit() for v in columns[0]))
     ):
         text, row_names = [0, *text], 0
     elif row_names is not None and len(text) > 1 and _is_count(columns[0]) and not names[0] and not numeric[text[1]]:

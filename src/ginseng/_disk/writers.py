@@ -18,8 +18,8 @@ from anndata import AnnData
 from anndata.io import write_elem
 
 from ginseng._disk.atomic import replacing, replacing_folder
-from ginseng._disk.hdf5 import added_to
 from ginseng._disk.formats import kind_of
+from ginseng._disk.hdf5 import added_to
 from ginseng._disk.tables import name_parts
 from ginseng._disk.zarr_guard import DESCRIBING, foreign
 
@@ -66,8 +66,8 @@ def check_adata_target(path: Path) -> None:
         return
     why = None
     try:
-        if kind_of(path) != path.suffix.removeprefix("."):
-            why = "it is of another format"
+        if (kind := kind_of(path)) != path.suffix.removeprefix("."):
+            why = f"it is of another format ({kind})"
         elif path.is_dir():
             others = [p for p in path.iterdir() if p.name not in _MEMBERS | DESCRIBING] or sorted(foreign(path))
             if others:
