@@ -117,7 +117,7 @@ def _add_shared_columns(adata: AnnData, shared: pd.DataFrame | None, modalities:
     copies = tuple(f"{name}:" for name in modalities)
     new = [c for c in shared.columns if c not in adata.obs and not str(c).startswith(copies)]
     if new:
-        adata.obs = adata.obs.join(shared[new])
+        adata.obs = adata.obs.assign(**shared[new].reindex(adata.obs_names))
 
 
 def _with_genes(modalities: Any, names: list[str]) -> str | None:

@@ -127,21 +127,19 @@ def format_of(path: Path, name: str | None = None) -> Format:
     for known in FORMATS:
         if known.sniff(look):
             return known
-    if look.container in ("hdf5", "zarr"):
-        members = sorted(member for member in look.members if "/" not in member)
-        error = explain(look, READ)
-        if "which no format" not in str(error) and "is empty" not in str(error):
-            raise error
-        what = (
-            "is HDF5, but neither h5ad nor 10x h5"
-            if look.container == "hdf5"
-            else "is a zarr store, but not of an AnnData"
-        )
-        msg = f"{look.name} {what}. {suggest('matrix' if look.container == 'hdf5' else 'X', members)}"
-        raise ValueError(msg)
+    if known_as := explain(look):
+        raise ValueError(known_as)
     if look.container == "folder":
         raise _no_counts(look)
-    raise explain(look, READ)
+    members = sorted(member for member in look.members if "/" not in member)
+    if look.container == "hdf5":
+        msg = f"{look.name} is HDF5, but neither h5ad nor 10x h5. {suggest('matrix', members)}"
+    elif look.container == "zarr":
+        msg = f"{look.name} is a zarr store, but not of an AnnData. {suggest('X', members)}"
+    else:
+        what = f"starts with {look.head[:16]!r}, which no format that ginseng reads does" if look.head else "is empty"
+        msg = f"{look.name} {what}. It reads {READ}."
+    raise ValueError(msg)
 
 
 def _no_counts(look: Look) -> Exception:
@@ -156,7 +154,7 @@ def _no_counts(look: Look) -> Exception:
         msg += f"Did you mean {str(below[0])!r}?"
     elif files:
         listed = ", ".join(repr(str(p)) for p in sorted(files)[:3])
-        msg += f"{suggest('matrix.mtx', sorted(look.members))} To read its files as samples: `read_adata([{listed}, ...])`."
+        msg += f"{suggest('matrix.mtx', sorted(look.members))} As samples: `read_adata([{listed}, ...])`."
     else:
         msg += suggest("matrix.mtx", sorted(look.members))
     return FileNotFoundError(msg)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anndata
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 from scipy import sparse
@@ -87,7 +88,8 @@ def files_of(path: Path, prefix: str | None = None) -> Files:
         if prefix is None and len(samples) > 1:
             listed = ", ".join(map(repr, sorted(samples)))
             msg = f"{str(path)!r} has several samples. Name one by `read_10x_mtx(path, prefix=...)`: {listed}. "
-            msg += f"Or read them as one: `read_adata([{', '.join(repr(str(p)) for p in list(samples.values())[:2])}, ...])`."
+            some = ", ".join(repr(str(p)) for p in sorted(samples.values())[:2])
+            msg += f"Or read them as one: `read_adata([{some}, ...])`."
             raise ValueError(msg)
         own = next(iter(samples)) if prefix is None else prefix
         if own not in samples:
@@ -195,10 +197,14 @@ def _fits(files: Files, shape: tuple[int, int], genes: pd.DataFrame, cells: pd.D
 
 
 def _without_header(table: pd.DataFrame, n: int) -> pd.DataFrame:
-    if len(table) == n:
-        return table
-    names = [str(name).strip() or f"column {i}" for i, name in enumerate(table.iloc[0])]
-    return table.iloc[1:].set_axis(pd.Index(names), axis=1).reset_index(drop=True)
+    if len(table) > n:
+        names = [str(name).strip() or f"column {i}" for i, name in enumerate(table.iloc[0])]
+        table = table.iloc[1:].set_axis(pd.Index(names), axis=1).reset_index(drop=True)
+    if table.shape[1] > 1 and any(list(table.iloc[:, 0]) == [str(i + start) for i in range(n)] for start in (0, 1)):
+        headed = len(table.columns) and table.columns.dtype != np.int64
+        table = table.iloc[:, 1:]  # row numbers, as R and pandas write them
+        return table if headed else table.set_axis(range(table.shape[1]), axis=1)
+    return table
 
 
 def _var(genes: pd.DataFrame, files: Files) -> pd.DataFrame:

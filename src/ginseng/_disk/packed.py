@@ -67,9 +67,22 @@ def files_of(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 
 def unpack(path: Path, target: Path) -> None:
-    """Write the content of a compressed file to another."""
-    with unpacked(path) as source, target.open("wb") as f:
-        shutil.copyfileobj(source, f, 2**22)
+    """Write the content of a compressed file to another.
+
+    Raises
+    ------
+    ValueError
+        If it is truncated or damaged, or unfolds to far more than it stores.
+    """
+    with target.open("wb") as f:
+        try:
+            with unpacked(path) as source:
+                shutil.copyfileobj(source, f, 2**22)
+        except ERRORS as error:
+            if getattr(error, "errno", None) is not None:  # not the content: no room, no permission, ...
+                raise
+            msg = f"{str(path)!r} is truncated or damaged: {error}. Download or copy it again."
+            raise ValueError(msg) from error
 
 
 class _Bounded(io.RawIOBase):

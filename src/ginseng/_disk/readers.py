@@ -38,7 +38,7 @@ def read_adata(
     ----------
     path
         An h5ad or h5mu file, an AnnData or MuData zarr folder, a 10x Genomics h5 file (Cell Ranger 2 or later), a
-        folder with a Matrix Market file or the matrix file in it (10x, STARsolo, Parse, kb-python, alevin-fry, GEO), the
+        folder with a Matrix Market file or that file itself (10x, STARsolo, Parse, kb-python, alevin-fry, GEO), the
         folder of a run of such a program, a table of text (csv, tsv, txt), or the URL of a file. Tables and HDF5 files
         may be compressed (gz, bz2, xz, zip). The content decides, not the name. What a URL leads to is downloaded once,
         into `ginseng.settings.cache_dir`. Several samples are a list of such paths, or a dict of them by the names of

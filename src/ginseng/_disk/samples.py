@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import Literal
+from typing import Any, Literal
 
 import anndata
 from anndata import AnnData
@@ -61,7 +61,8 @@ def join_samples(samples: Mapping[str, AnnData], join: Literal["inner", "outer"]
     """
     for name, adata in samples.items():
         if "sample" in adata.obs and not (adata.obs["sample"].astype(str) == name).all():
-            adata.obs = adata.obs.rename(columns={"sample": "sample_in_file"})
+            obs: Any = adata.obs
+            adata.obs = obs.rename(columns={"sample": "sample_in_file"})
         adata.var_names_make_unique()
     first, *others = (adata.var_names for adata in samples.values())
     shared, every = first, first

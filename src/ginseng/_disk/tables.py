@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -81,3 +83,11 @@ def _in_parts(element: Any) -> bool:
 
 def _text_of(element: Any) -> Any:
     return element["values"] if element.attrs.get("encoding-type") == "nullable-string-array" else element
+
+
+@contextmanager
+def repeated_names() -> Iterator[None]:
+    """Silence what anndata says of repeated names: what to do about them is up to the caller."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*names are not unique", UserWarning)
+        yield

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import h5py
 import pandas as pd
@@ -14,6 +11,7 @@ from anndata import AnnData
 
 from ginseng._disk import mtx
 from ginseng._disk.matrix_guard import check_matrix
+from ginseng._disk.tables import repeated_names
 from ginseng._errors import warn
 
 type VarNames = Literal["gene_symbols", "gene_ids"]
@@ -88,17 +86,10 @@ def _finish(adata: AnnData, path: Path, var_names: str, *, make_unique: bool, ge
             with repeated_names():
                 adata = adata[:, is_gene].copy()
     if var_names == "gene_ids":
-        var = adata.var.set_index("gene_ids").rename_axis(index=None)
+        var: Any = adata.var
+        var = var.set_index("gene_ids").rename_axis(index=None)
         var.insert(0, "gene_symbols", adata.var_names)
         adata.var = var
     if make_unique:
         adata.var_names_make_unique()
     return adata
-
-
-@contextmanager
-def repeated_names() -> Iterator[None]:
-    """Silence what anndata says of repeated names: what to do about them is up to the caller."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*names are not unique", UserWarning)
-        yield

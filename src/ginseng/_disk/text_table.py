@@ -19,6 +19,7 @@ from scipy import sparse
 
 from ginseng import _logging
 from ginseng._disk import packed
+from ginseng._disk.tables import repeated_names
 
 #: Lines that the layout is told by, and the characters that these, one line and one part of the table may have.
 SAMPLE, SAMPLE_CHARACTERS, LINE, PART = 100, 2**22, 2**27, 2**25
@@ -79,11 +80,20 @@ class Layout:
     decimal: str
 
 
+class NoTableError(ValueError):
+    """Text that is no table, as opposed to a table with something wrong."""
+
+
 def is_text_table(head: bytes) -> bool:
-    """Whether text begins as a table of numbers with names does."""
-    with suppress(ValueError):
-        lines = io.StringIO(_decoded(head)).readlines()
-        find_layout([line.rstrip("\n") for line in (lines[:-1] if len(lines) > 2 else lines)], "it")
+    """Whether text begins as a table of numbers does."""
+    with suppress(NoTableError):
+        lines = [line for line in _decoded(head).split("\n") if line.strip()]
+        try:
+            find_layout(lines[:-1] if len(lines) > 2 and len(head) >= 2**16 else lines, "it")
+        except NoTableError:
+            raise
+        except ValueError:
+            return True  # and what is wrong is said when it is read
         return True
     # names of very many cells fill what was looked at
     first = head.split(b"\n", 1)[0]
@@ -145,9 +155,14 @@ def read_text_table(path: Path, *, transpose: bool | None = None, name: str | No
         about_rows = about_rows.set_index(layout.names[layout.row_names]).rename_axis(index=None)
     if transpose is None:
         transpose = _rows_are_genes(about_rows, columns, layout, name)
-    if transpose:
-        return AnnData(sparse.csr_matrix(x.T), obs=about_columns, var=about_rows)
-    return AnnData(x, obs=about_rows, var=about_columns)
+    with repeated_names():
+        if transpose:
+            adata = AnnData(sparse.csr_matrix(x.T), obs=about_columns, var=about_rows)
+        else:
+            adata = AnnData(x, obs=about_rows, var=about_columns)
+    adata.obs_names_make_unique()
+    adata.var_names_make_unique()
+    return adata
 
 
 def find_layout(sample: Sequence[str], name: str) -> Layout:
@@ -175,7 +190,7 @@ def find_layout(sample: Sequence[str], name: str) -> Layout:
             best = (n, start, sep, rows)
     if best is None:
         msg = f"{name} is no table of counts: its first lines have no header and rows of values below it."
-        raise ValueError(msg)
+        raise NoTableError(msg)
     n, start, sep, rows = best
     header, body = rows[start], rows[start + 1 :]
     decimal = "," if sep in ";\t| " and _is_decimal_comma(body) else "."
@@ -205,9 +220,10 @@ def find_layout(sample: Sequence[str], name: str) -> Layout:
     values = [i for i in range(n) if i not in set(text) and i not in set(blank)]
     if not values:
         msg = f"{name} is no table of counts: none of its {n} columns has numbers only."
-        raise ValueError(msg)
+        raise NoTableError(msg)
     heads = [names[i] for i in values]
-    if all(_is_number(head, decimal) for head in heads) and not _is_count(heads) and len(heads) > 1:
+    no_heads = len(heads) > 1 and all(_is_number(head, decimal) for head in heads) and not _is_count(heads)
+    if no_heads or (row_names is not None and names[row_names] in columns[row_names]):
         msg = f"{name} has no header: its first line has {header[:3]}. Add one with the names of cells or genes."
         raise ValueError(msg)
     return Layout(sep, start, names, [i for i in text if i not in set(blank)], values, row_names, n_text_rows, decimal)
@@ -318,14 +334,14 @@ def _rows_are_genes(rows: pd.DataFrame, columns: list[str], layout: Layout, name
         evidence = sum(bool(_OF_GENES.search(head)) - bool(_OF_CELLS.search(head)) for head in heads)
     if evidence == 0:
         msg = (
-            f"{name} has names of which it cannot be told whether the rows ({', '.join(map(str, rows.index[:3]))}, ...) "
-            f"or the columns ({', '.join(columns[:3])}, ...) are genes. Say so: `read_adata(path, transpose=True)` if "
+            f"{name} does not tell by its names whether the rows ({', '.join(map(str, rows.index[:3]))}, ...) or "
+            f"the columns ({', '.join(columns[:3])}, ...) are genes. Say so: `read_adata(path, transpose=True)` if "
             "the rows are genes, `transpose=False` if they are cells."
         )
         raise ValueError(msg)
     n_genes, n_cells = (len(rows), len(columns)) if evidence > 0 else (len(columns), len(rows))
     _logging.warning(
-        f"{name} is read as {n_cells:,} cells x {n_genes:,} genes: by the names, its {'rows' if evidence > 0 else 'columns'}"
-        f" are genes (`transpose={evidence <= 0}` if not)."
+        f"{name} is read as {n_cells:,} cells x {n_genes:,} genes: by the names, its "
+        f"{'rows' if evidence > 0 else 'columns'} are genes (`transpose={evidence <= 0}` if not)."
     )
     return evidence > 0

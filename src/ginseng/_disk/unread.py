@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ginseng._disk import packed
 from ginseng._disk.sniff import HDF5, Look
 
 
@@ -52,7 +53,8 @@ UNREAD = (
     Unread(lambda k: k.has("hdf5", "gem_group", "umi"), "a 10x molecule_info file",
         "pass `filtered_feature_bc_matrix.h5` of the same run"),
     Unread(lambda k: k.has("hdf5", "row_attrs", "col_attrs"), "a loom file",
-        _python("import anndata  # and `pip install loompy`", "anndata.io.read_loom({path!r}).write_h5ad('cells.h5ad')")),
+        _python("import anndata  # and `pip install loompy`",
+            "anndata.io.read_loom({path!r}).write_h5ad('cells.h5ad')")),
     Unread(lambda k: k.has("hdf5", "cell.names") or k.has("hdf5", "assays", "meta.data"), "a Seurat object (h5seurat)",
         _r("library(SeuratDisk)", "Convert({path!r}, dest = 'h5ad')")),
     Unread(lambda k: k.has("hdf5", "params"), "a model", "read it with `ginseng.load_model`"),
@@ -88,7 +90,8 @@ UNREAD = (
             "adata = anndata.AnnData(numpy.load({path!r}))  # and set adata.obs_names, adata.var_names")),
     Unread(_starts(b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
         "a Python pickle, which can run any code when it is read",
-        _python("import pandas  # if you trust where it comes from", "pandas.read_pickle({path!r}).write_h5ad('cells.h5ad')")),
+        _python("import pandas  # if you trust where it comes from",
+            "pandas.read_pickle({path!r}).write_h5ad('cells.h5ad')")),
     # reads
     Unread(_starts(b"BAM\1", b"CRAM", b"@HD\t", b"@SQ\t"), "a file of aligned reads, not of counts",
         "count them first, with Cell Ranger, STARsolo or alevin:\n"
@@ -107,22 +110,20 @@ UNREAD = (
     Unread(_starts(b"%PDF", b"\x89PNG", b"\xff\xd8\xff"), "a picture or a document", "pass the counts"),
     Unread(_starts(b"SQLite format"), "an SQLite database", "pass the counts"),
     Unread(lambda k: k.head[257:262] == b"ustar", "a tar archive",
-        "unpack it first, and pass what is in it:\n    tar -xf {path!r}\n    ls  # of GEO's RAW.tar, a file or three per sample"),
+        "unpack it first, and pass what is in it:\n    tar -xf {path!r}\n"
+        "    ls  # of GEO's RAW.tar, one file or three per sample"),
     Unread(lambda k: k.packing == "zip" and len(k.members) != 1, "a zip archive", "unpack it first"),
 )  # fmt: skip
 
 
-def explain(look: Look, formats: str) -> ValueError:
-    """Return the error that says what a file is, and what to do."""
+def explain(look: Look) -> str | None:
+    """Say what something is and what to do, if it is of a kind that is known not to be read."""
     for kind in UNREAD:
         if kind.sniff(look):
-            return ValueError(f"{look.name} is {kind.what}: {kind.remedy.format(path=str(look.path))}.")
-    head = look.head
-    if look.packing and head[:2] in (b"\x1f\x8b", b"BZ", b"\xfd7"):
-        tool = {"gzip": "gunzip", "bzip2": "bunzip2", "xz": "unxz"}[look.packing]
-        what = f"is {look.packing}-compressed, and truncated or damaged: download or copy it again, or try `{tool}`"
-    elif head.startswith(HDF5):
-        what = "cannot be opened: it is truncated or damaged. Download or copy it again"
-    else:
-        what = f"starts with {head[:16]!r}, which no format that ginseng reads does" if head else "is empty"
-    return ValueError(f"{look.name} {what}. It reads {formats}.")
+            remedy = kind.remedy.format(path=str(look.path))
+            return f"{look.name} is {kind.what}: {remedy}" + ("" if "\n" in remedy else ".")
+    if look.packing and look.head.startswith(tuple(packed.SIGNATURES)):
+        return f"{look.name} is {look.packing}-compressed, and truncated or damaged: download or copy it again."
+    if look.head.startswith(HDF5):
+        return f"{look.name} cannot be opened: it is truncated or damaged. Download or copy it again."
+    return None
