@@ -37,7 +37,7 @@ def open_h5ad(path: Path) -> AnnData:
             f.close()
             with _names_as_text():
                 return anndata.io.read_h5ad(path, backed="r")
-        if not _is_there(f, "X"):
+        if not _is_there(f, "X") or ("raw" in f and not _has_raw(f)):  # anndata would look for them there
             adata = _on_disk(f)
             on_error.pop_all()
             return adata
@@ -104,6 +104,9 @@ def open_mudata(path: Path, modality: str | None = None) -> AnnData:
         elif modality not in names:
             msg = f"{str(path)!r} has no modality {modality!r}. {suggest(modality, names)}"
             raise ValueError(msg)
+        if not {"obs", "var"} <= set(modalities[modality]):
+            msg = f"The modality {modality!r} of {str(path)!r} has no `obs` and `var`: it is damaged. Copy it again."
+            raise ValueError(msg)
         adata = _on_disk(modalities[modality])
         _add_shared_columns(adata, read_frame(root["obs"]) if "obs" in root else None, names)
         on_error.pop_all()
@@ -117,7 +120,8 @@ def _add_shared_columns(adata: AnnData, shared: pd.DataFrame | None, modalities:
     copies = tuple(f"{name}:" for name in modalities)
     new = [c for c in shared.columns if c not in adata.obs and not str(c).startswith(copies)]
     if new:
-        adata.obs = adata.obs.assign(**shared[new].reindex(adata.obs_names))
+        obs: Any = adata.obs
+        adata.obs = obs.join(shared[new])
 
 
 def _with_genes(modalities: Any, names: list[str]) -> str | None:
@@ -126,6 +130,8 @@ def _with_genes(modalities: Any, names: list[str]) -> str | None:
     named = [name for name in names if name.lower().replace("_", " ").replace("-", " ").strip() in _GENE_WORDS]
     if not named:
         for name in names:
+            if "var" not in modalities[name]:
+                continue
             var = read_frame(modalities[name]["var"])
             column = next((var[c] for c in ("feature_types", "feature_type", "modality") if c in var), None)
             if column is not None and len(column) and column.astype(str).str.lower().isin(_GENE_WORDS).all():

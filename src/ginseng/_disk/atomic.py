@@ -135,6 +135,19 @@ def kind_of_path(path: Path) -> str:
     return _KINDS.get(stat.S_IFMT(path.stat().st_mode), "a special file")
 
 
+def check_readable(path: Path) -> None:
+    """Refuse what is neither a file nor a folder, before it is opened.
+
+    Raises
+    ------
+    ValueError
+        If it is so.
+    """
+    if (kind := kind_of_path(path)) not in ("a file", "a folder"):
+        msg = f"{str(path)!r} is {kind}, not a file or folder. Write what comes from it to a file, and pass that."
+        raise ValueError(msg)
+
+
 def _identity(path: Path) -> tuple[int, ...] | None:
     """Return what tells whether a file is still the same, or None if there is none."""
     try:

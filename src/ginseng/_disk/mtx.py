@@ -15,6 +15,7 @@ from scipy import sparse
 from scipy.io import mminfo
 
 from ginseng._disk import packed
+from ginseng._disk.atomic import check_readable
 from ginseng._errors import suggest
 
 #: Matrices that are recognised by their names; the first group is what the files of one sample have in common.
@@ -96,12 +97,13 @@ def files_of(path: Path, prefix: str | None = None) -> Files:
             msg = f"{str(path)!r} has no sample with prefix {own!r}. {suggest(own, sorted(samples))}"
             raise ValueError(msg)
         matrix = samples[own]
+    check_readable(matrix)
     return Files(matrix, _beside(matrix, own, _FEATURES), _beside(matrix, own, _CELLS))
 
 
 def samples_of(folder: Path) -> dict[str, Path]:
     """List the matrices in a folder, by what the files of each have in common."""
-    files = sorted((p for p in folder.iterdir() if p.is_file()), reverse=True)
+    files = sorted((p for p in folder.iterdir() if not p.is_dir()), reverse=True)
     samples = {m[1]: p for p in files if (m := _NAMED.fullmatch(p.name))}
     return samples or {m[1]: p for p in files if (m := _ANY.fullmatch(p.name))}
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from anndata import AnnData
 
 from ginseng._disk import tenx
-from ginseng._disk.atomic import kind_of_path, recover
+from ginseng._disk.atomic import check_readable, recover
 from ginseng._disk.download import fetch
 from ginseng._disk.formats import expect, format_of, read
 from ginseng._disk.samples import join_samples, names_of
@@ -229,7 +229,5 @@ def _local(path: StrPath, known_hash: str | None = None) -> tuple[Path, dict[str
         found = suggest(path.name, sorted(p.name for p in folder.iterdir())) if folder.is_dir() else ""
         msg = f"There is no {name!r}. {found or f'Nor is there {str(folder)!r}.'}"
         raise FileNotFoundError(msg)
-    if (kind := kind_of_path(path)) not in ("a file", "a folder"):
-        msg = f"{str(path)!r} is {kind}, not a file or folder. Write what comes from it to a file, and pass that."
-        raise ValueError(msg)
+    check_readable(path)
     return path, {}
