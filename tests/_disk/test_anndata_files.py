@@ -1,4 +1,4 @@
-"""AnnData and MuData as other programs write them: without X, without raw, names that are no text, several modalities."""
+"""AnnData and MuData as others write them: without X, without raw, names that are no text, several modalities."""
 
 from __future__ import annotations
 
@@ -243,8 +243,8 @@ def test_which_modality_is_asked_for(tmp_path: Path) -> None:
     path = write_mudata(tmp_path / "c.h5mu", {"x1": adata, "x2": proteins(adata)})
     with pytest.warns(UserWarning, match="'x1' is taken"):
         read_adata(path)
+    write_adata(adata, tmp_path / "d.h5ad")
     with pytest.raises(ValueError, match="is h5ad, which has no `modality`"):
-        write_adata(adata, tmp_path / "d.h5ad")
         read_adata(tmp_path / "d.h5ad", modality="rna")
 
 

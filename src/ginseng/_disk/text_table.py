@@ -22,7 +22,7 @@ from ginseng._disk import packed
 from ginseng._disk.tables import repeated_names
 
 #: Lines that the layout is told by, and the characters that these, one line and one part of the table may have.
-SAMPLE, SAMPLE_CHARACTERS, LINE, PART = 100, 2**22, 2**27, 2**25
+SAMPLE, SAMPLE_CHARACTERS, LINE, PART = 100, 2**22, 2**27, 2**24
 #: Leading columns and rows that may hold something other than counts.
 AROUND = 20
 #: What stands between two values.
@@ -202,7 +202,7 @@ def find_layout(sample: Sequence[str], name: str) -> Layout:
         n_text_rows = 0
     body = body[n_text_rows:]
     columns = list(zip(*body, strict=False))
-    numeric = [all(_is_number(v, decimal) for v in set(column)) for column in columns]
+    numeric = [_is_numeric(column, decimal) for column in columns]
     blank = [i for i, column in enumerate(columns) if not any(column) and not names[i]]
     leading = max((i for i in range(min(AROUND, n)) if not numeric[i]), default=-1)
     text = [i for i in range(n) if i <= leading or not numeric[i] or names[i].lower() in _POSITIONS]
@@ -223,6 +223,9 @@ def find_layout(sample: Sequence[str], name: str) -> Layout:
         raise NoTableError(msg)
     heads = [names[i] for i in values]
     no_heads = len(heads) > 1 and all(_is_number(head, decimal) for head in heads) and not _is_count(heads)
+    if no_heads and row_names is not None:  # but for numbers of genes, as of Entrez
+        corner, ids = names[row_names], len(set(heads)) == len(heads) and all(head.isdigit() for head in heads)
+        no_heads = not ids or corner.isdigit() or bool(_GENE.fullmatch(corner))
     if no_heads or (row_names is not None and names[row_names] in columns[row_names]):
         msg = f"{name} has no header: its first line has {header[:3]}. Add one with the names of cells or genes."
         raise ValueError(msg)
@@ -301,6 +304,12 @@ def _decoded(head: bytes) -> str:
 
 def _is_number(value: str, decimal: str = ".") -> bool:
     return value in _NOTHING or _NUMBER.fullmatch(value if decimal == "." else value.replace(",", ".", 1)) is not None
+
+
+def _is_numeric(column: Sequence[str], decimal: str) -> bool:
+    """Whether a column has values. A single one that is none is an error, which is told when it is read."""
+    other = {v for v in set(column) if not _is_number(v, decimal)}
+    return not other or (len(column) >= 30 and sum(v in other for v in column) < 0.03 * len(column))
 
 
 def _share(values: Sequence[str], decimal: str) -> float:
