@@ -15,11 +15,11 @@ import zarr
 from anndata import AnnData
 from anndata.io import write_elem
 from scipy import sparse
+from tests.conftest import cells
 
 import ginseng as gs
 from ginseng._disk.readers import open_adata, read_adata
 from ginseng._disk.writers import write_adata
-from tests.conftest import cells
 
 READERS = (read_adata, open_adata, lambda path: read_adata(path, backed=True))
 

@@ -112,7 +112,7 @@ LAYOUTS = {
     "kb": lambda f, a: kb(f / "counts_unfiltered", a),
     "kb, without names": lambda f, a: kb(f, a, names=False),
     "kb, nascent and mature": lambda f, a: kb(f, a, total=".total"),
-    "Cell Ranger": lambda f, a: (tenx(f / "outs/filtered_feature_bc_matrix", a), tenx(f / "outs/raw_feature_bc_matrix", a)),
+    "Cell Ranger": lambda f, a: [tenx(f / f"outs/{kind}_feature_bc_matrix", a) for kind in ("filtered", "raw")],
     "Cell Ranger 2": lambda f, a: tenx(f / "outs/filtered_gene_bc_matrices/hg19", a, gz=""),
     "STARsolo": lambda f, a: (tenx(f / "Solo.out/Gene/filtered", a, gz=""), tenx(f / "Solo.out/Gene/raw", a, gz="")),
     "STARsolo with prefix": lambda f, a: tenx(f / "s1_Solo.out/Gene/filtered", a, gz=""),
@@ -181,7 +181,7 @@ def test_a_matrix_that_declares_more_than_it_has(adata: AnnData, tmp_path: Path)
     tenx(tmp_path, adata, gz="")
     text = (tmp_path / "matrix.mtx").read_text()
     (tmp_path / "matrix.mtx").write_text(text.replace(f"\n{N_GENES} {N_CELLS} ", f"\n{N_GENES} {N_CELLS} 9999999"))
-    with pytest.raises(ValueError, match="truncated or damaged.*declares"):
+    with pytest.raises(ValueError, match=r"truncated or damaged.*declares"):
         read_adata(tmp_path)
 
 
@@ -200,9 +200,7 @@ def test_a_run_of_several_samples(adata: AnnData, tmp_path: Path, capsys: pytest
 
 
 @pytest.mark.parametrize("join", ["inner", "outer"])
-def test_samples_of_any_format(
-    adata: AnnData, tmp_path: Path, join: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_samples_of_any_format(adata: AnnData, tmp_path: Path, join: Any, capsys: pytest.CaptureFixture[str]) -> None:
     one, two = adata[:7, :15].copy(), adata[7:, 5:].copy()
     one.write_h5ad(tmp_path / "one.h5ad")
     two.to_df().to_csv(tmp_path / "two.csv.gz")

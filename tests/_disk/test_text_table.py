@@ -83,9 +83,7 @@ TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
 
 @pytest.mark.parametrize("kind", TABLES)
 @pytest.mark.parametrize("part", [2**25, 300])
-def test_kinds(
-    counts: pd.DataFrame, tmp_path: Path, kind: str, part: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kinds(counts: pd.DataFrame, tmp_path: Path, kind: str, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_table, "PART", part)
     (tmp_path / "a.txt").write_text(TABLES[kind](counts), newline="")
     assert_same(read_adata(tmp_path / "a.txt"), counts)
@@ -232,7 +230,7 @@ def test_bombs(counts: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(packed, "ALLOWANCE", 2**20)
     monkeypatch.setattr(packed, "RATIO", 100)
     (tmp_path / "a.csv.bz2").write_bytes(bz2.compress(counts.T.to_csv().encode() + b"ACTB" + b"," * 2**23))
-    with pytest.raises(ValueError, match="unfolds to far more than it stores|more than .* characters"):
+    with pytest.raises(ValueError, match=r"unfolds to far more than it stores|more than .* characters"):
         read_adata(tmp_path / "a.csv.bz2")
     monkeypatch.setattr(text_table, "LINE", 2**16)
     (tmp_path / "b.csv").write_text(counts.T.to_csv() + "ACTB" + ",1" * 2**17)

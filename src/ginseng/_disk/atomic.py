@@ -30,6 +30,7 @@ STALE = 24 * 3600
 SPARE = 2**20
 #: How the names end of what is built beside its target, so that no name of a user is taken for one.
 _MARK = ".ginseng"
+_MEANWHILE = "{} was written by somebody else in the meantime, so it is not replaced."
 
 
 class LockedError(OSError):
@@ -76,8 +77,7 @@ def replacing(path: Path, *, size: int = 0, overwrite: bool = True) -> Iterator[
                 shutil.copymode(path, partial)
             _sync(partial)
             if _identity(path) not in (None, before):
-                msg = f"{path} was written by somebody else in the meantime, so it is not replaced."
-                raise FileExistsError(msg)
+                raise FileExistsError(_MEANWHILE.format(path))
             partial.replace(path)
             _sync_folder(path.parent)
         finally:
@@ -95,12 +95,15 @@ def replacing_folder(path: Path, *, size: int = 0) -> Iterator[Path]:
     with _writing(path), _named_if_full(path):
         check_space(path.parent, size)
         partial, aside = _neighbour(path, "partial"), _neighbour(path, "replaced")
+        before = (_identity(path) or ())[:2]  # what is in it may change while it is read
         try:
             yield partial
             for folder, _, files in os.walk(partial):
                 for name in files:
                     _sync(Path(folder, name))
                 _sync_folder(Path(folder))
+            if (now := (_identity(path) or ())[:2]) and now != before:
+                raise FileExistsError(_MEANWHILE.format(path))
             if path.exists():
                 path.rename(aside)
             partial.rename(path)
