@@ -47,7 +47,7 @@ autodoc_typehints_format = "short"
 autodoc_type_aliases = {
     "PRNGKeyArray": "PRNGKeyArray",  # else written out as all that it can be
     "Cells": "AnnData | str | Path",
-    "Model": "GinsengClassifierState | AnnData | str | Path",
+    "ModelLike": "GinsengClassifierState | AnnData | str | Path",
 }
 napoleon_google_docstring = False
 napoleon_use_ivar = True

@@ -1,6 +1,7 @@
 """What to train on, chosen before anything is read."""
 
 from collections.abc import Callable
+from typing import Any
 
 import anndata as ad
 import numpy as np
@@ -8,9 +9,16 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from ginseng._cells.training_set import choose_cells
+from ginseng._cells.open import open_cells
+from ginseng._cells.training_set import TrainingSet, choose_cells
 
 type Make = Callable[..., ad.AnnData]
+
+
+def choose(
+    adata: ad.AnnData, label_key: Any, layer: str | None = None, gene_key: str | None = None, **how: Any
+) -> TrainingSet:
+    return choose_cells(open_cells(adata, layer=layer, gene_key=gene_key), label_key, **how)
 
 
 def named(cells: object) -> list[str]:
@@ -31,7 +39,7 @@ def test_labels_in_any_form(make_cells: Make, kind: str) -> None:
         "categorical": pd.Series(pd.Categorical(expected), name="mine"),
         "integers": [{"B cell": 10, "T/NK": 2, "γδ T": 3}[e] for e in expected],
     }[kind]
-    cells = choose_cells(adata, given)
+    cells = choose(adata, given)
     if kind == "integers":
         assert named(cells) == [str(g) for g in given]
     else:
@@ -49,7 +57,7 @@ def test_cells_without_label_are_left_out_with_a_warning(make_cells: Make, missi
     labels = adata.obs["cell_type"].astype(object).to_numpy(copy=True)
     labels[[3, 50]] = missing
     with pytest.warns(UserWarning, match="2 of 120 cells have no label in 'label' and are left out"):
-        cells = choose_cells(adata, labels, group_key="donor")
+        cells = choose(adata, labels, group_key="donor")
     assert cells.rows.tolist() == [i for i in range(120) if i not in (3, 50)]
     assert named(cells) == [labels[i] for i in cells.rows]
     assert cells.groups is not None
@@ -60,7 +68,7 @@ def test_cells_without_label_are_left_out_with_a_warning(make_cells: Make, missi
 def test_blanks_around_labels_and_unused_categories_are_no_classes(make_cells: Make) -> None:
     adata = make_cells(6)
     labels = pd.Categorical(["a", "b ", " b", "a", "a", "b"], categories=["a", "b ", " b", "b", "unused"])
-    assert choose_cells(adata, labels).label_names.tolist() == ["a", "b"]
+    assert choose(adata, labels).label_names.tolist() == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +99,7 @@ def test_errors_name_what_there_is(make_cells: Make, arguments: dict, error: typ
     adata.var["twice"] = "same"
     adata.var["gaps"] = pd.Series([True, None] * 15, index=adata.var_names, dtype=object)
     with pytest.raises(error, match=message):
-        choose_cells(adata, **{"label_key": "cell_type", **arguments})
+        choose(adata, **{"label_key": "cell_type", **arguments})
 
 
 @pytest.mark.parametrize("kind", ["bool", "boolean", "mask", "names"])
@@ -101,10 +109,10 @@ def test_genes_by_mask_keep_their_order_and_by_name_take_that_of_the_list(make_c
     mask = adata.var_names.isin(wanted)
     adata.var["bool"], adata.var["boolean"] = mask, pd.array(mask, "boolean")
     given = {"mask": mask, "names": wanted[::-1]}.get(kind, kind)
-    cells = choose_cells(adata, "cell_type", genes=given)
+    cells = choose(adata, "cell_type", genes=given)
     expected = wanted[::-1] if kind == "names" else wanted
     assert cells.gene_names.tolist() == expected
-    blocks = list(cells.blocks(adata, None, size=50))
+    blocks = list(cells.blocks(open_cells(adata), size=50))
     x = sparse.vstack([block for _, block, _ in blocks]).toarray()
     np.testing.assert_array_equal(x, adata[:, expected].X.toarray())
     np.testing.assert_array_equal(np.concatenate([t for *_, t in blocks]), adata.X.toarray().sum(axis=1))
@@ -113,6 +121,6 @@ def test_genes_by_mask_keep_their_order_and_by_name_take_that_of_the_list(make_c
 def test_genes_that_are_not_chosen_may_be_there_twice(make_cells: Make) -> None:
     adata = make_cells()
     adata.var["name"] = ["a", "b", *["c"] * 28]
-    assert choose_cells(adata, "cell_type", genes=["b", "a"], gene_key="name").gene_names.tolist() == ["b", "a"]
+    assert choose(adata, "cell_type", genes=["b", "a"], gene_key="name").gene_names.tolist() == ["b", "a"]
     with pytest.raises(ValueError, match="duplicated: c"):
-        choose_cells(adata, "cell_type", genes=["b", "c"], gene_key="name")
+        choose(adata, "cell_type", genes=["b", "c"], gene_key="name")

@@ -68,17 +68,18 @@ def test_shapes_are_those_of_the_parameters(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", registry.names())
-def test_identify_reads_the_architecture_off_the_parameters(name: str) -> None:
-    params = registry.get(name, {"hidden_dim": 5}).init_members(jax.random.key(0), N_GENES, N_CLASSES)
-    assert registry.identify(params, N_GENES, N_CLASSES, {"hidden_dim": 5}) == name
+def test_weights_without_a_name_are_recognized_by_their_shapes(name: str) -> None:
+    network = registry.get(name, {"hidden_dim": 5})
+    params = network.init_members(jax.random.key(0), N_GENES, N_CLASSES)
+    assert registry.recognize(params, N_GENES, N_CLASSES, {"hidden_dim": 5}) == network
     for wrong in ((N_GENES + 1, N_CLASSES), (N_GENES, N_CLASSES + 1)):
         with pytest.raises(ValueError, match="No architecture has parameters"):
-            registry.identify(params, *wrong, {"hidden_dim": 5})
+            registry.recognize(params, *wrong, {"hidden_dim": 5})
 
 
-def test_identify_refuses_foreign_parameters() -> None:
+def test_foreign_weights_are_not_recognized() -> None:
     with pytest.raises(ValueError, match="Pass `architecture` and `config`"):
-        registry.identify({"w": jnp.ones(3)}, N_GENES, N_CLASSES, {})
+        registry.recognize({"w": jnp.ones(3)}, N_GENES, N_CLASSES, {})
 
 
 def test_gated_grows_as_genes_times_width() -> None:

@@ -94,7 +94,7 @@ def test_accuracy_without_some_genes(cells: Cells, state: GinsengClassifierState
 
 
 def test_models_without_a_reference_take_them_for_not_expressed(cells: Cells, linear: GinsengClassifierState) -> None:
-    old = dataclasses.replace(linear, reference={})
+    old = dataclasses.replace(linear, reference=None)
     query, filled = some_genes(cells[1], 0.3), cells[1].copy()
     filled.X = filled.X.multiply(np.isin(filled.var_names, query.var_names)).tocsr()
     np.testing.assert_array_equal(probs(query, old), probs(filled, old))

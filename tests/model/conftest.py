@@ -45,7 +45,7 @@ def assert_equal(a: GinsengClassifierState, b: GinsengClassifierState) -> None:
     for name in ("n_genes", "n_classes", "hidden_dim", "dropout_rate", "normalize", "target_sum", "training",
                  "architecture", "config", "library_size", "info"):  # fmt: skip
         assert getattr(a, name) == getattr(b, name), name
-    for found, expected in ((a.history, b.history), (a.reference, b.reference)):
+    for found, expected in ((a.history, b.history), (a.reference or {}, b.reference or {})):
         assert found.keys() == expected.keys()
         for name, values in found.items():
             np.testing.assert_array_equal(values, expected[name])

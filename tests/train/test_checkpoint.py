@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,11 +18,11 @@ import pandas as pd
 import pytest
 
 import ginseng as gs
+from ginseng._disk.atomic import LockedError
 from ginseng.data import GinsengDataset, _batches
 from ginseng.data._memory import MemoryDataset
 from ginseng.model import GinsengClassifierState, ModelFileError
-from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings, checkpoint
-from ginseng.train import trainer as trainer_module
+from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings, checkpoint, loop
 
 #: Five windows an epoch, whose last batches go over into the next window, and noise, which is drawn by step.
 SETTINGS: dict[str, Any] = {
@@ -79,7 +80,7 @@ def at_window(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return a function by which something happens as soon as so many windows have been trained on."""
 
     def at(n: int, happens: Callable[[], Any]) -> None:
-        seen, progress = itertools.count(1), trainer_module.progress
+        seen, progress = itertools.count(1), loop.progress
 
         def bar(**kwargs: Any) -> Any:
             made = progress(**kwargs)
@@ -87,7 +88,7 @@ def at_window(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             made.update = lambda steps: (update(steps), happens() if next(seen) == n else None)
             return made
 
-        monkeypatch.setattr(trainer_module, "progress", bar)
+        monkeypatch.setattr(loop, "progress", bar)
 
     return at
 
@@ -197,8 +198,7 @@ KILLED = """
 import os, signal, sys, warnings
 from pathlib import Path
 from ginseng.data import _batches
-from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings, trainer
-from ginseng.train import checkpoint
+from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings, checkpoint, compiling
 checkpoint.WAIT = 0
 _batches.WINDOW_BYTES, _batches.BLOCK_ROWS, _batches.BLOCKS_PER_WINDOW = 4 * 8 * 16 * 3, 10, 4
 store, model, settings = sys.argv[1], sys.argv[2], eval(sys.argv[3])
@@ -218,7 +218,7 @@ for n, where in [(3, "window"), (8, "window"), (1, "fsync"), (2, "replace"), (0,
         assert os.WIFSIGNALED(code) == bool(where), (n, where, code)
         continue
     if where == "window":
-        kill_at(n + 1, trainer, "Batch")  # once for what is compiled
+        kill_at(n + 1, compiling, "Batch")  # once for what is compiled
     elif where:
         kill_at(n, *{"fsync": (os, "fsync"), "replace": (Path, "replace")}[where])
     fit = GinsengClassifierTrainer(store, GinsengClassifierTrainerSettings(**settings)).fit
@@ -328,6 +328,31 @@ def test_beside_a_store_each_run_has_its_own(
     assert beside(store) == []
 
 
+def test_two_trainings_do_not_share_a_checkpoint(
+    store: Path, tmp_path: Path, at_window: Callable, whole: GinsengClassifierState
+) -> None:
+    mine, others = tmp_path / "mine.h5", []
+
+    def second() -> None:
+        before = mine.stat().st_ino, mine.stat().st_mtime_ns
+        for resume in (False, True):
+            with pytest.raises(LockedError, match=f"mine.h5 is the checkpoint of a training.*{os.getpid()}"):
+                fit(store, checkpoint=mine, resume=resume)
+        assert (mine.stat().st_ino, mine.stat().st_mtime_ns) == before
+
+    at_window(8, second)
+    assert_same(fit(store, checkpoint=mine), whole)
+
+    def beside_it() -> None:
+        assert_same(fit(store), whole)  # of the same run, and with a checkpoint of its own
+        others.extend(beside(store))
+
+    at_window(8, beside_it)
+    assert_same(fit(store), whole)
+    assert len([p for p in others if p.suffix == ".h5"]) == 1  # that of the first training, which goes on
+    assert beside(store) == []
+
+
 def test_places_that_take_no_checkpoint(store: Path, tmp_path: Path, whole: GinsengClassifierState) -> None:
     mine = tmp_path / "mine.h5"
     mine.write_text("keep")
@@ -336,7 +361,7 @@ def test_places_that_take_no_checkpoint(store: Path, tmp_path: Path, whole: Gins
     with pytest.raises(ModelFileError, match="not a readable checkpoint"):
         fit(store, checkpoint=mine, resume=True)
     gs.save_model(whole, tmp_path / "model.h5")
-    with pytest.raises(FileExistsError, match=r"no checkpoint of ginseng \(format 'ginseng-model'\)"):
+    with pytest.raises(FileExistsError, match=r"its format is 'ginseng-model'.*no checkpoint"):
         fit(store, checkpoint=tmp_path / "model.h5")
     assert mine.read_text() == "keep"
     with pytest.raises(PermissionError, match="Choose another `checkpoint`"):

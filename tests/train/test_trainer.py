@@ -11,14 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import log_softmax
-from sklearn.metrics import f1_score
+from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from ginseng.data import GinsengDataset
 from ginseng.data import _batches as batches
 from ginseng.data._batches import MemorySource
 from ginseng.data._memory import MemoryDataset
 from ginseng.model import state_from_classifier_trainer
-from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings
+from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings, GinsengLogger
+from ginseng.train import trainer as trainer_module
+from ginseng.train.metrics import MEASURES
 
 SMALL: dict[str, Any] = {"epochs": 3, "batch_size": 32, "config": {"hidden_dim": 6, "gate_dim": 4, "n_layers": 1}}
 
@@ -368,3 +370,18 @@ def test_no_thread_or_file_is_left_behind(dataset: MemoryDataset) -> None:
     trainer_of(dataset).fit(silent=True)
     after = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
     assert after <= before
+
+
+def test_a_measure_more_takes_a_row_and_a_column(dataset: MemoryDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclasses.dataclass
+    class Logger(GinsengLogger):
+        holdout_balanced: list[float] = dataclasses.field(default_factory=list, metadata={"label": "BA", "bar": ""})
+
+    monkeypatch.setitem(MEASURES, "balanced", lambda losses, y, predicted: balanced_accuracy_score(y, predicted))
+    monkeypatch.setattr(trainer_module, "GinsengLogger", Logger)
+    trainer = trainer_of(dataset, holdout_fraction=0.4, architecture="linear", config={}, epochs=1)
+    state = trainer.fit(silent=True)[1]
+    data, out = trainer.dataset, trainer.holdout
+    logits = trainer.model.predict(data.source.counts[out].toarray(), total=data.source.totals[out])
+    expected = balanced_accuracy_score(data.labels[out], logits.argmax(axis=1))
+    assert state.history["holdout_balanced"].tolist() == [pytest.approx(expected)]

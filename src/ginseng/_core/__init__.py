@@ -1,6 +1,4 @@
-"""The JAX core: arrays in, arrays out. It knows nothing of AnnData, files or the user.
+"""The core: arrays in, arrays out. It knows nothing of AnnData, files or the user.
 
-The order of these imports is the order of `registry.names()`: the default comes first.
+Nothing is imported here, so that what needs no JAX can use the files that need none.
 """
-
-from ginseng._core import gated, linear, instance, transformer  # noqa: F401, I001

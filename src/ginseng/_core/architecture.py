@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args, get_origin, get_type_hints
+from typing import ClassVar, Literal, NamedTuple, Self, get_args, get_origin, get_type_hints
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ginseng._core.layers import standardize
+from ginseng._core.types import Params
 
 # G genes, C classes, K width of the embedding
-type Params = dict[str, Any]
 
 
 class Recipe(NamedTuple):

@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 
-from ginseng._core.architecture import Architecture, Params
+from ginseng._core.architecture import Architecture
+from ginseng._core.correction import Correction
 from ginseng._core.members import together
-from ginseng._core.normalize import Correction
 from ginseng._core.steps import Normalization, in_form
+from ginseng._core.types import Params
 
 # B cells in a batch, G genes, C classes, K width of the embedding
 

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
-from ginseng._core.architecture import Architecture, Params
+from ginseng._core.architecture import Architecture
 from ginseng._core.layers import dropout, init_linear, linear, random_bits
 from ginseng._core.registry import register
+from ginseng._core.types import Params
 
 # G genes, C classes, H width of the gate
 

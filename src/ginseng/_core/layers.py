@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
-if TYPE_CHECKING:
-    from ginseng._core.architecture import Params
+from ginseng._core.types import Params
 
 # G genes; I, O inputs and outputs of a layer
 

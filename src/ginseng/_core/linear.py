@@ -8,9 +8,10 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ginseng._core.architecture import Architecture, Params
+from ginseng._core.architecture import Architecture
 from ginseng._core.layers import dropout, init_standardize, linear, random_bits, standardize
 from ginseng._core.registry import register
+from ginseng._core.types import Params
 
 # G genes, C classes
 

@@ -8,7 +8,8 @@ import math
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ginseng._core.architecture import Architecture, Params
+from ginseng._core.architecture import Architecture
+from ginseng._core.types import Params
 
 # M members, G genes, C classes, E width of the embeddings of all members
 

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from ginseng._core.architecture import Params
+from ginseng._core.types import Params
 
 
 def matrices(params: Params) -> Params:

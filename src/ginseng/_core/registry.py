@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,9 +10,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ginseng._core.architecture import Architecture, Params
+from ginseng._core.architecture import Architecture
+from ginseng._core.types import Params
+
+#: The package's own, each a file of that name; the default comes first.
+OWN = ("gated", "linear", "instance", "transformer")
 
 _registry: dict[str, type[Architecture]] = {}
+
+
+def _known() -> dict[str, type[Architecture]]:
+    for name in OWN:
+        importlib.import_module(f"ginseng._core.{name}")
+    return {name: _registry[name] for name in OWN} | _registry
 
 
 def register[T: type[Architecture]](cls: T) -> T:
@@ -22,7 +33,7 @@ def register[T: type[Architecture]](cls: T) -> T:
 
 def names() -> list[str]:
     """Names of all architectures, the default first."""
-    return list(_registry)
+    return list(_known())
 
 
 def get(name: str, config: Mapping[str, Any] | None = None) -> Architecture:
@@ -33,10 +44,11 @@ def get(name: str, config: Mapping[str, Any] | None = None) -> Architecture:
     ValueError
         If there is no such architecture, or it has no such setting.
     """
-    if name not in _registry:
-        msg = f"No architecture {name!r}. There are: {', '.join(map(repr, _registry))}."
+    architectures = _known()
+    if name not in architectures:
+        msg = f"No architecture {name!r}. There are: {', '.join(map(repr, architectures))}."
         raise ValueError(msg)
-    cls = _registry[name]
+    cls = architectures[name]
     config = {k: v.item() if isinstance(v, np.generic) else v for k, v in (config or {}).items()}
     known = {f.name for f in dataclasses.fields(cls)}
     if unknown := config.keys() - known:
@@ -55,20 +67,35 @@ def shapes(architecture: Architecture, n_genes: int, n_classes: int) -> Params:
     return jax.tree.map(lambda shape: shape, _shapes(architecture, n_genes, n_classes))  # a dict that can be changed
 
 
-def identify(params: Params, n_genes: int, n_classes: int, config: Mapping[str, Any]) -> str:
-    """Name the architecture whose parameters have the layers and shapes of these.
+def given(**settings: Any) -> dict[str, Any]:
+    """Return the settings that are not None, which leaves a setting to the architecture."""
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def recognize(params: Params, n_genes: int, n_classes: int, config: Mapping[str, Any]) -> Architecture:
+    """Return the architecture whose parameters have the layers and shapes of these.
+
+    For weights that come without the name of their architecture, as in ginseng 0.2, which had only one. All else
+    carries the name: a variant of an architecture has the parameters of the original.
 
     Raises
     ------
     ValueError
-        If none has.
+        If none has, or several have.
     """
     found = jax.tree.map(jnp.shape, params)
-    for name, cls in _registry.items():
+    fitting = []
+    for cls in _known().values():
         known = {f.name for f in dataclasses.fields(cls)}
         architecture = cls(**{k: v for k, v in config.items() if k in known})
         if jax.tree.map(jnp.shape, shapes(architecture, n_genes, n_classes)) == found:
-            return name
+            fitting.append(architecture)
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        names = ", ".join(repr(architecture.name) for architecture in fitting)
+        msg = f"Several architectures have such parameters: {names}. Pass `architecture`."
+        raise ValueError(msg)
     msg = (
         f"No architecture has parameters {found} for {n_genes} genes and {n_classes} classes with {dict(config)}. "
         "Pass `architecture` and `config`, as a trained state has them."

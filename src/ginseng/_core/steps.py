@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 
-from ginseng._core.architecture import Architecture, Params
+from ginseng._core.architecture import Architecture
 from ginseng._core.augment import augment, other_study
+from ginseng._core.correction import Correction
 from ginseng._core.losses import cross_entropy
 from ginseng._core.members import together
-from ginseng._core.normalize import Correction, log_normalize
+from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize, log_normalize
 from ginseng._core.optim import AdamW
+from ginseng._core.types import Params
 
 # K batches in a window, B cells in a batch, G genes, C classes
 
@@ -37,27 +39,27 @@ class Normalization:
 
     normalize: bool = True
     target_sum: float | None = 1e4
-    library_size: Literal["all_genes", "model_genes"] = "all_genes"
+    library_size: LibrarySize = LIBRARY_SIZE
     logged: bool = False  # x is log1p of counts, scaled to some total: undone before they are scaled
 
     def __call__(
         self, x: Num[Array, "B G"], total: Num[Array, " B"] | None, correction: Correction | None = None
     ) -> Float[Array, "B G"]:
         """Return log1p of counts per `target_sum`, or `x` as it is; corrected for how the query was measured."""
-        x = x.astype(jnp.float32) if not self.normalize else self._scaled(x, total, correction)
+        x = x.astype(jnp.float32)
+        if self.normalize:
+            x = self._scaled(x, total, correction)
         return x if correction is None else correction(x)
 
     def _scaled(
-        self, x: Num[Array, "B G"], total: Num[Array, " B"] | None, correction: Correction | None
+        self, x: Float[Array, "B G"], total: Num[Array, " B"] | None, correction: Correction | None
     ) -> Float[Array, "B G"]:
         if self.logged:
-            x = jnp.expm1(jnp.minimum(x.astype(jnp.float32), 60.0))  # no logarithm is above; the sum must not overflow
-        if self.library_size == "all_genes":
-            return log_normalize(x, total, self.target_sum)
-        if correction is None:
-            return log_normalize(x, None, self.target_sum)
-        # the genes of the model that were not measured would have had their part of the counts
-        return log_normalize(x, x.astype(jnp.float32).sum(axis=1) / correction.share, self.target_sum)
+            x = jnp.expm1(jnp.minimum(x, 60.0))  # no logarithm is above; the sum must not overflow
+        if self.library_size == "model_genes":
+            # the genes of the model that were not measured would have had their part of the counts
+            total = None if correction is None else x.sum(axis=1) / correction.share
+        return log_normalize(x, total, self.target_sum)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ginseng._core.architecture import Architecture, Params, Recipe
+from ginseng._core.architecture import Architecture, Recipe
 from ginseng._core.bins import bin_expression
 from ginseng._core.layers import dropout, init_linear, init_standardize, linear, random_bits
 from ginseng._core.registry import register
+from ginseng._core.types import Params
 
 # B cells in a batch, G genes, C classes, T tokens, D width of a token, N heads
 

@@ -23,7 +23,7 @@ from scipy.special import softmax
 
 from ginseng._cells.genes import Alignment
 from ginseng._core.attribution import gene_leverage
-from ginseng._core.normalize import Correction
+from ginseng._core.correction import Correction
 from ginseng._core.steps import Normalization, normalized, predict_logits
 from ginseng._predict.forward import Rows, batches
 from ginseng.model.state import GinsengClassifierState
@@ -64,7 +64,7 @@ def correction_for(
 
     Models that do not know their reference take genes that were not measured for not expressed.
     """
-    if not state.reference or (not len(genes.missing) and (shift is None or not shift.any())):
+    if state.reference is None or (not len(genes.missing) and (shift is None or not shift.any())):
         return None
     measured: Any = measured_genes_of(genes)
     share: Any = state.reference["share"]
@@ -93,7 +93,7 @@ def measured_weight(state: GinsengClassifierState, genes: Alignment) -> float | 
 
     None for a model that does not know its reference.
     """
-    if not state.reference:
+    if state.reference is None:
         return None
     if not len(genes.missing):
         return 1.0
@@ -147,6 +147,7 @@ def adapt(
         sums += of_class @ np.asarray(normalized(x, total, **how), float)[:n]
         expected += np.bincount(label, p, minlength=state.n_classes)
         first[start:stop] = np.where(empty, -1, label)
+    assert state.reference is not None
     shift, n_classes = shift_of(sums, expected, state.reference)
     return Adaptation(np.where(measured_genes_of(genes), shift, np.float32(0)), n_classes, first)
 

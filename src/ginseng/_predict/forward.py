@@ -10,9 +10,13 @@ import numpy as np
 from scipy.special import softmax
 
 from ginseng._cells.matrix import Block, row_sums
-from ginseng._core.normalize import Correction
+from ginseng._core.correction import Correction
+from ginseng._core.process import check_process
 from ginseng._core.steps import Normalization, predict_gene_weights, predict_logits
 from ginseng.model.state import GinsengClassifierState
+
+#: Cells up to which a batch is as large as is asked for, however few there are: small queries share a compiled shape.
+FEWEST = 1024
 
 
 class Rows(NamedTuple):
@@ -24,7 +28,7 @@ class Rows(NamedTuple):
     total: np.ndarray  # (cells,) counts over all measured genes
 
 
-class Batch(NamedTuple):
+class PaddedRows(NamedTuple):
     """Consecutive cells as the compiled steps take them; filled up with empty ones, so that one shape does for all."""
 
     start: int
@@ -82,6 +86,7 @@ def predict(
     ValueError
         If the logits of a cell are not finite.
     """
+    check_process()
     how: dict[str, Any] = {
         "architecture": state.network, "normalization": normalization or state.normalization, "correction": correction
     }  # fmt: skip
@@ -102,14 +107,16 @@ def predict(
         yield Predicted(start, stop, softmax(logits, axis=1), weights, empty, moved)
 
 
-def batches(state: GinsengClassifierState, rows: Iterable[Rows], batch_size: int) -> Iterator[Batch]:
+def batches(state: GinsengClassifierState, rows: Iterable[Rows], batch_size: int) -> Iterator[PaddedRows]:
     """Yield dense batches of one shape, in buffers that the next batch overwrites."""
     if batch_size < 1:
         msg = f"`batch_size` must be at least 1, not {batch_size}."
         raise ValueError(msg)
-    buffer = np.zeros((batch_size, state.n_genes), np.float32)
-    totals = np.ones(batch_size, np.float32)
+    buffer = totals = np.empty(0, np.float32)
     for block in rows:
+        if not len(buffer):  # more than there are cells would be padding, which takes as much memory and time
+            batch_size = min(batch_size, max(block.stop - block.start, FEWEST))
+            buffer, totals = np.zeros((batch_size, state.n_genes), np.float32), np.ones(batch_size, np.float32)
         for start in range(0, block.stop - block.start, batch_size):
             part = block.counts[start : start + batch_size].astype(np.float32, copy=False)
             n = part.shape[0]
@@ -119,4 +126,4 @@ def batches(state: GinsengClassifierState, rows: Iterable[Rows], batch_size: int
             else:
                 part.toarray(out=buffer[:n])
             totals[:n] = block.total[start : start + n]
-            yield Batch(block.start + start, block.start + start + n, buffer, totals, row_sums(part) == 0)
+            yield PaddedRows(block.start + start, block.start + start + n, buffer, totals, row_sums(part) == 0)

@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from ginseng._core.attribution import Contributions, predict_contributions, predict_embedding, predict_passes
+from ginseng._core.correction import Correction
 from ginseng._core.members import together
-from ginseng._core.normalize import Correction
 from ginseng._core.steps import Normalization, predict_gene_weights, predict_logits
 from ginseng._predict.forward import Rows, batches
 from ginseng.model.state import GinsengClassifierState
@@ -125,7 +125,7 @@ def dropout_passes(
     params, key = jax.device_put(state.params), jax.random.key(seed)
     how: dict[str, Any] = {"architecture": state.network, "normalization": normalization, "correction": correction}
     for start, stop, x, total, empty in batches(state, rows, batch_size):
-        cells = np.arange(start, start + batch_size, dtype=np.uint32)
+        cells = np.arange(start, start + len(x), dtype=np.uint32)
         moments = predict_passes(params, x, total, cells, key, np.int32(n_passes), **how)
         mean, std = (np.asarray(a)[: stop - start] for a in moments)
         yield Passes(start, stop, mean, std, empty)

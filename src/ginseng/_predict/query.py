@@ -5,30 +5,24 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from anndata import AnnData
 
-from ginseng._cells.bad_values import check_values
+from ginseng._cells.accept import accept
 from ginseng._cells.features import warn_of_other_features
 from ginseng._cells.genes import MIN_OVERLAP, Alignment, align_genes
-from ginseng._cells.labels import in_memory
-from ginseng._cells.matrix import copied, make_actual, matrix_of, row_blocks, row_sums, take_columns
-from ginseng._cells.value_kind import agree_on_values
-from ginseng._core.normalize import Correction
+from ginseng._cells.matrix import copied, make_actual, row_sums, take_columns
+from ginseng._cells.open import AnnDataOrPath, OpenCells, open_cells
+from ginseng._core.correction import Correction
+from ginseng._core.process import check_process
 from ginseng._core.steps import Normalization
-from ginseng._disk.readers import open_adata
 from ginseng._errors import warn
 from ginseng._predict.adapt import correction_for
 from ginseng._predict.forward import Rows
 from ginseng.data._batches import prefetch
-from ginseng.model.file import load_model, model_of
+from ginseng.model.file import ModelLike, open_model
 from ginseng.model.state import GinsengClassifierState
-
-type Cells = AnnData | str | Path
-type Model = GinsengClassifierState | AnnData | str | Path
-
 
 #: Rows that are read at a time.
 ROWS = 8192
@@ -40,10 +34,9 @@ ENOUGH, SAMPLED = 20_000, 512
 class Query:
     """Cells, and the model that is asked about them."""
 
-    adata: AnnData
+    cells: OpenCells
     state: GinsengClassifierState
     genes: Alignment
-    layer: str | None
     normalization: Normalization
 
     @property
@@ -51,14 +44,19 @@ class Query:
         """What makes up for genes that were not measured, where the model knows how to."""
         return correction_for(self.state, self.genes)
 
+    @property
+    def adata(self) -> AnnData:
+        """What results are written to."""
+        return self.cells.adata
+
     def rows(self) -> Iterator[Rows]:
         """Yield the counts of consecutive cells, with the genes of the model in its order."""
-        return prefetch(model_rows(self.adata, self.genes, self.layer))
+        return prefetch(model_rows(self.cells, self.genes))
 
     def some_rows(self) -> Iterator[Rows]:
         """Yield the counts of enough cells to know all: blocks that are spread evenly, or all where there are few."""
         every = max(1, self.adata.n_obs // ENOUGH)
-        return prefetch(model_rows(self.adata, self.genes, self.layer, size=SAMPLED, every=every))
+        return prefetch(model_rows(self.cells, self.genes, size=SAMPLED, every=every))
 
     def target(self, *, copy: bool) -> AnnData:
         """Return what results are written into: a copy, or the cells, of which a view becomes an AnnData of its own."""
@@ -69,8 +67,8 @@ class Query:
 
 
 def open_query(
-    adata: Cells,
-    model: Model,
+    adata: AnnDataOrPath,
+    model: ModelLike,
     gene_key: str | None,
     layer: str | None,
     *,
@@ -84,15 +82,13 @@ def open_query(
     normalize
         Overrides the model.
     """
-    data = adata if isinstance(adata, AnnData) else open_adata(adata)
-    return ask(data, load(model), gene_key, layer, normalize=normalize, silent=silent)
+    cells = open_cells(adata, layer=layer, gene_key=gene_key)
+    return ask(cells, open_model(model), normalize=normalize, silent=silent)
 
 
 def ask(
-    data: AnnData,
+    cells: OpenCells,
     state: GinsengClassifierState,
-    gene_key: str | None,
-    layer: str | None,
     *,
     normalize: bool | None = None,
     target_sum: float | None = None,
@@ -108,48 +104,46 @@ def ask(
     min_overlap
         Least share of the genes of the model.
     """
+    check_process()
     if normalize is not None and not isinstance(normalize, bool | np.bool_):
         msg = f"`normalize` is {normalize!r}; it can be True (counts), False (log-normalised), or None."
         raise ValueError(msg)
     if target_sum is not None and not 0 < target_sum < np.inf:
         msg = f"`target_sum` must be a finite number above 0, not {target_sum!r}."
         raise ValueError(msg)
-    matrix_of(data, layer)
-    genes = align_genes(data, state.genes, gene_key, min_overlap=min_overlap)
+    _ = cells.matrix
+    genes = align_genes(cells.holder, state.genes, cells.gene_key, min_overlap=min_overlap)
     own = state.normalization if target_sum is None else dataclasses.replace(state.normalization, target_sum=target_sum)
-    normalizes = agree_on_values(
-        data, layer,
+    normalizes = accept(
+        cells,
         normalize=state.normalize if normalize is None else normalize, insisted=normalize is not None,
         target_sum=own.target_sum or state.n_genes, any_total=own.normalize and own.library_size == "model_genes",
     )  # fmt: skip
     if not silent:
-        warn_of_other_features(in_memory(data.var))
+        if state.info.get("learned") is False:
+            warn(
+                "The model has learned nothing: in training it labelled held-out cells no better than chance, and its "
+                "labels say nothing of these."
+            )
+        warn_of_other_features(cells.var)
         if len(genes.missing):
-            _warn_of_missing(genes, neutral=bool(state.reference))
+            _warn_of_missing(genes, neutral=state.reference is not None)
     if own.normalize and not normalizes and own.library_size == "model_genes":
         # values scaled over all genes: the logarithm is undone, and they are scaled as the model scales counts
-        return Query(data, state, genes, layer, dataclasses.replace(own, logged=True))
-    return Query(data, state, genes, layer, dataclasses.replace(own, normalize=normalizes))
+        return Query(cells, state, genes, dataclasses.replace(own, logged=True))
+    return Query(cells, state, genes, dataclasses.replace(own, normalize=normalizes))
 
 
-def model_rows(
-    adata: AnnData, genes: Alignment, layer: str | None, *, size: int = ROWS, every: int = 1
-) -> Iterator[Rows]:
-    """Yield the counts of consecutive cells, with the genes of the model in its order; of each `every` blocks one.
+def model_rows(cells: OpenCells, genes: Alignment, *, size: int = ROWS, every: int = 1) -> Iterator[Rows]:
+    """Yield the counts of consecutive cells, with the genes of the model in its order; of `every` blocks, one.
 
     Raises
     ------
     ValueError
         If a value is negative, NaN or infinite.
     """
-    for start, stop, block in row_blocks(adata, layer, size=size, every=every):
-        check_values(block, layer)
+    for start, stop, block in cells.blocks(size, every=every):
         yield Rows(start, stop, take_columns(block, genes.position, genes.n_model), row_sums(block, genes.measured))
-
-
-def load(model: Model) -> GinsengClassifierState:
-    """Return the model, whatever it is kept in, once it has been looked at."""
-    return load_model(model) if isinstance(model, str | Path) else model_of(model)
 
 
 def _warn_of_missing(genes: Alignment, *, neutral: bool) -> None:

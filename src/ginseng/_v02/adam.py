@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from ginseng._core.architecture import Params
+from ginseng._core.types import Params
 
 __all__ = ["AdamState", "opt_adam_update", "opt_init_adam"]
 

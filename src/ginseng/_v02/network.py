@@ -6,11 +6,11 @@ from typing import Any
 
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 
-from ginseng._core.architecture import Params
 from ginseng._core.instance import Instance
 from ginseng._core.losses import cross_entropy
 from ginseng._core.normalize import log_normalize
 from ginseng._core.steps import Normalization, batch_logits, predict_gene_weights
+from ginseng._core.types import Params
 
 __all__ = [
     "nn_annotate",

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> Outcome:
         "model": args.model,
         "network": f"{state.architecture}, {n_weights:,} weights ({args.model.stat().st_size / 1e6:.1f} MB)",
         "input": f"{counts} of {state.n_genes:,} genes: {', '.join(state.genes[:5])}, ...",
-        "settings": ", ".join(f"{name} {value}" for name, value in sorted(state.settings.items())),
+        "settings": ", ".join(f"{name} {value}" for name, value in sorted(state.config.items())),
         "classes": textwrap.fill(f"{state.n_classes}: {', '.join(state.label_keys)}", 100, subsequent_indent=" " * 18),
     }
     if "n_train" in info:
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> Outcome:
     versions = info.get("versions", {})
     shown["versions"] = ", ".join(f"{n} {v}" for n, v in versions.items()) or "not recorded (a file of ginseng 0.2)"
     values = {
-        "model": str(args.model), "architecture": state.architecture, "settings": state.settings,
+        "model": str(args.model), "architecture": state.architecture, "settings": state.config,
         "n_weights": n_weights, "normalize": state.normalize, "target_sum": state.target_sum,
         "library_size": state.library_size, "classes": state.label_keys, "genes": state.genes, "info": info,
         "metrics": {name: number(value) for name, value in measured.items()},

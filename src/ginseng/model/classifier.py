@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +9,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 
 from ginseng._core import registry
-from ginseng._core.architecture import Architecture, Params
+from ginseng._core.architecture import Architecture
 from ginseng._core.losses import cross_entropy
+from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize
+from ginseng._core.process import check_process
 from ginseng._core.steps import Normalization, predict_gene_weights, predict_logits
-from ginseng.model.state import GinsengClassifierState
+from ginseng._core.types import Params
 
 
 class GinsengClassifier:
@@ -43,7 +45,8 @@ class GinsengClassifier:
     Attributes
     ----------
     params
-        Weights and biases. Others may be put in their place, also of another architecture, which is read off them.
+        Weights and biases. Others may be put in their place. If they do not fit the network, it becomes the one whose
+        layers and shapes they have.
 
     Examples
     --------
@@ -66,36 +69,19 @@ class GinsengClassifier:
         *,
         architecture: str = "gated",
         config: dict[str, Any] | None = None,
-        library_size: Literal["all_genes", "model_genes"] = "model_genes",
+        library_size: LibrarySize = LIBRARY_SIZE,
     ) -> None:
+        check_process()
         self.n_genes = n_genes
         self.n_classes = n_classes
         self.normalize = normalize
         self.target_sum = target_sum
         self.library_size = library_size
         self.seed = seed
-        given = {"hidden_dim": hidden_dim, "dropout_rate": dropout_rate}
-        self.config = {**{k: v for k, v in given.items() if v is not None}, **(config or {})}
+        self.config = registry.given(hidden_dim=hidden_dim, dropout_rate=dropout_rate) | (config or {})
         self.network: Architecture = registry.get(architecture, self.config)
         self._key = jax.random.key(seed)
         self._params: Params | None = None  # drawn when first asked for
-
-    @classmethod
-    def from_state(cls, state: GinsengClassifierState) -> Self:
-        """Return the classifier of a trained state.
-
-        Raises
-        ------
-        ValueError
-            If the state is of no use, as :meth:`GinsengClassifierState.check` says.
-        """
-        state.check()
-        model = cls(
-            state.n_genes, state.n_classes, normalize=state.normalize, target_sum=state.target_sum,
-            architecture=state.network.name, config=state.settings, library_size=state.library_size,
-        )  # fmt: skip
-        model._params = state.params
-        return model
 
     @property
     def architecture(self) -> str:
@@ -121,11 +107,9 @@ class GinsengClassifier:
 
     @params.setter
     def params(self, params: Params) -> None:
-        name = registry.identify(params, self.n_genes, self.n_classes, self.config)
-        if name != self.architecture:
-            self.network = registry.get(
-                name, {k: v for k, v in self.config.items() if k in ("hidden_dim", "dropout_rate")}
-            )
+        own = registry.shapes(self.network, self.n_genes, self.n_classes)
+        if jax.tree.map(jnp.shape, params) != jax.tree.map(jnp.shape, own):
+            self.network = registry.recognize(params, self.n_genes, self.n_classes, self.config)
         self._params = params
 
     def init(self) -> Params:

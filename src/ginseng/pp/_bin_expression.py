@@ -7,8 +7,10 @@ from anndata import AnnData
 from scipy import sparse
 
 from ginseng import _keys
-from ginseng._cells.bad_values import check_values
-from ginseng._cells.matrix import Block, copied, make_actual, matrix_of, row_blocks, smallest_dtype
+from ginseng._cells.matrix import Block, copied, make_actual, smallest_dtype, take_columns
+from ginseng._cells.open import open_cells
+from ginseng._cells.raw import place_in_adata
+from ginseng._core.bins import bins_between
 from ginseng._logging import running
 
 MAX_BINS = 65_534  # with 0 and the bin of the highest value they fit into 16 bits
@@ -36,7 +38,8 @@ def bin_expression(
     n_bins
         Number of bins.
     layer
-        Layer to use instead of `X`.
+        Layer to use instead of `X`; `"raw"` for `adata.raw`, by whose genes cells are binned then, though only those
+        that `adata` has are written.
     key_added
         Name of the layer that is written.
     copy
@@ -76,13 +79,15 @@ def bin_expression(
     if not 2 <= n_bins <= MAX_BINS:
         msg = f"`n_bins` must be from 2 to {MAX_BINS:,}, not {n_bins}."
         raise ValueError(msg)
-    kept = getattr(matrix_of(adata, layer), "format", "csr")
+    cells = open_cells(adata, layer=layer, in_place=True)
+    kept = getattr(cells.matrix, "format", "csr")
     dtype = smallest_dtype(n_bins + 1, integers=True)
     with running(f"bin_expression, {n_bins} bins") as report:
         parts: list[Block] = []
-        for _, _, block in row_blocks(adata, layer):
-            check_values(block, layer)
-            parts.append(_binned(block, n_bins, dtype))
+        at = place_in_adata(adata, cells.var) if cells.is_raw else None
+        for _, _, block in cells.blocks():
+            binned = _binned(block, n_bins, dtype)
+            parts.append(binned if at is None else take_columns(binned, at, adata.n_vars))
         out = sparse.vstack(parts, format=kept) if parts and sparse.issparse(parts[0]) else np.concatenate(parts)
         adata = copied(adata) if copy else adata
         make_actual(adata)
@@ -92,16 +97,13 @@ def bin_expression(
 
 
 def _binned(block: Block, n_bins: int, dtype: np.dtype) -> Block:
-    """Bins of each cell; the arithmetic is that of `_core.bins`, in float32, so that no value falls on another side."""
+    """Bins of each cell, in float32 as the network reads them, so that no value falls on another side."""
     x = sparse.csr_matrix(block, dtype=np.float32, copy=True)
     x.eliminate_zeros()
     cell = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr))
     low, high = np.full(x.shape[0], np.inf, np.float32), np.zeros(x.shape[0], np.float32)
     np.minimum.at(low, cell, x.data)
     np.maximum.at(high, cell, x.data)
-    low, high = low[cell], high[cell]
-    many = high > low
-    inner = np.floor((x.data - low) * np.float32(n_bins) / np.where(many, high - low, np.float32(1)))
-    inner = np.where(many & (x.data >= high), n_bins, np.clip(inner, 0, n_bins - 1))
-    out = sparse.csr_matrix(((inner + 1).astype(dtype), x.indices, x.indptr), shape=x.shape)
+    bins = bins_between(x.data, low[cell], high[cell], n_bins).astype(dtype)
+    out = sparse.csr_matrix((bins, x.indices, x.indptr), shape=x.shape)
     return out if sparse.issparse(block) else out.toarray()

@@ -12,15 +12,15 @@ from ginseng._cells.entries import check_key_added
 from ginseng._cells.genes import MIN_OVERLAP
 from ginseng._cells.labels import UNASSIGNED
 from ginseng._cells.matrix import copied
-from ginseng._disk.readers import open_adata, read_adata
+from ginseng._cells.open import open_cells
 from ginseng._errors import check_names, warn
 from ginseng._logging import progress, running
 from ginseng._predict.adapt import adapt as adapt_to
 from ginseng._predict.adapt import correction_for
 from ginseng._predict.forward import predict
-from ginseng._predict.query import ask, load
+from ginseng._predict.query import ask
 from ginseng._predict.result import Result, allowed_classes, refuse_columns_of_others
-from ginseng.model.file import is_model_file
+from ginseng.model.file import is_model_file, open_model
 from ginseng.model.state import GinsengClassifierState
 
 
@@ -84,7 +84,8 @@ def classify(
         Whether dropout acts, so that repeated calls with other seeds show how sure the model is (Monte-Carlo
         dropout, Gal and Ghahramani 2016).
     batch_size
-        Cells a forward pass. Changes memory, not the result; only with `randomness`, which numbers are drawn.
+        Cells per forward pass, not many more than there are. Changes memory, not the result; only with `randomness`,
+        which numbers are drawn.
     min_confidence
         Cells with a confidence below it get no label; the confidence stays. Choose it on labelled cells that were not
         trained on, see :func:`ginseng.pl.confidence`. By default every cell with counts gets a label.
@@ -171,7 +172,7 @@ def classify(
     adata, model = _in_order(adata, model if model_state is None else model_state)
     from_path = not isinstance(adata, AnnData)
     output = _checked_output(adata, output, copy=copy, return_table=return_table)
-    state = load(model)
+    state = open_model(model)
     if store_gene_weights and not state.network.has_gene_weights:
         msg = f"A model of architecture {state.architecture!r} has no gene weights: leave out `store_gene_weights`."
         raise ValueError(msg)
@@ -183,16 +184,17 @@ def classify(
         msg = f"`unassigned` is {unassigned!r}, which is a class of the model: such cells would be taken for it."
         raise ValueError(msg)
     possible = allowed_classes(state.label_keys, allowed, excluded)
-    data = adata if isinstance(adata, AnnData) else open_adata(adata) if backed and not copy else read_adata(adata)
+    cells = open_cells(adata, layer=layer, gene_key=gene_key, backed=backed and not copy)
+    data = cells.adata
     if output is not None or copy or not (return_table or from_path):
         check_key_added(key_added, data.uns)
         columns = _keys.cell_type(key_added), _keys.confidence(key_added)
         refuse_columns_of_others(data.obs, columns, key_added, known="overlap" in data.uns.get(key_added, {}))
-    if adapt and not state.reference:
+    if adapt and state.reference is None:
         msg = "The model does not know what it was trained on, so that nothing can be adapted to: leave out `adapt`."
         raise ValueError(msg)
     query = ask(
-        data, state, gene_key, layer,
+        cells, state,
         normalize=normalize, target_sum=target_sum, min_overlap=min_overlap, silent=silent,
     )  # fmt: skip
 
@@ -206,7 +208,7 @@ def classify(
         if output is not None:
             result.check_output(_local_path(adata), output)
         how: Any = {"batch_size": batch_size, "normalization": query.normalization, "allowed": possible}
-        if state.reference if adapt is None else adapt:
+        if adapt is not False and state.reference is not None:
             result.adaptation = adapt_to(state, query.some_rows(), query.genes, data.n_obs, **how)
             report(f"adapted to the cells by {result.adaptation.n_classes} of {state.n_classes} classes")
         predicted = predict(

@@ -12,29 +12,45 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
 from ginseng import __version__
-from ginseng._core.architecture import Params
-from ginseng._disk.atomic import recover, replacing
+from ginseng._core.types import Params
+from ginseng._disk.atomic import LockedError, claimed, recover, replacing
+from ginseng._disk.schema import Array, Columns, Found, Number, Schema, Text, Tree
 from ginseng._disk.strict_hdf5 import ModelFileError, Reader, read_members, write_members
 from ginseng._errors import warn
 from ginseng._logging import info, warning
 from ginseng.data.dataset import GinsengDataset
-from ginseng.model.file import MAX_EPOCHS
+from ginseng.model.schema import MAX_EPOCHS
+from ginseng.train.logger import GinsengLogger
+from ginseng.train.metrics import MEASURES, Measures
+from ginseng.train.selection import NOTHING
 
-FORMAT = "ginseng-checkpoint"
-FORMAT_VERSION = "1.0"
-
-_TEXT = ("format", "format_version", "written_by", "run")
-_COUNTS = ("epoch", "window", "step", "best_epoch")
-_MEMBERS = {"params", "optimizer", "kept", "history", "losses", "best"}
-_MOST_STEPS = 2**31
+CHECKPOINT = Schema(
+    "ginseng-checkpoint",
+    (
+        Text("run", "JSON: all settings, and SHA-256 of genes, classes, labels, holdout and cells"),
+        Number("epoch", "epochs done", int, counts=True),
+        Number("window", "windows of batches done of the next epoch", int, counts=True),
+        Number("step", "steps done", int, counts=True),
+        Number("best_epoch", "epoch of the weights kept; 0 before there is one", int, counts=True),
+        Number("finished", "whether training has ended", bool),
+        Number("seconds", "time spent"),
+        Tree("params", "weights", "<layer>/<name>", exact=True),
+        Tree("optimizer", "state of the optimiser", "...", exact=True),
+        Tree("kept", "weights of the best epoch", "<layer>/<name>", exact=True, optional=True),
+        Columns("history", "a value per epoch", "epoch", most=MAX_EPOCHS),
+        Array("losses", "loss of each batch of the epoch under way", "<f4", (None,)),
+        Array("best", f"{', '.join(MEASURES)} of the best epoch on the holdout", "<f8", (len(MEASURES),)),
+    ),
+)  # fmt: skip
 
 #: Seconds after which a checkpoint is due within an epoch.
 SECONDS = 600
@@ -51,31 +67,35 @@ _PARTS = {
 }
 
 
-class Snapshot(NamedTuple):
-    """A training after some epochs and some windows of the next."""
+@dataclasses.dataclass
+class Progress:
+    """A training after some epochs and some windows of the next: what the loop changes, and a checkpoint keeps."""
 
     params: Params
     optimizer: Any
-    kept: Params | None  # of the best epoch; None before there is one
-    history: Mapping[str, np.ndarray]
-    losses: np.ndarray  # of each batch of the epoch under way
-    best: np.ndarray  # figures of the best epoch on the holdout
-    epoch: int
-    window: int
-    step: int
-    best_epoch: int  # 0 before there is one
-    finished: bool
-    seconds: float
+    logger: GinsengLogger
+    losses: list[Any] = dataclasses.field(default_factory=list)  # of the batches of the epoch under way, by window
+    kept: Params | None = None  # of the best epoch; None before there is one
+    best: Measures = dataclasses.field(default_factory=NOTHING.copy)  # of the best epoch on the holdout
+    epoch: int = 0
+    window: int = 0
+    step: int = 0
+    best_epoch: int = 0
+    finished: bool = False
+    started: float = dataclasses.field(default_factory=time.time)  # as if it had never stopped
+
+    @property
+    def seconds(self) -> float:
+        """Time spent."""
+        return time.time() - self.started
 
 
-def describe_run(dataset: Any, held_out: np.ndarray, settings: Any, network: Any) -> dict[str, Any]:
-    """Return what decides the weights, to the bit: the settings, and digests of the data."""
+def describe_run(dataset: Any, held_out: np.ndarray, settings: Any) -> dict[str, Any]:
+    """Return what decides the weights, to the bit: the settings, none of them left open, and digests of the data."""
     counts = dataset.source.counts
-    given = dataclasses.asdict(settings) | {"config": dataclasses.asdict(network)}
-    for name in ("hidden_dim", "dropout_rate"):
-        del given[name]  # they are in `config`
+    given = dataclasses.asdict(settings)
     return {
-        "settings": json.loads(json.dumps(given, default=lambda value: value.item())),
+        "settings": _stated(json.loads(json.dumps(given, default=lambda value: value.item()))),
         "genes": _digest("\n".join(dataset.gene_names).encode()),
         "classes": _digest("\n".join(dataset.label_names).encode()),
         "labels": _digest(dataset.labels),
@@ -182,31 +202,49 @@ class Checkpoint:
             return None
         return self
 
+    @contextmanager
+    def claimed(self, *, resume: bool) -> Iterator[None]:
+        """Keep the file while training lasts: of two trainings that share one, each would lose the other's.
+
+        A file beside the store gets another name where the usual one is taken.
+
+        Raises
+        ------
+        LockedError
+            If another training has it.
+        """
+        with ExitStack() as held:
+            try:
+                held.enter_context(claimed(self.path))
+            except LockedError as error:
+                if not self.temporary or resume:
+                    msg = f"{self.path} is the checkpoint of a training that is under way ({error})"
+                    raise LockedError(msg) from error
+                self.path = self.path.with_name(f"{self.path.stem}-{os.getpid()}{self.path.suffix}")
+                held.enter_context(claimed(self.path))
+            yield
+
     def is_due(self, *, epoch_ended: bool) -> bool:
         """Whether it is time to write."""
         return time.monotonic() - self._written >= (WAIT * self._cost if epoch_ended else SECONDS)
 
-    def write(self, found: Snapshot) -> None:
+    def write(self, at: Progress) -> None:
         """Replace the file. Training goes on where that fails, with a warning."""
         started = time.monotonic()
-        attributes = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "written_by": _writer(),
+        values = {
+            **{name: getattr(at, name) for name in ("epoch", "window", "step", "best_epoch", "finished", "seconds")},
             "run": json.dumps(self.run),
-            **{name: getattr(found, name) for name in (*_COUNTS, "finished", "seconds")},
+            "params": _nested(at.params),
+            "optimizer": _nested(at.optimizer),
+            "kept": None if at.kept is None else _nested(at.kept),
+            "history": at.logger.to_dict(),
+            "losses": np.concatenate([*at.losses, np.empty(0)]),
+            "best": [at.best[name] for name in MEASURES],
         }
-        arrays = {
-            **_named(found.params, "params"),
-            **_named(found.optimizer, "optimizer"),
-            **({} if found.kept is None else _named(found.kept, "kept")),
-            **{f"history/{name}": np.asarray(column, "<f8") for name, column in found.history.items()},
-            "losses": np.asarray(found.losses, "<f4"),
-            "best": np.asarray(found.best, "<f8"),
-        }
+        attributes, arrays = CHECKPOINT.stored(CHECKPOINT.pack(values), _writer())
         try:
             with replacing(self.path) as partial:
-                write_members(partial, attributes, {name: np.asarray(a) for name, a in arrays.items()})
+                write_members(partial, attributes, arrays)
         except OSError as error:
             if not self._failed:
                 warning(f"The checkpoint {self.path} cannot be written ({error}). Training goes on without.")
@@ -216,7 +254,7 @@ class Checkpoint:
         self._written = time.monotonic()
         self._cost = self._written - started
 
-    def read(self, params: Params, optimizer: Any) -> Snapshot | None:
+    def read(self, params: Params, optimizer: Any) -> Progress | None:
         """Return what was written, or None if there is no file; `params` and `optimizer` say which shapes it has.
 
         Raises
@@ -247,68 +285,64 @@ def _writer() -> str:
     return f"ginseng {__version__}, jax {jax.__version__} on {jax.default_backend()}"
 
 
-def _named(tree: Any, prefix: str) -> dict[str, Any]:
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {f"{prefix}/{jax.tree_util.keystr(path, simple=True, separator='/')}": leaf for path, leaf in leaves}
+def _stated(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that say something."""
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _nested(tree: Any) -> dict[str, Any]:
+    """Return a tree of any kind as nested dicts."""
+    out: dict[str, Any] = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        *groups, name = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+        inside = out
+        for group in groups:
+            inside = inside.setdefault(group, {})
+        inside[name] = leaf
+    return out
+
+
+def _as(tree: Any, nested: dict[str, Any]) -> Any:
+    """Return what :func:`_nested` made of such a tree as what it was."""
+    structure: Any = jax.tree.structure(tree)
+    order = jax.tree.leaves(_nested(jax.tree.unflatten(structure, range(structure.num_leaves))))
+    return jax.tree.unflatten(structure, [leaf for _, leaf in sorted(zip(order, jax.tree.leaves(nested), strict=True))])
 
 
 def _read_run(path: Path) -> dict[str, Any]:
     def read(reader: Reader) -> dict[str, Any]:
-        if (found := reader.text("format", "")) != FORMAT:
-            msg = f"it is no checkpoint of ginseng (format {found!r})"
-            raise ModelFileError(msg)
-        written = reader.text("format_version")
-        if written.split(".")[0] != FORMAT_VERSION.split(".")[0]:
-            msg = f"it was written by {reader.text('written_by')} in format {written}; this one reads {FORMAT_VERSION}"
-            raise ModelFileError(msg)
+        _check_header(reader)
         run = json.loads(reader.text("run"))
         if not isinstance(run, dict) or not isinstance(run.get("settings"), dict):
             msg = "it does not say which run it is of"
             raise ModelFileError(msg)
-        return run
+        return run | {"settings": _stated(run["settings"])}
 
     return read_members(path, "checkpoint", read)
 
 
-def _read(reader: Reader, params: Params, optimizer: Any) -> Snapshot:
-    if unknown := set(reader.members()) - _MEMBERS:
-        msg = f"it has unknown members: {', '.join(map(repr, sorted(unknown)[:10]))}"
-        raise ModelFileError(msg)
-    attributes: dict[str, Any] = {name: reader.text(name) for name in _TEXT}
-    attributes |= {name: reader.number(name) for name in (*_COUNTS, "finished", "seconds")}
-    for name in _COUNTS:
-        if type(attributes[name]) is not int or not 0 <= attributes[name] < _MOST_STEPS:
-            msg = f"attribute {name!r} is {attributes[name]!r}"
+def _check_header(reader: Reader) -> dict[str, str]:
+    return CHECKPOINT.check_header(reader, f"ginseng {__version__}", "checkpoint")
+
+
+def _read(reader: Reader, params: Params, optimizer: Any) -> Progress:
+    shapes = {"params": params, "optimizer": optimizer, "kept": params}
+
+    def expected(name: str, found: Found) -> dict[str, Any] | None:
+        if bool(found.values["best_epoch"]) != bool(found.values["epoch"]):
+            msg = "it has no weights to keep"
             raise ModelFileError(msg)
-    if bool(attributes["best_epoch"]) != bool(attributes["epoch"]):
-        msg = "it has no weights to keep"
-        raise ModelFileError(msg)
-    arrays: dict[str, np.ndarray] = {}
+        return None if name == "kept" and not found.values["best_epoch"] else _nested(shapes[name])
 
-    def tree(shapes: Any, prefix: str) -> Any:
-        for name, shape in _named(shapes, prefix).items():
-            arrays[name] = reader.array(name, shape.shape, shape.dtype.kind, _MOST_STEPS)
-            if arrays[name].dtype != shape.dtype or not np.isfinite(arrays[name]).all():
-                msg = f"{name!r} is {arrays[name].dtype}, not {shape.dtype}, or has values that are not finite"
-                raise ModelFileError(msg)
-        return jax.tree.unflatten(jax.tree.structure(shapes), [arrays[name] for name in _named(shapes, prefix)])
-
-    trees = {"params": tree(params, "params"), "optimizer": tree(optimizer, "optimizer")}
-    trees["kept"] = tree(params, "kept") if attributes["best_epoch"] else None
-    history = {f"history/{name}": None for name in reader.members("history")}
-    for name in history:
-        arrays[name] = reader.array(name, (attributes["epoch"],), "f", MAX_EPOCHS)
-    arrays["losses"] = reader.array("losses", (None,), "f", _MOST_STEPS)
-    arrays["best"] = reader.array("best", (4,), "f", 4)
-    reader.verify(attributes, arrays)
-    if attributes["written_by"] != _writer():
-        warning(f"The checkpoint is of {attributes['written_by']}; with {_writer()} the last bits may differ.")
-    return Snapshot(
-        **trees,
-        history={name.removeprefix("history/"): arrays[name] for name in history},
-        losses=arrays["losses"],
-        best=arrays["best"],
-        **{name: attributes[name] for name in _COUNTS},
-        finished=bool(attributes["finished"]),
-        seconds=float(attributes["seconds"]),
+    header = _check_header(reader)
+    values = CHECKPOINT.read(reader, header, expected)
+    if header["written_by"] != _writer():
+        warning(f"The checkpoint is of {header['written_by']}; with {_writer()} the last bits may differ.")
+    return Progress(
+        **{name: _as(shapes[name], values[name]) for name in shapes if name in values},
+        **{name: values[name] for name in ("epoch", "window", "step", "best_epoch", "finished")},
+        logger=GinsengLogger.from_dict(values["history"]),
+        losses=[values["losses"]],
+        best=dict(zip(MEASURES, values["best"].tolist(), strict=True)),
+        started=time.time() - values["seconds"],
     )

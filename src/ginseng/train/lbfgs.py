@@ -10,9 +10,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from scipy.optimize import minimize
 
-from ginseng._core.architecture import Architecture, Params
+from ginseng._core.architecture import Architecture
 from ginseng._core.optim import matrices
 from ginseng._core.steps import Batch, Normalization, loss_and_gradient
+from ginseng._core.types import Params
 from ginseng._errors import warn
 from ginseng.data._batches import Window
 

@@ -2,11 +2,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Self
 
 import numpy as np
 
 from ginseng._logging import say
+
+
+def _column(label: str, bar: str = "") -> dict[str, str]:
+    """Say what a column is called in a report and, if anything, in a progress bar."""
+    return {"label": label, "bar": bar}
 
 
 @dataclasses.dataclass
@@ -23,47 +29,40 @@ class GinsengLogger:
         Loss, accuracy and macro-F1 on the held-out cells, without dropout; NaN if none are held out.
     """
 
-    epoch: list[int] = dataclasses.field(default_factory=list)
-    train_loss: list[float] = dataclasses.field(default_factory=list)
-    holdout_loss: list[float] = dataclasses.field(default_factory=list)
-    holdout_accuracy: list[float] = dataclasses.field(default_factory=list)
-    holdout_f1: list[float] = dataclasses.field(default_factory=list)
+    epoch: list[int] = field(default_factory=list, metadata=_column("Epoch"))
+    train_loss: list[float] = field(default_factory=list, metadata=_column("Training loss", "loss"))
+    holdout_loss: list[float] = dataclasses.field(
+        default_factory=list, metadata=_column("Holdout loss", "holdout loss")
+    )
+    holdout_accuracy: list[float] = dataclasses.field(
+        default_factory=list, metadata=_column("Holdout accuracy", "accuracy")
+    )
+    holdout_f1: list[float] = field(default_factory=list, metadata=_column("Holdout macro-F1"))
 
-    def update(
-        self,
-        epoch: int,
-        train_loss: float,
-        holdout_loss: float = np.nan,
-        holdout_accuracy: float = np.nan,
-        holdout_f1: float = np.nan,
-    ) -> None:
-        """Add an epoch."""
-        self.epoch.append(epoch)
-        self.train_loss.append(train_loss)
-        self.holdout_loss.append(holdout_loss)
-        self.holdout_accuracy.append(holdout_accuracy)
-        self.holdout_f1.append(holdout_f1)
+    def update(self, *values: float, **named: float) -> None:
+        """Add an epoch: a value for each column, in their order or by name. NaN where there is none."""
+        names = [column.name for column in dataclasses.fields(self)]
+        given = dict(zip(names, values, strict=False)) | named
+        for name in names:
+            getattr(self, name).append(given.get(name, np.nan))
 
     def report(self, silent: bool = False, flush: bool = True) -> None:
         """Print the latest epoch to standard output, above a progress bar if there is one."""
         if silent:
             return
-        line = f"Epoch {self.epoch[-1]} report |  Training loss: {self.train_loss[-1]:.3e} |"
-        if not np.isnan(self.holdout_loss[-1]):
-            line += (
-                f" Holdout loss: {self.holdout_loss[-1]:.3e} | Holdout accuracy: {self.holdout_accuracy[-1]:.3e} |"
-                f" Holdout macro-F1: {self.holdout_f1[-1]:.3e} |"
-            )
-        say(line, flush=flush)
+        columns = dataclasses.fields(self)[1:]
+        latest = {column.metadata["label"]: getattr(self, column.name)[-1] for column in columns}
+        measured = [f"{label}: {value:.3e} |" for label, value in latest.items() if not np.isnan(value)]
+        say(f"Epoch {self.epoch[-1]} report |  {' '.join(measured)}", flush=flush)
 
     def latest(self) -> dict[str, float]:
-        """Return training loss, holdout loss and accuracy of the latest epoch, those there are."""
-        values = {"loss": self.train_loss, "holdout loss": self.holdout_loss, "accuracy": self.holdout_accuracy}
-        return {name: column[-1] for name, column in values.items() if not np.isnan(column[-1])}
+        """Return what a progress bar shows of the latest epoch: training loss, holdout loss and accuracy."""
+        values = {f.metadata["bar"]: getattr(self, f.name)[-1] for f in dataclasses.fields(self) if f.metadata["bar"]}
+        return {name: value for name, value in values.items() if not np.isnan(value)}
 
     def to_dict(self) -> dict[str, np.ndarray]:
         """Return the columns as arrays."""
-        return {field.name: np.asarray(getattr(self, field.name), float) for field in dataclasses.fields(self)}
+        return {name: np.asarray(column, float) for name, column in vars(self).items()}
 
     @classmethod
     def from_dict(cls, columns: Mapping[str, np.ndarray]) -> Self:

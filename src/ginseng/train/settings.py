@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ginseng._core import registry
+from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize
 
 
 @dataclasses.dataclass
@@ -30,7 +31,7 @@ class GinsengClassifierTrainerSettings:
     dropout_rate
         Dropout in training; the architecture's own rate if None.
     batch_size
-        Cells a step; as many as suit the architecture if None.
+        Cells per step; as many as suit the architecture if None. Cut to the number of cells that are trained on.
     lr
         Highest learning rate; the one that suits the architecture if None. It rises for the first tenth of the steps
         (at most 100) and then falls as a cosine.
@@ -134,7 +135,7 @@ class GinsengClassifierTrainerSettings:
     standardize: bool = True
     solver: Literal["adamw", "lbfgs"] = "adamw"
     C: float = 1.0
-    library_size: Literal["all_genes", "model_genes"] = "model_genes"
+    library_size: LibrarySize = LIBRARY_SIZE
     logit_adjustment: float = 0.0
     weigh_genes: bool = True
     n_uncentered: int | None = None
@@ -183,10 +184,10 @@ class GinsengClassifierTrainerSettings:
     @property
     def network(self) -> registry.Architecture:
         """The architecture with its settings."""
-        given = {"hidden_dim": self.hidden_dim, "dropout_rate": self.dropout_rate}
+        given = registry.given(hidden_dim=self.hidden_dim, dropout_rate=self.dropout_rate)
         if self.solver == "lbfgs":
             given["n_members"] = 1  # there is nothing that members would differ in
-        return registry.get(self.architecture, {k: v for k, v in given.items() if v is not None} | self.config)
+        return registry.get(self.architecture, given | self.config)
 
 
 def _check_type(name: str, value: Any, kind: Any) -> None:

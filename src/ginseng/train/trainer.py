@@ -3,38 +3,35 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-import math
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import log_softmax
-from sklearn.metrics import accuracy_score, f1_score
 
-from ginseng._core import registry
-from ginseng._core.architecture import Params
-from ginseng._core.optim import AdamW, warmup_cosine
-from ginseng._core.steps import Batch, Noise, Normalization, predict_logits, train_window
+from ginseng._core.optim import warmup_cosine
+from ginseng._core.steps import Normalization
+from ginseng._core.types import Params
 from ginseng._errors import warn
 from ginseng._logging import progress, running, warning
-from ginseng.data._batches import Window, batches_per_window, class_weights, empty_window, n_batches, prefetch, stream
+from ginseng.data._batches import batches_per_window, class_weights, n_batches, prefetch, stream
 from ginseng.data._memory import MemoryDataset
-from ginseng.data._splits import held_out
 from ginseng.data.dataset import GinsengDataset
 from ginseng.model.classifier import GinsengClassifier
 from ginseng.model.state import GinsengClassifierState
-from ginseng.train.checkpoint import Checkpoint, Snapshot, describe_run
-from ginseng.train.interrupt import interruptible
+from ginseng.train.checkpoint import Checkpoint, Progress, describe_run
+from ginseng.train.compiling import Step, ahead
+from ginseng.train.diagnosis import by_chance, divergence, has_learned
+from ginseng.train.holdout import Holdout, choose_holdout
 from ginseng.train.lbfgs import minimum
 from ginseng.train.logger import GinsengLogger
+from ginseng.train.loop import DivergedError, Plan, run
+from ginseng.train.metrics import Measures
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 from ginseng.train.standardize import Moments, fit_standardization, read_moments, reference
 
@@ -42,29 +39,6 @@ from ginseng.train.standardize import Moments, fit_standardization, read_moments
 #: and so few that it is not more than 400,000; at the most 100 and at the least 3.
 EPOCHS, MOST_SEEN = 10, 400_000
 MOST_EPOCHS, FEWEST_EPOCHS = 100, 3
-
-
-class Validation(NamedTuple):
-    """How a model does on the holdout, without dropout; NaN if nothing is held out."""
-
-    loss: float
-    error: float  # standard error of the loss
-    accuracy: float
-    f1: float
-
-
-def choose_holdout(
-    labels: np.ndarray,
-    groups: np.ndarray | None,
-    group_names: Sequence[str] | np.ndarray | None,
-    settings: GinsengClassifierTrainerSettings,
-) -> np.ndarray:
-    """Return which cells these settings hold out: (cells,) bool."""
-    return held_out(
-        labels, groups, group_names,
-        fraction=settings.holdout_fraction, by_group=settings.group_level, mode=settings.group_mode,
-        rng=np.random.default_rng([settings.seed, 2**31]),  # a stream of its own
-    )  # fmt: skip
 
 
 class GinsengClassifierTrainer:
@@ -119,10 +93,13 @@ class GinsengClassifierTrainer:
         self.network = self.settings.network
         recipe = self.network.recipe
         self.lr = recipe.lr if self.settings.lr is None else self.settings.lr
-        self.batch_size = recipe.batch_size if self.settings.batch_size is None else self.settings.batch_size
+        wanted = recipe.batch_size if self.settings.batch_size is None else self.settings.batch_size
+        # more than there are cells would be padding, which takes as much memory and time
+        self.batch_size = min(wanted, max(int(self.keep.sum()), recipe.batch_size))
         self.monitor = recipe.monitor if self.settings.monitor is None else self.settings.monitor
         s = self.settings
         self.normalization = Normalization(s.normalize, s.target_sum, s.library_size)
+        self._held_out = Holdout(self.dataset.source, self.holdout, self.network, self.normalization)
         self.logger = GinsengLogger()
         self.best_epoch: int | None = None
         self.model = GinsengClassifier(
@@ -215,16 +192,15 @@ class GinsengClassifierTrainer:
             raise ValueError(msg)
         place = None
         if s.solver != "lbfgs":
-            used = dataclasses.replace(s, epochs=epochs, lr=self.lr, batch_size=self.batch_size, monitor=self.monitor)
-            run = describe_run(self.dataset, self.holdout, used, self.network)
-            place = Checkpoint.of(self.dataset, run, checkpoint, resume=resume)
+            place = Checkpoint.of(self.dataset, self._run(epochs), checkpoint, resume=resume)
         self.logger, self.best_epoch, self.interrupted = GinsengLogger(), None, False
         self._started = time.time()
         with running(f"training of {self.network.name!r} on {int(self.keep.sum()):,} cells") as report:
             if s.solver == "lbfgs":
-                self.model.params = self._fit_exactly(silent, reports=reports)
+                self.model.params = self._fit_lbfgs(silent, reports=reports)
             else:
-                trained = self._fit(epochs, silent, reports=reports, place=place, resume=resume)
+                with nullcontext() if place is None else place.claimed(resume=resume):
+                    trained = self._fit_adamw(epochs, silent, reports=reports, place=place, resume=resume)
                 self.model.params = self._adjusted(trained)
             report(f"best epoch {self.best_epoch} of {self.logger.epoch[-1]}")
         self.state = GinsengClassifierState.of(
@@ -239,11 +215,12 @@ class GinsengClassifierTrainer:
             target_sum=s.target_sum,
             library_size=s.library_size,
             history=self.logger.to_dict(),
-            reference=reference(self._moments) if self.network.knows_reference else {},
+            reference=reference(self._moments) if self.network.knows_reference else None,
             info={
                 "versions": {name: version(name) for name in ("ginseng", "jax", "anndata")},
                 "n_train": int(self.keep.sum()),
                 "n_holdout": int(self.holdout.sum()),
+                "learned": self._has_learned(),
                 "best_epoch": self.best_epoch,
                 "interrupted": self.interrupted,
                 "seconds": round(time.time() - self._started, 3),
@@ -254,14 +231,21 @@ class GinsengClassifierTrainer:
             place.end()
         return self.model, self.state
 
+    def _run(self, epochs: int) -> dict[str, Any]:
+        """Return what decides the weights, with all that the settings leave open."""
+        used = dataclasses.replace(
+            self.settings, config=dataclasses.asdict(self.network), hidden_dim=None, dropout_rate=None,
+            epochs=epochs, lr=self.lr, batch_size=self.batch_size, monitor=self.monitor,
+        )  # fmt: skip
+        return describe_run(self.dataset, self.holdout, used)
+
     def _init(self) -> Params:
         s = self.settings
         params = self.model.init()
         if self.network.standardizes and s.standardize:
             weigh = s.weigh_genes and self.network.weighs and s.solver == "adamw"
             centred, uncentred = fit_standardization(self._moments, floor=s.scale_floor, weigh=weigh)
-            n = self.network.n_members
-            kinds = [centred] * (n - self.n_uncentered) + [uncentred] * self.n_uncentered
+            kinds = [centred] * (self.network.n_members - self.n_uncentered) + [uncentred] * self.n_uncentered
             params["input"] = {  # with NumPy: nothing to compile
                 name: jax.device_put(np.stack([kind[name] for kind in kinds]).reshape(a.shape))
                 for name, a in params["input"].items()
@@ -273,13 +257,6 @@ class GinsengClassifierTrainer:
         batch = min(4096, int(self.keep.sum()))
         windows = stream(self.dataset.source, self.keep, batch_size=batch, n_per_window=1, seed=self.settings.seed)
         return read_moments(windows, self.n_classes, self.normalization)
-
-    @property
-    def noise(self) -> Noise:
-        """What is done to the counts of each batch."""
-        s = self.settings
-        fold_change = s.fold_change if s.normalize and self.network.knows_reference else 0.0
-        return Noise(s.rate, s.lam_max, s.lower, s.upper, fold_change)
 
     @property
     def n_uncentered(self) -> int:
@@ -295,7 +272,7 @@ class GinsengClassifierTrainer:
         offset: Any = (-self.settings.logit_adjustment * (sizes - sizes.mean())).astype(np.float32)
         return self.network.with_offset(params, offset)
 
-    def _fit_exactly(self, silent: bool, *, reports: bool) -> Params:
+    def _fit_lbfgs(self, silent: bool, *, reports: bool) -> Params:
         n = int(self.keep.sum())
         read = partial(
             stream,
@@ -310,128 +287,83 @@ class GinsengClassifierTrainer:
                 self._init(), lambda: prefetch(read()), architecture=self.network, normalization=self.normalization,
                 C=self.settings.C, n_cells=n, after_each=bar.update,
             )  # fmt: skip
-        found = self._validate(params)
-        self.logger.update(self.best_epoch, loss, found.loss, found.accuracy, found.f1)
+        found = self._held_out.measure(params)
+        self.logger.update(self.best_epoch, loss, **{f"holdout_{name}": value for name, value in found.items()})
         self.logger.report(silent or not reports)
         return params
 
-    def _fit(self, epochs: int, silent: bool, *, reports: bool, place: Checkpoint | None, resume: bool) -> Params:
-        s = self.settings
-        optimizer = AdamW((s.betas[0], s.betas[1]), s.eps, s.weight_decay)
-        step_of = partial(
-            train_window,
-            architecture=self.network,
-            optimizer=optimizer,
-            normalization=self.normalization,
-            noise=self.noise,
-            label_smoothing=s.label_smoothing,
-        )
-        root = jax.random.key(s.seed)
-        n_epoch = n_batches(int(self.keep.sum()), self.batch_size)
-        n_window = batches_per_window(self.batch_size, self.n_genes, n_epoch)
-        lr = warmup_cosine(epochs * n_epoch, self.lr)
+    def _fit_adamw(self, epochs: int, silent: bool, *, reports: bool, place: Checkpoint | None, resume: bool) -> Params:
+        plan = self._plan(epochs)
+        step = Step(self.network, self.normalization, self.settings,
+                    n_window=batches_per_window(self.batch_size, self.n_genes, plan.n_epoch),
+                    batch_size=self.batch_size)  # fmt: skip
+        at = place.read(*step.shapes(self.n_genes, self.n_classes)) if place and resume else None
+        if at is None or not at.finished:
+            # validation is not needed before the end of an epoch
+            step_compiled, validation_compiled = ahead(
+                partial(step.compile, self.dataset.source, self.n_classes),
+                partial(self._held_out.compile, self.n_classes),
+            )
+            if at is None:
+                params = self._init()
+                at = Progress(params, step.optimizer.init(params), self.logger)
+            else:
+                at.params, at.optimizer = jax.tree.map(jnp.array, (at.params, at.optimizer))
+            step_compiled.result()
+
+            def measure(params: Params) -> Measures:
+                validation_compiled.result()
+                return self._held_out.measure(self._adjusted(params))
+
+            try:
+                self.interrupted = run(at, plan, step, measure, place=place, silent=silent, reports=reports)
+            except DivergedError as error:
+                if place is not None:
+                    place.end()
+                raise divergence(
+                    error.losses, at.epoch + 1, lr=self.lr, first=self._init(), logits=self._held_out.logits,
+                    source=self.dataset.source, keep=self.keep, gene_names=self.dataset.gene_names,
+                ) from None  # fmt: skip
+        self.logger, self.best_epoch, self._started = at.logger, at.best_epoch or None, at.started
+        if self.interrupted:
+            self._report_interruption(at.epoch, epochs, place)
+        assert at.kept is not None  # the first epoch is always kept
+        return at.kept
+
+    def _plan(self, epochs: int) -> Plan:
+        s, n_epoch = self.settings, n_batches(int(self.keep.sum()), self.batch_size)
         weights = None
         if s.balance_train:
             weights = class_weights(self.dataset.labels[self.keep], self.n_classes, s.balance_exponent)
+        drawn = s.balance_by == "sampling"
         windows = partial(
-            stream, self.dataset.source, self.keep,
-            batch_size=self.batch_size, n_per_window=n_window, seed=s.seed,
-            weights=weights if s.balance_by == "sampling" else None,
+            stream, self.dataset.source, self.keep, batch_size=self.batch_size, seed=s.seed,
+            n_per_window=batches_per_window(self.batch_size, self.n_genes, n_epoch),
+            weights=weights if drawn else None,
         )  # fmt: skip
-        shapes = registry.shapes(self.network, self.n_genes, self.n_classes)
-        at = place.read(shapes, jax.eval_shape(optimizer.init, shapes)) if place and resume else None
-        if at is not None:
-            self.logger, self.best_epoch = GinsengLogger.from_dict(at.history), at.best_epoch or None
-            self._started -= at.seconds
-            if at.finished and at.kept is not None:
-                return at.kept
-        # compiling takes longest of what comes before the first step, and validation is not needed before its end
-        pool = ThreadPoolExecutor(1)
-        step_compiled = pool.submit(self._compile_step, step_of, optimizer, root, n_window)
-        validation_compiled = pool.submit(self._compile_validation)
-        pool.shutdown(wait=False)
-        if at is None:
-            params = self._init()
-            state = optimizer.init(params)
-        else:
-            params, state = jax.tree.map(jnp.array, (at.params, at.optimizer))
-        step_compiled.result()
-        kept: Params | None = None
-        best, step, losses = Validation(math.inf, 0.0, 0.0, -1.0), 0, []
-        first = done = 0  # epochs, and windows of the next one, that a checkpoint is ahead
-        if at is not None:
-            kept, best, step, losses = at.kept, Validation(*at.best.tolist()), at.step, [at.losses]
-            first, done = at.epoch, at.window
+        return Plan(
+            epochs=epochs,
+            n_epoch=n_epoch,
+            rates=warmup_cosine(epochs * n_epoch, self.lr),
+            windows=lambda epoch: windows(epoch=epoch),
+            weights=None if drawn else weights,
+            monitor=self.monitor,
+            patience=s.patience,
+        )
 
-        def snapshot(epoch: int, window: int = 0, *, finished: bool = False) -> Snapshot:
-            return Snapshot(
-                params=params,
-                optimizer=state,
-                kept=kept,
-                history=self.logger.to_dict(),
-                losses=np.concatenate([*losses, np.empty(0)]),
-                best=np.array(best),
-                epoch=epoch,
-                window=window,
-                step=step,
-                best_epoch=self.best_epoch or 0,
-                finished=finished,
-                seconds=time.time() - self._started,
+    def _has_learned(self) -> bool | None:
+        """Whether the model does better than chance on the holdout; warn if it does not."""
+        logits, y = self._held_out.predict(self.model.params)
+        predicted = logits.argmax(axis=1)
+        learned = has_learned(y, predicted)
+        if learned is False:
+            warn(
+                f"The model has learned nothing: it labels {(predicted == y).sum():,} of {len(y):,} held-out cells "
+                f"right, where chance gives {by_chance(y, predicted)[0]:,.0f} and the commonest class alone "
+                f"{np.bincount(y).max():,}. Are the labels those of these cells, and do the genes tell them apart? "
+                "If so, train for longer, or with another learning rate."
             )
-
-        with (
-            progress(desc="Training", total=epochs * n_epoch, initial=step, unit="batch", silent=silent) as bar,
-            interruptible() as interrupted,
-        ):
-            for epoch in range(first, epochs):
-                for window in prefetch(islice(windows(epoch=epoch), done, None)):
-                    if weights is not None and s.balance_by == "weights":
-                        window = window._replace(weight=window.weight * weights[window.y])
-                    n = int(window.weight.any(axis=1).sum())
-                    rates = np.resize(lr[step : step + n], n_window)
-                    batches = Batch(*map(jnp.asarray, window))
-                    params, state, loss = step_of(params, state, batches, n, rates, step, root)
-                    losses.append(loss[:n])
-                    step += n
-                    done += 1
-                    bar.update(n)
-                    if not all(np.isfinite(loss).all() for loss in losses[-2:-1]):  # the latest is being computed
-                        break
-                    if interrupted():
-                        break
-                    if place is not None and place.is_due(epoch_ended=False):
-                        place.write(snapshot(epoch, done))
-                if not np.isfinite(np.concatenate(losses)).all() or not _finite(params):
-                    raise self._divergence(np.concatenate(losses), epoch, place)
-                if interrupted():
-                    self.interrupted = True
-                    if place is not None:
-                        place.write(snapshot(epoch, done))
-                    break
-                train_loss = float(np.concatenate(losses).mean())
-                validation_compiled.result()
-                found = self._validate(self._adjusted(params))
-                self.logger.update(epoch + 1, train_loss, found.loss, found.accuracy, found.f1)
-                self.logger.report(silent or not reports)
-                bar.set_postfix({k: f"{v:.3f}" for k, v in self.logger.latest().items()})
-                if self.monitor == "loss":
-                    best = found if found.loss < best.loss else best
-                    keep = not found.loss > best.loss + best.error
-                else:
-                    keep = not found.f1 < best.f1  # of equals the latest: a small holdout has many
-                    best = found if keep else best
-                if keep:  # also if the holdout is empty and all is NaN, so that the last epoch is kept
-                    kept, self.best_epoch = jax.tree.map(np.array, params), epoch + 1
-                finished = epoch + 1 == epochs or epoch + 1 - (self.best_epoch or 0) >= s.patience
-                done, losses = 0, []
-                if place is not None and (place.is_due(epoch_ended=True) or finished):
-                    place.write(snapshot(epoch + 1, finished=finished))
-                if finished:
-                    break
-        if self.interrupted:
-            self._report_interruption(epoch, epochs, place)
-        assert kept is not None  # the first epoch is always kept
-        return kept
+        return learned
 
     def _report_interruption(self, epoch: int, epochs: int, place: Checkpoint | None) -> None:
         """Say what has become of the training, and how to go on; raise if there is no model yet."""
@@ -445,82 +377,3 @@ class GinsengClassifierTrainer:
         if self.best_epoch is None:
             raise KeyboardInterrupt(told)
         warning(told)
-
-    def _divergence(self, losses: np.ndarray, epoch: int, place: Checkpoint | None) -> ValueError:
-        """Return the error that says why the loss is no longer finite.
-
-        The data are the cause if the weights that training started from give no finite logits either.
-        """
-        if place is not None:
-            place.end()
-        n = int(np.isfinite(losses).argmin()) if not np.isfinite(losses).all() else len(losses) - 1
-        found = f"The training loss is {losses[n]} in epoch {epoch + 1}, batch {n + 1}. "
-        first, peak = self._init(), np.zeros(self.n_genes)
-        finite = _finite(first)
-        batch = min(1024, len(self.keep))
-        for window in stream(self.dataset.source, self.keep, batch_size=batch, n_per_window=1, shuffle=False):
-            finite = finite and bool(np.isfinite(self._logits(first, window)).all())
-            peak = np.maximum(peak, np.abs(window.x[0]).max(axis=0))
-        if finite:
-            return ValueError(
-                f"{found}The data are not the cause: the weights that training started from take them. Lower the "
-                f"learning rate (lr={self.lr:g}), to {self.lr / 10:g}, say."
-            )
-        gene = self.dataset.gene_names[int(peak.argmax())]
-        return ValueError(
-            f"{found}The data are the cause: values are up to {peak.max():.3g} (gene {gene!r}), too large to compute "
-            "with. Repair or leave out the cells or genes that have them."
-        )
-
-    def _compile_step(self, step_of: Any, optimizer: AdamW, root: Any, n_window: int) -> None:
-        """Compile the training step for windows of this shape; the first call finds it done."""
-        params = registry.shapes(self.network, self.n_genes, self.n_classes)
-        shape = (n_window, self.batch_size)
-        arrays: Any = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in empty_window(shape, self.dataset.source)]
-        rates = jax.ShapeDtypeStruct((n_window,), np.float32)
-        step_of.func.lower(
-            params, jax.eval_shape(optimizer.init, params), Batch(*arrays), 0, rates, 0, root, **step_of.keywords
-        ).compile()
-
-    def _compile_validation(self) -> None:
-        """Compile the forward pass over held-out cells, if there are any; the first call finds it done."""
-        if not self.holdout.any():
-            return
-        params = registry.shapes(self.network, self.n_genes, self.n_classes)
-        window = empty_window((1, self.holdout_batch), self.dataset.source)
-        x, total = (jax.ShapeDtypeStruct(a.shape[1:], a.dtype) for a in (window.x, window.total))
-        how = {"architecture": self.network, "normalization": self.normalization}
-        predict_logits.lower(params, x, total, **how).compile()
-
-    @property
-    def holdout_batch(self) -> int:
-        """Held-out cells a forward pass."""
-        return int(np.clip(self.holdout.sum(), 1, 1024))
-
-    def _logits(self, params: Params, window: Window) -> np.ndarray:
-        x, total = window.x[0], window.total[0]
-        return np.asarray(predict_logits(params, x, total, architecture=self.network, normalization=self.normalization))
-
-    def _validate(self, params: Params) -> Validation:
-        if not self.holdout.any():
-            return Validation(math.nan, math.nan, math.nan, math.nan)
-        logits, y = [], []
-        for window in prefetch(
-            stream(self.dataset.source, self.holdout, batch_size=self.holdout_batch, n_per_window=1, shuffle=False)
-        ):
-            real = window.weight[0] > 0
-            logits.append(self._logits(params, window)[real])
-            y.append(window.y[0, real])
-        all_logits, all_y = np.concatenate(logits), np.concatenate(y)
-        predicted = all_logits.argmax(axis=1)
-        losses = -log_softmax(all_logits, axis=1)[np.arange(len(all_y)), all_y]
-        return Validation(
-            float(losses.mean()),
-            float(losses.std() / math.sqrt(len(losses))),
-            float(accuracy_score(all_y, predicted)),
-            float(f1_score(all_y, predicted, average="macro", zero_division=0)),
-        )
-
-
-def _finite(params: Params) -> bool:
-    return all(np.isfinite(a).all() for a in jax.tree.leaves(params))

@@ -1,0 +1,8 @@
+"""Types that several files of the core name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: Weights and biases: a nested dict of float32 arrays, `params[layer][name]`.
+type Params = dict[str, Any]

@@ -1,0 +1,456 @@
+"""What a small HDF5 file has, as one table: writing, reading, checking and the documentation follow from it.
+
+Values are known in two forms. Packed are those that `uns` keeps as well: arrays, numbers, text and nested dicts of
+them. Stored are those of the file, which the SHA-256 is over: names are bytes there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ginseng._disk.strict_hdf5 import MAX_ATTRIBUTE, ModelFileError, Reader
+from ginseng._errors import check_unique_names
+
+#: Brackets and commas in a text of JSON: as Python objects, what they hold takes many times the memory of the text.
+MAX_PARTS = 300_000
+#: Bytes of all names together, and of all columns of a table.
+MAX_NAME_BYTES, MAX_COLUMN_BYTES = 8 * 2**20, 16 * 2**20
+#: What a number that counts something may be.
+MAX_COUNT = 2**31
+
+
+@dataclasses.dataclass
+class Found:
+    """What has been read so far, which says what else there has to be."""
+
+    reader: Reader
+    sizes: dict[str, int] = dataclasses.field(default_factory=dict)
+    name_bytes: int = MAX_NAME_BYTES
+    values: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A member of a file, or an attribute.
+
+    Parameters
+    ----------
+    name
+        In the file, in `uns`, and of the attribute of the object.
+    about
+        What it is, in Markdown.
+    since
+        First version of the format that has it.
+    optional
+        Whether it may be missing; it is None then.
+    always
+        What is written whatever the object says, given the packed values: for readers of earlier versions.
+    """
+
+    name: str
+    about: str
+    since: str = dataclasses.field(default="1.0", kw_only=True)
+    optional: bool = dataclasses.field(default=False, kw_only=True)
+    always: Callable[[Mapping[str, Any]], Any] | None = dataclasses.field(default=None, kw_only=True)
+
+    is_attribute = False
+
+    def pack(self, value: Any) -> Any:
+        """Return the packed form of an attribute of the object."""
+        return value
+
+    def unpack(self, value: Any) -> Any:
+        """Return the attribute of the object, from the packed form."""
+        return value
+
+    def store(self, value: Any) -> Any:
+        """Return the stored form of a packed value."""
+        return value
+
+    def is_there(self, reader: Reader) -> bool:
+        """Whether the file has it."""
+        return self.name in (reader.file.attrs if self.is_attribute else reader.members())
+
+    def read(self, found: Found) -> Any:
+        """Return the stored value."""
+        raise NotImplementedError
+
+    def restore(self, value: Any) -> Any:
+        """Return the packed form of a stored value, once the file has been verified."""
+        return value
+
+    def leaves(self, value: Any) -> Iterator[tuple[str, Any]]:
+        """Yield each dataset, or the attribute, with its path."""
+        yield self.name, value
+
+    def shown(self) -> tuple[str, str]:
+        """Return the path and the type for the documentation."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class Text(Entry):
+    """Text; JSON of an object if `json`. Beyond what an attribute holds it is a dataset, of up to `longest` bytes."""
+
+    json: bool = dataclasses.field(default=False, kw_only=True)
+    longest: int = dataclasses.field(default=0, kw_only=True)
+
+    is_attribute = True
+
+    def pack(self, value: Any) -> str:
+        return json.dumps(value) if self.json else value
+
+    def unpack(self, value: Any) -> Any:
+        return parsed(value, self.name) if self.json else str(value)
+
+    def read(self, found: Found) -> str:
+        if self.longest and self.name in found.reader.members():
+            text = found.reader.array(self.name, (None,), "u", self.longest).tobytes().decode("utf-8")
+        else:
+            text = found.reader.text(self.name)
+        if self.json:
+            check_parts(text, self.name)
+        return text
+
+    def shown(self) -> tuple[str, str]:
+        return self.name, "text"
+
+
+@dataclasses.dataclass(frozen=True)
+class Number(Entry):
+    """A number of this kind; if `nan`, NaN stands for None. One that counts something may be a size of arrays."""
+
+    kind: type = float
+    nan: bool = dataclasses.field(default=False, kw_only=True)
+    counts: bool = dataclasses.field(default=False, kw_only=True)
+
+    is_attribute = True
+
+    def pack(self, value: Any) -> Any:
+        return np.nan if self.nan and value is None else self.kind(value)
+
+    def unpack(self, value: Any) -> Any:
+        value = self.kind(value)
+        return None if self.nan and np.isnan(value) else value
+
+    def read(self, found: Found) -> Any:
+        value = found.reader.number(self.name)
+        if self.counts:
+            if type(value) is not int or not 0 <= value < MAX_COUNT:
+                msg = f"attribute {self.name!r} is {value!r}"
+                raise ModelFileError(msg)
+            found.sizes[self.name] = value
+        return value
+
+    def shown(self) -> tuple[str, str]:
+        return self.name, {bool: "true or false", int: "integer", float: "float"}[self.kind]
+
+
+@dataclasses.dataclass(frozen=True)
+class Names(Entry):
+    """Names, fixed-length UTF-8, none of them empty or repeated; how many they are is the size `size`."""
+
+    size: str = ""
+    most: int = dataclasses.field(default=sys.maxsize, kw_only=True)
+
+    def store(self, value: Any) -> np.ndarray:
+        encoded = np.char.encode(np.asarray(value, str), "utf-8")
+        return encoded if encoded.dtype.itemsize else encoded.astype("S1")
+
+    def read(self, found: Found) -> np.ndarray:
+        names = found.reader.array(self.name, (None,), "S", self.most, found.name_bytes)
+        found.name_bytes -= names.nbytes
+        if not len(names):
+            msg = f"{self.name!r} are empty or not unique"
+            raise ModelFileError(msg)
+        if found.sizes.setdefault(self.size, len(names)) != len(names):
+            msg = f"{self.size!r} is {found.sizes[self.size]}, and there are {len(names)} {self.name}"
+            raise ModelFileError(msg)
+        # of the length of the longest one, as they are written
+        return names.astype(f"S{max(1, int(np.strings.str_len(names).max(initial=0)))}", copy=False)
+
+    def restore(self, value: np.ndarray) -> list[str]:
+        """Return text, a list until it is known to be short."""
+        names = [name.decode("utf-8") for name in value.tolist()]
+        check_unique_names(names, self.name)
+        return names
+
+    def shown(self) -> tuple[str, str]:
+        return self.name, f"text, ({self.size.removeprefix('n_')},)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Array(Entry):
+    """An array of this type, and of these sizes: of a `Names` or a `Number`, a number, or None for any."""
+
+    dtype: str = "<f4"
+    shape: tuple[str | int | None, ...] = ()
+    most: int = dataclasses.field(default=MAX_COUNT, kw_only=True)
+
+    def store(self, value: Any) -> np.ndarray:
+        return np.asarray(value, self.dtype)
+
+    def read(self, found: Found) -> np.ndarray:
+        shape = tuple(found.sizes[n] if isinstance(n, str) else n for n in self.shape)
+        return found.reader.array(self.name, shape, "iu" if "i" in self.dtype else "f", self.most)
+
+    def shown(self) -> tuple[str, str]:
+        sizes = ", ".join("any" if n is None else str(n).removeprefix("n_") for n in self.shape)
+        return self.name, f"{np.dtype(self.dtype).name}, ({sizes}{',' if len(self.shape) == 1 else ''})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Tree(Entry):
+    """A nested dict of arrays, of the shapes that the caller knows; if `exact`, also of the types, and finite."""
+
+    inner: str = "..."
+    exact: bool = dataclasses.field(default=False, kw_only=True)
+
+    def unpack(self, value: Any) -> Any:
+        return {k: self.unpack(v) for k, v in value.items()} if isinstance(value, Mapping) else value
+
+    def store(self, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {k: self.store(v) for k, v in value.items()}
+        return np.asarray(value) if self.exact else np.asarray(value, "<f4")
+
+    def read_shapes(self, found: Found, shapes: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+        """Return the arrays of these shapes, and nothing else."""
+        path = path or self.name
+        if (members := sorted(found.reader.members(path))) != sorted(shapes):
+            msg = f"{path!r} has {', '.join(members[:10])}, where {', '.join(sorted(shapes))} are expected"
+            raise ModelFileError(msg)
+        out: dict[str, Any] = {}
+        for name, shape in shapes.items():
+            inside = f"{path}/{name}"
+            if isinstance(shape, Mapping):
+                out[name] = self.read_shapes(found, shape, inside)
+                continue
+            kinds = shape.dtype.kind if self.exact else "f"
+            out[name] = found.reader.array(inside, shape.shape, kinds, sys.maxsize)
+            if not self.exact:
+                out[name] = out[name].astype(np.float32, copy=False)
+            elif out[name].dtype != shape.dtype or not np.isfinite(out[name]).all():
+                msg = f"{inside!r} is {out[name].dtype}, not {shape.dtype}, or has values that are not finite"
+                raise ModelFileError(msg)
+        return out
+
+    def leaves(self, value: Any) -> Iterator[tuple[str, Any]]:
+        yield from _leaves(value, self.name)
+
+    def shown(self) -> tuple[str, str]:
+        return f"{self.name}/{self.inner}", "as they are" if self.exact else "float32, contiguous"
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns(Entry):
+    """Columns of numbers, by name, of the length of a `Number`, or of any."""
+
+    length: str | None = None
+    most: int = dataclasses.field(default=MAX_COUNT, kw_only=True)
+
+    def unpack(self, value: Any) -> dict[str, np.ndarray]:
+        return {k: np.asarray(v) for k, v in value.items()}
+
+    def store(self, value: Any) -> dict[str, np.ndarray]:
+        return {k: np.asarray(v, "<f8") for k, v in value.items()}
+
+    def read(self, found: Found) -> dict[str, np.ndarray]:
+        names = found.reader.members(self.name) if self.name in found.reader.members() else []
+        columns, left = {}, MAX_COLUMN_BYTES
+        length = None if self.length is None else found.sizes[self.length]
+        for name in names:
+            columns[name] = found.reader.array(f"{self.name}/{name}", (length,), "f", self.most, left)
+            left -= columns[name].nbytes
+        return columns
+
+    def leaves(self, value: Any) -> Iterator[tuple[str, Any]]:
+        yield from _leaves(value, self.name)
+
+    def shown(self) -> tuple[str, str]:
+        return f"{self.name}/<name>", f"float64, ({'epochs' if self.length is None else self.length},)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Schema:
+    """The table of a format.
+
+    Parameters
+    ----------
+    format
+        Its name, which the file says; none if the file says nothing of itself, and has no SHA-256.
+    entries
+        What there is, sizes before what is measured by them.
+    """
+
+    format: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def version(self) -> str:
+        """The latest version, which reads all earlier ones of the same major number."""
+        return max((self._since(entry) for entry in self.entries), key=_numbers)
+
+    def _since(self, entry: Entry) -> str:
+        return max(entry.since, "1.1" if isinstance(entry, Text) and entry.longest else "1.0", key=_numbers)
+
+    def pack(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the packed values of an object, whose attributes these are."""
+        packed: dict[str, Any] = {}
+        for entry in self.entries:
+            if entry.always is not None:
+                packed[entry.name] = entry.always(packed)
+            elif not (entry.optional and values.get(entry.name) is None):
+                packed[entry.name] = entry.pack(values[entry.name])
+        return packed
+
+    def unpack(self, packed: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the attributes of an object, without what is written for others alone.
+
+        Raises
+        ------
+        KeyError
+            If one is missing.
+        """
+        return {
+            entry.name: entry.unpack(packed[entry.name])
+            for entry in self.entries
+            if entry.always is None and not (entry.optional and packed.get(entry.name) is None)
+        }
+
+    def stored(self, packed: Mapping[str, Any], written_by: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return the attributes and datasets of a file, in the lowest version that can hold them."""
+        values = {entry.name: entry.store(packed[entry.name]) for entry in self.entries if entry.name in packed}
+        versions = ["1.0"]
+        for entry in self.entries:
+            if entry.name in values:
+                long = isinstance(entry, Text) and len(values[entry.name].encode()) > MAX_ATTRIBUTE
+                versions.append(self._since(entry) if long else entry.since)
+        header = {"format": self.format, "format_version": max(versions, key=_numbers), "written_by": written_by}
+        return self._split(values, header)
+
+    def _split(
+        self, values: Mapping[str, Any], header: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        there = [entry for entry in self.entries if entry.name in values]
+        attributes = {entry.name: values[entry.name] for entry in there if entry.is_attribute}
+        datasets = {
+            path: leaf for entry in there if not entry.is_attribute for path, leaf in entry.leaves(values[entry.name])
+        }
+        return {**header, **attributes}, datasets
+
+    def check_header(self, reader: Reader, this: str, what: str) -> dict[str, str]:
+        """Return what the file says of itself, if it is of this format, and not of a later one."""
+        if (found := reader.text("format", "")) != self.format:
+            msg = f"its format is {found!r}, not {self.format!r}: it is no {what}"
+            raise ModelFileError(msg)
+        header = {name: reader.text(name) for name in ("format", "format_version", "written_by")}
+        if header["format_version"].split(".")[0] != self.version.split(".")[0]:
+            msg = (
+                f"it was written by {header['written_by']} in format {header['format_version']}, and this is {this}, "
+                f"which reads {self.version}. Run `pip install -U ginseng`."
+            )
+            raise ModelFileError(msg)
+        return header
+
+    def read(
+        self,
+        reader: Reader,
+        header: Mapping[str, Any],
+        shapes: Callable[[str, Found], Mapping[str, Any] | None],
+    ) -> dict[str, Any]:
+        """Return the packed values of a file that :func:`check_header` has looked at.
+
+        Parameters
+        ----------
+        header
+            What that returned.
+        shapes
+            Says of each tree, by its name and from what has been read so far, the shapes; None if it is not there.
+        """
+        known = {e.name for e in self.entries if not e.is_attribute or (isinstance(e, Text) and e.longest)}
+        if unknown := set(reader.members()) - known:
+            msg = f"it has unknown members: {', '.join(map(repr, sorted(unknown)[:10]))}"
+            raise ModelFileError(msg)
+        found = Found(reader)
+        for entry in self.entries:
+            if isinstance(entry, Tree):
+                if (expected := shapes(entry.name, found)) is not None:
+                    found.values[entry.name] = entry.read_shapes(found, expected)
+            elif not entry.optional or entry.is_there(reader):
+                found.values[entry.name] = entry.read(found)
+        if self.format:
+            reader.verify(*self._split(found.values, header))  # before what takes more than to read it
+        by_name = {entry.name: entry for entry in self.entries}
+        return {name: by_name[name].restore(value) for name, value in found.values.items()}
+
+    def table(self) -> str:
+        """Return the documentation: attributes and datasets in Markdown."""
+        rows: dict[bool, list[str]] = {True: [], False: []}
+        if self.format:
+            versions = sorted({*(e.since for e in self.entries), *map(self._since, self.entries)}, key=_numbers)
+            about = f'`"{self.format}"`, ' + " or ".join(f'`"{v}"`' for v in versions)
+            rows[True] += [f"| `format`, `format_version` | text | {about}: the lowest that can hold it |",
+                           "| `written_by` | text | version of what wrote it |"]  # fmt: skip
+        for entry in self.entries:
+            path, kind = entry.shown()
+            about = entry.about
+            if isinstance(entry, Text) and entry.longest:
+                about += f"; over {MAX_ATTRIBUTE:,} bytes a dataset of uint8 ({self._since(entry)})"
+            if entry.since != "1.0":
+                about += f" (since {entry.since})"
+            rows[entry.is_attribute].append(
+                f"| `{path}` | {kind} | {about}{'; may be missing' if entry.optional else ''} |"
+            )
+        if self.format:
+            rows[True].append("| `sha256` | text | over all other attributes and all datasets |")
+        heads = {True: "attribute", False: "dataset"}
+        return "\n\n".join(
+            "\n".join([f"| {heads[what]} | type | |", "|---|---|---|", *rows[what]]) for what in (True, False)
+        )
+
+
+def check_parts(text: str, name: str) -> None:
+    """Refuse JSON that would take many times the memory of its text.
+
+    Raises
+    ------
+    ValueError
+        If it has over 300,000 brackets and commas.
+    """
+    if sum(map(text.count, "[{,")) > MAX_PARTS:
+        msg = f"{name!r} has over {MAX_PARTS:,} brackets and commas"
+        raise ValueError(msg)
+
+
+def parsed(text: Any, name: str) -> dict[str, Any]:
+    """Return the object that is written in JSON.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or :func:`check_parts` refuses it.
+    """
+    text = str(text)
+    check_parts(text, name)
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        msg = f"{name!r} must be a JSON object"
+        raise ValueError(msg)
+    return value
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name in sorted(tree):
+        value, path = tree[name], f"{prefix}/{name}"
+        yield from _leaves(value, path) if isinstance(value, Mapping) else [(path, value)]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))

@@ -1,0 +1,58 @@
+"""Texts of parameters that several public functions share, each written once."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+#: By the name that stands for it in a docstring: the parameter, and what it is.
+PARAMETERS = {
+    "adata_labelled": ("adata", "Annotated data, labelled by :func:`ginseng.tl.classify`."),
+    "adata_or_path": (
+        "adata",
+        "Counts: an AnnData (in memory, backed or lazy), or a path or URL that :func:`ginseng.read_adata` reads.",
+    ),
+    "adata_with_labels": (
+        "adata",
+        "Counts with labels: an AnnData (in memory, backed or lazy), or a path or URL that "
+        ":func:`ginseng.read_adata` reads.",
+    ),
+    "batch_size": ("batch_size", "Cells per forward pass. Changes memory use, never the result."),
+    "copy": ("copy", "Whether to write to a copy of `adata` and return it. The copy of a backed `adata` is in memory."),
+    "key": ("key", "Prefix under which the labels were written."),
+    "key_added": ("key_added", "Prefix of everything that is written."),
+    "label_key_or_labels": ("label_key", "Column of `obs` with the cell types, or one label per cell."),
+    "layer": ("layer", "Layer with the counts; `X` if None, `adata.raw` if `'raw'`."),
+    "layer_values": ("layer", "Layer to use instead of `X`; `adata.raw` if `'raw'`."),
+    "gene_key": ("gene_key", "Column of `var` with the gene names; the index if None."),
+    "query_gene_key": ("gene_key", "Column of `var` with names like those of the model; the index if None."),
+    "model": (
+        "model",
+        "A trained state, the path of a saved one, or an AnnData trained with :func:`ginseng.tl.train`.",
+    ),
+    "query_normalize": (
+        "normalize",
+        "Overrides the model: whether the data are counts that are still to be log-normalised.",
+    ),
+    "return_table": ("return_table", "Whether to return a table and write nothing."),
+    "show": ("show", "Show the plot. By default as :attr:`ginseng.settings.autoshow` says, and not if `ax` is given."),
+    "return_fig": ("return_fig", "Return the figure, and do not show it."),
+    "silent": ("silent", "Whether to hide the progress bar."),
+    "query_silent": ("silent", "Whether to hide the progress bar and the warning about missing genes."),
+}
+
+_PLACE = re.compile(r"^( *)%\((\w+)\)s$", re.MULTILINE)
+_WIDTH = 110
+
+
+def document[T](documented: T) -> T:
+    """Put the shared texts into a docstring: a line ``%(layer)s`` becomes that parameter and its text."""
+
+    def text(place: re.Match[str]) -> str:
+        indent, (name, words) = place[1], PARAMETERS[place[2]]
+        body = textwrap.fill(words, _WIDTH, initial_indent=f"{indent}    ", subsequent_indent=f"{indent}    ")
+        return f"{indent}{name}\n{body}"
+
+    if documented.__doc__:  # not with `python -OO`
+        documented.__doc__ = _PLACE.sub(text, documented.__doc__)
+    return documented

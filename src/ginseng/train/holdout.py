@@ -1,0 +1,81 @@
+"""The cells that training does not see, and what a model says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from scipy.special import log_softmax
+
+from ginseng._core import registry
+from ginseng._core.architecture import Architecture
+from ginseng._core.steps import Normalization, predict_logits
+from ginseng._core.types import Params
+from ginseng.data._batches import Source, Window, empty_window, prefetch, stream
+from ginseng.data._splits import held_out
+from ginseng.train.metrics import Measures, measure
+from ginseng.train.settings import GinsengClassifierTrainerSettings
+
+
+def choose_holdout(
+    labels: np.ndarray,
+    groups: np.ndarray | None,
+    group_names: Sequence[str] | np.ndarray | None,
+    settings: GinsengClassifierTrainerSettings,
+) -> np.ndarray:
+    """Return which cells these settings hold out: (cells,) bool."""
+    return held_out(
+        labels, groups, group_names,
+        fraction=settings.holdout_fraction, by_group=settings.group_level, mode=settings.group_mode,
+        rng=np.random.default_rng([settings.seed, 2**31]),  # a stream of its own
+    )  # fmt: skip
+
+
+class Holdout:
+    """Held-out cells, and the network that is asked about them.
+
+    Parameters
+    ----------
+    source
+        All cells.
+    cells
+        (cells,) bool, those that are held out.
+    """
+
+    def __init__(self, source: Source, cells: np.ndarray, network: Architecture, normalization: Normalization) -> None:
+        self.source = source
+        self.cells = cells
+        self.batch_size = int(np.clip(cells.sum(), 1, 1024))
+        self.how: dict[str, Any] = {"architecture": network, "normalization": normalization}
+
+    def compile(self, n_classes: int) -> None:
+        """Compile the forward pass, if there are any cells; the first call finds it done."""
+        if not self.cells.any():
+            return
+        params = registry.shapes(self.how["architecture"], self.source.n_genes, n_classes)
+        window = empty_window((1, self.batch_size), self.source)
+        x, total = (jax.ShapeDtypeStruct(a.shape[1:], a.dtype) for a in (window.x, window.total))
+        predict_logits.lower(params, x, total, **self.how).compile()
+
+    def logits(self, params: Params, window: Window) -> np.ndarray:
+        """Return the logits of the cells of a window of one batch, without dropout."""
+        return np.asarray(predict_logits(params, window.x[0], window.total[0], **self.how))
+
+    def predict(self, params: Params) -> tuple[np.ndarray, np.ndarray]:
+        """Return the logits of the held-out cells, and their classes."""
+        if not self.cells.any():
+            return np.empty((0, 1), np.float32), np.empty(0, np.int32)
+        parts = []
+        windows = stream(self.source, self.cells, batch_size=self.batch_size, n_per_window=1, shuffle=False)
+        for window in prefetch(windows):
+            real = window.weight[0] > 0
+            parts.append((self.logits(params, window)[real], window.y[0, real]))
+        logits, y = zip(*parts, strict=True)
+        return np.concatenate(logits), np.concatenate(y)
+
+    def measure(self, params: Params) -> Measures:
+        """Return how the model does; NaN if nothing is held out."""
+        logits, y = self.predict(params)
+        return measure(-log_softmax(logits, axis=1)[np.arange(len(y)), y], y, logits.argmax(axis=1))

@@ -1,0 +1,122 @@
+"""The loop: epochs of windows of batches, until no later epoch is worth waiting for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+import jax
+import numpy as np
+
+from ginseng._core.types import Params
+from ginseng._logging import progress
+from ginseng.data._batches import Window, prefetch
+from ginseng.train.checkpoint import Checkpoint, Progress
+from ginseng.train.compiling import Step
+from ginseng.train.interrupt import interruptible
+from ginseng.train.metrics import Measures
+from ginseng.train.selection import compare, is_over
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What the loop goes through."""
+
+    epochs: int  # at the most
+    n_epoch: int  # batches an epoch
+    rates: np.ndarray  # learning rate of each step
+    windows: Callable[[int], Iterator[Window]]  # of an epoch
+    weights: np.ndarray | None  # (classes,) of the loss, where classes are weighted and not drawn
+    monitor: str
+    patience: int
+
+
+class DivergedError(ArithmeticError):
+    """The loss is no longer finite."""
+
+    def __init__(self, losses: np.ndarray) -> None:
+        self.losses = losses  # of the batches of the epoch so far
+
+
+def run(
+    at: Progress,
+    plan: Plan,
+    step: Step,
+    measure: Callable[[Params], Measures],
+    *,
+    place: Checkpoint | None,
+    silent: bool,
+    reports: bool,
+) -> bool:
+    """Train, from where `at` is, and say whether it was interrupted.
+
+    Parameters
+    ----------
+    at
+        Is changed in place.
+    measure
+        Says how weights do on the holdout.
+    place
+        Where checkpoints go.
+    silent, reports
+        Whether to show nothing; whether to print a line for each epoch.
+
+    Raises
+    ------
+    DivergedError
+        If a loss, or a weight, is no longer finite.
+    """
+    shown: dict[str, Any] = {"total": plan.epochs * plan.n_epoch, "initial": at.step, "unit": "batch", "silent": silent}
+    with progress(desc="Training", **shown) as bar, interruptible() as interrupted:
+        while not at.finished:
+            for window in prefetch(islice(plan.windows(at.epoch), at.window, None)):
+                bar.update(_advance(at, plan, step, window))
+                if not all(np.isfinite(loss).all() for loss in at.losses[-2:-1]):  # the latest is being computed
+                    break
+                if interrupted():
+                    break
+                if place is not None and place.is_due(epoch_ended=False):
+                    place.write(at)
+            losses = np.concatenate(at.losses)
+            if not (np.isfinite(losses).all() and is_finite(at.params)):
+                raise DivergedError(losses)
+            if interrupted():
+                if place is not None:
+                    place.write(at)
+                return True
+            _end_epoch(at, plan, float(losses.mean()), measure(at.params))
+            at.logger.report(silent or not reports)
+            bar.set_postfix({k: f"{v:.3f}" for k, v in at.logger.latest().items()})
+            if place is not None and (place.is_due(epoch_ended=True) or at.finished):
+                place.write(at)
+    return False
+
+
+def _advance(at: Progress, plan: Plan, step: Step, window: Window) -> int:
+    """Train on a window, and return how many batches it has."""
+    if plan.weights is not None:
+        window = window._replace(weight=window.weight * plan.weights[window.y])
+    n = int(window.weight.any(axis=1).sum())
+    rates = np.resize(plan.rates[at.step : at.step + n], len(window.y))
+    at.params, at.optimizer, loss = step(at.params, at.optimizer, window, n, rates, at.step)
+    at.losses.append(loss[:n])
+    at.step += n
+    at.window += 1
+    return n
+
+
+def _end_epoch(at: Progress, plan: Plan, train_loss: float, found: Measures) -> None:
+    """Take down an epoch, and keep its weights if they are the best."""
+    at.epoch, at.window, at.losses = at.epoch + 1, 0, []
+    at.logger.update(at.epoch, train_loss, **{f"holdout_{name}": value for name, value in found.items()})
+    kept, at.best = compare(found, at.best, plan.monitor)
+    if kept:
+        at.kept, at.best_epoch = jax.tree.map(np.array, at.params), at.epoch
+    at.finished = is_over(at.epoch, at.best_epoch, epochs=plan.epochs, patience=plan.patience)
+
+
+def is_finite(params: Params) -> bool:
+    """Whether all weights are."""
+    return all(np.isfinite(a).all() for a in jax.tree.leaves(params))

@@ -1,0 +1,24 @@
+"""What is measured on the held-out cells. To add a measure: a row here, and a column of `GinsengLogger`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from sklearn.metrics import accuracy_score, f1_score
+
+type Measures = dict[str, float]
+
+#: Each from the cross-entropy of each cell, its class, and the class that the model gives it.
+MEASURES: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], float]] = {
+    "loss": lambda losses, y, predicted: losses.mean(),
+    "error": lambda losses, y, predicted: losses.std() / math.sqrt(len(losses)),  # standard error of the loss
+    "accuracy": lambda losses, y, predicted: accuracy_score(y, predicted),
+    "f1": lambda losses, y, predicted: f1_score(y, predicted, average="macro", zero_division=0),
+}
+
+
+def measure(losses: np.ndarray, y: np.ndarray, predicted: np.ndarray) -> Measures:
+    """Return all measures; NaN if there are no cells."""
+    return {name: float(f(losses, y, predicted)) if len(y) else math.nan for name, f in MEASURES.items()}
