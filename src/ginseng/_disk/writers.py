@@ -106,7 +106,7 @@ def write_added(
     output
         Where to write it; may be `source`.
     obs, obsm, uns
-        What to add, by name; what has such a name is replaced.
+        What to add, by name; what has such a name is replaced, or removed where the value is `None`.
     obs_names
         Names of the cells that these are of.
 
@@ -168,14 +168,15 @@ def _add(root: Any, source: Path, obs: Any, obsm: Any, uns: Any, obs_names: pd.I
     if start != len(obs_names):
         msg = f"{source} was changed while its cells were labelled: nothing is written. Label it again."
         raise RuntimeError(msg)
-    for name, values in obs.items():
-        write_elem(table, name, values)
-    before = [str(name) for name in table.attrs["column-order"]]
-    order = before + [name for name in obs if name not in before]
+    order = [str(name) for name in table.attrs["column-order"] if obs.get(str(name), "kept") is not None]
+    order += [name for name, values in obs.items() if values is not None and name not in order]
     table.attrs["column-order"] = order if isinstance(table, zarr.Group) else np.array(order, object)
-    for group, values in (("obsm", obsm), ("uns", uns)):
-        if values and group not in root:  # other writers leave out what is empty
+    for group, new in (("obs", obs), ("obsm", obsm), ("uns", uns)):
+        if new and group not in root:  # other writers leave out what is empty
             write_elem(root, group, {})
-        for name, value in values.items():
-            write_elem(root[group], name, value)
+        for name, value in new.items():
+            if value is not None:
+                write_elem(root[group], name, value)
+            elif name in root[group]:
+                del root[group][name]
     _drop_null_raw(root)
