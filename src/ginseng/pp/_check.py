@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from ginseng._cells.features import measured_genes
+from ginseng._cells.features import Features, features_of, suspected_features
 from ginseng._cells.gene_names import id_type, species
-from ginseng._cells.genes import MIN_OVERLAP, align_genes, better_column
-from ginseng._cells.labels import as_labels, in_memory
+from ginseng._cells.genes import align_genes, by_name, named_genes, names_in
+from ginseng._cells.labels import coded, in_memory, label_columns, without_label
 from ginseng._cells.matrix import layers_of
 from ginseng._cells.value_kind import SAME, Values, judge, judge_matrix
 from ginseng._disk.readers import open_adata
@@ -20,9 +21,6 @@ from ginseng._logging import running
 
 if TYPE_CHECKING:
     from ginseng.model.state import GinsengClassifierState
-
-#: Columns of `obs` that often hold cell types, the likeliest first.
-_LABELS = ("cell_type", "celltype", "cell_types", "CellType", "cell_ontology_class", "annotation", "labels", "label")
 
 
 @dataclass(frozen=True)
@@ -166,18 +164,8 @@ def _check(data: AnnData, state: GinsengClassifierState | None, name: str, model
     looked = matrices[use] if use else next(iter(matrices.values()), None)
 
     var = in_memory(data.var)
-    is_gene = measured_genes(var)
-    others = var.loc[~is_gene, "feature_types"].astype(str).value_counts().to_dict() if not is_gene.all() else {}
-    if others:
-        listed = ", ".join(f"{n:,} {kind!r}" for kind, n in others.items())
-        notes.append(f"{listed} are no genes, and are left out")
-    gene_key, n_found = None, None
-    if state is not None:
-        gene_key, n_found = _genes(data, var, state, problems, notes)
-    names = pd.Index((var.index if gene_key is None else var[gene_key]).astype(str))[is_gene]
-    if n_duplicated := int(names[names.duplicated()].nunique()):
-        what = "the counts of copies are summed" if state else "run `adata.var_names_make_unique()` before training"
-        notes.append(f"{n_duplicated:,} gene names are there more than once: {what}")
+    features = _features(var, notes)
+    gene_key, n_found, names, n_duplicated = _genes(data, state, problems, notes)
     if (n_names := int(data.obs_names.duplicated().sum())) > 0:
         notes.append(f"{n_names:,} names of cells are repeated: results are matched by position")
     if 0 in data.shape:
@@ -191,7 +179,9 @@ def _check(data: AnnData, state: GinsengClassifierState | None, name: str, model
     if state is not None:
         call = f"gs.tl.classify({'adata' if before else name}, {model_name}{given})"
     else:
-        label = _label_key(data)
+        label = next(iter(label_columns(obs := in_memory(data.obs))), None)
+        if label is not None and (left_out := without_label(coded(obs[label], label), data.n_obs, label)):
+            notes.append(left_out)
         if label is None:
             notes.append(f"which column of `obs` has the cell types? {', '.join(map(str, data.obs.columns)) or 'none'}")
         call = f"gs.tl.train({'adata' if before else name}, {'label_key' if label is None else repr(label)}{given})"
@@ -205,7 +195,7 @@ def _check(data: AnnData, state: GinsengClassifierState | None, name: str, model
         species=species(names),
         gene_key=gene_key,
         n_duplicated=n_duplicated,
-        other_features={str(kind): int(n) for kind, n in others.items()},
+        other_features=features.others,
         n_model_genes=None if state is None else state.n_genes,
         n_found=n_found,
         call="" if problems else "\n".join([*before, call]),
@@ -272,30 +262,38 @@ def _choice(
     return use, ({} if use == "X" else {"layer": layers[use]}) | options, []
 
 
-def _genes(
-    data: AnnData, var: pd.DataFrame, state: GinsengClassifierState, problems: list[str], notes: list[str]
-) -> tuple[str | None, int]:
-    """Return the column of `var` that has the genes of the model, and how many of them."""
-    gene_key: str | None = None
+def _features(var: pd.DataFrame, notes: list[str]) -> Features:
     try:
-        found = align_genes(data, state.genes)
-        n_found = found.n_model - len(found.missing)
+        found = features_of(var)
+    except ValueError:  # which the search for genes says
+        return Features(np.ones(len(var), bool))
+    if found.others:
+        listed = ", ".join(f"{n:,} {kind!r}" for kind, n in found.others.items())
+        notes.append(f"{listed} are no genes, and are left out")
+    notes.extend(suspected_features(var, found))
+    return found
+
+
+def _genes(
+    data: AnnData, state: GinsengClassifierState | None, problems: list[str], notes: list[str]
+) -> tuple[str | None, int | None, pd.Index, int]:
+    """Return the column of `var` with the genes, how many of the model it has, its names, and how many are repeated."""
+    var = in_memory(data.var)
+    gene_key: str | None = None
+    n_found: int | None = None
+    try:
+        if state is None:
+            genes, gene_key, more = named_genes(var, None)
+            notes.extend([*more, *genes.notes()])
+        else:
+            found = align_genes(data, state.genes)
+            gene_key, n_found = found.gene_key, found.n_model - len(found.missing)
+            notes.extend(found.notes)
+            genes = by_name(names_in(var, gene_key), found.measured)
+            if found.advice:
+                notes.append(found.advice.strip())
     except ValueError as error:
-        n_found, problem = 0, str(error)
-    else:
-        problem = ""
-    better = better_column(var, state.genes, n_found)
-    if better and better[1] >= max(1.05 * n_found, MIN_OVERLAP * state.n_genes):
-        gene_key, problem = better[0], ""
-        found = align_genes(data, state.genes, gene_key)
-        n_found = found.n_model - len(found.missing)
-    if problem:
-        problems.append(problem)
-    else:
-        notes.extend(found.notes)
-    return gene_key, n_found
-
-
-def _label_key(data: AnnData) -> str | None:
-    obs = in_memory(data.obs)
-    return next((key for key in _LABELS if key in obs and as_labels(obs[key]).nunique() > 1), None)
+        problems.append(str(error))
+        return None, 0 if state else None, var.index.astype(str), 0
+    n_rows = np.bincount(genes.position[genes.position >= 0])
+    return gene_key, n_found, pd.Index(genes.names), int((n_rows > 1).sum())

@@ -10,9 +10,9 @@ from scipy import sparse
 
 from ginseng import _keys
 from ginseng._cells.features import measured_genes, warn_of_other_features
-from ginseng._cells.labels import coded, in_memory, obs_column
+from ginseng._cells.labels import Unlabeled, in_memory, labels_of, obs_column
 from ginseng._cells.matrix import copied, row_blocks
-from ginseng._errors import check_names, warn
+from ginseng._errors import warn
 from ginseng._logging import progress, running
 from ginseng.pp._hvg import Moments, normalised
 from ginseng.pp._select_hvgs import ValueCheck, check_size, write_columns
@@ -28,6 +28,7 @@ def select_markers(
     chunk_size: int = 4096,
     silent: bool = False,
     copy: bool = False,
+    unlabeled: Unlabeled = None,
 ) -> AnnData | None:
     """Select the genes whose expression differs most between cell types, chunk by chunk.
 
@@ -59,6 +60,8 @@ def select_markers(
         Whether to hide the progress bar.
     copy
         Whether to leave `adata` as it is and return a copy. The copy of a backed `adata` is in memory.
+    unlabeled
+        Labels that stand for none, as in :func:`ginseng.tl.train`.
 
     Returns
     -------
@@ -96,13 +99,12 @@ def select_markers(
     """
     with running("select_markers") as added:
         check_size(adata, n_top_genes=n_top_genes, chunk_size=chunk_size, target_sum=target_sum)
-        labels, names = coded(obs_column(adata, label_key))
-        check_names(names, f"{label_key!r}")
-        if len(names) < 2:
-            msg = f"Genes can differ only between at least two cell types; {label_key!r} has {len(names)}."
+        labels = labels_of(obs_column(adata, label_key), label_key, unlabeled, obs=in_memory(adata.obs))
+        if len(labels.names) < 2:
+            msg = f"Genes can differ only between at least two cell types; {label_key!r} has {len(labels.names)}."
             raise ValueError(msg)
         columns = find_markers(
-            adata, labels, n_top_genes, layer,
+            adata, labels.codes, n_top_genes, layer,
             target_sum=target_sum, chunk_size=chunk_size, silent=silent,
         )  # fmt: skip
         adata = copied(adata) if copy else adata

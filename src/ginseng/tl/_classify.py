@@ -180,8 +180,6 @@ def classify(
     )  # fmt: skip
 
     with running(f"classification of {data.n_obs:,} cells") as report:
-        for note in query.genes.notes:
-            report(note)
         result = Result(
             data.n_obs, state, query.genes, probs=store_probs, gene_weights=store_gene_weights,
             min_confidence=min_confidence, unassigned=unassigned, allowed=possible,

@@ -45,6 +45,7 @@ def compare(
     rng: int | np.random.Generator | None = 0,
     key_added: str = _keys.DEFAULT,
     silent: bool = False,
+    unlabeled: str | Sequence[str] | None = None,
     **kwargs: Any,
 ) -> pd.DataFrame:
     """Train models on the same cells and genes, and measure them on the same other cells.
@@ -101,6 +102,9 @@ def compare(
         Prefix of what is written.
     silent
         Whether to show no progress.
+    unlabeled
+        Labels that stand for none: such cells are left out. One name or more, besides the usual words (unknown,
+        unassigned, n/a and the like), which alone count if None. With an empty list, every name is a label.
 
     Returns
     -------
@@ -146,7 +150,9 @@ def compare(
     from_path = not isinstance(adata, AnnData)
     adata = adata if isinstance(adata, AnnData) else open_adata(adata)
     check_key_added(key_added, adata.uns)
-    cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
+    cells = choose_cells(
+        adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key, unlabeled=unlabeled
+    )
     written = [_keys.split(key_added), *(_keys.cell_type(_keys.of_model(name, key_added)) for name in contenders)]
     if taken := {cells.label_key, cells.group_key, split_key} & set(written):
         msg = f"The results would replace `adata.obs[{taken.pop()!r}]`, which is read. Choose another `key_added`."

@@ -248,11 +248,8 @@ def read_cells(
         seen = np.full(adata.n_obs, -1)
         seen[cells.rows[train]] = cells.labels[train]
         target_sum = (settings.target_sum or adata.n_vars) if settings.normalize else None
-        mask = find_markers(adata, seen, n_top_genes or TOP_GENES, layer, silent=True, target_sum=target_sum)[
-            _keys.GENES
-        ]
-        position = np.where(mask, np.cumsum(mask) - 1, -1)
-        cells = dataclasses.replace(cells, gene_position=position, gene_names=cells.gene_names[mask])
+        found = find_markers(adata, seen, n_top_genes or TOP_GENES, layer, silent=True, target_sum=target_sum)
+        cells = cells.only(found[_keys.GENES])
     return MemoryDataset.read(adata, cells, layer)
 
 

@@ -40,6 +40,7 @@ def cross_validate(
     return_table: bool = False,
     copy: bool = False,
     silent: bool = False,
+    unlabeled: str | Sequence[str] | None = None,
     **kwargs: Any,
 ) -> AnnData | pd.DataFrame | None:
     """Label every cell by a model that has not seen it, and measure how well that goes.
@@ -84,6 +85,9 @@ def cross_validate(
         Whether to write to a copy of `adata` and return that.
     silent
         Whether to show no progress.
+    unlabeled
+        Labels that stand for none: such cells are left out. One name or more, besides the usual words (unknown,
+        unassigned, n/a and the like), which alone count if None. With an empty list, every name is a label.
 
     Returns
     -------
@@ -129,7 +133,9 @@ def cross_validate(
     from_path = not isinstance(adata, AnnData)
     adata = adata if isinstance(adata, AnnData) else open_adata(adata)
     check_key_added(key_added, adata.uns)
-    cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
+    cells = choose_cells(
+        adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key, unlabeled=unlabeled
+    )
     if taken := {cells.label_key, cells.group_key} & {_keys.cell_type(key_added), _keys.fold(key_added)}:
         msg = f"The results would replace `adata.obs[{taken.pop()!r}]`, which is read. Choose another `key_added`."
         raise ValueError(msg)

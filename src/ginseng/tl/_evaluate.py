@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from ginseng import _keys
 from ginseng._cells.entries import check_key_added
-from ginseng._cells.labels import paired_labels
+from ginseng._cells.labels import compare_names, paired_labels
+from ginseng._errors import warn
 from ginseng._logging import running
 
 
@@ -21,12 +23,13 @@ def evaluate(
     prediction_key: str | None = None,
     return_table: bool = False,
     copy: bool = False,
+    unlabeled: str | Sequence[str] | None = None,
 ) -> AnnData | pd.DataFrame | None:
     """Measure predicted against true labels.
 
-    Labels are compared as strings, by scikit-learn. A cell with no true label (`None`, NaN or an empty
-    string) or no predicted one is left out, with a warning. A predicted label that is no true label
-    ("unassigned", say) is a wrong answer like any other.
+    Labels are compared as strings, by scikit-learn. A cell with no true label (`None`, NaN, an empty string or a word
+    such as "unknown") or no predicted one is left out, with a warning. A predicted label that is no true label
+    ("unassigned", say) is a wrong answer like any other; a warning says so where truth and prediction share few names.
 
     Averages follow scikit-learn's defaults: macro and weighted F1 run over every class that is a true or a
     predicted label, so that a class that is only ever predicted counts as an F1 of zero in the macro mean;
@@ -48,6 +51,8 @@ def evaluate(
         three columns agree: each is the accuracy once all cells are pooled.
     copy
         Write into a copy of `adata`, and return that.
+    unlabeled
+        True labels that stand for none, as in :func:`ginseng.tl.train`.
 
     Returns
     -------
@@ -78,7 +83,10 @@ def evaluate(
     check_key_added(key_added, adata.uns)
     prediction_key = _keys.cell_type(key_added) if prediction_key is None else prediction_key
     with running(f"evaluation of {prediction_key!r} against {label_key!r}") as report:
-        true, predicted = paired_labels(adata, label_key, prediction_key)
+        true, predicted = paired_labels(adata, label_key, prediction_key, unlabeled)
+        known = adata.uns.get(key_added, {}).get("classes", [])
+        if strange := compare_names(true, predicted, known, label_key):
+            warn(strange)
         found = measure(true, predicted)
         metrics = {**found, "label_key": label_key, "prediction_key": prediction_key}
         adata = adata.copy() if copy else adata

@@ -14,7 +14,7 @@ from anndata import AnnData
 from ginseng import _keys
 from ginseng._cells.entries import check_key_added
 from ginseng._cells.matrix import copied, make_actual
-from ginseng._cells.training_set import choose_cells, choose_genes
+from ginseng._cells.training_set import choose_cells
 from ginseng._cells.value_kind import agree_on_values
 from ginseng._disk.readers import open_adata
 from ginseng._errors import suggest
@@ -48,6 +48,7 @@ def train(
     key_added: str = _keys.DEFAULT,
     copy: bool = False,
     silent: bool = False,
+    unlabeled: str | Sequence[str] | None = None,
     **kwargs: Any,
 ) -> AnnData | GinsengClassifierState | None:
     """Train a model that tells cell types apart.
@@ -87,6 +88,9 @@ def train(
         Whether to write to a copy of `adata` and return that.
     silent
         Whether to show no progress.
+    unlabeled
+        Labels that stand for none: such cells are left out. One name or more, besides the usual words (unknown,
+        unassigned, n/a and the like), which alone count if None. With an empty list, every name is a label.
 
     Ctrl-C ends training after the batches that are being worked on, and the best model so far is what the call gives;
     a second ctrl-C stops at once.
@@ -133,6 +137,7 @@ def train(
         adata = GinsengDataset(adata)
     if isinstance(adata, GinsengDataset):
         given = {"label_key": label_key, "layer": layer, "genes": genes, "gene_key": gene_key, "group_key": group_key}
+        given["unlabeled"] = unlabeled
         own = {name: getattr(adata, name, None) for name in given}
         wrong = [name for name, v in given.items() if v is not None and not (isinstance(v, str) and v == own[name])]
         if wrong:
@@ -156,7 +161,9 @@ def train(
     ):
         genes = _keys.GENES
     # all is checked before genes are chosen, which takes longest
-    cells = choose_cells(adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key)
+    cells = choose_cells(
+        adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key, unlabeled=unlabeled
+    )
     holdout = choose_holdout(cells.labels, cells.groups, cells.group_names, settings)
     agree_on_values(adata, layer, normalize=settings.normalize, insisted=said_so, training=True)
     chosen = None
@@ -167,8 +174,7 @@ def train(
             seen[cells.rows] = np.where(holdout, -1, cells.labels)
             target_sum = (settings.target_sum or adata.n_vars) if settings.normalize else None
             chosen = find_markers(adata, seen, TOP_GENES, layer, silent=silent, target_sum=target_sum)
-        position, gene_names = choose_genes(adata, chosen[_keys.GENES], gene_key)
-        cells = dataclasses.replace(cells, gene_position=position, gene_names=gene_names)
+        cells = cells.only(chosen[_keys.GENES])
         if not silent:
             say(
                 f"Training on the {cells.gene_names.size:,} of {adata.n_vars:,} genes that differ most between the "
