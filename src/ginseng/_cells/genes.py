@@ -224,7 +224,7 @@ def match_names(names: pd.Index, genes: np.ndarray, usable: np.ndarray | None = 
         if found.n_found > best.n_found:
             note = f"matched {what}{_example(names, bare, found.position)}"
             best, spelling, usable = Match(found.position, found.n_found, (note, *found.notes)), bare, genes_only
-    if best.n_found < len(genes) / 2:  # or is it the model whose names have more to them
+    if best.n_found < len(genes):  # or is it the model whose names have more to them
         for what, bare in cleaned(wanted):
             if not bare.is_unique:
                 continue

@@ -21,7 +21,7 @@ MISSING = frozenset({"", "nan", "NaN", "None", "NA", "<NA>"})
 #: What labels say where nobody knew, in lower case; "cell", "type" or the like may follow.
 UNKNOWN = frozenset(
     {
-        "unknown", "unk", "unassigned", "un assigned", "not assigned", "unlabeled", "unlabelled", "not labeled",
+        "unknown", "unk", "unassigned", "not assigned", "unlabeled", "unlabelled", "not labeled",
         "not labelled", "no label", "unannotated", "not annotated", "no annotation", "unclassified", "not classified",
         "undefined", "not defined", "undetermined", "not determined", "unidentified", "not identified", "unspecified",
         "not specified", "not available", "not applicable", "missing", "n/a", "n a", "na", "nan", "none", "null", "?",
@@ -138,6 +138,7 @@ def stand_for_none(names: Iterable[str], key: str, unlabeled: Unlabeled = None) 
 
 def _means_no_label(name: str) -> bool:
     words = re.sub(r"[^a-z0-9?/]+", " ", name.casefold()).strip()
+    words = re.sub(r"^un ", "un", words)
     words = re.sub(r" (cells?|cell ?types?|types?|labels?)$", "", words)
     return words in UNKNOWN or name in ("-", "--", "---", ".", "_", "...")
 
@@ -249,6 +250,12 @@ def check_labels(names: np.ndarray, values: pd.Series, n_labelled: int, key: str
 _USUAL_COLUMNS = ("celltype", "celltypes", "cellontologyclass", "annotation", "annotations", "labels", "label")
 
 
+def _rank(key: str) -> tuple[int, bool]:
+    plain = re.sub(r"[-_. ]", "", key.casefold())
+    usual = _USUAL_COLUMNS.index(plain) if plain in _USUAL_COLUMNS else len(_USUAL_COLUMNS)
+    return usual, re.search("type|label|annot", plain) is None
+
+
 def label_columns(obs: pd.DataFrame) -> list[str]:
     """Return the columns of `obs` that may hold cell types, the likeliest first."""
 
@@ -259,12 +266,12 @@ def label_columns(obs: pd.DataFrame) -> list[str]:
         n = values.nunique()
         return 1 < n <= max(10, len(values) / 2)
 
-    def rank(key: str) -> tuple[int, bool]:
-        plain = key.casefold().replace("_", "").replace(" ", "").replace("-", "").replace(".", "")
-        usual = _USUAL_COLUMNS.index(plain) if plain in _USUAL_COLUMNS else len(_USUAL_COLUMNS)
-        return usual, "type" not in plain and "label" not in plain and "annot" not in plain
+    return sorted((key for key in obs.columns if may(key)), key=_rank)
 
-    return sorted((key for key in obs.columns if may(key)), key=rank)
+
+def likely_label_column(obs: pd.DataFrame) -> str | None:
+    """Return the column of `obs` that by its name has cell types, if there is one."""
+    return next((key for key in label_columns(obs) if _rank(key)[0] < len(_USUAL_COLUMNS)), None)
 
 
 def predicted_labels(adata: AnnData, prediction_key: str) -> pd.Series:

@@ -13,7 +13,7 @@ from anndata import AnnData
 from ginseng._cells.features import Features, features_of, suspected_features
 from ginseng._cells.gene_names import id_type, species
 from ginseng._cells.genes import align_genes, by_name, named_genes, names_in
-from ginseng._cells.labels import coded, in_memory, label_columns, without_label
+from ginseng._cells.labels import coded, in_memory, likely_label_column, without_label
 from ginseng._cells.matrix import layers_of
 from ginseng._cells.value_kind import SAME, Values, judge, judge_matrix
 from ginseng._disk.readers import open_adata
@@ -179,7 +179,8 @@ def _check(data: AnnData, state: GinsengClassifierState | None, name: str, model
     if state is not None:
         call = f"gs.tl.classify({'adata' if before else name}, {model_name}{given})"
     else:
-        label = next(iter(label_columns(obs := in_memory(data.obs))), None)
+        obs = in_memory(data.obs)
+        label = likely_label_column(obs)
         if label is not None and (left_out := without_label(coded(obs[label], label), data.n_obs, label)):
             notes.append(left_out)
         if label is None:
