@@ -23,6 +23,7 @@ from ginseng._cells.gene_names import (
     without_version,
 )
 from ginseng._cells.labels import in_memory
+from ginseng._cells.matrix import Block, take_columns
 
 #: With a smaller share of the genes of a model than this, labels would be guesses: by a random fifth of its genes, a
 #: model of 2,000 genes of blood labels half of the cells rightly instead of nine in ten; by a tenth, one in five.
@@ -67,6 +68,14 @@ class NamedGenes:
         """Whether every row is a gene of its own."""
         return len(self.names) == len(self.position)
 
+    def summed(self, block: Block) -> Block:
+        """Return the genes of a block of the matrix, (cells, rows of `var`), as (cells, genes)."""
+        return block if self.one_each else take_columns(block, self.position, len(self.names))
+
+    def spread(self, values: np.ndarray, fill: Any) -> np.ndarray:
+        """Return values of the genes for each row of `var`, and `fill` where there is no gene."""
+        return np.where(self.position >= 0, values[self.position], fill)
+
     def notes(self, chosen: np.ndarray | None = None) -> list[str]:
         """Say which rows are summed, and how many are dropped.
 
@@ -100,10 +109,14 @@ def by_name(names: pd.Series, measured: np.ndarray) -> NamedGenes:
     return NamedGenes(np.array([str(name) for name in unique], object), position, int(unnamed.sum()))
 
 
-def genes_of_index(adata: AnnData) -> NamedGenes:
-    """Return the genes of `adata.var_names`, whatever these names are worth."""
-    var = in_memory(adata.var)
-    return by_name(names_in(var, None), measured_genes(var))
+def genes_to_select(var: pd.DataFrame, gene_key: str | None = None) -> NamedGenes:
+    """Return the genes of the data; where there are no names, which choosing some does not need, every row is one."""
+    measured = measured_genes(var)
+    try:
+        return named_genes(var, gene_key)[0]
+    except ValueError:
+        rows = np.where(measured, np.cumsum(measured) - 1, -1)
+        return NamedGenes(var.index[measured].astype(str).to_numpy(object), rows)
 
 
 def named_genes(var: pd.DataFrame, gene_key: str | None) -> tuple[NamedGenes, str | None, list[str]]:

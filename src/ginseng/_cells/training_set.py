@@ -16,7 +16,7 @@ from ginseng._cells.bad_values import check_values
 from ginseng._cells.entries import column
 from ginseng._cells.features import measured_genes, warn_of_other_features
 from ginseng._cells.gene_names import missing_names
-from ginseng._cells.genes import match_names, named_genes
+from ginseng._cells.genes import NamedGenes, match_names, named_genes
 from ginseng._cells.labels import (
     Unlabeled,
     coded,
@@ -62,6 +62,11 @@ class Cells:
     label_key: str
     group_key: str | None
     measured: np.ndarray
+
+    @property
+    def genes(self) -> NamedGenes:
+        """The genes, by the rows of `var` that are summed for each."""
+        return NamedGenes(self.gene_names, self.gene_position)
 
     def only(self, rows: np.ndarray) -> Cells:
         """Return the same cells with some of the genes: those of the chosen `rows` of `var`, (rows of `var`,) bool."""

@@ -16,7 +16,8 @@ from scipy import sparse
 from ginseng import _keys
 from ginseng._cells.bad_values import bad_values
 from ginseng._cells.entries import column
-from ginseng._cells.features import measured_genes, warn_of_other_features
+from ginseng._cells.features import warn_of_other_features
+from ginseng._cells.genes import genes_to_select
 from ginseng._cells.labels import in_memory
 from ginseng._cells.matrix import row_blocks
 from ginseng._errors import warn
@@ -200,9 +201,11 @@ def find_hvgs(
     )
     batch, batch_names = _batches(adata, batch_key)
     var = in_memory(adata.var)
-    is_gene = measured_genes(var)
     warn_of_other_features(var)
-    names, n_genes = adata.var_names[is_gene], int(is_gene.sum())
+    genes = genes_to_select(var)
+    for note in genes.notes():
+        warn(note)
+    names, n_genes = pd.Index(genes.names), len(genes.names)
     is_log = target_sum is None and flavor != "seurat_v3"
     check = ValueCheck(layer, is_log=is_log)
 
@@ -210,8 +213,7 @@ def find_hvgs(
         n_chunks = math.ceil(adata.n_obs / chunk_size)
         parts = row_blocks(adata, layer, size=chunk_size)
         for start, stop, part in progress(parts, desc=desc, silent=silent, total=n_chunks, unit="chunks"):
-            rows = sparse.csr_matrix(part)
-            yield rows if n_genes == adata.n_vars else rows[:, is_gene], batch[start:stop]
+            yield sparse.csr_matrix(genes.summed(part)), batch[start:stop]
 
     if flavor == "seurat_v3":
         values: Callable[[sparse.csr_matrix], sparse.csr_matrix] = counts
@@ -267,11 +269,8 @@ def find_hvgs(
     elif n_selected < n_top_genes:
         msg = f"Only {n_selected} genes vary between cells within the bounds, for `{n_top_genes=}`."
         warn(msg)
-    if n_genes < adata.n_vars:  # what is no gene is not selected, and has no statistics
-        table = table.set_index(np.flatnonzero(is_gene)).reindex(range(adata.n_vars))
-        table = table.astype({"selected": object}).fillna({"selected": False, "n_batches": 0})
-        table = table.astype({"selected": bool} | ({"n_batches": int} if "n_batches" in table else {}))
-    return {_COLUMNS[str(name)]: table[name].to_numpy() for name in table}
+    nothing = {"selected": False, "n_batches": 0}  # for what is no gene
+    return {_COLUMNS[str(name)]: genes.spread(table[name].to_numpy(), nothing.get(str(name), np.nan)) for name in table}
 
 
 def _check_arguments(

@@ -9,7 +9,8 @@ from anndata import AnnData
 from scipy import sparse
 
 from ginseng import _keys
-from ginseng._cells.features import measured_genes, warn_of_other_features
+from ginseng._cells.features import warn_of_other_features
+from ginseng._cells.genes import NamedGenes, genes_to_select
 from ginseng._cells.labels import Unlabeled, in_memory, labels_of, obs_column
 from ginseng._cells.matrix import copied, row_blocks
 from ginseng._errors import warn
@@ -103,8 +104,13 @@ def select_markers(
         if len(labels.names) < 2:
             msg = f"Genes can differ only between at least two cell types; {label_key!r} has {len(labels.names)}."
             raise ValueError(msg)
+        var = in_memory(adata.var)
+        warn_of_other_features(var)
+        genes = genes_to_select(var)
+        for note in genes.notes():
+            warn(note)
         columns = find_markers(
-            adata, labels.codes, n_top_genes, layer,
+            adata, labels.codes, genes, n_top_genes, layer,
             target_sum=target_sum, chunk_size=chunk_size, silent=silent,
         )  # fmt: skip
         adata = copied(adata) if copy else adata
@@ -117,6 +123,7 @@ def select_markers(
 def find_markers(
     adata: AnnData,
     labels: np.ndarray,
+    genes: NamedGenes,
     n_top_genes: int,
     layer: str | None = None,
     *,
@@ -130,26 +137,26 @@ def find_markers(
     ----------
     labels
         (cells,) integers, -1 for cells that are left out.
+    genes
+        What to choose from.
     """
-    var = in_memory(adata.var)
-    warn_of_other_features(var)
     present, of_labelled = np.unique(labels[labels >= 0], return_inverse=True)
     group = np.full(len(labels), -1)
     group[labels >= 0] = of_labelled
-    moments = Moments(len(present), adata.n_vars)
+    moments = Moments(len(present), len(genes.names))
     check = ValueCheck(layer, is_log=target_sum is None)
     values = partial(normalised, target_sum=target_sum, flavor="cell_ranger", base=None)  # log1p
     parts = row_blocks(adata, layer, size=chunk_size)
     n_chunks = math.ceil(adata.n_obs / chunk_size)
     for start, stop, part in progress(parts, desc="Selecting genes", silent=silent, total=n_chunks, unit="chunks"):
-        block, of_cell = sparse.csr_matrix(part), group[start:stop]
+        block, of_cell = sparse.csr_matrix(genes.summed(part)), group[start:stop]
         if (of_cell < 0).any():
             block, of_cell = block[of_cell >= 0], of_cell[of_cell >= 0]
         if check.look(block.data):
             moments.add(values(block), of_cell)
     check.fail_on_bad_values()
     check.warn()
-    rank, t = _ranks(moments, measured_genes(var))
+    rank, t = _ranks(moments)
     top = np.lexsort((-np.abs(t), rank))[: operator.index(n_top_genes)]  # NaN comes last
     top = top[np.isfinite(rank[top])]
     if not len(top):
@@ -158,12 +165,16 @@ def find_markers(
     if len(top) < n_top_genes:
         msg = f"Only {len(top)} genes differ between the cell types, for `{n_top_genes=}`."
         warn(msg)
-    selected = np.zeros(adata.n_vars, bool)
+    selected = np.zeros(len(genes.names), bool)
     selected[top] = True
-    return {_keys.GENES: selected, _keys.MARKER_RANK: rank, _keys.MARKER_T: t}
+    return {
+        _keys.GENES: genes.spread(selected, False),
+        _keys.MARKER_RANK: genes.spread(rank, np.nan),
+        _keys.MARKER_T: genes.spread(t, 0.0),
+    }
 
 
-def _ranks(moments: Moments, eligible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _ranks(moments: Moments) -> tuple[np.ndarray, np.ndarray]:
     """Return the best rank of each gene in any type, NaN for none, and the t statistic there: (genes,) each."""
     n, k = moments.n_cells.sum(), len(moments.n_cells)
     everywhere = moments.over_batches()
@@ -173,7 +184,7 @@ def _ranks(moments: Moments, eligible: np.ndarray) -> tuple[np.ndarray, np.ndarr
     for size, here in zip(moments.n_cells, moments.total, strict=True):
         between += here**2 / size
     within = np.where(squares - between > rounding, squares - between, 0.0)
-    varies = eligible & (squares - total**2 / n > rounding)
+    varies = squares - total**2 / n > rounding
     best, t_there = np.full(len(total), np.inf), np.zeros(len(total))
     for size, here in zip(moments.n_cells, moments.total, strict=True):  # one at a time: types x genes may be much
         rest = n - size

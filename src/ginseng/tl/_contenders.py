@@ -248,7 +248,9 @@ def read_cells(
         seen = np.full(adata.n_obs, -1)
         seen[cells.rows[train]] = cells.labels[train]
         target_sum = (settings.target_sum or adata.n_vars) if settings.normalize else None
-        found = find_markers(adata, seen, n_top_genes or TOP_GENES, layer, silent=True, target_sum=target_sum)
+        found = find_markers(
+            adata, seen, cells.genes, n_top_genes or TOP_GENES, layer, silent=True, target_sum=target_sum
+        )
         cells = cells.only(found[_keys.GENES])
     return MemoryDataset.read(adata, cells, layer)
 

@@ -169,11 +169,11 @@ def train(
     chosen = None
     if genes is None and cells.measured.sum() > ALL_GENES:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*has non-integers|.*whole numbers only|Of .* features", UserWarning)
+            warnings.filterwarnings("ignore", ".*has non-integers|.*whole numbers only", UserWarning)
             seen = np.full(adata.n_obs, -1)
             seen[cells.rows] = np.where(holdout, -1, cells.labels)
             target_sum = (settings.target_sum or adata.n_vars) if settings.normalize else None
-            chosen = find_markers(adata, seen, TOP_GENES, layer, silent=silent, target_sum=target_sum)
+            chosen = find_markers(adata, seen, cells.genes, TOP_GENES, layer, silent=silent, target_sum=target_sum)
         cells = cells.only(chosen[_keys.GENES])
         if not silent:
             say(
