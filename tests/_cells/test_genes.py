@@ -182,6 +182,8 @@ def test_names_as_they_are_come_first() -> None:
     mouse = with_genes([*(n.title() for n in HUMAN), "H2-K1", "H2-D1", "H2-Aa"])
     with pytest.raises(ValueError, match="of another species than the model"):
         align_genes(mouse, np.array(HUMAN))
+    with pytest.raises(ValueError, match="the model looks human, the data mouse"):
+        align_genes(with_genes([f"mm10___{n}" for n in mouse.var_names]), np.array(HUMAN))
     two = align_genes(with_genes(["HLA.A", "HLA_A", *HUMAN[:4]]), np.array(["HLA-A", *HUMAN[:4]]))
     assert two.position.tolist() == [-1, -1, 1, 2, 3, 4]  # either could be it
 

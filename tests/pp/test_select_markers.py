@@ -94,7 +94,8 @@ def test_cells_without_a_label_are_left_out_and_old_statistics_go(pbmc: ad.AnnDa
     labels[::3] = None
     adata.obs["some"] = labels
     gs.pp.select_hvgs(adata, 100, silent=True)
-    gs.pp.select_markers(adata, "some", 100, silent=True)
+    with pytest.warns(UserWarning, match="234 of 700 cells have no label in 'some'"):
+        gs.pp.select_markers(adata, "some", 100, silent=True)
     np.testing.assert_allclose(adata.var["ginseng_t"], expected(pbmc, labels)[1], rtol=1e-4)
     assert "ginseng_dispersions" not in adata.var
     gs.pp.select_hvgs(adata, 100, silent=True)

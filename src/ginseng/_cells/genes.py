@@ -458,7 +458,10 @@ def _pass(gene_key: str | None) -> str:
 
 
 def _what_would_match(names: pd.Index, genes: np.ndarray, n_found: int) -> str:
-    if names.str.upper().isin({g.upper() for g in genes}).sum() > n_found:
+    upper = {g.upper() for g in genes}
+    bare = [names, *(after for _, after in cleaned(names))]
+    names = max(bare, key=lambda spelt: int(spelt.str.upper().isin(upper).sum()))  # the first of those that are equal
+    if names.str.upper().isin(upper).sum() > n_found:
         of_model, of_data = species(genes), species(names)
         which = f" (the model looks {of_model}, the data {of_data})" if of_model and of_data else ""
         return (
