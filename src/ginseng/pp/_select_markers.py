@@ -110,7 +110,7 @@ def select_markers(
         for note in genes.notes():
             warn(note)
         columns = find_markers(
-            adata, labels.codes, genes, n_top_genes, layer,
+            adata, labels.codes, n_top_genes, layer, genes=genes,
             target_sum=target_sum, chunk_size=chunk_size, silent=silent,
         )  # fmt: skip
         adata = copied(adata) if copy else adata
@@ -123,10 +123,10 @@ def select_markers(
 def find_markers(
     adata: AnnData,
     labels: np.ndarray,
-    genes: NamedGenes,
     n_top_genes: int,
     layer: str | None = None,
     *,
+    genes: NamedGenes,
     target_sum: float | None = 1e4,
     chunk_size: int = 4096,
     silent: bool = False,

@@ -249,7 +249,7 @@ def read_cells(
         seen[cells.rows[train]] = cells.labels[train]
         target_sum = (settings.target_sum or adata.n_vars) if settings.normalize else None
         found = find_markers(
-            adata, seen, cells.genes, n_top_genes or TOP_GENES, layer, silent=True, target_sum=target_sum
+            adata, seen, n_top_genes or TOP_GENES, layer, genes=cells.genes, silent=True, target_sum=target_sum
         )
         cells = cells.only(found[_keys.GENES])
     return MemoryDataset.read(adata, cells, layer)

@@ -84,7 +84,8 @@ def evaluate(
     prediction_key = _keys.cell_type(key_added) if prediction_key is None else prediction_key
     with running(f"evaluation of {prediction_key!r} against {label_key!r}") as report:
         true, predicted = paired_labels(adata, label_key, prediction_key, unlabeled)
-        known = adata.uns.get(key_added, {}).get("classes", [])
+        by_ginseng = prediction_key == _keys.cell_type(key_added)
+        known = np.asarray(adata.uns.get(key_added, {}).get("classes", []) if by_ginseng else [])
         if strange := compare_names(true, predicted, known, label_key):
             warn(strange)
         found = measure(true, predicted)

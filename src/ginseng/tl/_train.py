@@ -13,8 +13,9 @@ from anndata import AnnData
 
 from ginseng import _keys
 from ginseng._cells.entries import check_key_added
+from ginseng._cells.labels import in_memory
 from ginseng._cells.matrix import copied, make_actual
-from ginseng._cells.training_set import choose_cells
+from ginseng._cells.training_set import choose_cells, choose_genes
 from ginseng._cells.value_kind import agree_on_values
 from ginseng._disk.readers import open_adata
 from ginseng._errors import suggest
@@ -153,7 +154,7 @@ def train(
         columns = suggest("cell_type", adata.obs.columns)
         msg = f"Pass `label_key`, the column of `adata.obs` with the cell types. {columns}"
         raise ValueError(msg)
-    chosen_for = _chosen_for(adata, key_added)
+    chosen_for = _chosen_for(adata, key_added, gene_key)
     if (
         genes is None
         and _keys.GENES in adata.var
@@ -173,7 +174,9 @@ def train(
             seen = np.full(adata.n_obs, -1)
             seen[cells.rows] = np.where(holdout, -1, cells.labels)
             target_sum = (settings.target_sum or adata.n_vars) if settings.normalize else None
-            chosen = find_markers(adata, seen, cells.genes, TOP_GENES, layer, silent=silent, target_sum=target_sum)
+            chosen = find_markers(
+                adata, seen, TOP_GENES, layer, genes=cells.genes, silent=silent, target_sum=target_sum
+            )
         cells = cells.only(chosen[_keys.GENES])
         if not silent:
             say(
@@ -207,13 +210,13 @@ def train(
     return adata if copy else None
 
 
-def _chosen_for(adata: AnnData, key_added: str) -> str:
+def _chosen_for(adata: AnnData, key_added: str, gene_key: str | None) -> str:
     """Return the labels that an earlier training chose the selected genes for by itself; empty if others chose them."""
     before = adata.uns.get(key_added, {})
     label_key = str(before.get("params", {}).get("genes_chosen_for", ""))
     if not label_key or _keys.GENES not in adata.var:
         return ""
-    selected = adata.var_names[np.asarray(adata.var[_keys.GENES], bool)]
+    _, selected, _ = choose_genes(in_memory(adata.var), _keys.GENES, gene_key)
     return label_key if set(selected) == set(before["model"]["genes"]) else ""
 
 
