@@ -25,7 +25,7 @@ _MARKS = {
 #: So many of these tell the species.
 _ENOUGH_MARKS = 3
 #: As many names as this are looked at, spread over all.
-_SAMPLE = 5000
+_SAMPLE = 2000
 
 #: What stands for "no name", also where it was made unique.
 _MISSING = re.compile(r"\s*(|nan|NaN|None|NA|N/A|<NA>|null|NULL|-|--|\.|\?)\s*([-._]\d+)?")
@@ -47,13 +47,17 @@ _AROUND = " \t\r\n\"'`\ufeff\xa0"
 _BRACKETS = _AROUND + "()[]{}|;,:_-./"
 
 
-def without_version(names: pd.Index) -> pd.Index:
-    """Drop the version of Ensembl ids: `ENSG00000167286.15` is `ENSG00000167286`. Other names stay as they are."""
-    return names.map(lambda name: m[1] + (m[4] or "") if (m := _ENSEMBL.fullmatch(str(name))) and m[3] else name)
+def without_version(name: str) -> str:
+    """Drop the version of an Ensembl id: `ENSG00000167286.15` is `ENSG00000167286`. Other names stay as they are."""
+    if not name.startswith("ENS"):
+        return name
+    return m[1] + (m[4] or "") if (m := _ENSEMBL.fullmatch(name)) and m[3] else name
 
 
 def without_punctuation(name: str) -> str:
     """Spell all that is neither letter nor digit as R does: `HLA-A` is `HLA.A`, and `7SK` is not `X7SK`."""
+    if name.isalnum() and not name.startswith("X"):
+        return name
     return re.sub(r"^X(?=\d)", "", re.sub(r"[^A-Za-z0-9]+", ".", name))
 
 
@@ -79,21 +83,21 @@ def are_row_numbers(names: Any) -> bool:
     return complete or rising
 
 
-def cleaned(names: pd.Index) -> Iterator[tuple[str, pd.Index]]:
+def cleaned(names: list[str]) -> Iterator[tuple[str, list[str]]]:
     """Yield the names without what most of them have around them, in each way that there is, and what was done.
 
     Blanks and quotes; the genome, or another prefix or suffix that most names share; a number at the end; one of
     several names in one, as in `CD3D_ENSG00000167286` or `ENSG00000167286 | CD3D`.
     """
-    bare = names.map(lambda name: str(name).strip(_AROUND))
-    if not bare.equals(names):
+    bare = [name.strip(_AROUND) for name in names]
+    if bare != names:
         yield "without blanks and quotes", bare
     seen = [_sampled(names), _sampled(bare)]
-    waiting: list[tuple[tuple[str, ...], pd.Index]] = [((), bare)]
+    waiting: list[tuple[tuple[str, ...], list[str]]] = [((), bare)]
     while waiting:
         done, before = waiting.pop(0)
         for what, clean in _ways(_sampled(before)):
-            after = before.map(clean)
+            after = [clean(name) for name in before]
             if (sample := _sampled(after)) in seen:
                 continue
             seen.append(sample)
@@ -194,5 +198,6 @@ def same_species(one: Any, other: Any) -> bool:
 
 
 def _sampled(names: Any) -> list[str]:
-    index = np.linspace(0, len(names) - 1, min(len(names), _SAMPLE)).astype(int)
-    return [str(names[i]) for i in index]
+    if len(names) <= _SAMPLE:
+        return [str(name) for name in names]
+    return [str(names[i]) for i in np.linspace(0, len(names) - 1, _SAMPLE).astype(int)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,9 @@ BETTER = 1.05
 #: Data of so few genes are those of a panel, or were cut to variable genes: said where more than a tenth of the genes
 #: of the model are missing.
 FEW_GENES, FEW_MISSING = 6000, 0.1
+
+#: So many rows tell which column has the genes of a model.
+_ROWS = 2000
 
 #: Columns of `var` that often hold names of genes, the likeliest first; in lower case, without underscores.
 _COLUMNS = (
@@ -213,7 +216,7 @@ class Match:
     notes: tuple[str, ...] = ()
 
 
-def match_names(names: pd.Index, genes: np.ndarray, usable: np.ndarray | None = None) -> Match:
+def match_names(names: list[str], genes: list[str], usable: np.ndarray | None = None) -> Match:
     """Find names among those of a model, as they are or, where that finds more, in another spelling.
 
     Parameters
@@ -226,72 +229,76 @@ def match_names(names: pd.Index, genes: np.ndarray, usable: np.ndarray | None = 
         (names,) bool; False for what is no gene.
     """
     usable = np.ones(len(names), bool) if usable is None else usable
-    wanted = pd.Index(genes)
-    best = _found(names, wanted, usable)
-    if best.n_found == len(genes):
-        return best
-    genes_only = usable & ~look_like_others(names)  # `ADT_CD4` is not the gene
-    spelling = names
-    for what, bare in cleaned(names):
-        found = _found(bare, wanted, genes_only)
-        if found.n_found > best.n_found:
-            note = f"matched {what}{_example(names, bare, found.position)}"
-            best, spelling, usable = Match(found.position, found.n_found, (note, *found.notes)), bare, genes_only
-    if best.n_found < len(genes):  # or is it the model whose names have more to them
-        for what, bare in cleaned(wanted):
-            if not bare.is_unique:
-                continue
-            found = _found(spelling, bare, genes_only)
+    best = _found(names, genes, usable)
+    spelling, wanted = names, genes
+
+    def may_be_cleaned() -> np.ndarray:  # `ADT_CD4` is not the gene
+        return usable & ~look_like_others(names)
+
+    if best.n_found < len(genes):
+        for what, bare in cleaned(names):
+            found = _found(bare, genes, may_be_cleaned())
             if found.n_found > best.n_found:
-                example = _example(wanted, bare, np.arange(len(wanted)))
-                note = f"matched the genes of the model {what}{example}"
-                best, wanted, usable = Match(found.position, found.n_found, (note, *found.notes)), bare, genes_only
-    best = _filled(best, spelling, wanted, usable, without_punctuation, "punctuation")
-    if best.n_found < len(genes) and same_species(wanted, spelling[usable]):
+                note = f"matched {what}{_example(names, bare, found.position)}"
+                best, spelling = replace(found, notes=(note, *found.notes)), bare
+    if best.n_found < len(genes):  # or is it the model whose names have more to them
+        for what, bare in cleaned(genes):
+            if len(set(bare)) < len(bare):
+                continue
+            found = _found(spelling, bare, may_be_cleaned())
+            if found.n_found > best.n_found:
+                note = f"matched the genes of the model {what}{_example(genes, bare, np.arange(len(genes)))}"
+                best, wanted = replace(found, notes=(note, *found.notes)), bare
+    if best.n_found < len(genes):
+        best = _filled(best, spelling, wanted, usable, without_punctuation, "punctuation")
+    if best.n_found < len(genes) and same_species(wanted, [spelling[i] for i in np.flatnonzero(usable)]):
         best = _filled(best, spelling, wanted, usable, str.casefold, "the case of letters")
     return best
 
 
-def _example(before: pd.Index, after: pd.Index, position: np.ndarray) -> str:
-    rows = np.flatnonzero((position >= 0) & (before != after))
-    return f" ({before[rows[0]]} is {after[rows[0]]})" if len(rows) else ""
+def _example(before: list[str], after: list[str], position: np.ndarray) -> str:
+    i = next((i for i in np.flatnonzero(position >= 0) if before[i] != after[i]), None)
+    return "" if i is None else f" ({before[i]} is {after[i]})"
 
 
-def _found(names: pd.Index, wanted: pd.Index, usable: np.ndarray) -> Match:
+def _found(names: list[str], genes: list[str], usable: np.ndarray) -> Match:
     """Match names that are equal, or Ensembl ids that are but for their versions where that finds more."""
-    position = np.where(usable, wanted.get_indexer(names), -1)
-    n_found = len(np.unique(position[position >= 0]))
-    model = without_version(wanted)
-    if n_found < len(wanted) and model.is_unique:
-        loose = np.where(usable, model.get_indexer(without_version(names)), -1)
-        if (more := len(np.unique(loose[loose >= 0])) - n_found) > 0:
-            return Match(loose, n_found + more, (f"matched {more:,} Ensembl ids without their versions",))
-    return Match(position, n_found)
+    match = _equal(names, genes, usable)
+    model = [without_version(gene) for gene in genes]
+    if match.n_found < len(genes) and len(set(model)) == len(model):
+        loose = _equal([without_version(name) for name in names], model, usable)
+        if (more := loose.n_found - match.n_found) > 0:
+            return replace(loose, notes=(f"matched {more:,} Ensembl ids without their versions",))
+    return match
+
+
+def _equal(names: list[str], genes: list[str], usable: np.ndarray) -> Match:
+    place = {gene: i for i, gene in enumerate(genes)}
+    position = np.where(usable, np.array([place.get(name, -1) for name in names], int), -1)
+    return Match(position, len(np.unique(position[position >= 0])))
 
 
 def _filled(
-    match: Match, names: pd.Index, wanted: pd.Index, usable: np.ndarray, key: Callable[[str], str], differ_by: str
+    match: Match, names: list[str], genes: list[str], usable: np.ndarray, key: Callable[[str], str], differ_by: str
 ) -> Match:
     """Match what is left on both sides by a key of the name, where one name alone on each side has it."""
-    left = np.setdiff1d(np.arange(len(wanted)), match.position)
-    rows = np.flatnonzero(usable & (match.position < 0))
-    if not len(left) or not len(rows):
-        return match
-    keys = pd.Series(left, index=[key(str(name)) for name in wanted[left]])
-    keys = keys[~keys.index.duplicated(keep=False)]
-    spelt = pd.DataFrame(
-        {"name": names[rows].astype(str), "key": [key(str(name)) for name in names[rows]], "row": rows}
-    )
-    spelt = spelt[spelt["key"].isin(keys.index)]
-    spelt = spelt[spelt.groupby("key")["name"].transform("nunique") == 1]
-    if spelt.empty:
-        return match
+    left: dict[str, list[int]] = {}
+    for i in np.setdiff1d(np.arange(len(genes)), match.position):
+        left.setdefault(key(genes[i]), []).append(int(i))
+    rows: dict[str, list[int]] = {}
+    for row in np.flatnonzero(usable & (match.position < 0)):
+        if (spelt := key(names[row])) in left:
+            rows.setdefault(spelt, []).append(int(row))
     position = match.position.copy()
-    position[spelt["row"]] = keys.loc[spelt["key"]].to_numpy()
-    n = spelt["key"].nunique()
-    example = f"{spelt['name'].iloc[0]} is {wanted[position[spelt['row'].iloc[0]]]}"
-    note = f"matched {n:,} genes whose names differ by {differ_by} alone ({example})"
-    return Match(position, match.n_found + n, (*match.notes, note))
+    examples = []
+    for spelt, same in rows.items():
+        if len(left[spelt]) == 1 and len({names[row] for row in same}) == 1:
+            position[same] = left[spelt][0]
+            examples.append(f"{names[same[0]]} is {genes[left[spelt][0]]}")
+    if not examples:
+        return match
+    note = f"matched {len(examples):,} genes whose names differ by {differ_by} alone ({examples[0]})"
+    return Match(position, match.n_found + len(examples), (*match.notes, note))
 
 
 @dataclass(frozen=True)
@@ -383,7 +390,7 @@ def align_genes(
             "train it again on data with the names of genes in `adata.var_names`."
         )
         raise ValueError(msg)
-    wanted = genes.astype(str)
+    wanted = [str(gene) for gene in genes]
     names = _spelt(var, gene_key)
     numbered = are_row_numbers(names)
     found = Match(np.full(len(var), -1), 0) if numbered else match_names(names, wanted, measured)
@@ -417,7 +424,7 @@ def align_genes(
         if better is not None:
             msg += f"{_where(better[0])} matches {better[1].n_found:,}: {_pass(better[0])}."
         else:
-            msg += _what_would_match(names[measured], wanted, n_found)
+            msg += _what_would_match([names[i] for i in np.flatnonzero(measured)], wanted, n_found)
         if n_found:
             msg += f" To label cells by these all the same, lower `min_overlap` from {min_overlap:g}."
             msg += _advice(int(measured.sum()), n_found / len(genes), gene_key)
@@ -427,8 +434,8 @@ def align_genes(
     return Alignment(found.position, len(genes), missing, measured, gene_key, tuple(notes))
 
 
-def _spelt(var: pd.DataFrame, gene_key: str | None) -> pd.Index:
-    return pd.Index(names_in(var, gene_key).fillna("nan").to_numpy(object))
+def _spelt(var: pd.DataFrame, gene_key: str | None) -> list[str]:
+    return [str(name) for name in names_in(var, gene_key).fillna("nan")]
 
 
 def _summed(position: np.ndarray) -> list[str]:
@@ -438,30 +445,35 @@ def _summed(position: np.ndarray) -> list[str]:
 
 
 def _better_column(
-    var: pd.DataFrame, genes: np.ndarray, measured: np.ndarray, gene_key: str | None, n_found: int
+    var: pd.DataFrame, genes: list[str], measured: np.ndarray, gene_key: str | None, n_found: int
 ) -> tuple[str | None, Match] | None:
     """Return the column of `var` (None: the index) that has most genes of the model, if it has clearly more."""
     others = [key for key in [None, *_columns(var, numbers=id_type(genes) == "Entrez ids")] if key != gene_key]
-    found = {}
+    # by some of the rows, which column it is
+    rows = np.unique(np.linspace(0, len(var) - 1, min(len(var), _ROWS)).astype(int))
+    best: tuple[str | None, int] = (None, 0)
     for key in others:
-        names = _spelt(var, key)
-        if not are_row_numbers(names):
-            found[key] = match_names(names, genes, measured)
-    if not found:
+        names = _spelt(var.iloc[rows], key)
+        if (n := match_names(names, genes, measured[rows]).n_found) > best[1] and not are_row_numbers(names):
+            best = (key, n)
+    if not best[1]:
         return None
-    best = max(found, key=lambda key: found[key].n_found)
-    return (best, found[best]) if found[best].n_found >= max(BETTER * n_found, n_found + 1) else None
+    match = match_names(_spelt(var, best[0]), genes, measured)
+    return (best[0], match) if match.n_found >= max(BETTER * n_found, n_found + 1) else None
 
 
 def _pass(gene_key: str | None) -> str:
     return "leave out `gene_key`" if gene_key is None else f"pass `gene_key={gene_key!r}`"
 
 
-def _what_would_match(names: pd.Index, genes: np.ndarray, n_found: int) -> str:
-    upper = {g.upper() for g in genes}
-    bare = [names, *(after for _, after in cleaned(names))]
-    names = max(bare, key=lambda spelt: int(spelt.str.upper().isin(upper).sum()))  # the first of those that are equal
-    if names.str.upper().isin(upper).sum() > n_found:
+def _what_would_match(names: list[str], genes: list[str], n_found: int) -> str:
+    upper = {gene.upper() for gene in genes}
+
+    def n_upper(spelt: list[str]) -> int:
+        return sum(name.upper() in upper for name in spelt)
+
+    names = max([names, *(bare for _, bare in cleaned(names))], key=n_upper)  # the first of those that are equal
+    if n_upper(names) > n_found:
         of_model, of_data = species(genes), species(names)
         which = f" (the model looks {of_model}, the data {of_data})" if of_model and of_data else ""
         return (

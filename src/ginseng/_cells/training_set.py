@@ -301,7 +301,7 @@ def _listed_genes(names: np.ndarray, given: np.ndarray, gene_key: str | None) ->
     given = pd.unique(texts[~missing_names(texts)].astype(str).to_numpy(object))
     if len(given) == 0:
         return np.empty(0, int), []
-    match = match_names(pd.Index(names), given)
+    match = match_names([str(name) for name in names], [str(gene) for gene in given])
     rows = np.full(len(given), -1)
     hits = np.flatnonzero(match.position >= 0)[::-1]  # of two spellings, the first
     rows[match.position[hits]] = hits
