@@ -378,6 +378,25 @@ def test_convert_between_formats(folder: Path, tmp_path: Path, run: Callable[...
     pd.testing.assert_frame_equal(found.obs, expected.obs)
 
 
+def test_train_keeps_what_came_to_be_at_its_target_and_loses_nothing(
+    folder: Path, tmp_path: Path, fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ginseng.tl import _train
+
+    target, fit = tmp_path / "m.h5", _train.GinsengClassifierTrainer.fit
+
+    def another_is_faster(*args: Any, **kwargs: Any) -> Any:
+        target.write_bytes((folder / "model.h5").read_bytes())
+        return fit(*args, **kwargs)
+
+    monkeypatch.setattr(_train.GinsengClassifierTrainer, "fit", another_is_faster)
+    said = fails("train", folder / "atlas.h5ad", "-l", "cell_type", "-o", target, *FAST)
+    assert "m.h5 was written by somebody else" in said
+    assert "m-2.h5" in said
+    assert target.read_bytes() == (folder / "model.h5").read_bytes()
+    assert gs.load_model(tmp_path / "m-2.h5").n_classes == gs.load_model(target).n_classes
+
+
 def test_train_replaces_a_model_and_nothing_else(folder: Path, tmp_path: Path, fails: Callable[..., str]) -> None:
     (tmp_path / "mine.h5").write_text("mine")
     said = fails("train", folder / "atlas.h5ad", "-l", "cell_type", "-o", tmp_path / "mine.h5", "--overwrite")

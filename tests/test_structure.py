@@ -19,13 +19,16 @@ ROOMS: dict[str, set[str]] = {
     "_cells": {"_disk"},
     "data": {"_cells", "_disk"},
     "datasets": {"_cells", "_disk"},
-    "pp": {"_cells", "_disk", "_core"},
+    "_select": {"_cells"},
+    "pp": {"_cells", "_select", "_core"},
     "pl": {"_cells"},
     "model": {"_core", "_disk"},
     "train": {"_core", "_disk", "_cells", "data", "model"},
     "_predict": {"_core", "_disk", "_cells", "data", "model"},
-    "tl": {"_core", "_disk", "_cells", "data", "model", "pp", "train", "_predict"},
+    "tl": {"_core", "_disk", "_cells", "data", "model", "train", "_predict", "_select"},
 }
+#: What every room may import: the one normalisation, which needs NumPy alone.
+COMMON = "ginseng._core.normalize."
 #: Import paths of the documentation of 0.2, which gather names; nothing in the package imports them.
 FACADES = {"data.io", "model.instance", "model.nn", "model.predict", "train.augment", "train.opt", "utils.hvg", "utils"}
 #: Libraries that only some rooms know.
@@ -66,10 +69,11 @@ def room_of(module: str) -> str:
 
 @pytest.mark.parametrize(("module", "path"), [m for m in modules() if room_of(m[0]) in ROOMS and m[0] not in FACADES])
 def test_arrows_go_one_way(module: str, path: Path) -> None:
-    more = {"pp._check": {"data", "model"}}  # for paths and models
+    more = {"pp._check": {"model"}}  # to hold data against a model
     room = room_of(module)
     allowed = ROOMS[room] | {room} | more.get(module, set())
-    rooms = {name.split(".")[1] for name in imports(path) if name.startswith("ginseng.")} & set(ROOMS)
+    names = {name for name in imports(path) if name.startswith("ginseng.") and not name.startswith(COMMON)}
+    rooms = {name.split(".")[1] for name in names} & set(ROOMS)
     assert rooms <= allowed
 
 
@@ -120,6 +124,19 @@ def test_facades_are_for_users(module: str, path: Path) -> None:
 def test_libraries_stay_in_their_rooms(module: str, path: Path) -> None:
     libraries = {name.split(".")[0] for name in imports(path)}
     assert not {name for name, rooms in LIBRARIES.items() if name in libraries and room_of(module) not in rooms}
+
+
+def test_what_every_room_may_import_needs_numpy_alone() -> None:
+    path = SOURCE / "_core/normalize.py"
+    assert {name.split(".")[0] for name in imports(path)} <= {"__future__", "typing", "numpy"}
+
+
+def test_cells_come_in_by_one_way() -> None:
+    """Verbs get matrices, judged values and rows from `open_cells`; nobody else judges or cuts rows."""
+    inner = {"held", "row_blocks", "judge", "judge_matrix", "check_matrix", "raw_as_adata"}
+    for module, path in modules():
+        if room_of(module) in ROOMS.keys() - {"_cells", "_disk"}:
+            assert not {name.split(".")[-1] for name in imports(path) if name.startswith("ginseng._")} & inner, module
 
 
 @pytest.mark.parametrize(("module", "path"), [m for m in modules() if room_of(m[0]) == "_core"])

@@ -5,6 +5,9 @@ DEFAULT = "ginseng"
 #: `var` column: bool, the selected genes.
 GENES = f"{DEFAULT}_genes"
 
+#: `uns` entry: names of the selected genes of `adata.raw`, where `adata.var` lacks some of them.
+RAW_GENES = f"{DEFAULT}_raw_genes"
+
 #: Layer: the bin of each value within its cell.
 BINS = f"{DEFAULT}_bins"
 

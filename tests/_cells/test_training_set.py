@@ -3,6 +3,7 @@
 import re
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import anndata as ad
 import numpy as np
@@ -10,9 +11,16 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from ginseng._cells.training_set import choose_cells
+from ginseng._cells.open import open_cells
+from ginseng._cells.training_set import TrainingSet, choose_cells
 
 type Make = Callable[..., ad.AnnData]
+
+
+def choose(
+    adata: ad.AnnData, label_key: Any, layer: str | None = None, gene_key: str | None = None, **how: Any
+) -> TrainingSet:
+    return choose_cells(open_cells(adata, layer=layer, gene_key=gene_key), label_key, **how)
 
 
 def named(cells: object) -> list[str]:
@@ -33,7 +41,7 @@ def test_labels_in_any_form(make_cells: Make, kind: str) -> None:
         "categorical": pd.Series(pd.Categorical(expected), name="mine"),
         "integers": [{"B cell": 10, "T/NK": 2, "γδ T": 3}[e] for e in expected],
     }[kind]
-    cells = choose_cells(adata, given)
+    cells = choose(adata, given)
     if kind == "integers":
         assert named(cells) == [str(g) for g in given]
     else:
@@ -51,7 +59,7 @@ def test_cells_without_label_are_left_out_with_a_warning(make_cells: Make, missi
     labels = adata.obs["cell_type"].astype(object).to_numpy(copy=True)
     labels[[3, 50]] = missing
     with pytest.warns(UserWarning, match="2 of 120 cells have no label in 'label' and are left out"):
-        cells = choose_cells(adata, labels, group_key="donor")
+        cells = choose(adata, labels, group_key="donor")
     assert cells.rows.tolist() == [i for i in range(120) if i not in (3, 50)]
     assert named(cells) == [labels[i] for i in cells.rows]
     assert cells.groups is not None
@@ -62,7 +70,7 @@ def test_cells_without_label_are_left_out_with_a_warning(make_cells: Make, missi
 def test_blanks_around_labels_and_unused_categories_are_no_classes(make_cells: Make) -> None:
     adata = make_cells(6)
     labels = pd.Categorical(["a", "b ", " b", "a", "a", "b"], categories=["a", "b ", " b", "b", "unused"])
-    assert choose_cells(adata, labels).label_names.tolist() == ["a", "b"]
+    assert choose(adata, labels).label_names.tolist() == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +102,7 @@ def test_errors_name_what_there_is(make_cells: Make, arguments: dict, error: typ
     adata.var["unnamed"] = ""
     adata.var["gaps"] = pd.Series([True, None] * 15, index=adata.var_names, dtype=object)
     with pytest.raises(error, match=message):
-        choose_cells(adata, **{"label_key": "cell_type", **arguments})
+        choose(adata, **{"label_key": "cell_type", **arguments})
 
 
 @pytest.mark.parametrize("kind", ["bool", "boolean", "mask", "names"])
@@ -104,17 +112,17 @@ def test_genes_by_mask_keep_their_order_and_by_name_take_that_of_the_list(make_c
     mask = adata.var_names.isin(wanted)
     adata.var["bool"], adata.var["boolean"] = mask, pd.array(mask, "boolean")
     given = {"mask": mask, "names": wanted[::-1]}.get(kind, kind)
-    cells = choose_cells(adata, "cell_type", genes=given)
+    cells = choose(adata, "cell_type", genes=given)
     expected = wanted[::-1] if kind == "names" else wanted
     assert cells.gene_names.tolist() == expected
-    blocks = list(cells.blocks(adata, None, size=50))
+    blocks = list(cells.blocks(open_cells(adata), size=50))
     x = sparse.vstack([block for _, block, _ in blocks]).toarray()
     np.testing.assert_array_equal(x, adata[:, expected].X.toarray())
     np.testing.assert_array_equal(np.concatenate([t for *_, t in blocks]), adata.X.toarray().sum(axis=1))
 
 
 def read(cells: object, adata: ad.AnnData) -> np.ndarray:
-    blocks = list(cells.blocks(adata, None, size=50))  # type: ignore[attr-defined]
+    blocks = list(cells.blocks(open_cells(adata), size=50))  # type: ignore[attr-defined]
     return sparse.vstack([block for _, block, _ in blocks]).toarray()
 
 
@@ -130,7 +138,7 @@ def test_rows_of_one_name_are_summed(make_cells: Make, genes: object, in_column:
             warnings.simplefilter("ignore")
             adata.var_names = pd.Index([str(name) for name in names])
     with pytest.warns(UserWarning, match="summed|left out") as said:
-        cells = choose_cells(adata, "cell_type", genes=genes, gene_key="name" if in_column else None)
+        cells = choose(adata, "cell_type", genes=genes, gene_key="name" if in_column else None)
     lines = [str(w.message) for w in said]
     if genes is None:
         assert lines == [
@@ -150,7 +158,7 @@ def test_copies_across_kinds_are_not_summed(make_cells: Make) -> None:
     adata.var["symbol"] = [*(f"CD{i}" for i in range(20)), *(f"CD{i}" for i in range(10))]
     adata.var["modality"] = ["rna"] * 20 + ["prot"] * 10
     with pytest.warns(UserWarning, match="only the 20 genes are used.*10 'prot'"):
-        cells = choose_cells(adata, "cell_type", genes=["CD3", "CD15"], gene_key="symbol")
+        cells = choose(adata, "cell_type", genes=["CD3", "CD15"], gene_key="symbol")
     np.testing.assert_array_equal(read(cells, adata), adata.X.toarray()[:, [3, 15]])
 
 
@@ -158,17 +166,17 @@ def test_a_long_list_of_genes_is_cut_to_those_at_hand(make_cells: Make) -> None:
     adata = make_cells()
     panel = [f"GENE{i}" for i in range(20, 60)]
     with pytest.warns(UserWarning, match="Of the 40 genes given, the 10 that the data have are used, without GENE30"):
-        cells = choose_cells(adata, "cell_type", genes=pd.Index([*panel, "GENE20", None]))
+        cells = choose(adata, "cell_type", genes=pd.Index([*panel, "GENE20", None]))
     assert cells.gene_names.tolist() == panel[:10]
     np.testing.assert_array_equal(read(cells, adata), adata.X.toarray()[:, 20:])
     with pytest.raises(KeyError, match=r"1 of 3 genes are not in `adata`: GENE2O. Did you mean 'GENE2'"):
-        choose_cells(adata, "cell_type", genes=["GENE1", "GENE2O", "GENE3"])
+        choose(adata, "cell_type", genes=["GENE1", "GENE2O", "GENE3"])
     with pytest.raises(KeyError, match="39 of 40 genes are not in `adata`"):
-        choose_cells(adata, "cell_type", genes=[f"GENE{i}" for i in range(29, 69)])
+        choose(adata, "cell_type", genes=[f"GENE{i}" for i in range(29, 69)])
     versioned = [f"GRCh38_{name}" for name in panel[:10]]
     adata.var_names = [f"GRCh38_GENE{i}" for i in range(30)]
     with pytest.warns(UserWarning, match=r"matched without the prefix 'GRCh38_' \(GRCh38_GENE20 is GENE20\)"):
-        cells = choose_cells(adata, "cell_type", genes=panel[:10])
+        cells = choose(adata, "cell_type", genes=panel[:10])
     assert cells.gene_names.tolist() == versioned
 
 
@@ -176,7 +184,7 @@ def test_some_of_the_genes(make_cells: Make) -> None:
     adata = make_cells()
     adata.var["name"] = ["b", "a", "b", *(f"g{i}" for i in range(27))]
     with pytest.warns(UserWarning, match="2 rows"):
-        cells = choose_cells(adata, "cell_type", gene_key="name")
+        cells = choose(adata, "cell_type", gene_key="name")
     mask = np.zeros(30, bool)
     mask[[2, 5]] = True
     some = cells.only(mask)
@@ -193,9 +201,9 @@ def test_words_for_no_label(make_cells: Make, word: str) -> None:
     labels = adata.obs["cell_type"].astype(str).to_numpy(object)
     labels[:5] = word
     with pytest.warns(UserWarning, match=rf"5 of 120 cells have no label in 'label' .*\(5 {re.escape(repr(word))}\)"):
-        cells = choose_cells(adata, labels)
+        cells = choose(adata, labels)
     assert cells.rows.tolist() == list(range(5, 120))
-    assert word in choose_cells(adata, labels, unlabeled=[]).label_names
+    assert word in choose(adata, labels, unlabeled=[]).label_names
 
 
 @pytest.mark.parametrize("word", ["Doublet", "other", "low quality", "NK", "NA cell line", "+", "unknown T cell"])
@@ -203,9 +211,9 @@ def test_words_that_are_labels(make_cells: Make, word: str) -> None:
     adata = make_cells()
     labels = adata.obs["cell_type"].astype(str).to_numpy(object)
     labels[:5] = word
-    assert word in choose_cells(adata, labels).label_names
+    assert word in choose(adata, labels).label_names
     with pytest.warns(UserWarning, match=rf"5 of 120 cells .*5 {re.escape(repr(word))}"):
-        assert word not in choose_cells(adata, labels, unlabeled=[word, "elsewhere"]).label_names
+        assert word not in choose(adata, labels, unlabeled=[word, "elsewhere"]).label_names
 
 
 @pytest.mark.parametrize(
@@ -224,10 +232,10 @@ def test_what_is_no_label(make_cells: Make, values: object, error: str | None) -
     adata.obs["batch_score"] = 0.5
     if values is None:  # clusters, also as numbers that are whole, or parts of a hierarchy
         adata.obs["mine"] = [1.0, 2.0, 3.0] * 40
-        assert choose_cells(adata, "mine").label_names.tolist() == ["1", "2", "3"]
-        assert choose_cells(adata, ["1.1", "1.2", "2"] * 40).label_names.tolist() == ["1.1", "1.2", "2"]
+        assert choose(adata, "mine").label_names.tolist() == ["1", "2", "3"]
+        assert choose(adata, ["1.1", "1.2", "2"] * 40).label_names.tolist() == ["1.1", "1.2", "2"]
         return
     adata.obs["mine"] = values
     with pytest.raises(ValueError, match=f"'mine' {error}") as found:
-        choose_cells(adata, "mine")
+        choose(adata, "mine")
     assert str(found.value).endswith("Pass a column with a label for many cells each: 'cell_type', 'donor'.")

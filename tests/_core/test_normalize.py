@@ -1,7 +1,10 @@
 import anndata as ad
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scanpy as sc
+from scipy import sparse
 
 from ginseng._core.normalize import log_normalize
 from ginseng._core.steps import Normalization
@@ -35,6 +38,26 @@ def test_empty_cell_stays_zero(total: np.ndarray | None) -> None:
 
 def test_without_target_sum_the_mean_count_is_one() -> None:
     np.testing.assert_allclose(np.expm1(log_normalize(COUNTS, None, None)).mean(axis=1), 1.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("total", [None, COUNTS.sum(axis=1) + 3])
+@pytest.mark.parametrize("target_sum", [1e4, None])
+def test_numpy_scipy_and_jax_get_the_same(total: np.ndarray | None, target_sum: float | None) -> None:
+    expected = log_normalize(COUNTS, total, target_sum)
+    assert type(expected) is np.ndarray
+    csr = log_normalize(sparse.csr_matrix(COUNTS), total, target_sum)
+    assert csr.dtype == np.float32
+    np.testing.assert_allclose(csr.toarray(), expected, rtol=1e-6)
+    for function in (log_normalize, jax.jit(log_normalize, static_argnums=2)):
+        found = function(jnp.asarray(COUNTS), total, target_sum)
+        assert isinstance(found, jax.Array)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
+def test_as_scanpy_is_scanpy_to_the_bit(dtype: type) -> None:
+    found = log_normalize(sparse.csr_matrix(COUNTS.astype(dtype)), None, 1e4, as_scanpy=True)
+    np.testing.assert_array_equal(found.toarray(), scanpy_log1p(sparse.csr_matrix(COUNTS.astype(dtype)), 1e4).toarray())
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float64])

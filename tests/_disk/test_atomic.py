@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from ginseng._disk import atomic
-from ginseng._disk.atomic import LockedError, check_space, recover, replacing, replacing_folder
+from ginseng._disk.atomic import LockedError, check_space, claimed, recover, replacing, replacing_folder
 
 
 def forks(test: Callable[..., None]) -> Callable[..., None]:
@@ -100,6 +100,68 @@ def test_the_new_takes_the_place_of_the_old(tmp_path: Path, before: str | None) 
     assert (tmp_path / "f").read_text() == "new"
     assert read_folder(tmp_path / "d") == "new"
     assert names(tmp_path) == ["d", "f"]
+
+
+@pytest.mark.parametrize("before", [None, "old"])
+def test_what_somebody_else_writes_in_the_meantime_stays(tmp_path: Path, before: str | None) -> None:
+    """Of those that do not ask for the lock, as other programs."""
+    file, folder = tmp_path / "f", tmp_path / "d"
+    if before:
+        write(file, before)
+        write_folder(folder, before)
+
+    def meanwhile() -> None:
+        with replacing(file) as partial:
+            partial.write_text("new")
+            file.write_text("theirs, and longer")
+
+    def meanwhile_a_folder() -> None:
+        with replacing_folder(folder) as partial:
+            (partial / "inner").mkdir(parents=True)
+            (tmp_path / "theirs" / "inner").mkdir(parents=True)
+            (tmp_path / "theirs" / "inner" / "a").write_text("theirs")
+            if before:
+                shutil.rmtree(folder)
+            (tmp_path / "theirs").rename(folder)
+
+    with pytest.raises(FileExistsError, match="f was written by somebody else"):
+        meanwhile()
+    with pytest.raises(FileExistsError, match="d was written by somebody else"):
+        meanwhile_a_folder()
+    assert file.read_text() == "theirs, and longer"
+    assert read_folder(folder) == "theirs"
+    assert names(tmp_path) == ["d", "f"]
+
+
+def test_a_file_that_is_there_can_be_kept(tmp_path: Path) -> None:
+    file = tmp_path / "f"
+
+    def new(meanwhile: str = "") -> None:
+        with replacing(file, overwrite=False) as partial:
+            partial.write_text("new")
+            if meanwhile:
+                file.write_text(meanwhile)
+
+    new()
+    with pytest.raises(FileExistsError, match="exists"):
+        new()
+    assert file.read_text() == "new"
+    file.unlink()
+    with pytest.raises(FileExistsError, match="in the meantime"):
+        new(meanwhile="theirs")
+    assert file.read_text() == "theirs"
+
+
+def test_a_claim_lasts_over_several_writes(tmp_path: Path) -> None:
+    file = tmp_path / "f"
+    with claimed(file):
+        for text in ("1", "2"):
+            write(file, text)
+            with pytest.raises(LockedError, match=str(os.getpid())), claimed(file):
+                pass
+    with claimed(file):
+        pass
+    assert names(tmp_path) == ["f"]
 
 
 def test_folders_on_the_way_are_made(tmp_path: Path) -> None:

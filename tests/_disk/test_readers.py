@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
+import lzma
 import shutil
 import socket
 import warnings
@@ -23,7 +25,7 @@ from scipy import sparse
 from scipy.io import mmwrite
 
 from ginseng._cells.matrix import row_blocks
-from ginseng._disk import download
+from ginseng._disk import download, packed
 from ginseng._disk.readers import open_adata, read_10x_h5, read_10x_mtx, read_adata
 from ginseng._settings import settings
 
@@ -191,6 +193,32 @@ def test_backed_keeps_matrices_on_disk(backed: Any, adata: AnnData, h5ad: Path) 
             blocks = [b.toarray() if sparse.issparse(b) else b for *_, b in row_blocks(part, name, size=16)]
             np.testing.assert_array_equal(np.vstack(blocks), adata[part.obs_names].X.toarray())
     got.file.close()
+
+
+@pytest.mark.parametrize("ending", ["gz", "bz2", "xz"])
+def test_compressed_hdf5(adata: AnnData, h5ad: Path, tmp_path: Path, ending: str) -> None:
+    packer = {"gz": gzip, "bz2": bz2, "xz": lzma}[ending]
+    for source in (h5ad, write_h5_v3(tmp_path / "tenx.h5", adata)):
+        path = tmp_path / f"{source.name}.{ending}"
+        path.write_bytes(packer.compress(source.read_bytes()))
+        for read in (read_adata, open_adata):
+            got = read(path)
+            np.testing.assert_array_equal(got.X.toarray(), adata.X.toarray())
+    with pytest.warns(UserWarning, match="is compressed HDF5, and cannot be backed"):
+        read_adata(path, backed=True)
+    content = (tmp_path / f"{h5ad.name}.{ending}").read_bytes()
+    (tmp_path / "cut").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"cut' is .*truncated or damaged"):
+        read_adata(tmp_path / "cut")
+    assert not list(tmp_path.glob("tmp*"))
+
+
+def test_a_compressed_file_that_unfolds_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "ALLOWANCE", 2**20)
+    monkeypatch.setattr(packed, "RATIO", 100)
+    (tmp_path / "a.h5ad.gz").write_bytes(gzip.compress(b"\x89HDF\r\n\x1a\n" + bytes(2**24)))
+    with pytest.raises(ValueError, match="unfolds to far more than it stores"):
+        read_adata(tmp_path / "a.h5ad.gz")
 
 
 def test_backed_reads_no_matrix(adata: AnnData, tmp_path: Path) -> None:
@@ -369,12 +397,16 @@ def test_var_names(adata: AnnData, tmp_path: Path) -> None:
             b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n",
             "Git LFS pointer.*git lfs pull",
         ),
-        ("a.h5ad.gz", gzip.compress(b"\x89HDF\r\n\x1a\n", mtime=0), "gzip-compressed.*gunzip"),
-        ("a.h5ad.gz", gzip.compress(b"\x89HDF\r\n\x1a\n", mtime=0)[:12], "gzip-compressed.*gunzip"),
+        ("a.h5ad.gz", gzip.compress(b"\x89HDF\r\n\x1a\n", mtime=0), "cannot be opened.*truncated or damaged"),
+        ("a.h5ad.gz", gzip.compress(b"\x89HDF\r\n\x1a\n", mtime=0)[:12], "gzip-compressed, and truncated or damaged"),
         ("a.zip", b"PK\x03\x04", "zip archive"),
         ("a.rds", gzip.compress(b"X\n\0\0", mtime=0), "R object"),
         ("a.h5ad", b"", "is empty"),
-        ("a.csv", b"gene,cell\n", "starts with b'gene,cell.*reads h5ad, AnnData zarr, 10x h5 and 10x mtx"),
+        (
+            "a.csv",
+            b"gene,cell\n",
+            "starts with b'gene,cell.*reads h5ad, h5mu, AnnData zarr, 10x h5, 10x mtx and tables",
+        ),
         ("a.h5ad", b"\x89HDF\r\n\x1a\n", "cannot be opened.*truncated or damaged"),
     ],
 )
@@ -397,7 +429,7 @@ def test_truncated_h5ad(h5ad: Path, tmp_path: Path, share: float) -> None:
     ("members", "message"),
     [
         (["barcode_idx", "umi", "gem_group", "count"], "molecule_info.*filtered_feature_bc_matrix.h5"),
-        (["mod", "obs_"], "MuData"),
+        (["mod", "obs_"], "MuData file with the modalities none|h5mu, not 10x h5"),
         (["matrix", "row_attrs", "col_attrs"], "loom"),
         (["params"], "ginseng.load_model"),
         (["something"], "neither h5ad nor 10x h5.*'something'"),
@@ -559,6 +591,13 @@ def test_url_of_10x(adata: AnnData, server: Any, tmp_path: Path) -> None:
     assert len(server.requests) == 1
 
 
+def test_url_of_other_files(adata: AnnData, h5ad: Path, server: Any) -> None:
+    table = pd.DataFrame(adata.X.toarray(), index=adata.obs_names, columns=adata.var_names)
+    server.files = {"a.csv.gz": gzip.compress(table.to_csv().encode()), "a.h5ad.gz": gzip.compress(h5ad.read_bytes())}
+    np.testing.assert_array_equal(read_adata(server.url("a.csv.gz"), transpose=False).X.toarray(), adata.X.toarray())
+    assert_equal(read_adata(server.url("a.h5ad.gz")), adata)
+
+
 def test_url_backed(h5ad: Path, server: Any) -> None:
     server.files["a.h5ad"] = h5ad.read_bytes()
     got = read_adata(server.url("a.h5ad"), backed=True)
@@ -594,7 +633,7 @@ def test_url_hash(h5ad: Path, server: Any) -> None:
         ("hang", "a.h5ad", TimeoutError, r"sent nothing for 0\.2 s"),
         ("stall", "a.h5ad", TimeoutError, r"sent nothing for 0\.2 s"),
         ("ok", "login.h5ad", ValueError, "is a web page"),
-        ("ok", "matrix.mtx.gz", ValueError, "is 10x mtx, not h5ad or 10x h5. Download its three files"),
+        ("ok", "matrix.mtx.gz", ValueError, "is 10x mtx, not h5ad or 10x h5 .*Download all of its files"),
     ],
 )
 def test_bad_url(

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import ginseng as gs
 from ginseng import pl
 from ginseng.pl import _tables
 
@@ -53,6 +54,30 @@ def test_ranks_are_readable(ranked, readable, kind, n, length):
     ax = fig.axes[0]
     readable(fig, [*ax.get_xticklabels(), *ax.get_yticklabels()])
     assert len(ax.get_yticklabels()) == n
+
+
+@pytest.mark.parametrize("values", ["counts", "log-normalised", "raw", "all_genes"])
+def test_dots_show_what_the_model_reads(values: str) -> None:
+    adata = gs.datasets.pbmc68k()
+    adata.X = adata.X.astype(np.float32)
+    genes = adata.var_names[np.argsort(-np.asarray(adata.X.mean(axis=0)).ravel())][:100]
+    library_size = "all_genes" if values == "all_genes" else "model_genes"
+    settings = {"architecture": "linear", "epochs": 2, "library_size": library_size, "silent": True}
+    model = gs.tl.train(adata, "cell_type", genes=list(genes), copy=True, **settings)
+    counts, how = adata.X.toarray().astype(float), {}
+    if values == "raw":
+        adata.raw = adata.copy()
+        adata, how = adata[:, :300].copy(), {"layer": "raw"}
+    elif values == "log-normalised":
+        adata.X = np.log1p(1e4 * counts / counts.sum(axis=1, keepdims=True))
+        how = {"normalize": False}
+    gs.tl.rank_genes(adata, model, "cell_type", silent=True, **how)
+    shown, _ = _tables.expression(adata, list(genes[:5]), list(adata.obs["cell_type"].cat.categories), "ginseng")
+    of_model = counts[:, gs.datasets.pbmc68k().var_names.get_indexer(genes)]
+    total = counts.sum(axis=1) if values == "all_genes" else of_model.sum(axis=1)
+    read = pd.DataFrame(np.log1p(1e4 * of_model / total[:, None]), columns=genes)
+    expected = read.groupby(adata.obs["cell_type"].to_numpy()).mean().loc[shown.index, genes[:5]]
+    np.testing.assert_allclose(shown, expected, rtol=1e-4)
 
 
 def test_dots_show_expression(ranked):

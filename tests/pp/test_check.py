@@ -42,7 +42,7 @@ def by_id(adata: ad.AnnData) -> None:
 CASES = {
     "counts": (lambda adata: None, "X", ""),
     "counts in a layer": (in_layer, "layers['raw']", "layer='raw'"),
-    "counts in raw": (in_raw, "raw.X", "adata.raw[:, adata.var_names].X"),
+    "counts in raw": (in_raw, "raw.X", "layer='raw'"),
     "log-normalised": (log, "X", "normalize=False"),
     "other ids": (by_id, "X", "gene_key='gene_symbols'"),
 }

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pandas as pd
 import pytest
 
 import ginseng as gs
+from ginseng._disk.atomic import LockedError
 from ginseng.data import GinsengDataset, _batches
 from ginseng.data._memory import MemoryDataset
 from ginseng.model import GinsengClassifierState, ModelFileError
@@ -323,6 +325,31 @@ def test_beside_a_store_each_run_has_its_own(
     assert capsys.readouterr().err == ""
     assert_same(fit(store), whole)
     assert f"{path} is a checkpoint of this run, and is replaced" in capsys.readouterr().err
+    assert beside(store) == []
+
+
+def test_two_trainings_do_not_share_a_checkpoint(
+    store: Path, tmp_path: Path, at_window: Callable, whole: GinsengClassifierState
+) -> None:
+    mine, others = tmp_path / "mine.h5", []
+
+    def second() -> None:
+        before = mine.stat().st_ino, mine.stat().st_mtime_ns
+        for resume in (False, True):
+            with pytest.raises(LockedError, match=f"mine.h5 is the checkpoint of a training.*{os.getpid()}"):
+                fit(store, checkpoint=mine, resume=resume)
+        assert (mine.stat().st_ino, mine.stat().st_mtime_ns) == before
+
+    at_window(8, second)
+    assert_same(fit(store, checkpoint=mine), whole)
+
+    def beside_it() -> None:
+        assert_same(fit(store), whole)  # of the same run, and with a checkpoint of its own
+        others.extend(beside(store))
+
+    at_window(8, beside_it)
+    assert_same(fit(store), whole)
+    assert len([p for p in others if p.suffix == ".h5"]) == 1  # that of the first training, which goes on
     assert beside(store) == []
 
 

@@ -41,7 +41,7 @@ def matrix_of(adata: AnnData, layer: str | None = None) -> Any:
         if layers := layers_of(adata):
             msg += f"Pass `layer=`. Layers: {', '.join(layers)}."
         elif adata.raw is not None:
-            msg += "Copy the raw counts first: `adata.layers['counts'] = adata.raw[:, adata.var_names].X`."
+            msg += "Pass `layer='raw'`, which takes the matrix and the genes of `adata.raw`."
         raise ValueError(msg)
     return adata.X
 
@@ -73,11 +73,12 @@ def row_blocks(adata: AnnData, layer: str | None = None, *, size: int = 4096) ->
     Raises
     ------
     TypeError, ValueError
-        If it is not of numbers, or a sparse matrix has places outside of it.
+        If what comes from disk is not of numbers, or is sparse and has indices that are out of bounds. A matrix in
+        memory is to be checked before.
     """
     starts = range(0, adata.n_obs, size)
-    check_matrix(held(adata, layer), where_of(layer))
-    by_columns = is_by_columns(held(adata, layer))
+    whole = held(adata, layer)
+    by_columns = is_by_columns(whole)
     if adata.is_view and not by_columns:
         # `.X` of a view would load all of its rows
         parts: Iterator[Any] = (matrix_of(adata[start : start + size], layer) for start in starts)
@@ -87,7 +88,7 @@ def row_blocks(adata: AnnData, layer: str | None = None, *, size: int = 4096) ->
     for i, (start, part) in enumerate(zip(starts, parts, strict=True)):
         if i % BLOCKS_PER_TRIM == BLOCKS_PER_TRIM - 1:
             _trim()
-        yield start, start + part.shape[0], to_memory(part)
+        yield start, start + part.shape[0], to_memory(part, of=whole)
 
 
 def _trim() -> None:
@@ -105,18 +106,19 @@ def held(adata: AnnData, layer: str | None) -> Any:
     return matrix_of(holder, layer)
 
 
-def where_of(layer: str | None) -> str:
-    """Return what a user calls the matrix."""
-    return "`adata.X`" if layer is None else f"`adata.layers[{layer!r}]`"
+def is_in_memory(x: Any) -> bool:
+    """Whether a matrix is in memory, so that checking it checks all parts of it."""
+    return isinstance(x, np.ndarray) or sparse.issparse(x)
 
 
-def to_memory(x: Any) -> Block:
-    """Return rows of a matrix as CSR or as a dense array."""
+def to_memory(x: Any, *, of: Any) -> Block:
+    """Return rows `x` of the matrix `of` as CSR or as a dense array."""
     if hasattr(x, "to_memory"):
         x = x.to_memory()
     elif hasattr(x, "compute"):
         x = x.compute()
-    check_matrix(x)
+    if not is_in_memory(of):
+        check_matrix(x)
     if x.dtype == np.float16:  # SciPy has no such matrices
         x = x.astype(np.float32)
     return sparse.csr_matrix(x) if sparse.issparse(x) else np.asarray(x)

@@ -12,26 +12,25 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from ginseng._cells.bad_values import check_values
 from ginseng._cells.entries import column
-from ginseng._cells.features import measured_genes, warn_of_other_features
+from ginseng._cells.features import warn_of_other_features
 from ginseng._cells.gene_names import missing_names
 from ginseng._cells.genes import NamedGenes, match_names, named_genes
 from ginseng._cells.labels import (
     Unlabeled,
     coded,
-    in_memory,
     labels_of,
     look_alikes,
     obs_column,
     without_label,
 )
-from ginseng._cells.matrix import matrix_of, row_blocks, row_sums, take_columns
+from ginseng._cells.matrix import row_sums, take_columns
+from ginseng._cells.open import OpenCells
 from ginseng._errors import MissingKeyError, check_names, suggest, warn
 
 
 @dataclass(frozen=True)
-class Cells:
+class TrainingSet:
     """The cells, classes and genes that training reads.
 
     Attributes
@@ -68,41 +67,38 @@ class Cells:
         """The genes, by the rows of `var` that are summed for each."""
         return NamedGenes(self.gene_names, self.gene_position)
 
-    def only(self, rows: np.ndarray) -> Cells:
+    def only(self, rows: np.ndarray) -> TrainingSet:
         """Return the same cells with some of the genes: those of the chosen `rows` of `var`, (rows of `var`,) bool."""
         chosen = np.unique(self.gene_position[rows & (self.gene_position >= 0)])
         place = np.full(len(self.gene_names) + 1, -1)
         place[chosen] = np.arange(len(chosen))
         return replace(self, gene_position=place[self.gene_position], gene_names=self.gene_names[chosen])
 
-    def blocks(
-        self, adata: AnnData, layer: str | None, *, size: int
-    ) -> Iterator[tuple[np.ndarray, sparse.csr_matrix, np.ndarray]]:
-        """Yield `(cells, counts, total)`, block by block.
+    def blocks(self, cells: OpenCells, *, size: int) -> Iterator[tuple[np.ndarray, sparse.csr_matrix, np.ndarray]]:
+        """Yield `(chosen, counts, total)`, block by block.
 
         Yields
         ------
-        cells
+        chosen
             Positions among `rows`, ascending.
         counts
             CSR, cells x `gene_names`.
         total
-            Counts of each cell over all genes of `adata`, float64.
+            Counts of each cell over all measured genes, float64.
 
         Raises
         ------
         ValueError
             If a value is negative, NaN or infinite.
         """
-        place = np.full(adata.n_obs, -1)
+        place = np.full(cells.n_obs, -1)
         place[self.rows] = np.arange(len(self.rows))
-        for start, stop, block in row_blocks(adata, layer, size=size):
-            cells = place[start:stop]
-            if (cells < 0).any():
-                block, cells = block[cells >= 0], cells[cells >= 0]
-            check_values(block, layer)
+        for start, stop, block in cells.blocks(size):
+            chosen = place[start:stop]
+            if (chosen < 0).any():
+                block, chosen = block[chosen >= 0], chosen[chosen >= 0]
             yield (
-                cells,
+                chosen,
                 sparse.csr_matrix(take_columns(block, self.gene_position, len(self.gene_names))),
                 row_sums(block, self.measured),
             )
@@ -113,30 +109,24 @@ MANY_GENES, LEAST_FOUND = 20, 0.1
 
 
 def choose_cells(
-    adata: AnnData,
+    cells: OpenCells,
     label_key: str | Sequence[Any] | np.ndarray | pd.Series,
     *,
-    layer: str | None = None,
     genes: str | Sequence[Any] | np.ndarray | None = None,
-    gene_key: str | None = None,
     group_key: str | Sequence[Any] | np.ndarray | pd.Series | None = None,
     unlabeled: Unlabeled = None,
-) -> Cells:
-    """Resolve and check labels, groups, genes and layer.
+) -> TrainingSet:
+    """Resolve and check labels, groups and genes.
 
     Parameters
     ----------
-    adata
-        Cells x genes.
+    cells
+        What to choose from.
     label_key
         Column of `obs`, or a label for each cell.
-    layer
-        Layer with the counts; `X` if None.
     genes
         Boolean column of `var`, boolean mask, or gene names in the order in which they are wanted; all if None. See
         :func:`choose_genes`.
-    gene_key
-        Column of `var` with the gene names; the index if None.
     group_key
         Column of `obs`, or a group for each cell.
     unlabeled
@@ -145,16 +135,18 @@ def choose_cells(
     Raises
     ------
     KeyError
-        If a column, layer or gene is not there.
+        If a column or gene is not there.
     ValueError
-        If there are no cells or genes, labels that are none, fewer than two classes, or genes without names.
+        If there is no matrix, no cells or no genes, labels that are none, fewer than two classes, or genes without
+        names.
     """
-    if 0 in adata.shape:
-        msg = f"`adata` has {adata.n_obs:,} cells and {adata.n_vars:,} genes: there is nothing to train on."
+    adata = cells.adata
+    if 0 in (cells.n_obs, cells.n_vars):
+        msg = f"`adata` has {cells.n_obs:,} cells and {cells.n_vars:,} genes: there is nothing to train on."
         raise ValueError(msg)
-    matrix_of(adata, layer)
+    _ = cells.matrix
     values, label_name = _per_cell(adata, label_key, "label_key", "label")
-    obs = in_memory(adata.obs) if isinstance(label_key, str) else None
+    obs = cells.obs if isinstance(label_key, str) else None
     found = labels_of(values, label_name, unlabeled, obs=obs)
     labelled = found.codes >= 0
     if len(found.names) < 2:
@@ -181,12 +173,11 @@ def choose_cells(
         in_use = np.unique(groups)  # other groups may be of cells without a label
         groups, group_names = np.searchsorted(in_use, groups).astype(np.int32), group_names[in_use]
 
-    var = in_memory(adata.var)
-    warn_of_other_features(var)
-    position, gene_names, notes = choose_genes(var, genes, gene_key)
+    warn_of_other_features(cells.var)
+    position, gene_names, notes = choose_genes(cells.var, genes, cells.gene_key)
     for note in notes:
         warn(note)
-    return Cells(
+    return TrainingSet(
         rows=np.flatnonzero(labelled),
         labels=labels,
         label_names=label_names,
@@ -196,7 +187,7 @@ def choose_cells(
         gene_names=gene_names,
         label_key=label_name,
         group_key=group_name,
-        measured=measured_genes(var),
+        measured=cells.measured,
     )
 
 

@@ -1,32 +1,53 @@
-"""From counts to what the architectures read: the same function in training and in inference."""
+"""From counts to what the architectures read: the one function for training, inference, comparison and figures."""
 
 from __future__ import annotations
 
-import jax.numpy as jnp
-from jaxtyping import Array, Float, Num
+from typing import Any, Literal
 
-# B cells, G genes
+import numpy as np
+
+LibrarySize = Literal["all_genes", "model_genes"]
+
+#: Genes over which the counts of a cell are summed, unless said otherwise.
+LIBRARY_SIZE: LibrarySize = "model_genes"
 
 
 def log_normalize(
-    x: Num[Array, "B G"], total: Num[Array, " B"] | None = None, target_sum: float | None = 1e4
-) -> Float[Array, "B G"]:
+    x: Any,
+    total: Any | None = None,
+    target_sum: float | None = 1e4,
+    *,
+    as_scanpy: bool = False,
+) -> Any:
     """Scale the counts of each cell to `target_sum` in all, then take log(1 + x).
 
     Parameters
     ----------
     x
-        Counts.
+        (cells, genes) counts: an array of JAX or NumPy, or a CSR matrix of SciPy.
     total
-        Counts of each cell over all genes that were measured; the sum of `x` if not given.
+        (cells,) counts over the genes that are summed; those of `x` if not given.
     target_sum
-        Counts a cell after scaling; the number of genes if None.
+        Counts per cell after scaling; the number of genes if None.
+    as_scanpy
+        Whether to round as :func:`scanpy.pp.normalize_total` does, which divides where this multiplies.
 
     Returns
     -------
-    log1p of counts per `target_sum`; a cell without counts stays zero.
+    log1p of counts per `target_sum`, of the kind that `x` is; float32, or `as_scanpy` float64 if `x` is. A cell
+    without counts stays zero.
     """
-    x = x.astype(jnp.float32)
-    total = x.sum(axis=1) if total is None else total.astype(jnp.float32)
-    target = float(x.shape[1]) if target_sum is None else target_sum
-    return jnp.log1p(x * (target / jnp.where(total > 0, total, 1.0))[:, None])
+    is_sparse = hasattr(x, "indptr")
+    values = x.data if is_sparse else x
+    xp = values.__array_namespace__()
+    if values.dtype != np.float64 or not as_scanpy:
+        values = values.astype(np.float32)
+    if total is None:
+        total = x @ np.ones(x.shape[1]) if is_sparse else values.sum(axis=1)
+    total = total.astype(values.dtype)
+    target = float(x.shape[1]) if target_sum is None else float(target_sum)
+    total = xp.where(total > 0, total, target if as_scanpy else 1.0)
+    scale = total / target if as_scanpy else target / total
+    scale = np.repeat(scale, np.diff(x.indptr)) if is_sparse else scale[:, None]
+    values = xp.log1p(values / scale if as_scanpy else values * scale)
+    return type(x)((values, x.indices, x.indptr), shape=x.shape) if is_sparse else values

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from ginseng._core.architecture import Architecture
 from ginseng._core.augment import augment
 from ginseng._core.losses import cross_entropy
 from ginseng._core.members import together
-from ginseng._core.normalize import log_normalize
+from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize, log_normalize
 from ginseng._core.optim import AdamW
 from ginseng._core.types import Params
 
@@ -38,15 +38,16 @@ class Normalization:
 
     normalize: bool = True
     target_sum: float | None = 1e4
-    library_size: Literal["all_genes", "model_genes"] = "all_genes"
+    library_size: LibrarySize = LIBRARY_SIZE
     logged: bool = False  # x is log1p of counts, scaled to some total: undone before they are scaled
 
     def __call__(self, x: Num[Array, "B G"], total: Num[Array, " B"] | None) -> Float[Array, "B G"]:
         """Return log1p of counts per `target_sum`, or `x` as it is."""
+        x = x.astype(jnp.float32)
         if not self.normalize:
-            return x.astype(jnp.float32)
+            return x
         if self.logged:
-            x = jnp.expm1(jnp.minimum(x.astype(jnp.float32), 60.0))  # no logarithm is above; the sum must not overflow
+            x = jnp.expm1(jnp.minimum(x, 60.0))  # no logarithm is above; the sum must not overflow
         return log_normalize(x, total if self.library_size == "all_genes" else None, self.target_sum)
 
 

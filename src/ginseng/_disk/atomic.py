@@ -14,12 +14,10 @@ import platform
 import re
 import shutil
 import stat
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 
 try:
     import fcntl
@@ -32,6 +30,7 @@ STALE = 24 * 3600
 SPARE = 2**20
 #: How the names end of what is built beside its target, so that no name of a user is taken for one.
 _MARK = ".ginseng"
+_MEANWHILE = "{} was written by somebody else in the meantime, so it is not replaced."
 
 
 class LockedError(OSError):
@@ -39,7 +38,7 @@ class LockedError(OSError):
 
 
 @contextmanager
-def replacing(path: Path, *, size: int = 0) -> Iterator[Path]:
+def replacing(path: Path, *, size: int = 0, overwrite: bool = True) -> Iterator[Path]:
     """Yield a path to write a file to; it takes the place of `path` once the block has ended without an error.
 
     Parameters
@@ -48,11 +47,14 @@ def replacing(path: Path, *, size: int = 0) -> Iterator[Path]:
         The file. If it is a link, what it leads to is replaced. The new file may be read by whom the old one was.
     size
         Bytes that will be written, as far as they are known.
+    overwrite
+        Whether a file that is there already is replaced.
 
     Raises
     ------
     FileExistsError
-        If what is at `path` is no file, as a folder or a device.
+        If what is at `path` is no file, as a folder or a device; if it was written by somebody else in the meantime, or
+        is there and must not be replaced.
     PermissionError
         If it is write-protected.
     LockedError
@@ -66,11 +68,16 @@ def replacing(path: Path, *, size: int = 0) -> Iterator[Path]:
         check_space(path.parent, size)
         partial = _neighbour(path, "partial")
         try:
-            with _heard():
-                yield partial
+            before = _identity(path)
+            if before is not None and not overwrite:
+                msg = f"{path} exists, so it is not replaced. Choose another path, or move it away."
+                raise FileExistsError(msg)
+            yield partial
             if path.exists():
                 shutil.copymode(path, partial)
             _sync(partial)
+            if _identity(path) not in (None, before):
+                raise FileExistsError(_MEANWHILE.format(path))
             partial.replace(path)
             _sync_folder(path.parent)
         finally:
@@ -88,12 +95,15 @@ def replacing_folder(path: Path, *, size: int = 0) -> Iterator[Path]:
     with _writing(path), _named_if_full(path):
         check_space(path.parent, size)
         partial, aside = _neighbour(path, "partial"), _neighbour(path, "replaced")
+        before = (_identity(path) or ())[:2]  # what is in it may change while it is read
         try:
             yield partial
             for folder, _, files in os.walk(partial):
                 for name in files:
                     _sync(Path(folder, name))
                 _sync_folder(Path(folder))
+            if (now := (_identity(path) or ())[:2]) and now != before:
+                raise FileExistsError(_MEANWHILE.format(path))
             if path.exists():
                 path.rename(aside)
             partial.rename(path)
@@ -128,6 +138,28 @@ def kind_of_path(path: Path) -> str:
     return _KINDS.get(stat.S_IFMT(path.stat().st_mode), "a special file")
 
 
+def check_readable(path: Path) -> None:
+    """Refuse what is neither a file nor a folder, before it is opened.
+
+    Raises
+    ------
+    ValueError
+        If it is so.
+    """
+    if (kind := kind_of_path(path)) not in ("a file", "a folder"):
+        msg = f"{str(path)!r} is {kind}, not a file or folder. Write what comes from it to a file, and pass that."
+        raise ValueError(msg)
+
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """Return what tells whether a file is still the same, or None if there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def _check_replaceable(path: Path) -> None:
     if not path.exists():
         return
@@ -137,38 +169,6 @@ def _check_replaceable(path: Path) -> None:
     if not path.stat().st_mode & 0o222:
         msg = f"{path} is write-protected, so it is not replaced. Choose another path, or allow it with `chmod u+w`."
         raise PermissionError(msg)
-
-
-@contextmanager
-def _heard() -> Iterator[None]:
-    """Raise what h5py only prints: it writes as its objects are freed, and Python ignores errors of that moment.
-
-    Raises
-    ------
-    OSError
-        If there was one, so that what is not whole is not taken for it.
-    """
-    ignored: list[BaseException] = []
-    before, shown = sys.unraisablehook, sys.excepthook
-
-    def show(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
-        if where is None or not where.tb_frame.f_code.co_filename.startswith("h5py"):  # Cython shows it first
-            shown(kind, error, where)
-
-    def hook(found: sys.UnraisableHookArgs) -> None:
-        if found.exc_value is not None and "h5py" in str(found.object):
-            ignored.append(found.exc_value)
-        else:
-            before(found)
-
-    sys.unraisablehook, sys.excepthook = hook, show
-    try:
-        yield
-    finally:
-        sys.unraisablehook, sys.excepthook = before, shown
-    if ignored:
-        msg = f"The file could not be written to its end: {ignored[0]}"
-        raise OSError(msg) from ignored[0]
 
 
 @contextmanager
@@ -228,6 +228,19 @@ def check_space(folder: Path, size: int) -> None:
 
 
 # -- one writer at a time ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Keep a file for this process for as long as the block lasts, whatever is written to it in between.
+
+    Raises
+    ------
+    LockedError
+        If it is another's.
+    """
+    with _writing(path.with_name(f"{path.name}.run")):
+        yield
 
 
 @contextmanager

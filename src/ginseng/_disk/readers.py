@@ -1,62 +1,74 @@
-"""Read cells x genes from h5ad, zarr and 10x files, each told by its content rather than its name."""
+"""Read cells x genes from all formats that are known, each told by its content rather than its name."""
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
-import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import anndata
-import h5py
-import pandas as pd
-import zarr
 from anndata import AnnData
-from anndata.io import read_elem, sparse_dataset
-from scipy import sparse
 
-from ginseng._disk.atomic import kind_of_path, recover
+from ginseng._disk import tenx
+from ginseng._disk.atomic import check_readable, recover
 from ginseng._disk.download import fetch
-from ginseng._disk.matrix_guard import check_matrix
-from ginseng._disk.sniff import expect, genomes, kind_of, mtx_files
-from ginseng._disk.tables import read_frame
-from ginseng._errors import suggest, warn
+from ginseng._disk.formats import expect, format_of, read
+from ginseng._disk.samples import join_samples, names_of
+from ginseng._errors import suggest
 
 type StrPath = str | os.PathLike[str]
 
-_GENES = "Gene Expression"
+#: Formats that are one file, and so can be behind a URL.
+_FILES = ("h5ad", "10x h5", "h5mu", "compressed HDF5", "table of text")
 
 
-def read_adata(path: StrPath, backed: bool | Literal["r"] | None = False, *, known_hash: str | None = None) -> AnnData:
+def read_adata(
+    path: StrPath | Sequence[StrPath] | Mapping[str, StrPath],
+    backed: bool | Literal["r"] | None = False,
+    *,
+    modality: str | None = None,
+    transpose: bool | None = None,
+    join: Literal["inner", "outer"] = "inner",
+    known_hash: str | None = None,
+) -> AnnData:
     """Read an AnnData from any of the formats that single-cell counts come in.
 
     Parameters
     ----------
     path
-        An h5ad file, an AnnData zarr folder, a 10x Genomics h5 file (Cell Ranger 2 or later), a 10x folder or
-        the matrix file in it, or the URL of an h5ad or 10x h5 file. The content decides, not the name. What a
-        URL leads to is downloaded once, into `ginseng.settings.cache_dir`.
+        An h5ad or h5mu file, an AnnData or MuData zarr folder, a 10x Genomics h5 file (Cell Ranger 2 or later), a
+        folder with a Matrix Market file or that file itself (10x, STARsolo, Parse, kb-python, alevin-fry, GEO), the
+        folder of a run of such a program, a table of text (csv, tsv, txt), or the URL of a file. Tables and HDF5 files
+        may be compressed (gz, bz2, xz, zip). The content decides, not the name. What a URL leads to is downloaded once,
+        into `ginseng.settings.cache_dir`. Several samples are a list of such paths, or a dict of them by the names of
+        the samples.
     backed
         With `True` or `"r"`, `X` and the layers of an h5ad file or a zarr folder stay on disk; the object can be
         written to any file but its own. Other formats are read into memory, with a warning.
+    modality
+        Which modality of a MuData. If None, the one with the genes. A path may name it as well: `"cells.h5mu/rna"`.
+    transpose
+        Whether the rows of a table, or of a Matrix Market file, are genes. If None, that is told by the names of a
+        table, and by the lengths of the files beside a matrix.
+    join
+        Of several samples: whether genes that not all have are left out (`"inner"`), or count as zero (`"outer"`).
     known_hash
         What the file behind a URL must hash to: a SHA-256, or `"md5:..."` and the like.
 
     Returns
     -------
-    Cells x genes, the values as they are in the file.
+    Cells x genes, the values as they are in the file. Of several samples, `obs["sample"]` says which a cell is of, and
+    names of cells that occur twice get it appended.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file, or a folder lacks one.
     ValueError
-        If the content is something else, truncated, of several samples or genomes, or not of that hash.
+        If the content is something else, truncated, of several genomes or modalities, or not of that hash; if the
+        names of a table do not tell genes from cells, or samples have no gene in common. What cannot be read is named,
+        with the lines that make an AnnData of it.
     PermissionError, TimeoutError, ConnectionError
         If a download fails.
 
@@ -67,30 +79,39 @@ def read_adata(path: StrPath, backed: bool | Literal["r"] | None = False, *, kno
     if backed not in (True, False, None, "r"):
         msg = f"`backed` is {backed!r}; it can be True or 'r' (on disk, read only), or False."
         raise ValueError(msg)
-    path = _local(path, known_hash)
-    kind = kind_of(path)
-    if backed and kind not in ("h5ad", "zarr"):
-        msg = f"{str(path)!r} is {kind}, and cannot be backed: all of it is read into memory."
-        warn(msg)
-    return _open(path, kind, backed=bool(backed))
+    if join not in ("inner", "outer"):
+        msg = f"`join` is {join!r}; it can be 'inner' (genes that all samples have) or 'outer' (all genes)."
+        raise ValueError(msg)
+    options: dict[str, Any] = {"modality": modality, "transpose": transpose}
+    if isinstance(path, str | os.PathLike):
+        return _read(path, options, backed=bool(backed), known_hash=known_hash)
+    samples = dict(path) if isinstance(path, Mapping) else _named([os.fspath(each) for each in path])
+    if not samples:
+        msg = "There are no samples to read: `path` is empty."
+        raise ValueError(msg)
+    if backed or known_hash is not None:
+        msg = f"Several samples cannot be read with `{'backed' if backed else 'known_hash'}`. Leave it out."
+        raise ValueError(msg)
+    return join_samples({str(name): _read(each, options) for name, each in samples.items()}, join)
 
 
 def open_adata(path: StrPath) -> AnnData:
     """Read what :func:`read_adata` reads, leaving the matrices on disk where the format allows it."""
-    path = _local(path)
-    return _open(path, kind_of(path), backed=True)
+    where, options = _local(path)
+    found = format_of(where)
+    return read(where, found, options, backed=found.backed is not None)
 
 
-def _open(path: Path, kind: str, *, backed: bool) -> AnnData:
-    match kind:
-        case "h5ad":
-            return _open_backed(path) if backed else anndata.io.read_h5ad(path)
-        case "zarr":
-            return _open_zarr(path) if backed else anndata.io.read_zarr(path)
-        case "10x h5":
-            return read_10x_h5(path)
-        case _:
-            return read_10x_mtx(path)
+def _read(path: StrPath, options: dict[str, Any], *, backed: bool = False, known_hash: str | None = None) -> AnnData:
+    where, named = _local(path, known_hash)
+    if named and options["modality"] not in (None, named["modality"]):
+        msg = f"{os.fspath(path)!r} names another modality than `modality={options['modality']!r}`. Leave one out."
+        raise ValueError(msg)
+    return read(where, format_of(where), {**options, **named}, backed=backed)
+
+
+def _named(paths: list[str]) -> dict[str, str]:
+    return dict(zip(names_of(paths), paths, strict=True))
 
 
 def read_10x_h5(
@@ -131,30 +152,9 @@ def read_10x_h5(
     ValueError
         If it is not a 10x h5 file, has no such genome or no genes, or has several genomes and none is named.
     """
-    path = _local(path, known_hash)
-    expect(path, "10x h5")
-    with h5py.File(path, "r") as f:
-        if "matrix" not in f:
-            found = genomes(f)
-            if genome is None and len(found) > 1:
-                msg = (
-                    f"{str(path)!r} holds {len(found)} genomes: {', '.join(found)}. "
-                    f"Choose one: `read_10x_h5(path, genome={found[0]!r})`."
-                )
-                raise ValueError(msg)
-            genome = genome or found[0]
-        elif genome is not None and "genome" not in f["matrix/features"]:
-            msg = f"{str(path)!r} does not say which genome a gene is of; leave out `genome={genome!r}`."
-            raise ValueError(msg)
-
-    try:  # slow to import
-        from scanpy.io import read_10x_h5 as read
-    except ImportError:  # scanpy before 1.13
-        from scanpy import read_10x_h5 as read
-
-    with _repeated_names():
-        adata = read(path, genome=genome, gex_only=False)
-    return _finish(adata, path, var_names, make_unique=make_unique, gex_only=gex_only)
+    where, _ = _local(path, known_hash)
+    expect(where, "10x h5")
+    return tenx.read_h5(where, genome, var_names, make_unique=make_unique, gex_only=gex_only)
 
 
 def read_10x_mtx(
@@ -164,11 +164,14 @@ def read_10x_mtx(
     *,
     prefix: str | None = None,
     gex_only: bool = True,
+    transpose: bool | None = None,
 ) -> AnnData:
-    """Read a 10x Genomics folder of `matrix.mtx`, `barcodes.tsv` and `features.tsv` or `genes.tsv`.
+    """Read a folder of `matrix.mtx`, `barcodes.tsv` and `features.tsv` or `genes.tsv`, as 10x Genomics names them.
 
-    Each may be gzip-compressed. Of the features file, the first column is read as ids, the second, if any, as
-    symbols, and the third as the kind of feature.
+    Each may be gzip-compressed, and called and laid out as by STARsolo, Parse, kb-python, alevin-fry or in GEO: one
+    file of features for many samples, with a header, the matrix either way up. Of the features file, the first column
+    is read as ids, the second, if any, as symbols, and the third as the kind of feature, unless a header says which is
+    which.
 
     Parameters
     ----------
@@ -182,6 +185,9 @@ def read_10x_mtx(
         What precedes the three names, as in `GSM123_matrix.mtx.gz`. Needed only if there are several samples.
     gex_only
         Drop features that are not genes, such as antibodies, with a warning.
+    transpose
+        Whether the matrix is genes x cells, as of 10x, rather than cells x genes. If None, the lengths of the other
+        files decide.
 
     Returns
     -------
@@ -194,119 +200,18 @@ def read_10x_mtx(
     ValueError
         If the folder has several samples and none is named, or a file is damaged or does not fit the others.
     """
-    path = _local(path)
-    expect(path, "10x mtx")
-    matrix, features, barcodes = mtx_files(path, prefix)
-    _check_kind(matrix)
-    # scanpy wants all files compressed or none, two columns or more, and takes a gene called NA for missing
-    try:
-        x: Any = anndata.io.read_mtx(matrix).X
-        genes, cells = (
-            pd.read_csv(file, sep="\t", header=None, dtype=str, na_filter=False) for file in (features, barcodes)
-        )
-    except (ValueError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        msg = f"The 10x files at {str(path)!r} are truncated or damaged: {error}. Download or copy them again."
-        raise ValueError(msg) from error
-    if x.shape != (len(genes), len(cells)):
-        msg = (
-            f"{matrix.name!r} has {x.shape[0]} rows and {x.shape[1]} columns, but {features.name!r} has "
-            f"{len(genes)} lines and {barcodes.name!r} {len(cells)}. "
-            "The matrix must be genes x cells, and the other files have no header."
-        )
-        raise ValueError(msg)
-    var = pd.DataFrame({"gene_ids": genes[0].array}, index=genes[min(1, genes.shape[1] - 1)].array)
-    if genes.shape[1] > 2:
-        var["feature_types"] = genes[2].array
-    with _repeated_names():
-        adata = AnnData(sparse.csr_matrix(x.T), obs=pd.DataFrame(index=cells[0].array), var=var)
-    return _finish(adata, path, var_names, make_unique=make_unique, gex_only=gex_only)
+    where, _ = _local(path)
+    expect(where, "10x mtx")
+    return tenx.read_mtx(
+        where, prefix, var_names, make_unique=make_unique, gex_only=gex_only, transpose=transpose
+    )  # fmt: skip
 
 
-def _finish(adata: AnnData, path: Path, var_names: str, *, make_unique: bool, gex_only: bool) -> AnnData:
-    if var_names not in ("gene_symbols", "gene_ids"):
-        msg = f"`var_names` is {var_names!r}; it can be 'gene_symbols' or 'gene_ids'."
-        raise ValueError(msg)
-    check_matrix(adata.X, f"The matrix of {str(path)!r}")  # before columns of it are taken
-    if gex_only and "feature_types" in adata.var:
-        kinds = pd.Series(adata.var["feature_types"].to_numpy())
-        is_gene = (kinds == _GENES).to_numpy()
-        others = ", ".join(f"{n} {kind!r}" for kind, n in kinds[~is_gene].value_counts().items())
-        if others and not is_gene.any():
-            msg = f"{str(path)!r} has no {_GENES!r} features, only {others}. Keep them with `gex_only=False`."
-            raise ValueError(msg)
-        if others:
-            msg = f"Dropped features that are not genes: {others}. Keep them with `gex_only=False`."
-            warn(msg)
-            with _repeated_names():
-                adata = adata[:, is_gene].copy()
-    if var_names == "gene_ids":
-        var: Any = adata.var
-        var = var.set_index("gene_ids").rename_axis(index=None)
-        var.insert(0, "gene_symbols", adata.var_names)
-        adata.var = var
-    if make_unique:
-        adata.var_names_make_unique()
-    return adata
-
-
-@contextmanager
-def _repeated_names() -> Iterator[None]:
-    with warnings.catch_warnings():  # what to do about them is up to `make_unique`
-        warnings.filterwarnings("ignore", ".*names are not unique", UserWarning)
-        yield
-
-
-def _open_backed(path: Path) -> AnnData:
-    """Open an h5ad with all matrices on disk; anndata's own backed mode would load each layer."""
-    with ExitStack() as on_error:
-        f = on_error.enter_context(h5py.File(path, "r"))
-        if f.attrs.get("encoding-type") != "anndata":
-            f.close()
-            return anndata.io.read_h5ad(path, backed="r")
-        # a handle of their own, since anndata closes its one when it writes the object to another file
-        layers: Any = on_error.enter_context(h5py.File(path, "r")).get("layers", {})
-        names = ("obs", "var", "obsm", "varm", "obsp", "varp", "uns")
-        elements: Any = {name: _element(f[name]) for name in names if name in f}
-        raw = f["raw"] if isinstance(f.get("raw"), h5py.Group) else {}
-        adata = AnnData(
-            filename=f,
-            layers={name: _on_disk(layer) for name, layer in layers.items()},
-            raw={name: read_elem(raw[name]) for name in ("var", "varm") if name in raw},
-            **elements,
-        )
-        on_error.pop_all()
-    return adata
-
-
-def _open_zarr(path: Path) -> AnnData:
-    """Open a zarr store with all matrices on disk."""
-    root = zarr.open_group(path, mode="r")
-    names = ("obs", "var", "obsm", "varm", "obsp", "varp", "uns")
-    elements: Any = {name: _element(root[name]) for name in names if name in root}
-    layers: Any = root.get("layers", {})
-    raw: Any = root.get("raw", {})
-    return AnnData(
-        X=_on_disk(root["X"]) if "X" in root else None,
-        layers={name: _on_disk(layers[name]) for name in layers},
-        raw={name: _on_disk(raw[name]) for name in ("X", "var", "varm") if name in raw} or None,
-        **elements,
-    )
-
-
-def _element(element: Any) -> Any:
-    return read_frame(element) if element.attrs.get("encoding-type") == "dataframe" else read_elem(element)
-
-
-def _on_disk(element: Any) -> Any:
-    if element.attrs.get("encoding-type") in ("csr_matrix", "csc_matrix"):
-        return sparse_dataset(element)
-    return element if isinstance(element, h5py.Dataset | zarr.Array) else read_elem(element)
-
-
-def _local(path: StrPath, known_hash: str | None = None) -> Path:
+def _local(path: StrPath, known_hash: str | None = None) -> tuple[Path, dict[str, Any]]:
+    """Return where a file or folder is on this machine, and the modality if the path names one."""
     name = os.fspath(path)
     if re.match("https?://", name):
-        return fetch(name, known_hash, check=lambda file: expect(file, "h5ad", "10x h5", name=name))
+        return fetch(name, known_hash, check=lambda file: expect(file, *_FILES, name=name)), {}
     if "://" in name:
         msg = f"{name!r} is not an http or https URL. Download it first and pass the path."
         raise ValueError(msg)
@@ -315,17 +220,14 @@ def _local(path: StrPath, known_hash: str | None = None) -> Path:
         raise ValueError(msg)
     path = Path(name).expanduser()
     if not path.exists():
+        for file in (path.parent, path.parent.parent if path.parent.name == "mod" else path.parent):
+            if file.is_file():  # "cells.h5mu/rna" or "cells.h5mu/mod/rna"
+                return file, {"modality": path.name}
         recover(path)
     if not path.exists():
         folder = path.absolute().parent
         found = suggest(path.name, sorted(p.name for p in folder.iterdir())) if folder.is_dir() else ""
         msg = f"There is no {name!r}. {found or f'Nor is there {str(folder)!r}.'}"
         raise FileNotFoundError(msg)
-    _check_kind(path)
-    return path
-
-
-def _check_kind(path: Path) -> None:
-    if (kind := kind_of_path(path)) not in ("a file", "a folder"):
-        msg = f"{str(path)!r} is {kind}, not a file or folder. Write what comes from it to a file, and pass that."
-        raise ValueError(msg)
+    check_readable(path)
+    return path, {}

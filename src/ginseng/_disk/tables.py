@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ def read_frame(group: Any) -> pd.DataFrame:
     attrs = group.attrs
     if attrs.get("encoding-type") != "dataframe" or attrs.get("encoding-version") != "0.2.0":
         table: Any = read_elem(group)  # as older versions of anndata wrote it
+        table.index = pd.Index(_as_text(table.index), name=table.index.name)
         return table
     columns = [str(name) for name in attrs["column-order"]]
     index = str(attrs["_index"])
@@ -30,7 +33,7 @@ def read_frame(group: Any) -> pd.DataFrame:
 
 def _names(element: Any) -> Any:
     if not _in_parts(element):
-        return read_elem(element)
+        return _as_text(_values(element))
     values = _text_of(element)
     names = np.empty(values.shape, object)
     start = 0
@@ -43,9 +46,24 @@ def _names(element: Any) -> Any:
 def name_parts(element: Any) -> Iterator[np.ndarray]:
     """Yield consecutive names of the index of a table."""
     if not _in_parts(element):
-        yield np.asarray(read_elem(element), object)
+        yield _as_text(_values(element))
         return
     yield from _parts(_text_of(element))
+
+
+def _values(element: Any) -> Any:
+    # what was not written by anndata does not say what it is
+    return read_elem(element) if "encoding-type" in element.attrs else element[...]
+
+
+def _as_text(values: Any) -> np.ndarray:
+    """Return names as text; they may be stored as numbers, bytes or categories."""
+    index = pd.Index(values)
+    if index.dtype == object or isinstance(index.dtype, np.dtype):
+        index = pd.Index(
+            [v.decode(errors="replace") if isinstance(v, bytes) else v for v in np.asarray(values).tolist()]
+        )
+    return index.astype(str).to_numpy(object)
 
 
 def _parts(values: Any) -> Iterator[np.ndarray]:
@@ -65,3 +83,11 @@ def _in_parts(element: Any) -> bool:
 
 def _text_of(element: Any) -> Any:
     return element["values"] if element.attrs.get("encoding-type") == "nullable-string-array" else element
+
+
+@contextmanager
+def repeated_names() -> Iterator[None]:
+    """Silence what anndata says of repeated names: what to do about them is up to the caller."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*names are not unique", UserWarning)
+        yield

@@ -18,8 +18,8 @@ from anndata import AnnData
 from anndata.io import write_elem
 
 from ginseng._disk.atomic import replacing, replacing_folder
+from ginseng._disk.formats import kind_of
 from ginseng._disk.hdf5 import added_to
-from ginseng._disk.sniff import kind_of
 from ginseng._disk.tables import name_parts
 from ginseng._disk.zarr_guard import DESCRIBING, foreign
 
@@ -32,6 +32,9 @@ def write_adata(adata: AnnData, path: Path) -> None:
     if path.suffix == ".zarr":
         with replacing_folder(path) as folder:
             adata.write_zarr(folder)
+            root = zarr.open_group(folder, mode="r+", use_consolidated=False)
+            if _drop_null_raw(root):
+                _consolidate(folder)
         return
     with replacing(path) as partial:
         # not `write_h5ad`, which opens the file itself, and ends the process where the disk is full
@@ -40,6 +43,15 @@ def write_adata(adata: AnnData, path: Path) -> None:
             adata.strings_to_categoricals(adata.raw.var)
         with added_to(partial) as file:
             write_elem(file, "/", adata)
+            _drop_null_raw(file)
+
+
+def _drop_null_raw(root: Any) -> bool:
+    """Remove the note that there is no `raw`, which anndata before 0.12 cannot open; return whether there was one."""
+    if "raw" not in root or root["raw"].attrs.get("encoding-type") != "null":
+        return False
+    del root["raw"]
+    return True
 
 
 def check_adata_target(path: Path) -> None:
@@ -54,8 +66,8 @@ def check_adata_target(path: Path) -> None:
         return
     why = None
     try:
-        if kind_of(path) != path.suffix.removeprefix("."):
-            why = "it is of another format"
+        if (kind := kind_of(path)) != path.suffix.removeprefix("."):
+            why = f"it is of another format ({kind})"
         elif path.is_dir():
             others = [p for p in path.iterdir() if p.name not in _MEMBERS | DESCRIBING] or sorted(foreign(path))
             if others:
@@ -109,9 +121,7 @@ def write_added(
             with _opened(folder, "zarr", "r+") as root:
                 _add(root, source, obs, obsm, uns, obs_names)
             if _is_consolidated(folder):
-                with warnings.catch_warnings():
-                    warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", UserWarning)
-                    zarr.consolidate_metadata(str(folder))
+                _consolidate(folder)
         return
     with replacing(output) as partial:
         shutil.copyfile(source, partial)
@@ -131,6 +141,12 @@ def _copy(source: Path, target: Path) -> None:
 def _is_consolidated(folder: Path) -> bool:
     newer = folder / "zarr.json"
     return (folder / ".zmetadata").exists() or (newer.exists() and "consolidated_metadata" in newer.read_text())
+
+
+def _consolidate(folder: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", UserWarning)
+        zarr.consolidate_metadata(str(folder))
 
 
 @contextmanager
@@ -162,3 +178,4 @@ def _add(root: Any, source: Path, obs: Any, obsm: Any, uns: Any, obs_names: pd.I
             write_elem(root, group, {})
         for name, value in values.items():
             write_elem(root[group], name, value)
+    _drop_null_raw(root)

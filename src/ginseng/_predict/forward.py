@@ -10,11 +10,12 @@ import numpy as np
 from scipy.special import softmax
 
 from ginseng._cells.matrix import Block, row_sums
+from ginseng._core.process import check_process
 from ginseng._core.steps import Normalization, predict_gene_weights, predict_logits
 from ginseng.model.state import GinsengClassifierState
 
 #: Cells up to which a batch is as large as is asked for, however few there are: small queries share a compiled shape.
-FEWEST = 4096
+FEWEST = 1024
 
 
 class Rows(NamedTuple):
@@ -81,6 +82,7 @@ def predict(
     ValueError
         If the logits of a cell are not finite.
     """
+    check_process()
     how = {"architecture": state.network, "normalization": normalization or state.normalization}
     params = jax.device_put(state.params)
     key = None if seed is None else jax.random.key(seed)

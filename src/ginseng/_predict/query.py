@@ -5,27 +5,22 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from anndata import AnnData
 
-from ginseng._cells.bad_values import check_values
+from ginseng._cells.accept import accept
 from ginseng._cells.features import warn_of_other_features
 from ginseng._cells.genes import MIN_OVERLAP, Alignment, align_genes
-from ginseng._cells.labels import in_memory
-from ginseng._cells.matrix import copied, make_actual, matrix_of, row_blocks, row_sums, take_columns
-from ginseng._cells.value_kind import agree_on_values
+from ginseng._cells.matrix import copied, make_actual, row_sums, take_columns
+from ginseng._cells.open import AnnDataOrPath, OpenCells, open_cells
+from ginseng._core.process import check_process
 from ginseng._core.steps import Normalization
-from ginseng._disk.readers import open_adata
 from ginseng._errors import warn
 from ginseng._predict.forward import Rows
 from ginseng.data._batches import prefetch
 from ginseng.model.file import ModelLike, open_model
 from ginseng.model.state import GinsengClassifierState
-
-type Cells = AnnData | str | Path
-
 
 #: Rows that are read at a time.
 ROWS = 8192
@@ -35,15 +30,19 @@ ROWS = 8192
 class Query:
     """Cells, and the model that is asked about them."""
 
-    adata: AnnData
+    cells: OpenCells
     state: GinsengClassifierState
     genes: Alignment
-    layer: str | None
     normalization: Normalization
+
+    @property
+    def adata(self) -> AnnData:
+        """What results are written to."""
+        return self.cells.adata
 
     def rows(self) -> Iterator[Rows]:
         """Yield the counts of consecutive cells, with the genes of the model in its order."""
-        return prefetch(model_rows(self.adata, self.genes, self.layer))
+        return prefetch(model_rows(self.cells, self.genes))
 
     def target(self, *, copy: bool) -> AnnData:
         """Return what results are written into: a copy, or the cells, of which a view becomes an AnnData of its own."""
@@ -54,7 +53,7 @@ class Query:
 
 
 def open_query(
-    adata: Cells,
+    adata: AnnDataOrPath,
     model: ModelLike,
     gene_key: str | None,
     layer: str | None,
@@ -69,15 +68,13 @@ def open_query(
     normalize
         Overrides the model.
     """
-    data = adata if isinstance(adata, AnnData) else open_adata(adata)
-    return ask(data, open_model(model), gene_key, layer, normalize=normalize, silent=silent)
+    cells = open_cells(adata, layer=layer, gene_key=gene_key)
+    return ask(cells, open_model(model), normalize=normalize, silent=silent)
 
 
 def ask(
-    data: AnnData,
+    cells: OpenCells,
     state: GinsengClassifierState,
-    gene_key: str | None,
-    layer: str | None,
     *,
     normalize: bool | None = None,
     target_sum: float | None = None,
@@ -93,17 +90,18 @@ def ask(
     min_overlap
         Least share of the genes of the model.
     """
+    check_process()
     if normalize is not None and not isinstance(normalize, bool | np.bool_):
         msg = f"`normalize` is {normalize!r}; it can be True (counts), False (log-normalised), or None."
         raise ValueError(msg)
     if target_sum is not None and not 0 < target_sum < np.inf:
         msg = f"`target_sum` must be a finite number above 0, not {target_sum!r}."
         raise ValueError(msg)
-    matrix_of(data, layer)
-    genes = align_genes(data, state.genes, gene_key, min_overlap=min_overlap)
+    _ = cells.matrix
+    genes = align_genes(cells.holder, state.genes, cells.gene_key, min_overlap=min_overlap)
     own = state.normalization if target_sum is None else dataclasses.replace(state.normalization, target_sum=target_sum)
-    normalizes = agree_on_values(
-        data, layer,
+    normalizes = accept(
+        cells,
         normalize=state.normalize if normalize is None else normalize, insisted=normalize is not None,
         target_sum=own.target_sum or state.n_genes, any_total=own.normalize and own.library_size == "model_genes",
     )  # fmt: skip
@@ -113,18 +111,18 @@ def ask(
                 "The model has learned nothing: in training it labelled held-out cells no better than chance, and its "
                 "labels say nothing of these."
             )
-        warn_of_other_features(in_memory(data.var))
+        warn_of_other_features(cells.var)
         if genes.notes:
             warn(f"Names of genes: {'; '.join(genes.notes)}.")
         if len(genes.missing):
             _warn_of_missing(genes)
     if own.normalize and not normalizes and own.library_size == "model_genes":
         # values scaled over all genes: the logarithm is undone, and they are scaled as the model scales counts
-        return Query(data, state, genes, layer, dataclasses.replace(own, logged=True))
-    return Query(data, state, genes, layer, dataclasses.replace(own, normalize=normalizes))
+        return Query(cells, state, genes, dataclasses.replace(own, logged=True))
+    return Query(cells, state, genes, dataclasses.replace(own, normalize=normalizes))
 
 
-def model_rows(adata: AnnData, genes: Alignment, layer: str | None, *, size: int = ROWS) -> Iterator[Rows]:
+def model_rows(cells: OpenCells, genes: Alignment, *, size: int = ROWS) -> Iterator[Rows]:
     """Yield the counts of consecutive cells, with the genes of the model in its order.
 
     Raises
@@ -132,8 +130,7 @@ def model_rows(adata: AnnData, genes: Alignment, layer: str | None, *, size: int
     ValueError
         If a value is negative, NaN or infinite.
     """
-    for start, stop, block in row_blocks(adata, layer, size=size):
-        check_values(block, layer)
+    for start, stop, block in cells.blocks(size):
         yield Rows(start, stop, take_columns(block, genes.position, genes.n_model), row_sums(block, genes.measured))
 
 

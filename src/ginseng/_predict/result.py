@@ -15,7 +15,7 @@ from ginseng._cells.genes import Alignment
 from ginseng._cells.labels import in_memory
 from ginseng._cells.matrix import make_actual
 from ginseng._disk.atomic import check_writable
-from ginseng._disk.writers import can_be_added_to, write_adata, write_added
+from ginseng._disk.writers import can_be_added_to, check_adata_target, write_adata, write_added
 from ginseng._errors import suggest
 from ginseng._predict.forward import Predicted
 from ginseng.data._store import is_store
@@ -186,6 +186,8 @@ class Result:
         ------
         OSError
             If its folder cannot be written to, another process writes to it, or the disk has no room.
+        FileExistsError
+            If it is the source, and holds more than the cells, as the other modalities of a MuData.
         ValueError
             If it is a training store, which it would no longer be.
         """
@@ -193,6 +195,8 @@ class Result:
             other = str(output.with_suffix(".h5ad"))
             msg = f"{output} is a training store, and labels in it would end that. Write to a file: `output={other!r}`."
             raise ValueError(msg)
+        if source is not None and not can_be_added_to(source, output):
+            check_adata_target(output)  # it may be the source, and hold more than the cells that are labelled
         files = [] if source is None else [f for f in (source, *source.rglob("*")) if f.is_file()]
         columns = [self.code, self.confidence, *self._obsm("").values()]
         check_writable(output, sum(f.stat().st_size for f in files) + sum(values.nbytes for values in columns))

@@ -10,6 +10,7 @@ import numpy as np
 from anndata import AnnData
 
 from ginseng._cells.genes import align_genes
+from ginseng._cells.open import open_cells
 from ginseng._predict.query import model_rows
 from ginseng.tl._classify import classify
 
@@ -45,7 +46,8 @@ def annotate_iter(
     start, stop
         The rows of `adata`.
     """
-    genes = align_genes(adata, np.asarray(gene_names).astype(str), gene_key)
-    for rows in model_rows(adata, genes, layer, size=batch_size):
+    cells = open_cells(adata, layer=layer, gene_key=gene_key)
+    genes = align_genes(cells.holder, np.asarray(gene_names).astype(str), gene_key)
+    for rows in model_rows(cells, genes, size=batch_size):
         dense = rows.counts if isinstance(rows.counts, np.ndarray) else rows.counts.toarray()
         yield jnp.asarray(dense, jnp.float32), rows.start, rows.stop

@@ -7,6 +7,7 @@ from there. Ctrl-C keeps a checkpoint, and the same command with --resume goes o
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> Outcome:
     if state.info["interrupted"]:
         msg = f"Interrupted, and no model is written. The same command with --resume goes on from {checkpoint}."
         raise KeyboardInterrupt(msg)
-    gs.save_model(state, args.output)
+    _save(state, args.output, overwrite=args.overwrite)
     if args.checkpoint is None:
         checkpoint.unlink(missing_ok=True)
     best = (state.info["best_epoch"] or 1) - 1
@@ -79,6 +80,20 @@ def run(args: argparse.Namespace) -> Outcome:
         "classes": state.label_keys, **{name: number(value) for name, value in measured.items()}, **state.info,
     }  # fmt: skip
     return Outcome(lines(shown), values)
+
+
+def _save(state: Any, path: Path, *, overwrite: bool) -> None:
+    """Save the model; beside its target if something has come to be there while it was trained."""
+    import ginseng as gs
+
+    try:
+        gs.save_model(state, path, overwrite=overwrite)
+    except FileExistsError as error:
+        others = (path.with_name(f"{path.stem}-{i}{path.suffix}") for i in itertools.count(2))
+        aside = next(other for other in others if not other.exists())
+        gs.save_model(state, aside, overwrite=False)
+        msg = f"{path} was written by somebody else in the meantime and is not replaced: the model is in {aside}."
+        raise FileExistsError(msg) from error
 
 
 def _setting(text: str) -> tuple[str, Any]:

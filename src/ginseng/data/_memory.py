@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from anndata import AnnData
 from scipy import sparse
 
-from ginseng._cells.training_set import Cells
+from ginseng._cells.open import OpenCells
+from ginseng._cells.training_set import TrainingSet
 from ginseng.data._batches import MemorySource
 
 
@@ -43,7 +43,7 @@ class MemoryDataset:
         return replace(self, source=source, labels=self.labels[rows], groups=groups, holdout=holdout)
 
     @classmethod
-    def read(cls, adata: AnnData, cells: Cells, layer: str | None = None, *, size: int = 16_384) -> MemoryDataset:
+    def read(cls, cells: OpenCells, chosen: TrainingSet, *, size: int = 16_384) -> MemoryDataset:
         """Read the chosen cells and genes into memory.
 
         Raises
@@ -52,16 +52,16 @@ class MemoryDataset:
             If a value is negative, NaN or infinite.
         """
         counts, totals = [], []
-        for _, block, total in cells.blocks(adata, layer, size=size):
+        for _, block, total in chosen.blocks(cells, size=size):
             counts.append(block)
             totals.append(total)
         return cls(
             source=MemorySource(
-                sparse.vstack(counts, format="csr"), cells.labels, np.concatenate(totals).astype(np.float32)
+                sparse.vstack(counts, format="csr"), chosen.labels, np.concatenate(totals).astype(np.float32)
             ),
-            labels=cells.labels,
-            label_names=[str(name) for name in cells.label_names],
-            gene_names=[str(name) for name in cells.gene_names],
-            groups=cells.groups,
-            group_names=None if cells.group_names is None else [str(name) for name in cells.group_names],
+            labels=chosen.labels,
+            label_names=[str(name) for name in chosen.label_names],
+            gene_names=[str(name) for name in chosen.gene_names],
+            groups=chosen.groups,
+            group_names=None if chosen.group_names is None else [str(name) for name in chosen.group_names],
         )

@@ -23,7 +23,8 @@ from scipy import sparse
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 from ginseng._cells.matrix import smallest_dtype
-from ginseng._cells.training_set import Cells
+from ginseng._cells.open import OpenCells
+from ginseng._cells.training_set import TrainingSet
 from ginseng._disk.atomic import check_space, recover, replacing_folder
 from ginseng._disk.zarr_guard import check_zarr, foreign
 from ginseng._logging import progress
@@ -143,10 +144,9 @@ class _Appender:
 
 def write_store(
     path: Path,
-    adata: ad.AnnData,
-    cells: Cells,
+    cells: OpenCells,
+    chosen: TrainingSet,
     *,
-    layer: str | None,
     normalizes: bool,
     chunk_size: int,
     overwrite: bool,
@@ -162,7 +162,7 @@ def write_store(
     ValueError
         If a value is negative, NaN or infinite. Nothing is left at `path` then, or what was there before.
     """
-    n_cells, n_genes = len(cells.rows), len(cells.gene_names)
+    n_cells, n_genes = len(chosen.rows), len(chosen.gene_names)
     order = rng.permutation(n_cells)
     place = np.argsort(order)
     total = np.empty(n_cells)
@@ -171,14 +171,14 @@ def write_store(
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}-") as parts_folder:
             parts = _Parts(Path(parts_folder), place)
             with progress(desc="Reading cells", total=n_cells, unit="cells", silent=silent) as bar:
-                for mine, counts, totals in cells.blocks(adata, layer, size=chunk_size):
+                for mine, counts, totals in chosen.blocks(cells, size=chunk_size):
                     if parts.nnz == 0 and len(mine):  # nothing is written yet
                         value_bytes = counts.indices.itemsize + counts.dtype.itemsize
                         check_space(folder.parent, counts.nnz * value_bytes * n_cells // len(mine))
                     parts.deal(mine, counts)
                     total[mine] = totals
                     bar.update(len(mine))
-            root = _write_frame(folder, adata, cells, order, total, normalizes=normalizes)
+            root = _write_frame(folder, cells, chosen, order, total, normalizes=normalizes)
             _write_counts(root, parts, (n_cells, n_genes), silent=silent)
         check_target(path, overwrite=overwrite)  # again: somebody may have written meanwhile
         # the mark of completeness goes last
@@ -186,27 +186,27 @@ def write_store(
 
 
 def _write_frame(
-    folder: Path, adata: ad.AnnData, cells: Cells, order: np.ndarray, total: np.ndarray, *, normalizes: bool
+    folder: Path, cells: OpenCells, chosen: TrainingSet, order: np.ndarray, total: np.ndarray, *, normalizes: bool
 ) -> zarr.Group:
     """Write all of the store but the counts."""
-    rows = cells.rows[order]
+    rows = chosen.rows[order]
     uns: dict[str, Any] = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "label_key": cells.label_key,
+        "label_key": chosen.label_key,
     }
-    if cells.group_key is not None:
-        uns["group_key"] = cells.group_key
+    if chosen.group_key is not None:
+        uns["group_key"] = chosen.group_key
     if not normalizes:
         uns["normalize"] = False
-    frame = ad.AnnData(var=pd.DataFrame(index=cells.gene_names), uns={"ginseng": uns})
+    frame = ad.AnnData(var=pd.DataFrame(index=chosen.gene_names), uns={"ginseng": uns})
     # not `frame.write_zarr`, whose consolidated metadata would not know of what comes after
     root = zarr.open_group(folder, mode="w", zarr_format=3)
     ad.io.write_elem(root, "/", frame, dataset_kwargs=_PACKED)
-    obs = {cells.label_key: _categorical(cells.labels[order], cells.label_names)}
-    if cells.groups is not None and cells.group_key is not None:
-        obs[cells.group_key] = _categorical(cells.groups[order], cells.group_names)
-    _write_obs(root, {**obs, TOTAL: total[order].astype(np.float32), ROW: rows}, adata.obs_names[rows])
+    obs = {chosen.label_key: _categorical(chosen.labels[order], chosen.label_names)}
+    if chosen.groups is not None and chosen.group_key is not None:
+        obs[chosen.group_key] = _categorical(chosen.groups[order], chosen.group_names)
+    _write_obs(root, {**obs, TOTAL: total[order].astype(np.float32), ROW: rows}, cells.adata.obs_names[rows])
     # one chunk, so that a later split is one write
     split = np.full(len(rows), UNSPLIT, np.uint8)
     ad.io.write_elem(root["uns/ginseng"], "split", split, dataset_kwargs={**_PACKED, "chunks": split.shape})
@@ -259,7 +259,7 @@ def _write_counts(root: zarr.Group, parts: _Parts, shape: tuple[int, int], *, si
     pointer.append(indptr, last=True)
 
 
-def check_columns(cells: Cells) -> None:
+def check_columns(chosen: TrainingSet) -> None:
     """Refuse names of label and group that cannot both be columns of a store.
 
     Raises
@@ -267,8 +267,8 @@ def check_columns(cells: Cells) -> None:
     ValueError
         If one is that of another column, or has a slash, which zarr does not take.
     """
-    for name in filter(None, (cells.label_key, cells.group_key)):
-        if (TOTAL, ROW, cells.label_key, cells.group_key).count(name) > 1 or "/" in name:
+    for name in filter(None, (chosen.label_key, chosen.group_key)):
+        if (TOTAL, ROW, chosen.label_key, chosen.group_key).count(name) > 1 or "/" in name:
             msg = (
                 f"A store cannot have {name!r} as its column of labels or groups: these two need names of their own, "
                 f"other than {TOTAL!r} and {ROW!r}, and without a slash. Rename it."

@@ -13,10 +13,10 @@ from anndata import AnnData
 from anndata.io import read_elem
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from ginseng._cells.accept import accept
+from ginseng._cells.open import open_cells
 from ginseng._cells.training_set import choose_cells
-from ginseng._cells.value_kind import agree_on_values
 from ginseng._disk.atomic import recover
-from ginseng._disk.readers import open_adata
 from ginseng._disk.zarr_guard import check_zarr
 from ginseng._rng import RNGLike, SeedLike, generator
 from ginseng.data._batches import Source, StoreSource, class_weights, stream
@@ -197,7 +197,7 @@ class GinsengDataset:
         label_key
             Column of `obs` with the labels, or a label for each cell. Cells without one are left out.
         layer
-            Layer with the counts; `X` if None.
+            Layer with the counts, `"raw"` for `adata.raw`; `X` if None.
         genes
             Boolean column of `var` (as `"ginseng_genes"`), a mask, or gene names in the order in which they are
             wanted. All genes if None.
@@ -234,17 +234,13 @@ class GinsengDataset:
         path = Path(path).expanduser()
         check_place(path, adata)
         check_target(path, overwrite=overwrite)
-        adata = adata if isinstance(adata, AnnData) else open_adata(adata)
-        cells = choose_cells(
-            adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key, unlabeled=unlabeled
-        )
-        check_columns(cells)
-        normalizes = agree_on_values(
-            adata, layer, normalize=normalize is not False, insisted=normalize is not None, training=True
-        )
+        cells = open_cells(adata, layer=layer, gene_key=gene_key)
+        chosen = choose_cells(cells, label_key, genes=genes, group_key=group_key, unlabeled=unlabeled)
+        check_columns(chosen)
+        normalizes = accept(cells, normalize=normalize is not False, insisted=normalize is not None, training=True)
         write_store(
-            path, adata, cells,
-            layer=layer, normalizes=normalizes, chunk_size=chunk_size, overwrite=overwrite, rng=generator(rng),
+            path, cells, chosen,
+            normalizes=normalizes, chunk_size=chunk_size, overwrite=overwrite, rng=generator(rng),
             silent=silent,
         )  # fmt: skip
         return cls(path)

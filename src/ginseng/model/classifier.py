@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,8 @@ from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 from ginseng._core import registry
 from ginseng._core.architecture import Architecture
 from ginseng._core.losses import cross_entropy
+from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize
+from ginseng._core.process import check_process
 from ginseng._core.steps import Normalization, predict_gene_weights, predict_logits
 from ginseng._core.types import Params
 
@@ -67,8 +69,9 @@ class GinsengClassifier:
         *,
         architecture: str = "gated",
         config: dict[str, Any] | None = None,
-        library_size: Literal["all_genes", "model_genes"] = "model_genes",
+        library_size: LibrarySize = LIBRARY_SIZE,
     ) -> None:
+        check_process()
         self.n_genes = n_genes
         self.n_classes = n_classes
         self.normalize = normalize

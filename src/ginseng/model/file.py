@@ -31,7 +31,7 @@ type ModelLike = GinsengClassifierState | AnnData | str | Path
 MAX_BYTES = 4 * 2**30
 
 
-def save_model(state: GinsengClassifierState | AnnData, path: str | Path) -> None:
+def save_model(state: GinsengClassifierState | AnnData, path: str | Path, *, overwrite: bool = True) -> None:
     """Save a trained model to a file.
 
     The file is written beside its target and renamed, so that an earlier model at `path` stays until the new one is
@@ -43,6 +43,8 @@ def save_model(state: GinsengClassifierState | AnnData, path: str | Path) -> Non
         A trained state, or an AnnData that :func:`ginseng.tl.train` trained a model on.
     path
         The file; `.h5` is added if it does not end so.
+    overwrite
+        Whether an earlier model at `path` is replaced.
 
     Raises
     ------
@@ -50,13 +52,15 @@ def save_model(state: GinsengClassifierState | AnnData, path: str | Path) -> Non
         If the state could not be loaded again: weights that are not finite or have other shapes than the architecture
         says, names that are not unique.
     FileExistsError
-        If something is at `path` that is no model of ginseng.
+        If something is at `path` that is no model of ginseng, was written there while this one was, or must not be
+        replaced.
     OSError
         If another process writes to `path`, or the disk has no room.
     """
     attributes, datasets = MODEL.stored(model_of(state).to_dict(), f"ginseng {__version__}")
     path = target_of(path)
-    with replacing(path, size=sum(array.nbytes for array in datasets.values())) as partial:
+    size = sum(array.nbytes for array in datasets.values())
+    with replacing(path, size=size, overwrite=overwrite) as partial:
         write_members(partial, attributes, datasets)
         with h5py.File(partial, "r") as file:  # what could not be loaded must not take the place of what can
             _read(Reader(file, sys.maxsize))

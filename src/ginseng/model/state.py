@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol, Self, cast
+from typing import Any, Protocol, Self, cast
 
 import jax
 import numpy as np
 
 from ginseng._core import registry
 from ginseng._core.architecture import Architecture
+from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize
 from ginseng._core.steps import Normalization
 from ginseng._core.types import Params
 from ginseng._errors import check_unique_names
@@ -68,7 +69,7 @@ class GinsengClassifierState:
     training: bool = False
     architecture: str | None = None
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
-    library_size: Literal["all_genes", "model_genes"] = "all_genes"
+    library_size: LibrarySize = LIBRARY_SIZE
     history: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     info: dict[str, Any] = dataclasses.field(default_factory=dict)
 

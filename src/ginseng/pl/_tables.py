@@ -15,7 +15,9 @@ from scipy.stats import binomtest
 from ginseng import _keys
 from ginseng._cells.entries import column
 from ginseng._cells.labels import UNASSIGNED, as_labels, in_memory, paired_labels, predicted_labels
-from ginseng._cells.matrix import row_blocks, row_sums, take_columns
+from ginseng._cells.matrix import row_sums, take_columns
+from ginseng._cells.open import open_cells
+from ginseng._core.normalize import log_normalize
 from ginseng._errors import MissingKeyError, suggest
 
 Order = Literal["cluster", "alphabetical"] | Sequence[str]
@@ -243,18 +245,23 @@ def expression(
     groupby = str(params["groupby"])
     labels = as_labels(column(in_memory(adata.obs), groupby))
     group = pd.Categorical(labels, categories=list(groups)).codes
-    place = pd.Index(genes).get_indexer(adata.var_names.astype(str))
+    layer = params.get("layer")
+    cells = open_cells(adata, layer=None if layer is None else str(layer), in_place=True)
+    names = cells.var.index.astype(str)
+    place = pd.Index(genes).get_indexer(names)
     if missing := sorted(set(range(len(genes))) - set(place)):
         msg = f"`adata` has no gene {genes[missing[0]]!r}: rank the genes of these data."
         raise MissingKeyError(msg)
-    layer = params.get("layer")
+    by = params.get("library_genes")  # of the model
+    summed = cells.measured if by is None else names.isin(np.asarray(by).astype(str))
     total, shown = np.zeros((2, len(groups), len(genes)))
-    for start, stop, block in row_blocks(adata, None if layer is None else str(layer)):
+    for start, stop, block in cells.blocks():
+        if params.get("logged"):  # as the model does
+            block = np.expm1(block) if isinstance(block, np.ndarray) else block.expm1()
         taken = take_columns(block, place, len(genes))
         x = np.asarray(taken if isinstance(taken, np.ndarray) else taken.toarray(), dtype=float)
         if params["normalize"]:
-            size = row_sums(block)
-            x = np.log1p(x * (float(params["target_sum"]) / np.where(size > 0, size, 1))[:, None])
+            x = log_normalize(x, row_sums(block, summed), float(params["target_sum"]))
         here = group[start:stop]
         member = (here == np.arange(len(groups))[:, None]).astype(float)
         total += member @ x

@@ -7,8 +7,9 @@ from anndata import AnnData
 from scipy import sparse
 
 from ginseng import _keys
-from ginseng._cells.bad_values import check_values
-from ginseng._cells.matrix import Block, copied, make_actual, matrix_of, row_blocks, smallest_dtype
+from ginseng._cells.matrix import Block, copied, make_actual, smallest_dtype, take_columns
+from ginseng._cells.open import open_cells
+from ginseng._cells.raw import place_in_adata
 from ginseng._core.bins import bins_between
 from ginseng._logging import running
 
@@ -37,7 +38,8 @@ def bin_expression(
     n_bins
         Number of bins.
     layer
-        Layer to use instead of `X`.
+        Layer to use instead of `X`; `"raw"` for `adata.raw`, by whose genes cells are binned then, though only those
+        that `adata` has are written.
     key_added
         Name of the layer that is written.
     copy
@@ -77,13 +79,15 @@ def bin_expression(
     if not 2 <= n_bins <= MAX_BINS:
         msg = f"`n_bins` must be from 2 to {MAX_BINS:,}, not {n_bins}."
         raise ValueError(msg)
-    kept = getattr(matrix_of(adata, layer), "format", "csr")
+    cells = open_cells(adata, layer=layer, in_place=True)
+    kept = getattr(cells.matrix, "format", "csr")
     dtype = smallest_dtype(n_bins + 1, integers=True)
     with running(f"bin_expression, {n_bins} bins") as report:
         parts: list[Block] = []
-        for _, _, block in row_blocks(adata, layer):
-            check_values(block, layer)
-            parts.append(_binned(block, n_bins, dtype))
+        at = place_in_adata(adata, cells.var) if cells.is_raw else None
+        for _, _, block in cells.blocks():
+            binned = _binned(block, n_bins, dtype)
+            parts.append(binned if at is None else take_columns(binned, at, adata.n_vars))
         out = sparse.vstack(parts, format=kept) if parts and sparse.issparse(parts[0]) else np.concatenate(parts)
         adata = copied(adata) if copy else adata
         make_actual(adata)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import html
-import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +9,14 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from ginseng._cells.accept import is_counts, is_log_for
+from ginseng._cells.bad_values import OUTER_JOIN
 from ginseng._cells.features import Features, features_of, suspected_features
 from ginseng._cells.gene_names import id_type, species
 from ginseng._cells.genes import align_genes, by_name, named_genes, names_in
-from ginseng._cells.labels import coded, in_memory, likely_label_column, without_label
-from ginseng._cells.matrix import layers_of
-from ginseng._cells.value_kind import SAME, Values, judge, judge_matrix
-from ginseng._disk.readers import open_adata
+from ginseng._cells.labels import coded, likely_label_column, without_label
+from ginseng._cells.open import OpenCells, open_cells
+from ginseng._cells.value_kind import Values
 from ginseng._logging import running
 
 if TYPE_CHECKING:
@@ -134,12 +134,12 @@ def check(adata: AnnData | str | Path, model: GinsengClassifierState | AnnData |
     """
     with running("check"):
         state = None if model is None else _state(model)
-        data = adata if isinstance(adata, AnnData) else open_adata(adata)
+        cells = open_cells(adata)
         try:
-            return _check(data, state, *_arguments(adata, model))
+            return _check(cells, state, _name(model, "model"))
         finally:
-            if data is not adata and data.isbacked:
-                data.file.close()
+            if cells.path is not None and cells.adata.isbacked:
+                cells.adata.file.close()
 
 
 def _state(model: GinsengClassifierState | AnnData | str | Path) -> GinsengClassifierState:
@@ -148,49 +148,48 @@ def _state(model: GinsengClassifierState | AnnData | str | Path) -> GinsengClass
     return open_model(model)
 
 
-def _arguments(adata: Any, model: Any) -> tuple[str, str]:
-    """How the call names the two."""
-    return (
-        "adata" if isinstance(adata, AnnData) else repr(str(adata)),
-        repr(str(model)) if isinstance(model, str | Path) else "model",
-    )
+def _name(given: Any, otherwise: str) -> str:
+    """What the call names it."""
+    return repr(str(given)) if isinstance(given, str | Path) else otherwise
 
 
-def _check(data: AnnData, state: GinsengClassifierState | None, name: str, model_name: str) -> Check:
+def _check(first: OpenCells, state: GinsengClassifierState | None, model_name: str) -> Check:
     problems: list[str] = []
     notes: list[str] = []
-    matrices = _matrices(data)
-    use, options, before = _choice(data, matrices, state, name, problems, notes)
-    looked = matrices[use] if use else next(iter(matrices.values()), None)
+    matrices = {_matrix_name(cells): cells for cells in [*([] if first.adata.X is None else [first]), *first.others()]}
+    use, options = _choice(matrices, state, problems, notes)
+    cells = matrices[use] if use else next(iter(matrices.values()), first)
 
-    var = in_memory(data.var)
-    features = _features(var, notes)
-    gene_key, n_found, names, n_duplicated = _genes(data, state, problems, notes)
-    if (n_names := int(data.obs_names.duplicated().sum())) > 0:
+    features = _features(cells.var, notes)
+    gene_key, n_found, names, n_duplicated = _genes(cells, state, problems, notes)
+    if (n_names := int(cells.adata.obs_names.duplicated().sum())) > 0:
         notes.append(f"{n_names:,} names of cells are repeated: results are matched by position")
-    if 0 in data.shape:
+    if 0 in (cells.n_obs, cells.n_vars):
         problems.append("there are no cells or no genes")
-    if looked is not None and looked.n_empty:
+    n_empty = cells.values.n_empty if matrices else 0
+    if n_empty:
         what = " and will be unassigned" if state else ""
-        notes.append(f"{looked.n_empty:,} of {looked.n_cells:,} cells looked at have no counts{what}")
+        notes.append(f"{n_empty:,} of {cells.values.n_cells:,} cells looked at have no counts{what}")
     if gene_key:
         options["gene_key"] = gene_key
     given = "".join(f", {key}={value!r}" for key, value in options.items())
+    name = _name(first.path, "adata")
     if state is not None:
-        call = f"gs.tl.classify({'adata' if before else name}, {model_name}{given})"
+        call = f"gs.tl.classify({name}, {model_name}{given})"
     else:
-        obs = in_memory(data.obs)
-        label = likely_label_column(obs)
-        if label is not None and (left_out := without_label(coded(obs[label], label), data.n_obs, label)):
+        label = likely_label_column(cells.obs)
+        if label is not None and (left_out := without_label(coded(cells.obs[label], label), cells.n_obs, label)):
             notes.append(left_out)
         if label is None:
-            notes.append(f"which column of `obs` has the cell types? {', '.join(map(str, data.obs.columns)) or 'none'}")
-        call = f"gs.tl.train({'adata' if before else name}, {'label_key' if label is None else repr(label)}{given})"
+            notes.append(
+                f"which column of `obs` has the cell types? {', '.join(map(str, cells.obs.columns)) or 'none'}"
+            )
+        call = f"gs.tl.train({name}, {'label_key' if label is None else repr(label)}{given})"
     return Check(
-        n_cells=data.n_obs,
-        n_genes=data.n_vars,
-        n_looked_at=looked.n_cells if looked else 0,
-        matrices=matrices,
+        n_cells=cells.n_obs,
+        n_genes=first.n_vars,
+        n_looked_at=cells.values.n_cells if matrices else 0,
+        matrices={name: cells.values for name, cells in matrices.items()},
         use=use,
         id_type=id_type(names),
         species=species(names),
@@ -199,68 +198,45 @@ def _check(data: AnnData, state: GinsengClassifierState | None, name: str, model
         other_features=features.others,
         n_model_genes=None if state is None else state.n_genes,
         n_found=n_found,
-        call="" if problems else "\n".join([*before, call]),
+        call="" if problems else call,
         problems=problems,
         notes=notes,
     )
 
 
-def _matrices(data: AnnData) -> dict[str, Values]:
-    found = {} if data.X is None else {"X": judge(data)}
-    found |= {f"layers[{name!r}]": judge(data, name) for name in layers_of(data)}
-    # the `raw` of a view on disk would be loaded whole
-    if data.raw is not None and not (data.isbacked and data.is_view):
-        found["raw.X"] = judge_matrix(data.raw.X, "adata.raw.X")
-    return found
+def _matrix_name(cells: OpenCells) -> str:
+    return cells.where.removeprefix("adata.")
 
 
 def _choice(
-    data: AnnData,
-    matrices: dict[str, Values],
-    state: GinsengClassifierState | None,
-    name: str,
-    problems: list[str],
-    notes: list[str],
-) -> tuple[str | None, dict[str, Any], list[str]]:
-    """Return the matrix to work with, the arguments that say so, and what must be run before."""
+    matrices: dict[str, OpenCells], state: GinsengClassifierState | None, problems: list[str], notes: list[str]
+) -> tuple[str | None, dict[str, Any]]:
+    """Return the matrix to work with, and the arguments that say so."""
     wants_counts = state is None or state.normalize
-    target = 1e4 if state is None else state.target_sum or state.n_genes
+    target = 1e4 if state is None else state.target_sum or float(state.n_genes)
     any_total = state is not None and state.normalize and state.library_size == "model_genes"  # the logarithm is undone
-    usable = {key: v for key, v in matrices.items() if not v.n_bad}
-    for key, values in matrices.items():
-        if values.n_bad:
-            notes.append(f"{key} has {values.n_bad:,} values that are NaN or infinite among those looked at")
-
-    def of_kind(kind: str) -> str | None:
-        return next((key for key, v in usable.items() if v.kind == kind and (kind != "log1p" or fits(v))), None)
-
-    def fits(values: Values) -> bool:
-        if values.base != math.e or values.target_sum is None:
-            return False
-        return any_total or abs(values.target_sum / target - 1) <= SAME
-
-    counts, log = of_kind("counts"), of_kind("log1p")
-    options: dict[str, Any] = {}
-    use = counts or log if wants_counts else log or counts
-    if use is None and (use := of_kind("normalised")) is None:
+    for name, cells in matrices.items():
+        if n_bad := cells.values.n_bad:
+            what = f" {OUTER_JOIN}" if cells.values.outer_join else ""
+            notes.append(f"{name} has {n_bad:,} values that are NaN or infinite among those looked at.{what}")
+    usable = {name: cells.values for name, cells in matrices.items() if not cells.values.n_bad}
+    counts = [name for name, found in usable.items() if found.kind == "counts"]
+    log = [name for name, found in usable.items() if is_log_for(found, target, any_total=any_total)]
+    like_counts = [name for name, found in usable.items() if is_counts(found) and not found.mixed]
+    like_counts.sort(key=lambda name: usable[name].kind == "normalised")
+    if not (fit := [*counts, *log, *like_counts] if wants_counts else [*log, *counts, *like_counts]):
         problems.append(
             "no matrix has counts, or what is made of counts for the model. Get the counts from where the data came "
             "from, or say `normalize=False` if the values are log1p of counts per 10,000 though they do not look it"
         )
-        return None, options, []
-    if use == log and wants_counts:
-        options["normalize"] = False
-    elif use != log and not wants_counts:
-        options["normalize"] = True
-    if use == "raw.X":
-        if not data.var_names.isin(data.raw.var_names).all():
-            problems.append("the counts are in `raw`, which lacks genes of `adata`: work on `adata.raw.to_adata()`")
-            return use, options, []
-        layer = next(n for n in ("counts", "raw_counts", "counts_of_raw") if n not in layers_of(data))
-        read = [] if name == "adata" else [f"adata = gs.read_adata({name})"]
-        return use, {"layer": layer} | options, [*read, f"adata.layers[{layer!r}] = adata.raw[:, adata.var_names].X"]
-    layers = {f"layers[{layer!r}]": layer for layer in layers_of(data)}
-    return use, ({} if use == "X" else {"layer": layers[use]}) | options, []
+        return None, {}
+    use = fit[0]
+    options: dict[str, Any] = {} if matrices[use].layer is None else {"layer": matrices[use].layer}
+    if wants_counts == (use in log):
+        options["normalize"] = not wants_counts
+    if usable[use].kind == "fractional":
+        notes.append(f"{use} has counts that are not whole, as of tools that estimate or correct them; they are used")
+    return use, options
 
 
 def _features(var: pd.DataFrame, notes: list[str]) -> Features:
@@ -276,25 +252,24 @@ def _features(var: pd.DataFrame, notes: list[str]) -> Features:
 
 
 def _genes(
-    data: AnnData, state: GinsengClassifierState | None, problems: list[str], notes: list[str]
+    cells: OpenCells, state: GinsengClassifierState | None, problems: list[str], notes: list[str]
 ) -> tuple[str | None, int | None, pd.Index, int]:
     """Return the column of `var` with the genes, how many of the model it has, its names, and how many are repeated."""
-    var = in_memory(data.var)
     gene_key: str | None = None
     n_found: int | None = None
     try:
         if state is None:
-            genes, gene_key, more = named_genes(var, None)
+            genes, gene_key, more = named_genes(cells.var, None)
             notes.extend([*more, *genes.notes()])
         else:
-            found = align_genes(data, state.genes)
+            found = align_genes(cells.holder, state.genes)
             gene_key, n_found = found.gene_key, found.n_model - len(found.missing)
             notes.extend(found.notes)
-            genes = by_name(names_in(var, gene_key), found.measured)
+            genes = by_name(names_in(cells.var, gene_key), found.measured)
             if found.advice:
                 notes.append(found.advice.strip())
     except ValueError as error:
         problems.append(str(error))
-        return None, 0 if state else None, var.index.astype(str), 0
+        return None, 0 if state else None, cells.var.index.astype(str), 0
     n_rows = np.bincount(genes.position[genes.position >= 0])
     return gene_key, n_found, pd.Index(genes.names), int((n_rows > 1).sum())

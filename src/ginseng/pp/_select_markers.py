@@ -1,22 +1,19 @@
 from __future__ import annotations
 
-import math
-import operator
-from functools import partial
-
-import numpy as np
 from anndata import AnnData
-from scipy import sparse
 
 from ginseng import _keys
+from ginseng._cells.accept import accept
 from ginseng._cells.features import warn_of_other_features
-from ginseng._cells.genes import NamedGenes, genes_to_select
-from ginseng._cells.labels import Unlabeled, in_memory, labels_of, obs_column
-from ginseng._cells.matrix import copied, row_blocks
+from ginseng._cells.genes import genes_to_select
+from ginseng._cells.labels import Unlabeled, labels_of, obs_column
+from ginseng._cells.matrix import copied
+from ginseng._cells.open import open_cells
 from ginseng._errors import warn
-from ginseng._logging import progress, running
-from ginseng.pp._hvg import Moments, normalised
-from ginseng.pp._select_hvgs import ValueCheck, check_size, write_columns
+from ginseng._logging import running
+from ginseng._select.columns import write_columns
+from ginseng._select.hvgs import check_size
+from ginseng._select.markers import find_markers
 
 
 def select_markers(
@@ -99,103 +96,22 @@ def select_markers(
     200
     """
     with running("select_markers") as added:
-        check_size(adata, n_top_genes=n_top_genes, chunk_size=chunk_size, target_sum=target_sum)
-        labels = labels_of(obs_column(adata, label_key), label_key, unlabeled, obs=in_memory(adata.obs))
+        cells = open_cells(adata, layer=layer, in_place=True)
+        check_size(cells, n_top_genes=n_top_genes, chunk_size=chunk_size, target_sum=target_sum)
+        labels = labels_of(obs_column(adata, label_key), label_key, unlabeled, obs=cells.obs)
         if len(labels.names) < 2:
             msg = f"Genes can differ only between at least two cell types; {label_key!r} has {len(labels.names)}."
             raise ValueError(msg)
-        var = in_memory(adata.var)
-        warn_of_other_features(var)
-        genes = genes_to_select(var)
+        accept(cells, normalize=target_sum is not None, insisted=True, option="target_sum=None")
+        warn_of_other_features(cells.var)
+        genes = genes_to_select(cells.var)
         for note in genes.notes():
             warn(note)
         columns = find_markers(
-            adata, labels.codes, n_top_genes, layer, genes=genes,
-            target_sum=target_sum, chunk_size=chunk_size, silent=silent,
-        )  # fmt: skip
+            cells, labels.codes, n_top_genes, genes=genes, target_sum=target_sum, chunk_size=chunk_size, silent=silent
+        )
         adata = copied(adata) if copy else adata
-        write_columns(adata, columns)
+        write_columns(adata, cells, columns)
         n_selected = int(columns[_keys.GENES].sum())
-        added(f"added adata.var[{_keys.GENES!r}], {n_selected} of {adata.n_vars} genes, their ranks and t statistics")
+        added(f"added adata.var[{_keys.GENES!r}], {n_selected} of {cells.n_vars} genes, their ranks and t statistics")
     return adata if copy else None
-
-
-def find_markers(
-    adata: AnnData,
-    labels: np.ndarray,
-    n_top_genes: int,
-    layer: str | None = None,
-    *,
-    genes: NamedGenes,
-    target_sum: float | None = 1e4,
-    chunk_size: int = 4096,
-    silent: bool = False,
-) -> dict[str, np.ndarray]:
-    """Return the columns of `var` that :func:`select_markers` writes.
-
-    Parameters
-    ----------
-    labels
-        (cells,) integers, -1 for cells that are left out.
-    genes
-        What to choose from.
-    """
-    present, of_labelled = np.unique(labels[labels >= 0], return_inverse=True)
-    group = np.full(len(labels), -1)
-    group[labels >= 0] = of_labelled
-    moments = Moments(len(present), len(genes.names))
-    check = ValueCheck(layer, is_log=target_sum is None)
-    values = partial(normalised, target_sum=target_sum, flavor="cell_ranger", base=None)  # log1p
-    parts = row_blocks(adata, layer, size=chunk_size)
-    n_chunks = math.ceil(adata.n_obs / chunk_size)
-    for start, stop, part in progress(parts, desc="Selecting genes", silent=silent, total=n_chunks, unit="chunks"):
-        block, of_cell = sparse.csr_matrix(genes.summed(part)), group[start:stop]
-        if (of_cell < 0).any():
-            block, of_cell = block[of_cell >= 0], of_cell[of_cell >= 0]
-        if check.look(block.data):
-            moments.add(values(block), of_cell)
-    check.fail_on_bad_values()
-    check.warn()
-    rank, t = _ranks(moments)
-    top = np.lexsort((-np.abs(t), rank))[: operator.index(n_top_genes)]  # NaN comes last
-    top = top[np.isfinite(rank[top])]
-    if not len(top):
-        msg = "No gene differs between the cell types: all are constant."
-        raise ValueError(msg)
-    if len(top) < n_top_genes:
-        msg = f"Only {len(top)} genes differ between the cell types, for `{n_top_genes=}`."
-        warn(msg)
-    selected = np.zeros(len(genes.names), bool)
-    selected[top] = True
-    return {
-        _keys.GENES: genes.spread(selected, False),
-        _keys.MARKER_RANK: genes.spread(rank, np.nan),
-        _keys.MARKER_T: genes.spread(t, 0.0),
-    }
-
-
-def _ranks(moments: Moments) -> tuple[np.ndarray, np.ndarray]:
-    """Return the best rank of each gene in any type, NaN for none, and the t statistic there: (genes,) each."""
-    n, k = moments.n_cells.sum(), len(moments.n_cells)
-    everywhere = moments.over_batches()
-    total, squares = everywhere.total[0], everywhere.squares[0]
-    rounding = 1e-9 * squares  # float32 values, summed in float64
-    between = np.zeros_like(total)
-    for size, here in zip(moments.n_cells, moments.total, strict=True):
-        between += here**2 / size
-    within = np.where(squares - between > rounding, squares - between, 0.0)
-    varies = squares - total**2 / n > rounding
-    best, t_there = np.full(len(total), np.inf), np.zeros(len(total))
-    for size, here in zip(moments.n_cells, moments.total, strict=True):  # one at a time: types x genes may be much
-        rest = n - size
-        difference = here / size - (total - here) / rest
-        difference[np.abs(difference) <= 1e-9 * np.sqrt(squares / n)] = 0.0
-        error = np.sqrt(within / max(n - k, 1) * (1 / size + 1 / rest))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            t = np.where(varies & (difference != 0), difference / error, 0.0)
-        order = np.argsort(-np.abs(t), kind="stable")
-        rank = np.empty(len(t))
-        rank[order] = np.arange(1, len(t) + 1)
-        better = (t != 0) & ((rank < best) | ((rank == best) & (np.abs(t) > np.abs(t_there))))
-        best[better], t_there[better] = rank[better], t[better]
-    return np.where(np.isfinite(best), best, np.nan), t_there

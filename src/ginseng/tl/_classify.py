@@ -12,7 +12,7 @@ from ginseng._cells.entries import check_key_added
 from ginseng._cells.genes import MIN_OVERLAP
 from ginseng._cells.labels import UNASSIGNED
 from ginseng._cells.matrix import copied
-from ginseng._disk.readers import open_adata, read_adata
+from ginseng._cells.open import open_cells
 from ginseng._errors import check_names, warn
 from ginseng._logging import progress, running
 from ginseng._predict.forward import predict
@@ -79,7 +79,8 @@ def classify(
         Whether dropout acts, so that repeated calls with other seeds show how sure the model is (Monte-Carlo
         dropout, Gal and Ghahramani 2016).
     batch_size
-        Cells a forward pass. Changes memory, not the result; only with `randomness`, which numbers are drawn.
+        Cells per forward pass, not many more than there are. Changes memory, not the result; only with `randomness`,
+        which numbers are drawn.
     min_confidence
         Cells with a confidence below it get no label; the confidence stays. Choose it on labelled cells that were not
         trained on, see :func:`ginseng.pl.confidence`. By default every cell with counts gets a label.
@@ -169,13 +170,14 @@ def classify(
         msg = f"`unassigned` is {unassigned!r}, which is a class of the model: such cells would be taken for it."
         raise ValueError(msg)
     possible = allowed_classes(state.label_keys, allowed, excluded)
-    data = adata if isinstance(adata, AnnData) else open_adata(adata) if backed and not copy else read_adata(adata)
+    cells = open_cells(adata, layer=layer, gene_key=gene_key, backed=backed and not copy)
+    data = cells.adata
     if output is not None or copy or not (return_table or from_path):
         check_key_added(key_added, data.uns)
         columns = _keys.cell_type(key_added), _keys.confidence(key_added)
         refuse_columns_of_others(data.obs, columns, key_added, known="overlap" in data.uns.get(key_added, {}))
     query = ask(
-        data, state, gene_key, layer,
+        cells, state,
         normalize=normalize, target_sum=target_sum, min_overlap=min_overlap, silent=silent,
     )  # fmt: skip
 

@@ -12,16 +12,16 @@ from anndata import AnnData
 
 from ginseng import _keys
 from ginseng._cells.entries import check_key_added, column
-from ginseng._cells.labels import UNASSIGNED, as_labels, in_memory
+from ginseng._cells.labels import UNASSIGNED, as_labels
 from ginseng._cells.matrix import make_actual, row_sums
-from ginseng._cells.training_set import Cells, choose_cells
-from ginseng._disk.readers import open_adata
+from ginseng._cells.open import OpenCells, open_cells
+from ginseng._cells.training_set import TrainingSet, choose_cells
 from ginseng._errors import warn
 from ginseng._logging import progress, running
 from ginseng.data._splits import PARTS, partition, warn_of_unseen
 from ginseng.tl import _contenders
 from ginseng.tl._evaluate import measure
-from ginseng.tl._train import _settings
+from ginseng.tl._train import _settings, says_normalize
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 
 #: Columns of the table.
@@ -53,8 +53,8 @@ def compare(
     All models learn from the cells that are not tested. A network is trained on the training cells, and the
     validation cells decide which epoch is kept. An estimator of scikit-learn has no use for validation cells and is
     fitted to them as well; a search over parameters, such as :class:`sklearn.model_selection.GridSearchCV`, splits
-    what it is given by itself. Estimators read log1p of counts per 10,000, a cell's counts summed over all measured
-    genes; networks normalise as their settings say, by default over the genes of the model.
+    what it is given by itself. Estimators read what networks read: log1p of counts per 10,000, the counts of a cell
+    summed over the genes of the model, unless `settings` say otherwise.
 
     Parameters
     ----------
@@ -148,28 +148,28 @@ def compare(
         msg = "`split_key` has the split and `group_key` says how to draw one. Give one of them."
         raise ValueError(msg)
     from_path = not isinstance(adata, AnnData)
-    adata = adata if isinstance(adata, AnnData) else open_adata(adata)
+    cells = open_cells(adata, layer=layer, gene_key=gene_key)
+    adata = cells.adata
     check_key_added(key_added, adata.uns)
-    cells = choose_cells(
-        adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key, unlabeled=unlabeled
-    )
+    chosen = choose_cells(cells, label_key, genes=genes, group_key=group_key, unlabeled=unlabeled)
+    _contenders.accept_values(cells, contenders.values(), common, insisted=says_normalize(settings, kwargs))
     written = [_keys.split(key_added), *(_keys.cell_type(_keys.of_model(name, key_added)) for name in contenders)]
-    if taken := {cells.label_key, cells.group_key, split_key} & set(written):
+    if taken := {chosen.label_key, chosen.group_key, split_key} & set(written):
         msg = f"The results would replace `adata.obs[{taken.pop()!r}]`, which is read. Choose another `key_added`."
         raise ValueError(msg)
     if split_key is None:
         generator = np.random.default_rng(rng)
-        part = partition(cells.labels, cells.groups, cells.group_names, fractions=fractions, rng=generator)
+        part = partition(chosen.labels, chosen.groups, chosen.group_names, fractions=fractions, rng=generator)
     else:
-        cells, part = _given_split(adata, cells, split_key)
+        chosen, part = _given_split(cells, chosen, split_key)
     rows = {name: np.flatnonzero(part == code) for code, name in enumerate(PARTS)}
     # of validation and training alone: a class that only validation has is no harm
     role = np.where(part == 2, 1, np.where(part == 0, 0, -1))
-    warn_of_unseen(cells.labels, cells.label_names, [("the test set", role)])
+    warn_of_unseen(chosen.labels, chosen.label_names, [("the test set", role)])
 
     with running(f"comparison of {len(contenders)} models on {len(rows['test']):,} cells") as report:
         data = _contenders.read_cells(
-            adata, cells, layer,
+            cells, chosen,
             train=rows["train"], given=genes is not None, n_top_genes=n_top_genes, settings=common,
         )  # fmt: skip
         names = np.array(data.label_names, dtype=object)
@@ -177,7 +177,7 @@ def compare(
             msg = f"{n_empty:,} of {len(rows['test']):,} test cells have no counts in the genes: {UNASSIGNED!r}."
             warn(msg)
         true = names[data.labels[rows["test"]]]
-        columns: dict[str, Any] = {_keys.split(key_added): _contenders.spread(adata.n_obs, cells.rows, part, PARTS)}
+        columns: dict[str, Any] = {_keys.split(key_added): _contenders.placed(adata.n_obs, chosen.rows, part, PARTS)}
         table: list[dict[str, float]] = []
         confusion: dict[str, Any] = {}
         best: dict[str, Any] = {}
@@ -188,9 +188,9 @@ def compare(
                 found = measure(true, _contenders.as_text(said.y, data.label_names))
                 table.append({**{m: found[m] for m in METRICS}, **dict(zip(SECONDS, seconds, strict=True))})
                 confusion[name] = found["confusion"]
-                best |= {name: chosen} if (chosen := model.chosen()) else {}
+                best |= {name: searched} if (searched := model.chosen()) else {}
                 columns |= _contenders.label_columns(
-                    adata.n_obs, cells.rows[rows["test"]], said.y, said.probs, data.label_names,
+                    adata.n_obs, chosen.rows[rows["test"]], said.y, said.probs, data.label_names,
                     _keys.of_model(name, key_added),
                 )  # fmt: skip
                 report(f"{name}: accuracy {found['accuracy']:.3f}, macro F1 {found['macro_f1']:.3f}")
@@ -198,7 +198,7 @@ def compare(
         if from_path:
             return frame
         make_actual(adata)
-        obs: Any = adata.obs
+        obs: Any = cells.obs
         adata.obs = obs.assign(**columns)
         adata.uns[key_added] = {
             **adata.uns.get(key_added, {}),
@@ -207,9 +207,9 @@ def compare(
                 "confusion": _stacked(confusion),
                 "genes": np.array(data.gene_names, dtype=object),
                 "params": {
-                    "label_key": cells.label_key,
+                    "label_key": chosen.label_key,
                     "layer": "X" if layer is None else layer,
-                    "by": cells.group_key or split_key or "cell",
+                    "by": chosen.group_key or split_key or "cell",
                     **{f"n_{name}": len(rows[name]) for name in PARTS},
                     "settings": _contenders.as_json(dataclasses.asdict(common)),
                     "best_params": _contenders.as_json(best),
@@ -235,9 +235,9 @@ def run(
     return said, (fitted, said.seconds)
 
 
-def _given_split(adata: AnnData, cells: Cells, split_key: str) -> tuple[Cells, np.ndarray]:
+def _given_split(cells: OpenCells, chosen: TrainingSet, split_key: str) -> tuple[TrainingSet, np.ndarray]:
     """Return the cells that have a part, and its number."""
-    said = as_labels(column(in_memory(adata.obs), split_key)).iloc[cells.rows]
+    said = as_labels(column(cells.obs, split_key)).iloc[chosen.rows]
     if unknown := sorted(set(said.dropna()) - set(PARTS)):
         msg = f"`adata.obs[{split_key!r}]` says {unknown[0]!r}; it may say {', '.join(map(repr, PARTS))}."
         raise ValueError(msg)
@@ -245,8 +245,8 @@ def _given_split(adata: AnnData, cells: Cells, split_key: str) -> tuple[Cells, n
         msg = f"`adata.obs[{split_key!r}]` calls no labelled cell {missing.pop()!r}."
         raise ValueError(msg)
     known = said.notna().to_numpy()
-    cells = dataclasses.replace(cells, rows=cells.rows[known], labels=cells.labels[known])
-    return cells, pd.Categorical(said[known], categories=list(PARTS)).codes
+    chosen = dataclasses.replace(chosen, rows=chosen.rows[known], labels=chosen.labels[known])
+    return chosen, pd.Categorical(said[known], categories=list(PARTS)).codes
 
 
 def _stacked(confusion: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -6,12 +6,11 @@ import copy
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import RandomForestClassifier
@@ -19,16 +18,19 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils import get_tags
 
 from ginseng import _keys
+from ginseng._cells.accept import accept
 from ginseng._cells.labels import UNASSIGNED
 from ginseng._cells.matrix import row_sums
-from ginseng._cells.training_set import Cells
+from ginseng._cells.open import OpenCells
+from ginseng._cells.training_set import TrainingSet
 from ginseng._core import registry
 from ginseng._core.architecture import Architecture
+from ginseng._core.normalize import log_normalize
 from ginseng._errors import suggest
 from ginseng._predict.forward import Rows, predict
+from ginseng._select.markers import find_markers
 from ginseng.data._memory import MemoryDataset
 from ginseng.model.state import GinsengClassifierState
-from ginseng.pp._select_markers import find_markers
 from ginseng.tl._train import ALL_GENES, TOP_GENES, _settings
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 from ginseng.train.trainer import GinsengClassifierTrainer
@@ -50,6 +52,8 @@ class Predictions(NamedTuple):
 
 class Contender(Protocol):
     """What learns from some cells of a dataset and labels others."""
+
+    settings: GinsengClassifierTrainerSettings
 
     def fit(self, data: MemoryDataset, train: np.ndarray, validation: np.ndarray, *, silent: bool = False) -> None:
         """Learn from these rows."""
@@ -126,9 +130,7 @@ class Estimator:
         """Return what the networks read, (cells, genes): sparse, unless the estimator cannot take that."""
         x, s = data.source.counts[rows].astype(np.float32), self.settings
         if s.normalize:
-            target = x.shape[1] if s.target_sum is None else s.target_sum
-            total = np.where((totals := data.source.totals[rows]) > 0, totals, 1)
-            x.data = np.log1p(x.data * np.repeat(target / total, np.diff(x.indptr))).astype(np.float32)
+            x = log_normalize(x, data.source.totals[rows] if s.library_size == "all_genes" else None, s.target_sum)
         return x if _takes_sparse(self.estimator) else x.toarray()
 
 
@@ -219,10 +221,18 @@ def name_of(model: Any) -> str:
     return type(model).__name__ + "".join(f"({name_of(part)})" for part in inner)
 
 
+def accept_values(
+    cells: OpenCells, models: Iterable[Contender], common: GinsengClassifierTrainerSettings, *, insisted: bool
+) -> None:
+    """Refuse values that :func:`ginseng.tl.train` would refuse for one of the models."""
+    for normalize in sorted({common.normalize, *(model.settings.normalize for model in models)}):
+        # where a model differs, its own settings have said so
+        accept(cells, normalize=normalize, insisted=insisted or normalize != common.normalize, training=True)
+
+
 def read_cells(
-    adata: AnnData,
-    cells: Cells,
-    layer: str | None,
+    cells: OpenCells,
+    chosen: TrainingSet,
     *,
     train: np.ndarray,
     given: bool,
@@ -233,26 +243,26 @@ def read_cells(
 
     Parameters
     ----------
-    adata, cells, layer
+    cells, chosen
         What to read.
     train
-        Rows of `cells` that genes may be chosen on.
+        Rows of `chosen` that genes may be chosen on.
     given
-        Whether the genes of `cells` are those to use. If not, those that differ most between the labels are taken.
+        Whether the genes of `chosen` are those to use. If not, those that differ most between the labels are taken.
     n_top_genes
         How many; if None all up to 5,000, and else 2,000.
     settings
         Say how counts are normalised.
     """
-    if not given and (n_top_genes is not None or adata.n_vars > ALL_GENES):
-        seen = np.full(adata.n_obs, -1)
-        seen[cells.rows[train]] = cells.labels[train]
-        target_sum = (settings.target_sum or adata.n_vars) if settings.normalize else None
+    if not given and (n_top_genes is not None or cells.measured.sum() > ALL_GENES):
+        seen = np.full(cells.n_obs, -1)
+        seen[chosen.rows[train]] = chosen.labels[train]
+        target_sum = (settings.target_sum or cells.n_vars) if settings.normalize else None
         found = find_markers(
-            adata, seen, n_top_genes or TOP_GENES, layer, genes=cells.genes, silent=True, target_sum=target_sum
+            cells, seen, n_top_genes or TOP_GENES, genes=chosen.genes, silent=True, target_sum=target_sum
         )
-        cells = cells.only(found[_keys.GENES])
-    return MemoryDataset.read(adata, cells, layer)
+        chosen = chosen.only(found[_keys.GENES])
+    return MemoryDataset.read(cells, chosen)
 
 
 def marked(data: MemoryDataset, rows: np.ndarray, said: Predictions) -> Predictions:
@@ -288,7 +298,7 @@ def label_columns(
     if (y < 0).any() and UNASSIGNED not in names:
         names.append(UNASSIGNED)
     codes = np.where(y < 0, names.index(UNASSIGNED), y) if (y < 0).any() else y
-    columns: dict[str, Any] = {_keys.cell_type(key): spread(n_obs, rows, codes, names)}
+    columns: dict[str, Any] = {_keys.cell_type(key): placed(n_obs, rows, codes, names)}
     if probs is not None:
         confidence = np.full(n_obs, np.nan, np.float32)
         confidence[rows] = np.where(y < 0, 0, probs[np.arange(len(y)), y])
@@ -296,7 +306,7 @@ def label_columns(
     return columns
 
 
-def spread(n_obs: int, rows: np.ndarray, codes: np.ndarray, names: Sequence[str]) -> pd.Categorical:
+def placed(n_obs: int, rows: np.ndarray, codes: np.ndarray, names: Sequence[str]) -> pd.Categorical:
     """Return a column that is missing for all cells but `rows`."""
     out = np.full(n_obs, -1)
     out[rows] = codes

@@ -12,14 +12,14 @@ from anndata import AnnData
 from ginseng import _keys
 from ginseng._cells.entries import check_key_added
 from ginseng._cells.matrix import copied, make_actual
+from ginseng._cells.open import open_cells
 from ginseng._cells.training_set import choose_cells
-from ginseng._disk.readers import open_adata
 from ginseng._logging import progress, running
 from ginseng.data._splits import folds, warn_of_unseen
 from ginseng.tl import _contenders
 from ginseng.tl._compare import METRICS, run
 from ginseng.tl._evaluate import measure
-from ginseng.tl._train import _settings
+from ginseng.tl._train import _settings, says_normalize
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 
 
@@ -131,27 +131,27 @@ def cross_validate(
     model = common.architecture if model is None else model
     contender, model_name = _contenders.contender_of(model, common), _contenders.name_of(model)
     from_path = not isinstance(adata, AnnData)
-    adata = adata if isinstance(adata, AnnData) else open_adata(adata)
+    cells = open_cells(adata, layer=layer, gene_key=gene_key)
+    adata = cells.adata
     check_key_added(key_added, adata.uns)
-    cells = choose_cells(
-        adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key, unlabeled=unlabeled
-    )
-    if taken := {cells.label_key, cells.group_key} & {_keys.cell_type(key_added), _keys.fold(key_added)}:
+    chosen = choose_cells(cells, label_key, genes=genes, group_key=group_key, unlabeled=unlabeled)
+    _contenders.accept_values(cells, [contender], common, insisted=says_normalize(settings, kwargs))
+    if taken := {chosen.label_key, chosen.group_key} & {_keys.cell_type(key_added), _keys.fold(key_added)}:
         msg = f"The results would replace `adata.obs[{taken.pop()!r}]`, which is read. Choose another `key_added`."
         raise ValueError(msg)
-    parts = folds(cells.labels, cells.groups, cells.group_names, n_folds=n_folds, rng=np.random.default_rng(rng))
-    warn_of_unseen(cells.labels, cells.label_names, [(f"fold {name!r}", test.astype(int)) for name, test in parts])
+    parts = folds(chosen.labels, chosen.groups, chosen.group_names, n_folds=n_folds, rng=np.random.default_rng(rng))
+    warn_of_unseen(chosen.labels, chosen.label_names, [(f"fold {name!r}", test.astype(int)) for name, test in parts])
 
-    y, fold = np.zeros(len(cells.rows), np.int64), np.zeros(len(cells.rows), np.int64)
-    all_probs: np.ndarray | None = np.zeros((len(y), len(cells.label_names)), np.float32)
-    true = cells.label_names.astype(object)[cells.labels]
+    y, fold = np.zeros(len(chosen.rows), np.int64), np.zeros(len(chosen.rows), np.int64)
+    all_probs: np.ndarray | None = np.zeros((len(y), len(chosen.label_names)), np.float32)
+    true = chosen.label_names.astype(object)[chosen.labels]
     table = []
     with running(f"cross-validation of {model_name!r} in {len(parts)} folds") as report:
         with progress(parts, desc="Cross-validating", unit="folds", silent=silent) as bar:
             for i, (_, test) in enumerate(bar):
                 rows = {"train": np.flatnonzero(~test), "validation": np.array([], int), "test": np.flatnonzero(test)}
                 data = _contenders.read_cells(
-                    adata, cells, layer,
+                    cells, chosen,
                     train=rows["train"], given=genes is not None, n_top_genes=n_top_genes, settings=common,
                 )  # fmt: skip
                 said, (fit_seconds, predict_seconds) = run(model_name, contender, data, rows, silent=silent)
@@ -160,36 +160,36 @@ def cross_validate(
                     all_probs = None
                 elif all_probs is not None:
                     all_probs[test] = said.probs
-                found = measure(true[test], _contenders.as_text(said.y, cells.label_names))
+                found = measure(true[test], _contenders.as_text(said.y, chosen.label_names))
                 sizes = {"n_train": int((~test).sum()), "n_test": int(test.sum())}
                 seconds = {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds}
                 table.append({**sizes, **{m: found[m] for m in METRICS}, **seconds})
                 bar.set_postfix_str(f"macro F1 {found['macro_f1']:.3f}")
         names = [name for name, _ in parts]
         frame = pd.DataFrame(table, index=pd.Index(names, name="fold"))
-        overall = measure(true, _contenders.as_text(y, cells.label_names))
+        overall = measure(true, _contenders.as_text(y, chosen.label_names))
         report(f"accuracy {overall['accuracy']:.3f}, macro F1 {overall['macro_f1']:.3f} over all cells")
 
         if not from_path:
             adata = copied(adata) if copy else adata
             make_actual(adata)
-            columns = _contenders.label_columns(adata.n_obs, cells.rows, y, all_probs, cells.label_names, key_added)
-            columns[_keys.fold(key_added)] = _contenders.spread(adata.n_obs, cells.rows, fold, names)
-            obs: Any = adata.obs
+            columns = _contenders.label_columns(adata.n_obs, chosen.rows, y, all_probs, chosen.label_names, key_added)
+            columns[_keys.fold(key_added)] = _contenders.placed(adata.n_obs, chosen.rows, fold, names)
+            obs: Any = cells.obs
             adata.obs = obs.assign(**columns)
             if all_probs is not None:
-                spread = np.full((adata.n_obs, all_probs.shape[1]), np.nan, np.float32)
-                spread[cells.rows] = all_probs
-                adata.obsm[_keys.probs(key_added)] = spread
+                everywhere = np.full((adata.n_obs, all_probs.shape[1]), np.nan, np.float32)
+                everywhere[chosen.rows] = all_probs
+                adata.obsm[_keys.probs(key_added)] = everywhere
             adata.uns[key_added] = {
                 "folds": frame,
-                "metrics": {**overall, "label_key": cells.label_key, "prediction_key": _keys.cell_type(key_added)},
-                "classes": cells.label_names.astype(object),
+                "metrics": {**overall, "label_key": chosen.label_key, "prediction_key": _keys.cell_type(key_added)},
+                "classes": chosen.label_names.astype(object),
                 "params": {
                     "model": model_name,
-                    "label_key": cells.label_key,
+                    "label_key": chosen.label_key,
                     "layer": "X" if layer is None else layer,
-                    "by": cells.group_key or "cell",
+                    "by": chosen.group_key or "cell",
                     "settings": _contenders.as_json(dataclasses.asdict(common)),
                 },
             }

@@ -6,15 +6,16 @@ from anndata import AnnData
 
 from ginseng import _keys
 from ginseng._cells.entries import check_key_added
+from ginseng._cells.open import AnnDataOrPath
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import embed as embed_rows
 from ginseng._predict.inspect import embedding_width
-from ginseng._predict.query import Cells, open_query
+from ginseng._predict.query import open_query
 from ginseng.model.file import ModelLike
 
 
 def embed(
-    adata: Cells,
+    adata: AnnDataOrPath,
     model: ModelLike,
     gene_key: str | None = None,
     *,

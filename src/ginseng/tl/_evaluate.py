@@ -11,6 +11,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from ginseng import _keys
 from ginseng._cells.entries import check_key_added
 from ginseng._cells.labels import compare_names, paired_labels
+from ginseng._cells.matrix import copied
 from ginseng._errors import warn
 from ginseng._logging import running
 
@@ -90,7 +91,7 @@ def evaluate(
             warn(strange)
         found = measure(true, predicted)
         metrics = {**found, "label_key": label_key, "prediction_key": prediction_key}
-        adata = adata.copy() if copy else adata
+        adata = copied(adata) if copy else adata
         adata.uns[key_added] = {**adata.uns.get(key_added, {}), "metrics": metrics}
         report(
             f"accuracy {found['accuracy']:.3f}, balanced {found['balanced_accuracy']:.3f}, "

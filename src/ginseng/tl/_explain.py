@@ -8,16 +8,17 @@ from anndata import AnnData
 
 from ginseng import _keys
 from ginseng._cells.entries import check_key_added
+from ginseng._cells.open import AnnDataOrPath
 from ginseng._errors import MissingKeyError, suggest
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import Attributed, attribute
-from ginseng._predict.query import Cells, model_rows, open_query
+from ginseng._predict.query import model_rows, open_query
 from ginseng.model.file import ModelLike
 from ginseng.model.state import GinsengClassifierState
 
 
 def explain(
-    adata: Cells,
+    adata: AnnDataOrPath,
     model: ModelLike,
     cells: str | Sequence[str] | np.ndarray | pd.Index,
     *,
@@ -129,10 +130,9 @@ def explain(
 
     with running(f"explanation of {len(names):,} cells") as report:
         measured = np.isin(np.arange(query.state.n_genes), query.genes.position)
-        some = query.adata[place]
         parts = attribute(
             query.state,
-            model_rows(some, query.genes, layer),
+            model_rows(query.cells.take(place), query.genes),
             against_runner_up,
             n_steps=n_steps,
             batch_size=min(batch_size, len(names)),

@@ -10,11 +10,12 @@ from scipy import sparse
 
 from ginseng import _keys
 from ginseng._cells.entries import check_key_added, column
-from ginseng._cells.labels import as_labels, in_memory, predicted_labels
+from ginseng._cells.labels import as_labels, predicted_labels
+from ginseng._cells.open import AnnDataOrPath
 from ginseng._errors import warn
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import Attributed, attribute
-from ginseng._predict.query import Cells, Query, open_query
+from ginseng._predict.query import Query, open_query
 from ginseng.model.file import ModelLike
 
 #: Share of the logits that the contributions may leave unexplained without a warning.
@@ -22,7 +23,7 @@ TOLERANCE = 0.05
 
 
 def rank_genes(
-    adata: Cells,
+    adata: AnnDataOrPath,
     model: ModelLike,
     groupby: str | None = None,
     *,
@@ -160,7 +161,7 @@ def rank_genes(
 
 def _groups(query: Query, groupby: str | None, key_added: str) -> tuple[str, list[str], np.ndarray]:
     """Return the column, the groups, and the number of the group of each cell, -1 for none."""
-    obs = in_memory(query.adata.obs)
+    obs = query.cells.obs
     if groupby is None:
         groupby = _keys.cell_type(key_added)
         predicted_labels(query.adata, groupby)  # which says what to run if there are none
@@ -214,7 +215,7 @@ def _ranks(query: Query, sums: _Sums, groups: list[str], n_genes: int | None) ->
     position = query.genes.position
     found, columns = np.unique(position, return_index=True)  # the first of the columns that share a gene
     found, columns = found[found >= 0], columns[found >= 0]
-    names = np.asarray(query.adata.var_names.astype(str), dtype=object)[columns]
+    names = query.cells.var.index.astype(str).to_numpy(object)[columns]
     total, n_total = sums.expression.sum(axis=0), sums.n_cells.sum()
     tables = []
     for i, group in enumerate(groups):
@@ -265,6 +266,7 @@ def _fields(ranks: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def _params(query: Query, groupby: str, n_steps: int, sums: _Sums) -> dict[str, Any]:
+    how = query.normalization
     params: dict[str, Any] = {
         "groupby": groupby,
         "reference": "rest",
@@ -273,7 +275,10 @@ def _params(query: Query, groupby: str, n_steps: int, sums: _Sums) -> dict[str, 
         "gene_weights": sums.weighted,
         "n_steps": n_steps,
         "unexplained": sums.unexplained,
-        "normalize": query.normalization.normalize,
-        "target_sum": query.normalization.target_sum or float(query.state.n_genes),
+        "normalize": how.normalize,
+        "logged": how.logged,
+        "target_sum": how.target_sum or float(query.state.n_genes),
     }
-    return params if query.layer is None else {**params, "layer": query.layer}
+    if how.library_size == "model_genes":  # by which the figures scale as the model does
+        params["library_genes"] = query.cells.var.index[query.genes.position >= 0].to_numpy(object)
+    return params if query.cells.layer is None else {**params, "layer": query.cells.layer}

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,19 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
+from ginseng._cells.accept import accept
 from ginseng._cells.entries import check_key_added
-from ginseng._cells.labels import in_memory
 from ginseng._cells.matrix import copied, make_actual
+from ginseng._cells.open import OpenCells, open_cells
 from ginseng._cells.training_set import choose_cells, choose_genes
-from ginseng._cells.value_kind import agree_on_values
-from ginseng._disk.readers import open_adata
 from ginseng._errors import suggest
 from ginseng._logging import say
+from ginseng._select.columns import write_columns
+from ginseng._select.markers import find_markers
 from ginseng.data._memory import MemoryDataset
 from ginseng.data._store import is_store
 from ginseng.data.dataset import GinsengDataset
 from ginseng.model.state import GinsengClassifierState
-from ginseng.pp._select_hvgs import write_columns
-from ginseng.pp._select_markers import find_markers
 from ginseng.train.holdout import choose_holdout
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 from ginseng.train.trainer import GinsengClassifierTrainer
@@ -129,7 +127,7 @@ def train(
     >>> len(adata.uns["ginseng"]["classes"])
     10
     """
-    said_so = isinstance(settings, GinsengClassifierTrainerSettings) or "normalize" in {**(settings or {}), **kwargs}
+    said_so = says_normalize(settings, kwargs)
     single = kwargs if epochs is None else {**kwargs, "epochs": epochs}
     if group_key is not None and not isinstance(settings, GinsengClassifierTrainerSettings):
         single = {"group_level": True, **(settings or {}), **single}  # what else would groups be given for
@@ -148,57 +146,52 @@ def train(
         return trainer.fit(silent=silent, reports=False, checkpoint=checkpoint, resume=resume)[1]
 
     from_path = not isinstance(adata, AnnData)
-    adata = open_adata(adata) if not isinstance(adata, AnnData) else adata
+    cells = open_cells(adata, layer=layer, gene_key=gene_key)
+    adata = cells.adata
     check_key_added(key_added, {} if from_path else adata.uns)
     if label_key is None:
-        columns = suggest("cell_type", adata.obs.columns)
-        msg = f"Pass `label_key`, the column of `adata.obs` with the cell types. {columns}"
+        listed = suggest("cell_type", adata.obs.columns)
+        msg = f"Pass `label_key`, the column of `adata.obs` with the cell types. {listed}"
         raise ValueError(msg)
-    chosen_for = _chosen_for(adata, key_added, gene_key)
+    chosen_for = _chosen_for(cells, key_added)
     if (
         genes is None
-        and _keys.GENES in adata.var
+        and _keys.GENES in cells.var
         and (not chosen_for or (isinstance(label_key, str) and label_key == chosen_for))
     ):
         genes = _keys.GENES
     # all is checked before genes are chosen, which takes longest
-    cells = choose_cells(
-        adata, label_key, layer=layer, genes=genes, gene_key=gene_key, group_key=group_key, unlabeled=unlabeled
-    )
-    holdout = choose_holdout(cells.labels, cells.groups, cells.group_names, settings)
-    agree_on_values(adata, layer, normalize=settings.normalize, insisted=said_so, training=True)
-    chosen = None
+    chosen = choose_cells(cells, label_key, genes=genes, group_key=group_key, unlabeled=unlabeled)
+    holdout = choose_holdout(chosen.labels, chosen.groups, chosen.group_names, settings)
+    accept(cells, normalize=settings.normalize, insisted=said_so, training=True)
+    columns: dict[str, np.ndarray] | None = None
     if genes is None and cells.measured.sum() > ALL_GENES:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*has non-integers|.*whole numbers only", UserWarning)
-            seen = np.full(adata.n_obs, -1)
-            seen[cells.rows] = np.where(holdout, -1, cells.labels)
-            target_sum = (settings.target_sum or adata.n_vars) if settings.normalize else None
-            chosen = find_markers(
-                adata, seen, TOP_GENES, layer, genes=cells.genes, silent=silent, target_sum=target_sum
-            )
-        cells = cells.only(chosen[_keys.GENES])
+        seen = np.full(adata.n_obs, -1)
+        seen[chosen.rows] = np.where(holdout, -1, chosen.labels)
+        target_sum = (settings.target_sum or cells.n_vars) if settings.normalize else None
+        columns = find_markers(cells, seen, TOP_GENES, genes=chosen.genes, silent=silent, target_sum=target_sum)
+        chosen = chosen.only(columns[_keys.GENES])
         if not silent:
             say(
-                f"Training on the {cells.gene_names.size:,} of {adata.n_vars:,} genes that differ most between the "
+                f"Training on the {chosen.gene_names.size:,} of {cells.n_vars:,} genes that differ most between the "
                 f"cell types, in `var[{_keys.GENES!r}]`."
             )
-    dataset = MemoryDataset.read(adata, cells, layer)
+    dataset = MemoryDataset.read(cells, chosen)
     trainer = GinsengClassifierTrainer(dataset, settings)
     _, state = trainer.fit(silent=silent, reports=False, checkpoint=checkpoint, resume=resume)
-    state.info |= {"label_key": cells.label_key, "layer": layer}
+    state.info |= {"label_key": chosen.label_key, "layer": layer}
     if from_path:
         return state
     adata = copied(adata) if copy else adata
     make_actual(adata)
-    if chosen is not None:
-        write_columns(adata, chosen)
+    if columns is not None:
+        write_columns(adata, cells, columns)
     adata.uns[key_added] = {
         **adata.uns.get(key_added, {}),
         "params": {
-            "label_key": cells.label_key,
+            "label_key": chosen.label_key,
             "layer": "X" if layer is None else layer,
-            "genes_chosen_for": cells.label_key if chosen is not None else chosen_for,
+            "genes_chosen_for": chosen.label_key if columns is not None else chosen_for,
             "best_epoch": int(trainer.best_epoch or 0),
             "settings": json.dumps(dataclasses.asdict(settings)),
         },
@@ -210,14 +203,21 @@ def train(
     return adata if copy else None
 
 
-def _chosen_for(adata: AnnData, key_added: str, gene_key: str | None) -> str:
+def _chosen_for(cells: OpenCells, key_added: str) -> str:
     """Return the labels that an earlier training chose the selected genes for by itself; empty if others chose them."""
-    before = adata.uns.get(key_added, {})
+    before = cells.adata.uns.get(key_added, {})
     label_key = str(before.get("params", {}).get("genes_chosen_for", ""))
-    if not label_key or _keys.GENES not in adata.var:
+    if not label_key or _keys.GENES not in cells.var:
         return ""
-    _, selected, _ = choose_genes(in_memory(adata.var), _keys.GENES, gene_key)
+    _, selected, _ = choose_genes(cells.var, _keys.GENES, cells.gene_key)
     return label_key if set(selected) == set(before["model"]["genes"]) else ""
+
+
+def says_normalize(
+    settings: GinsengClassifierTrainerSettings | Mapping[str, Any] | None, single: Mapping[str, Any]
+) -> bool:
+    """Whether the user has said what the values are."""
+    return isinstance(settings, GinsengClassifierTrainerSettings) or "normalize" in {**(settings or {}), **single}
 
 
 def _settings(

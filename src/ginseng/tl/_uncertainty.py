@@ -10,16 +10,17 @@ from scipy.stats import entropy
 from ginseng import _keys
 from ginseng._cells.entries import check_key_added
 from ginseng._cells.labels import UNASSIGNED
+from ginseng._cells.open import AnnDataOrPath
 from ginseng._errors import warn
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import dropout_passes
-from ginseng._predict.query import Cells, open_query
+from ginseng._predict.query import open_query
 from ginseng._rng import RNGLike, SeedLike, generator
 from ginseng.model.file import ModelLike
 
 
 def uncertainty(
-    adata: Cells,
+    adata: AnnDataOrPath,
     model: ModelLike,
     gene_key: str | None = None,
     *,
@@ -150,7 +151,7 @@ def uncertainty(
             }
             return pd.DataFrame(columns, index=query.adata.obs_names)
         target = query.target(copy=copy)
-        obs: Any = target.obs
+        obs: Any = query.cells.obs
         target.obs = obs.assign(**{_keys.uncertainty(key_added): doubt, _keys.spread(key_added): spread})
         target.obsm[_keys.mean_probs(key_added)] = mean
         target.obsm[_keys.std_probs(key_added)] = std

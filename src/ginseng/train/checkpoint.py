@@ -12,7 +12,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import numpy as np
 
 from ginseng import __version__
 from ginseng._core.types import Params
-from ginseng._disk.atomic import recover, replacing
+from ginseng._disk.atomic import LockedError, claimed, recover, replacing
 from ginseng._disk.schema import Array, Columns, Found, Number, Schema, Text, Tree
 from ginseng._disk.strict_hdf5 import ModelFileError, Reader, read_members, write_members
 from ginseng._errors import warn
@@ -200,6 +201,28 @@ class Checkpoint:
             warn(f"{msg} What is trained is lost if training is interrupted. Pass `checkpoint=` with a path, or False.")
             return None
         return self
+
+    @contextmanager
+    def claimed(self, *, resume: bool) -> Iterator[None]:
+        """Keep the file while training lasts: of two trainings that share one, each would lose the other's.
+
+        A file beside the store gets another name where the usual one is taken.
+
+        Raises
+        ------
+        LockedError
+            If another training has it.
+        """
+        with ExitStack() as held:
+            try:
+                held.enter_context(claimed(self.path))
+            except LockedError as error:
+                if not self.temporary or resume:
+                    msg = f"{self.path} is the checkpoint of a training that is under way ({error})"
+                    raise LockedError(msg) from error
+                self.path = self.path.with_name(f"{self.path.stem}-{os.getpid()}{self.path.suffix}")
+                held.enter_context(claimed(self.path))
+            yield
 
     def is_due(self, *, epoch_ended: bool) -> bool:
         """Whether it is time to write."""

@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ginseng._core import registry
+from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize
 
 
 @dataclasses.dataclass
@@ -26,7 +27,7 @@ class GinsengClassifierTrainerSettings:
     dropout_rate
         Dropout in training; the architecture's own rate if None.
     batch_size
-        Cells a step; as many as suit the architecture if None.
+        Cells per step; as many as suit the architecture if None. Cut to the number of cells that are trained on.
     lr
         Highest learning rate; the one that suits the architecture if None. It rises for the first tenth of the steps
         (at most 100) and then falls as a cosine.
@@ -126,7 +127,7 @@ class GinsengClassifierTrainerSettings:
     standardize: bool = True
     solver: Literal["adamw", "lbfgs"] = "adamw"
     C: float = 1.0
-    library_size: Literal["all_genes", "model_genes"] = "model_genes"
+    library_size: LibrarySize = LIBRARY_SIZE
     logit_adjustment: float = 0.2
     weigh_genes: bool = True
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
+from contextlib import nullcontext
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -197,7 +198,8 @@ class GinsengClassifierTrainer:
             if s.solver == "lbfgs":
                 self.model.params = self._fit_lbfgs(silent, reports=reports)
             else:
-                trained = self._fit_adamw(epochs, silent, reports=reports, place=place, resume=resume)
+                with nullcontext() if place is None else place.claimed(resume=resume):
+                    trained = self._fit_adamw(epochs, silent, reports=reports, place=place, resume=resume)
                 self.model.params = self._adjusted(trained)
             report(f"best epoch {self.best_epoch} of {self.logger.epoch[-1]}")
         self.state = GinsengClassifierState.of(

@@ -16,9 +16,8 @@ import pandas as pd
 from scipy import sparse
 from scipy.special import ndtri
 
-from ginseng._cells.matrix import row_sums
+from ginseng._core.normalize import log_normalize
 
-LARGEST_LOG = 80.0  # beyond this, expm1 does not fit into 32 bits
 MAD_TO_SD = float(ndtri(0.75))  # the median absolute deviation of a standard normal
 
 
@@ -38,17 +37,13 @@ def normalised(
     base
         Base of the logarithm of log-normalised values, None for e.
     """
-    x = block.data if block.dtype.kind == "f" else block.data.astype(np.float32)
     if target_sum is not None:
-        scale = row_sums(block).astype(x.dtype) / float(target_sum)
-        scale[scale == 0] = 1
-        x = x / np.repeat(scale, np.diff(block.indptr))
-        np.log1p(x, out=x)
-    elif flavor == "seurat" and base is not None:
-        x = (x * np.log(base)).astype(x.dtype)
+        block = log_normalize(block, None, target_sum, as_scanpy=True)
+    x = block.data if block.dtype.kind == "f" else block.data.astype(np.float32)
     if flavor == "seurat":
-        # there and back again, to round as where a log-normalised matrix is the input
-        x = np.expm1(x, out=None if x is block.data else x)
+        if target_sum is None and base is not None:
+            x = (x * np.log(base)).astype(x.dtype)
+        x = np.expm1(x)  # there and back again, to round as where a log-normalised matrix is the input
     return sparse.csr_matrix((x, block.indices, block.indptr), shape=block.shape)
 
 

@@ -1,0 +1,182 @@
+"""The one way in: cells are opened here, whatever holds them, and read by rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from ginseng._cells.bad_values import LARGEST_COUNT, checked
+from ginseng._cells.features import measured_genes
+from ginseng._cells.labels import in_memory
+from ginseng._cells.matrix import Block, held, layers_of, matrix_of, row_blocks
+from ginseng._cells.raw import RAW, raw_as_adata
+from ginseng._cells.value_kind import Values, judge
+from ginseng._disk.matrix_guard import check_matrix
+from ginseng._disk.readers import open_adata, read_adata
+from ginseng._errors import MissingKeyError
+
+type AnnDataOrPath = AnnData | str | Path
+
+
+@dataclass(frozen=True)
+class OpenCells:
+    """Cells, and the one of their matrices that is worked with. What is found out about it is found out once.
+
+    Attributes
+    ----------
+    adata
+        What results are written to; its `obs` has the cells.
+    holder
+        What holds the matrix, in `X` or `layer`: `adata` itself, or its `raw`, which has genes of its own.
+    layer
+        As the user named it: a layer, `"raw"`, or None for `X`.
+    gene_key
+        Column of `var` with the gene names; the index if None.
+    path
+        Where `adata` was read from, if it was.
+    """
+
+    adata: AnnData
+    holder: AnnData
+    layer: str | None = None
+    gene_key: str | None = None
+    path: str | Path | None = None
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether the matrix is that of `raw`."""
+        return self.holder is not self.adata
+
+    @property
+    def where(self) -> str:
+        """What a user calls the matrix."""
+        if self.is_raw:
+            return "adata.raw.X"
+        return "adata.X" if self.layer is None else f"adata.layers[{self.layer!r}]"
+
+    @property
+    def n_obs(self) -> int:
+        """Number of cells."""
+        return self.adata.n_obs
+
+    @property
+    def n_vars(self) -> int:
+        """Number of genes that the matrix has."""
+        return self.holder.n_vars
+
+    @cached_property
+    def obs(self) -> pd.DataFrame:
+        """The table of the cells, in memory."""
+        return in_memory(self.adata.obs)
+
+    @cached_property
+    def var(self) -> pd.DataFrame:
+        """The table of the genes that the matrix has, in memory."""
+        return in_memory(self.holder.var)
+
+    @cached_property
+    def measured(self) -> np.ndarray:
+        """(genes,) bool, False for antibodies and the like, which are not counted."""
+        return measured_genes(self.var)
+
+    @cached_property
+    def matrix(self) -> Any:
+        """The matrix as it is held, also that of the cells that a view leaves out.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is none, if it is not of numbers, or is sparse and has indices that are out of bounds.
+        """
+        x = held(self.holder, self._layer)
+        check_matrix(x, f"`{self.where}`")
+        return x
+
+    @cached_property
+    def values(self) -> Values:
+        """What the numbers are, judged by a few thousand cells."""
+        return judge(self.holder, self._layer, self.matrix, self.where)
+
+    def blocks(self, size: int = 4096, *, largest: float = LARGEST_COUNT) -> Iterator[tuple[int, int, Block]]:
+        """Yield `(start, stop, block)` over consecutive cells, the block CSR or a dense array, cells x genes.
+
+        Raises
+        ------
+        ValueError
+            If a value is negative, NaN, infinite or above `largest`.
+        """
+        _ = self.matrix  # checked as a whole
+        for start, stop, block in row_blocks(self.holder, self._layer, size=size):
+            yield start, stop, checked(block, self.where, largest)
+
+    def take(self, rows: np.ndarray) -> Self:
+        """Return some of the cells."""
+        adata = self.adata[rows]
+        return replace(self, adata=adata, holder=self.holder[rows] if self.is_raw else adata)
+
+    def others(self) -> Iterator[OpenCells]:
+        """Yield the other matrices of the same cells."""
+        layers = layers_of(self.adata)
+        for layer in (None, *layers, *([] if RAW in layers else [RAW])):
+            if layer != self.layer and (layer is not None or self.adata.X is not None):
+                holder = raw_as_adata(self.adata) if layer == RAW and RAW not in layers else self.adata
+                if holder is not None:
+                    yield replace(self, holder=holder, layer=layer)
+
+    @property
+    def _layer(self) -> str | None:
+        return None if self.is_raw else self.layer
+
+
+def open_cells(
+    adata: AnnDataOrPath,
+    *,
+    layer: str | None = None,
+    gene_key: str | None = None,
+    backed: bool = True,
+    in_place: bool = False,
+) -> OpenCells:
+    """Open cells, and find the matrix to work with. Nothing but names is read yet.
+
+    Parameters
+    ----------
+    adata
+        In memory, backed, lazy or a view; or a path or URL that :func:`ginseng.read_adata` reads.
+    layer
+        Layer to use instead of `X`; `"raw"`, where no layer is called so, stands for `adata.raw`.
+    gene_key
+        Column of `var` with the gene names; the index if None.
+    backed
+        Whether the matrices of a path stay on disk, where its format allows it.
+    in_place
+        Whether results can go into an AnnData alone, so that a path is refused.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    KeyError
+        If there is no such layer.
+    """
+    path = None if isinstance(adata, AnnData) else adata
+    if not isinstance(adata, AnnData):
+        if in_place or not isinstance(adata, str | Path):
+            msg = f"`adata` is a {type(adata).__name__}, not an AnnData. Files are read with `ginseng.read_adata`."
+            raise TypeError(msg)
+        adata = (open_adata if backed else read_adata)(adata)
+    if layer == RAW and RAW not in adata.layers:
+        raw = raw_as_adata(adata)
+        if raw is None:
+            msg = f"`adata` has no `raw`, nor a layer {RAW!r}. Layers: {', '.join(layers_of(adata)) or 'none'}."
+            raise MissingKeyError(msg)
+        return OpenCells(adata, raw, RAW, gene_key, path)
+    if layer is not None:
+        matrix_of(adata, layer)
+    return OpenCells(adata, adata, layer, gene_key, path)

@@ -1,0 +1,179 @@
+"""AnnData and MuData in HDF5 and zarr, in memory or with the matrices left on disk."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import anndata
+import h5py
+import pandas as pd
+import zarr
+from anndata import AnnData
+from anndata.io import read_elem, sparse_dataset
+
+from ginseng._disk.tables import read_frame
+from ginseng._errors import suggest, warn
+
+#: What the modality with the genes is called.
+_GENE_WORDS = {"rna", "gex", "gene expression", "gene", "genes", "expression", "mrna", "scrna", "transcriptome"}
+_MEMBERS = ("obs", "var", "obsm", "varm", "obsp", "varp", "uns")
+
+
+def read_h5ad(path: Path) -> AnnData:
+    """Read an h5ad into memory."""
+    with _names_as_text():
+        return anndata.io.read_h5ad(path)
+
+
+def open_h5ad(path: Path) -> AnnData:
+    """Open an h5ad with all matrices on disk; anndata's own backed mode would load each layer."""
+    with ExitStack() as on_error:
+        f = on_error.enter_context(h5py.File(path, "r"))
+        if f.attrs.get("encoding-type") != "anndata":
+            f.close()
+            with _names_as_text():
+                return anndata.io.read_h5ad(path, backed="r")
+        if not _is_there(f, "X") or ("raw" in f and not _has_raw(f)):  # anndata would look for them there
+            adata = _on_disk(f)
+            on_error.pop_all()
+            return adata
+        # a handle of their own, since anndata closes its one when it writes the object to another file
+        layers: Any = on_error.enter_context(h5py.File(path, "r")).get("layers", {})
+        raw: Any = (
+            {name: _element(f["raw"][name]) for name in ("var", "varm") if name in f["raw"]} if _has_raw(f) else {}
+        )
+        adata = AnnData(
+            filename=f,
+            layers={name: _matrix(layer) for name, layer in layers.items()},
+            raw=raw or None,
+            **{name: _element(f[name]) for name in _MEMBERS if name in f},
+        )
+        on_error.pop_all()
+    return adata
+
+
+def read_zarr(path: Path) -> AnnData:
+    """Read a zarr folder into memory."""
+    with _names_as_text():
+        return anndata.io.read_zarr(path)
+
+
+def open_zarr(path: Path) -> AnnData:
+    """Open a zarr folder with all matrices on disk."""
+    return _on_disk(zarr.open_group(path, mode="r"))
+
+
+def read_mudata(path: Path, modality: str | None = None) -> AnnData:
+    """Read one modality of a MuData into memory."""
+    return open_mudata(path, modality).to_memory()
+
+
+def open_mudata(path: Path, modality: str | None = None) -> AnnData:
+    """Open one modality of a MuData, with all matrices on disk.
+
+    Parameters
+    ----------
+    path
+        An h5mu file or a zarr folder.
+    modality
+        Its name. If None, the one with the genes.
+
+    Raises
+    ------
+    ValueError
+        If there is no such modality, or no one that must be meant; the message lists what there is.
+    """
+    with ExitStack() as on_error:
+        root: Any = zarr.open_group(path, mode="r") if path.is_dir() else on_error.enter_context(h5py.File(path, "r"))
+        modalities = root["mod"]
+        names = sorted(modalities)
+        listed = ", ".join(map(repr, names)) or "none"
+        if modality is None:
+            modality = _with_genes(modalities, names)
+            if modality is None:
+                first = names[0] if names else "rna"
+                msg = f"{str(path)!r} is a MuData file with the modalities {listed}. Which of them has the genes? "
+                msg += f"`read_adata(path, modality={first!r})`, or the path {f'{path}/{first}'!r} for any verb."
+                raise ValueError(msg)
+            if len(names) > 1:
+                warn(f"{str(path)!r} is a MuData file: its modality {modality!r} is taken, of {listed}.")
+        elif modality not in names:
+            msg = f"{str(path)!r} has no modality {modality!r}. {suggest(modality, names)}"
+            raise ValueError(msg)
+        if not {"obs", "var"} <= set(modalities[modality]):
+            msg = f"The modality {modality!r} of {str(path)!r} has no `obs` and `var`: it is damaged. Copy it again."
+            raise ValueError(msg)
+        adata = _on_disk(modalities[modality])
+        _add_shared_columns(adata, read_frame(root["obs"]) if "obs" in root else None, names)
+        on_error.pop_all()
+    return adata
+
+
+def _add_shared_columns(adata: AnnData, shared: pd.DataFrame | None, modalities: list[str]) -> None:
+    """Add columns about cells that a MuData has for all modalities together, such as labels."""
+    if shared is None or not shared.index.is_unique:
+        return
+    copies = tuple(f"{name}:" for name in modalities)
+    new = [c for c in shared.columns if c not in adata.obs and not str(c).startswith(copies)]
+    if new:
+        obs: Any = adata.obs
+        adata.obs = obs.join(shared[new])
+
+
+def _with_genes(modalities: Any, names: list[str]) -> str | None:
+    if len(names) == 1:
+        return names[0]
+    named = [name for name in names if name.lower().replace("_", " ").replace("-", " ").strip() in _GENE_WORDS]
+    if not named:
+        for name in names:
+            if "var" not in modalities[name]:
+                continue
+            var = read_frame(modalities[name]["var"])
+            column = next((var[c] for c in ("feature_types", "feature_type", "modality") if c in var), None)
+            if column is not None and len(column) and column.astype(str).str.lower().isin(_GENE_WORDS).all():
+                named.append(name)
+    return named[0] if len(named) == 1 else None
+
+
+def _on_disk(root: Any) -> AnnData:
+    layers: Any = root.get("layers", {})
+    raw: Any = root["raw"] if _has_raw(root) else {}
+    parts: Any = {name: _matrix(raw[name]) if name == "X" else _element(raw[name]) for name in raw}
+    return AnnData(
+        X=_matrix(root["X"]) if _is_there(root, "X") else None,
+        layers={name: _matrix(layers[name]) for name in layers},
+        raw=parts or None,
+        **{name: _element(root[name]) for name in _MEMBERS if name in root},
+    )
+
+
+def _is_there(root: Any, name: str) -> bool:
+    """Whether there is such a member, and not merely a note that there is none."""
+    return name in root and root[name].attrs.get("encoding-type") != "null"
+
+
+def _has_raw(root: Any) -> bool:
+    return isinstance(root.get("raw"), h5py.Group | zarr.Group)
+
+
+def _element(element: Any) -> Any:
+    return read_frame(element) if element.attrs.get("encoding-type") == "dataframe" else read_elem(element)
+
+
+def _matrix(element: Any) -> Any:
+    if element.attrs.get("encoding-type") in ("csr_matrix", "csc_matrix"):
+        return sparse_dataset(element)
+    return element if isinstance(element, h5py.Dataset | zarr.Array) else read_elem(element)
+
+
+@contextmanager
+def _names_as_text() -> Iterator[None]:
+    """Take names that are stored as numbers or bytes for text, as anndata does, without a word about it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Transforming to str index", anndata.ImplicitModificationWarning)
+        warnings.filterwarnings("ignore", ".*_index' was written without encoding", anndata.OldFormatWarning)
+        yield

@@ -1,0 +1,181 @@
+"""The formats that are read, one row each: what it is called, how it is told, how it is read."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anndata import AnnData
+
+from ginseng._disk import packed, tenx
+from ginseng._disk.anndata_files import open_h5ad, open_mudata, open_zarr, read_h5ad, read_mudata, read_zarr
+from ginseng._disk.mtx import folders_below, has_matrix
+from ginseng._disk.samples import join_samples
+from ginseng._disk.sniff import HDF5, Look
+from ginseng._disk.text_table import is_text_table, read_text_table
+from ginseng._disk.unread import explain
+from ginseng._errors import suggest, warn
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file or folder.
+
+    Attributes
+    ----------
+    name
+        What it is called, in messages as well.
+    sniff
+        Whether something is of it; the first format that says so is taken.
+    read
+        Reads it into memory; called with the path and those of `options` that were given.
+    backed
+        Opens it with its matrices left on disk, if that can be done.
+    options
+        What :func:`ginseng.read_adata` may be told about it.
+    """
+
+    name: str
+    sniff: Callable[[Look], bool]
+    read: Callable[..., AnnData]
+    backed: Callable[..., AnnData] | None = None
+    options: frozenset[str] = frozenset()
+
+
+def _read_packed(path: Path, **options: Any) -> AnnData:
+    """Read a compressed HDF5 file, which has to be unpacked first."""
+    with tempfile.TemporaryDirectory() as folder:
+        inner = Path(folder, path.name).with_suffix("")
+        packed.unpack(path, inner)
+        found = format_of(inner, repr(str(path)))
+        return read(inner, found, options, repr(str(path)))
+
+
+def _read_run(path: Path) -> AnnData:
+    """Read what a counting program wrote for one sample or several, from the folder of the run."""
+    folders = folders_below(path)
+    samples = {name: tenx.read_mtx(folder) for name, folder in folders.items()}
+    if len(samples) == 1:
+        return next(iter(samples.values()))
+    return join_samples(samples)
+
+
+def _is_tenx_h5(look: Look) -> bool:
+    return look.has("hdf5", *(f"matrix/features/{name}" for name in ("id", "name", "feature_type"))) or any(
+        look.has("hdf5", *(f"{name}/{member}" for member in tenx.FIRST_MEMBERS)) for name in look.members
+    )
+
+
+FORMATS = (
+    Format("h5mu", lambda k: k.has("hdf5", "mod"), read_mudata, open_mudata, frozenset({"modality"})),
+    Format("h5ad", lambda k: k.has("hdf5", "obs", "var"), read_h5ad, open_h5ad),
+    Format("10x h5", _is_tenx_h5, tenx.read_h5),
+    Format("MuData zarr", lambda k: k.has("zarr", "mod"), read_mudata, open_mudata, frozenset({"modality"})),
+    Format("zarr", lambda k: k.has("zarr", "obs", "var"), read_zarr, open_zarr),
+    Format(
+        "10x mtx",
+        lambda k: k.head.startswith(b"%%MatrixMarket") or (k.container == "folder" and has_matrix(k.members)),
+        tenx.read_mtx,
+        options=frozenset({"transpose"}),
+    ),
+    Format("folder of a run", lambda k: k.container == "folder" and bool(folders_below(k.path)), _read_run),
+    Format(
+        "compressed HDF5",
+        lambda k: k.packing is not None and k.head.startswith(HDF5),
+        _read_packed,
+        options=frozenset({"modality"}),
+    ),
+    Format(
+        "table of text",
+        lambda k: k.is_text and is_text_table(k.head),
+        read_text_table,
+        options=frozenset({"transpose"}),
+    ),
+)
+#: What is said to be read.
+READ = "h5ad, h5mu, AnnData zarr, 10x h5, 10x mtx and tables of text (csv, tsv)"
+
+
+def expect(path: Path, *kinds: str, name: str | None = None) -> None:
+    """Raise a `ValueError` unless a file or folder is of one of `kinds`."""
+    found = kind_of(path, name)
+    if found not in kinds:
+        msg = f"{name or repr(str(path))} is {found}, not {' or '.join(kinds)}. "
+        msg += "Download all of its files into a folder." if name else "Use `read_adata`, which reads both."
+        raise ValueError(msg)
+
+
+def kind_of(path: Path, name: str | None = None) -> str:
+    """Tell what a file or folder holds; `name` is what errors call it."""
+    return format_of(path, name).name
+
+
+def format_of(path: Path, name: str | None = None) -> Format:
+    """Tell of which format a file or folder is.
+
+    Raises
+    ------
+    ValueError
+        If of none; the message says what it is, and how to make an AnnData of it where that is known.
+    FileNotFoundError
+        If a folder has no counts in it.
+    """
+    look = Look(path, name or repr(str(path)))
+    for known in FORMATS:
+        if known.sniff(look):
+            return known
+    if known_as := explain(look):
+        raise ValueError(known_as)
+    if look.container == "folder":
+        raise _no_counts(look)
+    members = sorted(member for member in look.members if "/" not in member)
+    if look.container == "hdf5":
+        msg = f"{look.name} is HDF5, but neither h5ad nor 10x h5. {suggest('matrix', members)}"
+    elif look.container == "zarr":
+        msg = f"{look.name} is a zarr store, but not of an AnnData. {suggest('X', members)}"
+    else:
+        what = f"starts with {look.head[:16]!r}, which no format that ginseng reads does" if look.head else "is empty"
+        msg = f"{look.name} {what}. It reads {READ}."
+    raise ValueError(msg)
+
+
+def _no_counts(look: Look) -> Exception:
+    below = [p.parent for depth in ("*", "*/*") for p in look.path.glob(f"{depth}/*matrix.mtx*")]
+    files = [
+        p
+        for p in look.path.iterdir()
+        if p.is_file() and p.suffix in (".h5", ".h5ad", ".h5mu", ".csv", ".tsv", ".txt", ".gz")
+    ]
+    msg = f"{look.name} is neither a zarr store nor a 10x folder: it has no 'matrix.mtx' or 'matrix.mtx.gz'. "
+    if below:
+        msg += f"Did you mean {str(below[0])!r}?"
+    elif files:
+        listed = ", ".join(repr(str(p)) for p in sorted(files)[:3])
+        msg += f"{suggest('matrix.mtx', sorted(look.members))} As samples: `read_adata([{listed}, ...])`."
+    else:
+        msg += suggest("matrix.mtx", sorted(look.members))
+    return FileNotFoundError(msg)
+
+
+def read(
+    path: Path, found: Format, options: dict[str, Any], name: str | None = None, *, backed: bool = False
+) -> AnnData:
+    """Read a file or folder of a format.
+
+    Raises
+    ------
+    ValueError
+        If an option is given that says nothing about such a format.
+    """
+    given = {option: value for option, value in options.items() if value is not None}
+    if unknown := given.keys() - found.options:
+        msg = f"{name or repr(str(path))} is {found.name}, which has no `{min(unknown)}`. Leave it out."
+        raise ValueError(msg)
+    if backed and found.backed is not None:
+        return found.backed(path, **given)
+    if backed:
+        warn(f"{name or repr(str(path))} is {found.name}, and cannot be backed: all of it is read into memory.")
+    return found.read(path, **given)
