@@ -105,6 +105,8 @@ def ask(
                 "labels say nothing of these."
             )
         warn_of_other_features(cells.var)
+        if genes.notes:
+            warn(f"Names of genes: {'; '.join(genes.notes)}.")
         if len(genes.missing):
             _warn_of_missing(genes)
     if own.normalize and not normalizes and own.library_size == "model_genes":
@@ -129,5 +131,5 @@ def _warn_of_missing(genes: Alignment) -> None:
     some = ", ".join(map(str, genes.missing[:5])) + (", ..." if len(genes.missing) > 5 else "")
     warn(
         f"Partial gene overlap detected: {genes.overlap:.2%}. {len(genes.missing):,} of the {genes.n_model:,} genes of "
-        f"the model are not in the data and count as zero ({some})."
+        f"the model are not in the data and count as zero ({some}).{genes.advice}"
     )

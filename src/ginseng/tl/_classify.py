@@ -62,7 +62,7 @@ def classify(
     model
         A trained state, the path of a saved one, or an AnnData trained with :func:`ginseng.tl.train`.
     gene_key
-        Column of `var` with names like those of the model; the index if None.
+        Column of `var` with names like those of the model. If None, the index, or the column that has more of them.
     layer
         Layer with the counts; `X` if None.
     backed
@@ -192,8 +192,6 @@ def classify(
         check_target(data, "classify", key_added, overwrite=overwrite, lost=lost)
 
     with running(f"classification of {data.n_obs:,} cells") as report:
-        for note in query.genes.notes:
-            report(note)
         result = Result(
             data.n_obs, state, query.genes, probs=store_probs, gene_weights=store_gene_weights,
             min_confidence=min_confidence, unassigned=unassigned, allowed=possible,

@@ -49,6 +49,7 @@ def compare(
     key_added: str = _keys.DEFAULT,
     overwrite: bool = False,
     silent: bool = False,
+    unlabeled: str | Sequence[str] | None = None,
     **kwargs: Any,
 ) -> pd.DataFrame:
     """Train models on the same cells and genes, and measure them on the same other cells.
@@ -107,6 +108,9 @@ def compare(
         Whether to replace what is there under the names of the results and was not written by ginseng.
     silent
         Whether to show no progress.
+    unlabeled
+        Labels that stand for none: such cells are left out. One name or more, besides the usual words (unknown,
+        unassigned, n/a and the like), which alone count if None. With an empty list, every name is a label.
 
     Returns
     -------
@@ -152,7 +156,7 @@ def compare(
     from_path = not isinstance(adata, AnnData)
     cells = open_cells(adata, layer=layer, gene_key=gene_key)
     adata = cells.adata
-    chosen = choose_cells(cells, label_key, genes=genes, group_key=group_key)
+    chosen = choose_cells(cells, label_key, genes=genes, group_key=group_key, unlabeled=unlabeled)
     _contenders.accept_values(cells, contenders.values(), common, insisted=says_normalize(settings, kwargs))
     prefixes = {_keys.of_model(name, key_added): name for name in contenders}
     written = [_keys.split(key_added), *map(_keys.cell_type, prefixes)]

@@ -20,7 +20,7 @@ from ginseng import _keys
 from ginseng._cells.accept import accept
 from ginseng._cells.matrix import row_sums
 from ginseng._cells.open import OpenCells
-from ginseng._cells.training_set import TrainingSet, choose_genes
+from ginseng._cells.training_set import TrainingSet
 from ginseng._cells.write import label_column
 from ginseng._core import registry
 from ginseng._core.architecture import Architecture
@@ -257,9 +257,10 @@ def read_cells(
         seen = np.full(cells.n_obs, -1)
         seen[chosen.rows[train]] = chosen.labels[train]
         target_sum = (settings.target_sum or cells.n_vars) if settings.normalize else None
-        mask = find_markers(cells, seen, n_top_genes or TOP_GENES, silent=True, target_sum=target_sum)[_keys.GENES]
-        position, gene_names = choose_genes(cells.holder, mask, cells.gene_key)
-        chosen = dataclasses.replace(chosen, gene_position=position, gene_names=gene_names)
+        found = find_markers(
+            cells, seen, n_top_genes or TOP_GENES, genes=chosen.genes, silent=True, target_sum=target_sum
+        )
+        chosen = chosen.only(found[_keys.GENES])
     return MemoryDataset.read(cells, chosen)
 
 

@@ -40,6 +40,7 @@ def cross_validate(
     overwrite: bool = False,
     copy: bool = False,
     silent: bool = False,
+    unlabeled: str | Sequence[str] | None = None,
     **kwargs: Any,
 ) -> AnnData | pd.DataFrame | None:
     """Label every cell by a model that has not seen it, and measure how well that goes.
@@ -86,6 +87,9 @@ def cross_validate(
         Whether to write to a copy of `adata` and return that.
     silent
         Whether to show no progress.
+    unlabeled
+        Labels that stand for none: such cells are left out. One name or more, besides the usual words (unknown,
+        unassigned, n/a and the like), which alone count if None. With an empty list, every name is a label.
 
     Returns
     -------
@@ -132,7 +136,7 @@ def cross_validate(
     from_path = not isinstance(adata, AnnData)
     cells = open_cells(adata, layer=layer, gene_key=gene_key)
     adata = cells.adata
-    chosen = choose_cells(cells, label_key, genes=genes, group_key=group_key)
+    chosen = choose_cells(cells, label_key, genes=genes, group_key=group_key, unlabeled=unlabeled)
     _contenders.accept_values(cells, [contender], common, insisted=says_normalize(settings, kwargs))
     if taken := {chosen.label_key, chosen.group_key} & {_keys.cell_type(key_added), _keys.fold(key_added)}:
         msg = f"The results would replace `adata.obs[{taken.pop()!r}]`, which is read. Choose another `key_added`."

@@ -41,7 +41,7 @@ def embed(
     model
         A trained state, the path of a saved one, or an AnnData trained with :func:`ginseng.tl.train`.
     gene_key
-        Column of `var` with names like those of the model; the index if None.
+        Column of `var` with names like those of the model. If None, the index, or the column that has more of them.
     layer
         Layer with the counts; `X` if None.
     normalize

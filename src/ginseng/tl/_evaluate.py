@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from ginseng import _keys
 from ginseng._cells.colors import known_colors
-from ginseng._cells.labels import in_memory, paired_labels
+from ginseng._cells.labels import compare_names, in_memory, paired_labels
 from ginseng._cells.write import Results, check_target, write
+from ginseng._errors import warn
 from ginseng._logging import running
 
 
@@ -23,12 +25,13 @@ def evaluate(
     return_table: bool = False,
     overwrite: bool = False,
     copy: bool = False,
+    unlabeled: str | Sequence[str] | None = None,
 ) -> AnnData | pd.DataFrame | None:
     """Measure predicted against true labels.
 
-    Labels are compared as strings, by scikit-learn. A cell with no true label (`None`, NaN or an empty
-    string) or no predicted one is left out, with a warning. A predicted label that is no true label
-    ("unassigned", say) is a wrong answer like any other.
+    Labels are compared as strings, by scikit-learn. A cell with no true label (`None`, NaN, an empty string or a word
+    such as "unknown") or no predicted one is left out, with a warning. A predicted label that is no true label
+    ("unassigned", say) is a wrong answer like any other; a warning says so where truth and prediction share few names.
 
     Averages follow scikit-learn's defaults: macro and weighted F1 run over every class that is a true or a
     predicted label, so that a class that is only ever predicted counts as an F1 of zero in the macro mean;
@@ -52,6 +55,8 @@ def evaluate(
         Whether to replace what is there under the names of the results and was not written by ginseng.
     copy
         Write into a copy of `adata`, and return that.
+    unlabeled
+        True labels that stand for none, as in :func:`ginseng.tl.train`.
 
     Returns
     -------
@@ -84,11 +89,15 @@ def evaluate(
     check_target(adata, "evaluate", key_added, overwrite=overwrite)
     prediction_key = _keys.cell_type(key_added) if prediction_key is None else prediction_key
     with running(f"evaluation of {prediction_key!r} against {label_key!r}") as report:
-        true, predicted = paired_labels(adata, label_key, prediction_key)
+        true, predicted = paired_labels(adata, label_key, prediction_key, unlabeled)
+        by_ginseng = prediction_key == _keys.cell_type(key_added)
+        known = np.asarray(adata.uns.get(key_added, {}).get("classes", []) if by_ginseng else [])
+        if strange := compare_names(true, predicted, known, label_key):
+            warn(strange)
         found = measure(true, predicted)
         metrics = {**found, "label_key": label_key, "prediction_key": prediction_key}
-        known = known_colors(in_memory(adata.obs[[prediction_key]]), adata.uns, prediction_key)
-        results = Results(members={"metrics": metrics}, truth=label_key, classes=list(known), colors=known)
+        colors = known_colors(in_memory(adata.obs[[prediction_key]]), adata.uns, prediction_key)
+        results = Results(members={"metrics": metrics}, truth=label_key, classes=list(colors), colors=colors)
         adata = write(adata, "evaluate", key_added, results, copy=copy)
         report(
             f"accuracy {found['accuracy']:.3f}, balanced {found['balanced_accuracy']:.3f}, "

@@ -59,7 +59,7 @@ def explain(
     n_genes
         Genes for and genes against, each, by the size of their contribution; all genes of the model if None.
     gene_key
-        Column of `var` with names like those of the model; the index if None.
+        Column of `var` with names like those of the model. If None, the index, or the column that has more of them.
     layer
         Layer with the counts; `X` if None.
     normalize

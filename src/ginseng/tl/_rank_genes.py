@@ -65,7 +65,7 @@ def rank_genes(
     n_genes
         Genes a group; all that model and data share if None.
     gene_key
-        Column of `var` with names like those of the model; the index if None.
+        Column of `var` with names like those of the model. If None, the index, or the column that has more of them.
     layer
         Layer with the counts; `X` if None.
     normalize

@@ -48,6 +48,7 @@ def train(
     overwrite: bool = False,
     copy: bool = False,
     silent: bool = False,
+    unlabeled: str | Sequence[str] | None = None,
     **kwargs: Any,
 ) -> AnnData | GinsengClassifierState | None:
     """Train a model that tells cell types apart.
@@ -89,6 +90,9 @@ def train(
         Whether to write to a copy of `adata` and return that.
     silent
         Whether to show no progress.
+    unlabeled
+        Labels that stand for none: such cells are left out. One name or more, besides the usual words (unknown,
+        unassigned, n/a and the like), which alone count if None. With an empty list, every name is a label.
 
     Ctrl-C ends training after the batches that are being worked on, and the best model so far is what the call gives;
     a second ctrl-C stops at once.
@@ -140,6 +144,7 @@ def train(
         adata = GinsengDataset(adata)
     if isinstance(adata, GinsengDataset):
         given = {"label_key": label_key, "layer": layer, "genes": genes, "gene_key": gene_key, "group_key": group_key}
+        given["unlabeled"] = unlabeled
         own = {name: getattr(adata, name, None) for name in given}
         wrong = [name for name, v in given.items() if v is not None and not (isinstance(v, str) and v == own[name])]
         if wrong:
@@ -165,7 +170,7 @@ def train(
     ):
         genes = _keys.GENES
     # all is checked before genes are chosen, which takes longest
-    chosen = choose_cells(cells, label_key, genes=genes, group_key=group_key)
+    chosen = choose_cells(cells, label_key, genes=genes, group_key=group_key, unlabeled=unlabeled)
     holdout = choose_holdout(chosen.labels, chosen.groups, chosen.group_names, settings)
     accept(cells, normalize=settings.normalize, insisted=said_so, training=True)
     columns: dict[str, np.ndarray] | None = None
@@ -173,9 +178,8 @@ def train(
         seen = np.full(adata.n_obs, -1)
         seen[chosen.rows] = np.where(holdout, -1, chosen.labels)
         target_sum = (settings.target_sum or cells.n_vars) if settings.normalize else None
-        columns = find_markers(cells, seen, TOP_GENES, silent=silent, target_sum=target_sum)
-        position, gene_names = choose_genes(cells.holder, columns[_keys.GENES], gene_key)
-        chosen = dataclasses.replace(chosen, gene_position=position, gene_names=gene_names)
+        columns = find_markers(cells, seen, TOP_GENES, genes=chosen.genes, silent=silent, target_sum=target_sum)
+        chosen = chosen.only(columns[_keys.GENES])
         if not silent:
             say(
                 f"Training on the {chosen.gene_names.size:,} of {cells.n_vars:,} genes that differ most between the "
@@ -219,7 +223,7 @@ def _chosen_for(cells: OpenCells, key_added: str) -> str:
     label_key = str(before.get("params", {}).get("genes_chosen_for", ""))
     if not label_key or _keys.GENES not in cells.var:
         return ""
-    selected = cells.var.index[np.asarray(cells.var[_keys.GENES], bool)]
+    _, selected, _ = choose_genes(cells.var, _keys.GENES, cells.gene_key)
     return label_key if set(selected) == set(before["model"]["genes"]) else ""
 
 

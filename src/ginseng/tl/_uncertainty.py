@@ -47,7 +47,7 @@ def uncertainty(
     model
         A trained state, the path of a saved one, or an AnnData trained with :func:`ginseng.tl.train`.
     gene_key
-        Column of `var` with names like those of the model; the index if None.
+        Column of `var` with names like those of the model. If None, the index, or the column that has more of them.
     n_passes
         Passes a cell, at least 2.
     layer
