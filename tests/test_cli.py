@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import signal
 import subprocess
@@ -22,7 +23,10 @@ import ginseng as gs
 from ginseng.cli import main
 from ginseng.data import GinsengDataset
 
-COMMANDS = ["demo", "check", "train", "annotate", "evaluate", "compare", "info", "convert"]
+COMMANDS = [
+    "demo", "check", "select-genes", "train", "annotate", "vote", "evaluate", "cross-validate", "compare", "rank-genes",
+    "explain", "embed", "uncertainty", "plot", "info", "convert", "completion",
+]  # fmt: skip
 FAST = ["--architecture", "linear", "--epochs", "3", "--set", "batch_size=16", "--quiet"]
 
 
@@ -91,7 +95,7 @@ def test_help_and_version_are_fast() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_help_with_examples_that_parse(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from ginseng.cli._main import _parser
+    from ginseng.cli._main import parser
 
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])
@@ -100,9 +104,10 @@ def test_each_command_has_help_with_examples_that_parse(command: str, capsys: py
     examples = [line.strip() for line in printed.partition("examples:")[2].splitlines() if "ginseng" in line]
     assert examples
     for example in examples:
-        arguments = shlex.split(example.split(" | ")[0])
+        example = re.sub(r'^eval "\$\((.*)\)"$', r"\1", re.split(r" [|>] ", example)[0])
+        arguments = shlex.split(example)
         assert arguments[:2] == ["ginseng", command]
-        assert callable(_parser().parse_args(arguments[1:]).run)
+        assert callable(parser().parse_args(arguments[1:]).run)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +219,7 @@ def test_an_interrupted_train_goes_on(
     ("arguments", "told"),
     [
         (["--labels", "celltype"], "Did you mean 'cell_type'?"),
-        ([], "Pass `label_key`"),
+        ([], "Pass --labels"),
         (["--labels", "cell_type", "--set", "learning_rate=1"], "no setting 'learning_rate'"),
         (["--labels", "cell_type", "--layer", "raw"], "no 'raw'"),
         (["--labels", "cell_type", "--architecture", "lineer"], "linear"),
@@ -324,7 +329,7 @@ def test_evaluate_measures(folder: Path, tmp_path: Path, run: Callable[..., Any]
     assert figure.read_bytes().startswith(b"\x89PNG")
     assert run("evaluate", annotated, "-l", "cell_type", "-p", "cell_type")["accuracy"] == 1
     assert "exists" in fails("evaluate", annotated, "-l", "cell_type", "--figure", figure)
-    assert "Run `gs.tl.classify` first" in fails("evaluate", folder / "query.h5ad", "-l", "cell_type")
+    assert "Run `ginseng annotate` first" in fails("evaluate", folder / "query.h5ad", "-l", "cell_type")
 
 
 # -- check and compare -----------------------------------------------------------------------------------------------

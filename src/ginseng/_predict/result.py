@@ -201,7 +201,9 @@ class Result:
         columns = [self.code, self.confidence, *self._obsm("").values()]
         check_writable(output, sum(f.stat().st_size for f in files) + sum(values.nbytes for values in columns))
 
-    def write_file(self, source: Path | None, adata: AnnData, output: Path, key_added: str) -> None:
+    def write_file(
+        self, source: Path | None, adata: AnnData, output: Path, key_added: str, *, overwrite: bool = False
+    ) -> None:
         """Write a file of the cells with their labels; `output` is what it was before, or all of the new file.
 
         Parameters
@@ -215,8 +217,10 @@ class Result:
             The file to write, h5ad or zarr; may be `source`.
         key_added
             Prefix of what is written.
+        overwrite
+            Whether `output` may be another file that exists.
         """
-        if output.exists() and not (source is not None and output.samefile(source)):
+        if not overwrite and output.exists() and not (source is not None and output.samefile(source)):
             msg = f"{output} was written by somebody else while the cells were labelled. It is not replaced."
             raise FileExistsError(msg)
         if source is None or not can_be_added_to(source, output):

@@ -7,9 +7,10 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from ginseng.cli._shared import Outcome, lines, number
+from ginseng.cli._outputs import Outcome, lines, number
 
 HELP = "show what a model is"
+VERBS = ("load_model", "ginseng.load_model")
 EXAMPLES = """  ginseng info atlas.h5
   ginseng info atlas.h5 --json | jq -r '.classes[]'"""
 

@@ -13,6 +13,7 @@ from ginseng._cells.genes import MIN_OVERLAP
 from ginseng._cells.labels import UNASSIGNED
 from ginseng._cells.matrix import copied
 from ginseng._cells.open import open_cells
+from ginseng._disk.writers import check_adata_target
 from ginseng._errors import check_names, warn
 from ginseng._logging import progress, running
 from ginseng._predict.forward import predict
@@ -40,6 +41,7 @@ def classify(
     excluded: str | Sequence[str] | None = None,
     copy: bool = False,
     output: str | Path | None = None,
+    overwrite: bool = False,
     store_probs: bool = False,
     store_gene_weights: bool = False,
     return_table: bool = False,
@@ -97,7 +99,9 @@ def classify(
         Whether to write to a copy of `adata` and return that.
     output
         With a path as `adata`: the file to write, `.h5ad` or `.zarr`, with all that is in the input and the results.
-        It may be the input itself, which stays as it is until the new one is whole; no other file is replaced.
+        It may be the input itself, which stays as it is until the new one is whole.
+    overwrite
+        Whether `output` may replace another AnnData as well.
     store_probs
         Whether to write the probabilities of all classes.
     store_gene_weights
@@ -157,7 +161,7 @@ def classify(
     """
     adata, model = _in_order(adata, model if model_state is None else model_state)
     from_path = not isinstance(adata, AnnData)
-    output = _checked_output(adata, output, copy=copy, return_table=return_table)
+    output = _checked_output(adata, output, copy=copy, return_table=return_table, overwrite=overwrite)
     state = open_model(model)
     if store_gene_weights and not state.network.has_gene_weights:
         msg = f"A model of architecture {state.architecture!r} has no gene weights: leave out `store_gene_weights`."
@@ -213,7 +217,7 @@ def classify(
         if possible is not None:
             report(f"{possible.sum()} of {len(possible)} classes allowed; {result.n_moved:,} cells had another first")
         if output is not None:
-            result.write_file(_local_path(adata), data, output, key_added)
+            result.write_file(_local_path(adata), data, output, key_added, overwrite=overwrite)
             report(f"wrote {output}")
             return None
         if return_table or (from_path and not copy):
@@ -241,7 +245,9 @@ def _local_path(adata: Any) -> Path | None:
     return path if path.exists() else None  # else it is a URL
 
 
-def _checked_output(adata: Any, output: str | Path | None, *, copy: bool, return_table: bool) -> Path | None:
+def _checked_output(
+    adata: Any, output: str | Path | None, *, copy: bool, return_table: bool, overwrite: bool
+) -> Path | None:
     if output is None:
         return None
     if isinstance(adata, AnnData):
@@ -256,6 +262,8 @@ def _checked_output(adata: Any, output: str | Path | None, *, copy: bool, return
         raise ValueError(msg)
     source = _local_path(adata)
     if path.exists() and (source is None or not path.samefile(source)):
-        msg = f"{path} exists and is not replaced. Choose another `output`, or move it away."
-        raise FileExistsError(msg)
+        if not overwrite:
+            msg = f"{path} exists and is not replaced. Choose another `output`, or pass `overwrite=True`."
+            raise FileExistsError(msg)
+        check_adata_target(path)
     return path
