@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
@@ -470,3 +471,59 @@ def test_convert_an_old_model(folder: Path, tmp_path: Path, run: Callable[..., A
     assert "exists" in fails("convert", old, new)
     assert "must end in .h5" in fails("convert", old, tmp_path / "new.h5ad")
     assert old.read_bytes() == before
+
+
+# -- messages --------------------------------------------------------------------------------------------------------
+
+#: Python between backticks, or outside of them.
+PYTHON = re.compile(
+    r"`(?!ginseng |pip )[^`]*[(=\[][^`]*`|\b(?:adata|gs|sc|np)\.|\b[a-z]+_key\b|\w=\w"
+)
+
+
+def messages() -> list[Any]:
+    """Return each message of the package, with something for each value in it."""
+    found = []
+    for path in sorted(Path(gs.__file__).parent.rglob("*.py")):
+        if path.parent.name in ("cli", "_v02"):
+            continue
+        tree = ast.parse(path.read_text())
+        inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
+        docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                text = "".join(_shown(part) for part in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner | docs:
+                text = node.value
+            else:
+                continue
+            if re.search("`.+`", text):
+                found.append(pytest.param(text, id=f"{path.name}:{node.lineno}"))
+    return found
+
+
+def _shown(part: Any) -> str:
+    if isinstance(part, ast.Constant):
+        return str(part.value)
+    if isinstance(part.value, ast.Name) and part.value.id in ("name", "parameter", "what"):
+        return "'layer'" if part.conversion == ord("r") else "layer"
+    value = "x" if isinstance(part.value, ast.Name | ast.Attribute | ast.Subscript | ast.Call) else "1"
+    return repr(value) if part.conversion == ord("r") else value
+
+
+#: What no command can bring about: the calls are of Python alone.
+OF_PYTHON_ALONE = ("trainer.fit", "make_split", "read_adata`, which", "`backed`", "`copy", "classify(adata", "`ax`", "write_h5ad(...)",
+                   "Files are read with", "values.to_numpy")  # fmt: skip
+
+
+@pytest.mark.parametrize("message", messages())
+def test_no_message_speaks_python(message: str) -> None:
+    """Each message there is, also those that no test can bring about, and those that will be added."""
+    from ginseng.cli._main import words
+
+    if any(part in message for part in OF_PYTHON_ALONE):
+        return
+    said = words().say(message)
+    assert not PYTHON.search(said), said
+    for code in re.findall("`[^`]+`", message):  # what is left out has words before it that say what to do
+        assert words().say(f"it: {code}.") != "it." or re.search(r"(?:[:,;(]|and|then|as by) ?" + re.escape(code), message)

@@ -37,6 +37,7 @@ _PLACES = {
         metavar="COLUMN",
         help="column of obs with the predicted types",
     ),
+    "split_key": _row("--split-column", metavar="COLUMN", help="column of obs that says train, validation or test"),
     "layer": _row("--layer", metavar="NAME", help="layer with the counts, or raw (default: X)"),
     "gene_key": _row("--gene-key", metavar="COLUMN", help="column of var with the gene names (default: its index)"),
     "basis": _row("--basis", metavar="NAME", help="entry of obsm with the embedding (default: umap)"),

@@ -23,7 +23,7 @@ from ginseng.cli._options import OPTIONS
 _SPAN = re.compile(r"`([^`]+)`")
 #: Where Python code starts; what starts otherwise, as `gunzip`, is a command or a name within a file.
 _ROOTS = {"adata", "ginseng", "gs", "sc", "scanpy", "anndata", "ad", "mudata", "np", "pd", "GinsengDataset"}
-_NAMES = {"obs_names": "the cell names", "var_names": "the gene names"}
+_NAMES = {"obs_names": "the index of obs", "var_names": "the index of var"}
 #: Before and after code that is left out.
 _BEFORE = re.compile(r"(?:\s*[:,(]|\s+(?:with|by|as by|as|in))?\s*$")
 _BETWEEN = re.compile(r"\s*(?:;|,|and|then|, then|or)*\s*")
@@ -84,6 +84,10 @@ class Words:
             return f"--set {name}" if code != name else name
         if name in self.verbs:
             return f"`ginseng {self.verbs[name]}`"
+        if name != code and name.isidentifier():
+            return name
+        if code.startswith("."):
+            code = f"adata{code}"
         try:
             arguments = ast.parse(f"f({code})", mode="eval").body
             if isinstance(arguments, ast.Call) and arguments.keywords and not arguments.args:
