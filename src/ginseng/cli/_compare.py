@@ -16,7 +16,8 @@ EXAMPLES = """  ginseng compare atlas.h5ad --labels cell_type
 
 
 PARAMETERS = (
-    "models", "layer", "genes", "n_top_genes", "gene_key", "group_key", "split_key", "fractions", "normalize", "epochs", "rng",
+    "models", "layer", "genes", "n_top_genes", "gene_key", "group_key", "split_key", "fractions", "normalize",
+    "epochs", "rng",
 )  # fmt: skip
 
 

@@ -145,13 +145,12 @@ def _names(data: Sequence[str]) -> list[str]:
         If an input is there twice.
     """
     paths = [Path(each.rstrip("/")) for each in data]
-    stems = [path.name.removesuffix(".gz").removesuffix(path.suffix if path.suffix != ".gz" else "") for path in paths]
-    stems = [Path(stem).stem if path.suffix == ".gz" else stem for stem, path in zip(stems, paths, strict=True)]
-    if len(set(stems)) == len(stems):
-        return stems
-    shared = set.intersection(*(set(path.parts) for path in paths))
-    names = ["_".join([part for part in path.parts[:-1] if part not in shared] or [stem])
-             if stems.count(stem) > 1 else stem for path, stem in zip(paths, stems, strict=True)]  # fmt: skip
+    names = [Path(path.stem).stem if path.suffix == ".gz" else path.stem for path in paths]
+    for name in {name for name in names if names.count(name) > 1}:
+        alike = [i for i, other in enumerate(names) if other == name]
+        shared = set.intersection(*(set(paths[i].parts) for i in alike))
+        for i in alike:
+            names[i] = "_".join(part for part in paths[i].parts if part not in shared) or name
     if twice := [each for each, name in zip(data, names, strict=True) if names.count(name) > 1]:
         msg = f"{twice[0]} and {twice[-1]} would be written to the same file. Give them one by one, with --output."
         raise ValueError(msg)

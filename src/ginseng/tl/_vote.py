@@ -147,8 +147,8 @@ def _clusters(adata: AnnData, obs: pd.DataFrame, groupby: str) -> pd.Categorical
         first = "" if "neighbors" in adata.uns else "sc.pp.neighbors(adata); "
         key = "" if groupby == "leiden" else f", key_added={groupby!r}"
         msg = (
-            f"`adata.obs` has no clusters {groupby!r}. Name others as `groupby`, or cluster the cells with scanpy first: "
-            f"`{first}sc.tl.leiden(adata, flavor='igraph', n_iterations=2{key})` (needs `pip install igraph`). "
+            f"`adata.obs` has no clusters {groupby!r}. Name others as `groupby`, or cluster the cells with scanpy "
+            f"first: `{first}sc.tl.leiden(adata, flavor='igraph', n_iterations=2{key})` (needs `pip install igraph`). "
             + suggest(groupby, obs.columns)
         )
         raise MissingKeyError(msg)
