@@ -553,7 +553,9 @@ def test_several_inputs_go_to_a_folder(
     assert (tmp_path / "new/labels/s1.csv").stat().st_mtime_ns > before
     assert main([*annotate, "-o", str(tmp_path / "one.csv")]) == 1
     assert "--output-dir" in capsys.readouterr().err
-    assert main([*annotate, str(inputs[0]), "--output-dir", str(tmp_path / "twice")]) in (1, 2)
+    twice = [annotate[0], str(inputs[0]), str(inputs[0]), "-m", str(folder / "model.h5")]
+    assert main([*twice, "--output-dir", str(tmp_path / "twice")]) == 1
+    assert "the same file" in capsys.readouterr().err
     assert not (tmp_path / "twice").exists()
 
 
@@ -777,7 +779,8 @@ def test_completion_knows_every_command(shell: str, capsys: pytest.CaptureFixtur
     assert all(command in script for command in COMMANDS)
     assert "min-confidence" in script
     if shell == "bash" and shutil.which("bash"):
-        ask = 'COMP_WORDS=(ginseng cross); COMP_CWORD=1; $(complete -p ginseng | sed "s/.*-F \\\\([^ ]*\\\\).*/\\\\1/") ginseng cross ginseng'
+        complete = "$(complete -p ginseng | sed 's/.*-F \\([^ ]*\\).*/\\1/') ginseng cross ginseng"
+        ask = f"COMP_WORDS=(ginseng cross); COMP_CWORD=1; {complete}"
         done = subprocess.run(
             ["bash", "-c", f"{script}\n{ask}\necho ${{COMPREPLY[@]}}"], capture_output=True, text=True
         )
@@ -821,8 +824,10 @@ def _shown(part: Any) -> str:
 
 
 #: What no command can bring about: the calls are of Python alone.
-OF_PYTHON_ALONE = ("trainer.fit", "make_split", "read_adata`, which", "`backed`", "`copy", "classify(adata", "`ax`", "write_h5ad(...)",
-                   "Files are read with", "values.to_numpy")  # fmt: skip
+OF_PYTHON_ALONE = (
+    "trainer.fit", "make_split", "read_adata`, which", "`backed`", "`copy", "classify(adata", "`ax`", "write_h5ad(...)",
+    "Files are read with", "values.to_numpy",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("message", messages())
