@@ -793,6 +793,118 @@ def test_completion_knows_every_command(shell: str, capsys: pytest.CaptureFixtur
 PYTHON = re.compile(r"`(?!ginseng |pip )[^`]*[(=\[][^`]*`|\b(?:adata|gs|sc|np)\.|\b[a-z]+_key\b|\w=\w")
 
 
+@pytest.fixture(scope="module")
+def odd(folder: Path) -> Path:
+    """Add files to the folder that commands stumble over."""
+    atlas = ad.read_h5ad(folder / "atlas.h5ad")
+    logged = atlas.copy()
+    logged.X = logged.X.log1p()
+    logged.write_h5ad(folder / "logged.h5ad")
+    del logged.layers["counts"]
+    logged.write_h5ad(folder / "logged_only.h5ad")
+    other = atlas.copy()
+    other.var["symbols"] = other.var_names
+    other.var_names = [f"ENSG{i:011}" for i in range(30)]
+    other.write_h5ad(folder / "ids.h5ad")
+    foreign = ad.read_h5ad(folder / "query.h5ad")
+    foreign.obs["ginseng_cell_type"] = "mine"
+    foreign.write_h5ad(folder / "foreign.h5ad")
+    negative = atlas.copy()
+    negative.X = negative.X.toarray() - 1
+    negative.write_h5ad(folder / "negative.h5ad")
+    twice = ad.read_h5ad(folder / "query.h5ad")
+    twice.obs_names = ["a", "a", *twice.obs_names[2:]]
+    twice.write_h5ad(folder / "twice.h5ad")
+    with h5py.File(folder / "loom.h5", "w") as file:
+        file.create_group("col_attrs"), file.create_group("row_attrs")
+    return folder
+
+
+FAILING = [
+    "train atlas.h5ad -o x.h5",
+    "train atlas.h5ad -l nothing -o x.h5",
+    "train atlas.h5ad -l cell_type --layer nothing -o x.h5",
+    "train atlas.h5ad -l cell_type --gene-key nothing -o x.h5",
+    "train atlas.h5ad -l cell_type --genes nothing -o x.h5",
+    "train atlas.h5ad -l cell_type --groups nothing -o x.h5",
+    "train atlas.h5ad -l cell_type --epochs 0 -o x.h5",
+    "train atlas.h5ad -l cell_type --holdout 2 -o x.h5",
+    "train atlas.h5ad -l cell_type --architecture nothing -o x.h5",
+    "train atlas.h5ad -l cell_type --set nothing=1 -o x.h5",
+    "train atlas.h5ad -l cell_type --set dropout_rate=7 -o x.h5",
+    "train atlas.h5ad -l cell_type --set group_level=true -o x.h5",
+    "train atlas.h5ad -l cell_type --checkpoint query.h5ad -o x.h5",
+    "train logged.h5ad -l cell_type -o x.h5",
+    "train logged_only.h5ad -l cell_type -o x.h5",
+    "train negative.h5ad -l cell_type -o x.h5",
+    "train loom.h5 -l cell_type -o x.h5",
+    "train model.h5 -l cell_type -o x.h5",
+    "annotate query.h5ad -m atlas.h5ad -o x.csv",
+    "annotate logged.h5ad -m model.h5 -o x.csv",
+    "annotate logged_only.h5ad -m model.h5 -o x.csv",
+    "annotate ids.h5ad -m model.h5 -o x.csv",
+    "annotate query.h5ad -m model.h5 --gene-key nothing -o x.csv",
+    "annotate query.h5ad -m model.h5 --allowed nothing -o x.csv",
+    "annotate query.h5ad -m model.h5 --min-confidence 2 -o x.csv",
+    "annotate query.h5ad -m model.h5 --min-overlap 2 -o x.csv",
+    "annotate query.h5ad -m model.h5 --key-added a/b -o x.h5ad",
+    "annotate query.h5ad -m model.h5 --unassigned T/NK -o x.h5ad",
+    "annotate foreign.h5ad -m model.h5 -o x.h5ad",
+    "vote annotated.h5ad --groupby nothing -o x.csv",
+    "vote query.h5ad --groupby cell_type -o x.csv",
+    "vote annotated.h5ad --min-fraction 2 -o x.csv",
+    "evaluate query.h5ad -l cell_type",
+    "evaluate annotated.h5ad -l nothing",
+    "cross-validate atlas.h5ad -l cell_type --folds 1000",
+    "cross-validate atlas.h5ad -l cell_type --folds loo",
+    "cross-validate atlas.h5ad -l cell_type --genes chosen --n-top-genes 3",
+    "compare atlas.h5ad -l cell_type --models nothing",
+    "compare atlas.h5ad -l cell_type --split 1 1 1",
+    "compare atlas.h5ad -l cell_type --split-column nothing",
+    "rank-genes query.h5ad -m model.h5 -o x.csv",
+    "rank-genes annotated.h5ad -m model.h5 --n-genes 0 -o x.csv",
+    "explain query.h5ad -m model.h5 --cells nobody",
+    "explain twice.h5ad -m model.h5 --cells a",
+    "explain query.h5ad -m model.h5 --cells cell1 --versus nothing",
+    "embed ids.h5ad -m model.h5 -o x.csv",
+    "uncertainty query.h5ad -m model.h5 --n-passes 1 -o x.csv",
+    "select-genes query.h5ad -l nothing -o x.csv",
+    "select-genes query.h5ad --n-top-genes 0 -o x.csv",
+    "select-genes query.h5ad --batches nothing -o x.csv",
+    "select-genes negative.h5ad -o x.csv",
+    "plot embedding query.h5ad -o x.png",
+    "plot embedding annotated.h5ad --basis nothing -o x.png",
+    "plot confusion annotated.h5ad -o x.png",
+    "plot vote annotated.h5ad -o x.png",
+    "plot rank-genes annotated.h5ad -o x.png",
+    "plot explain annotated.h5ad -o x.png",
+    "plot highly-variable-genes query.h5ad -o x.png",
+    "plot composition annotated.h5ad --groupby nothing -o x.png",
+    "check ids.h5ad -m model.h5",
+    "check logged_only.h5ad negative.h5ad loom.h5",
+    "info query.h5ad",
+    "convert atlas.h5ad x.zarr -l nothing",
+    "convert loom.h5 x.h5ad",
+    "convert query.h5ad x.h5ad --genome hg19",
+]
+
+
+@pytest.mark.parametrize("command", FAILING)
+def test_no_failing_command_speaks_python(
+    odd: Path, annotated: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.chdir(odd)
+    before = sorted(p.name for p in odd.iterdir())
+    main(shlex.split(command))
+    printed = capsys.readouterr()
+    said = printed.err + printed.out
+    assert said.strip()
+    assert "unexpected" not in said
+    assert not re.search("Traceback|Error", said)
+    assert not PYTHON.search(said), said
+    assert sorted(p.name for p in odd.iterdir() if not p.name.startswith("x.")) == before
+
+
 def messages() -> list[Any]:
     """Return each message of the package, with something for each value in it."""
     found = []

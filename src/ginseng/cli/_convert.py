@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ginseng.cli import _options
-from ginseng.cli._outputs import CELLS, MODELS, Outcome, check, write_cells
+from ginseng.cli._outputs import CELLS, MODELS, Outcome, check
 
 HELP = "turn a file into another format"
 VERBS = ("GinsengDataset.create", "read_10x_h5", "read_10x_mtx")
@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     """Convert a file."""
     import ginseng as gs
+    from ginseng._disk.writers import write_adata
     from ginseng.model.file import is_model_file
 
     is_model = is_model_file(args.data)
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> Outcome:
         what, shape, text = "training store", (store.n_cells, store.n_genes), repr(store)
     else:
         adata = _read(args)
-        write_cells(adata, args.output)
+        write_adata(adata, args.output)
         what, shape = args.output.suffix.removeprefix("."), adata.shape
         text = f"{args.output}: {adata.n_obs:,} cells x {adata.n_vars:,} genes"
     return Outcome(text, {"output": str(args.output), "format": what, "shape": list(shape)})

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> Outcome:
         adata = open_adata(args.data)
         gs.tl.embed(adata, args.model, **options)
         shape = adata.obsm[_keys.embedding(args.key_added or _keys.DEFAULT)].shape
-        write_cells(adata, args.output)
+        write_cells(adata, args)
     where = "" if document else f" in {args.output}"
     text = f"{shape[0]:,} cells in {shape[1]:,} dimensions{where}"
     return Outcome(text, {"output": str(args.output), "shape": list(shape)}, document=document)

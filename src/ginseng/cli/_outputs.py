@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,13 +156,42 @@ def write_figure(figure: Any, path: Path) -> None:
         figure.savefig(partial, format=path.suffix.removeprefix("."), dpi=150, bbox_inches="tight")
 
 
-def write_cells(adata: AnnData, path: Path) -> None:
-    """Write cells with all that they have."""
-    from ginseng._disk.writers import write_adata
+def write_cells(adata: AnnData, args: argparse.Namespace) -> None:
+    """Write cells with all that they have: what is new into a copy of their file if the format is the same."""
+    from ginseng._disk.readers import open_adata
+    from ginseng._disk.writers import can_be_added_to, write_adata, write_added
 
-    if adata.isbacked:
-        adata = adata.to_memory()
-    write_adata(adata, path)
+    source, path = Path(str(args.data)).expanduser(), args.output
+    if not (source.exists() and suffix_of(path, CELLS) == source.suffix and can_be_added_to(source, path)):
+        write_adata(adata.to_memory() if adata.isbacked else adata, path)
+        return
+    before = open_adata(source)
+    new: Any = {name: _new(getattr(before, name), getattr(adata, name)) for name in ("obs", "var", "obsm", "uns")}
+    write_added(source, path, new["obs"], new["obsm"], new["uns"], obs_names=adata.obs_names, var=new["var"])
+
+
+def _new(before: Any, after: Any) -> dict[str, Any]:
+    """Return the members that are other than before, None for those that are gone."""
+    changed = {name: after[name] for name in after if name not in before or not _same(before[name], after[name])}
+    changed = {name: _plain(value) for name, value in changed.items()}
+    return changed | {name: None for name in before if name not in after}
+
+
+def _plain(value: Any) -> Any:
+    """Return a column as it is written."""
+    if not hasattr(value, "array"):
+        return value
+    return value.array if value.dtype == "category" else value.to_numpy()
+
+
+def _same(a: Any, b: Any) -> bool:
+    import numpy as np
+
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return list(a) == list(b) and all(_same(a[name], b[name]) for name in a)
+    if hasattr(a, "equals"):
+        return bool(type(a) is type(b) and a.equals(b))
+    return type(a) is type(b) and np.shape(a) == np.shape(b) and bool(np.all(a == b))
 
 
 def write_result(adata: AnnData, table: pd.DataFrame, args: argparse.Namespace) -> Any:
@@ -171,7 +200,7 @@ def write_result(adata: AnnData, table: pd.DataFrame, args: argparse.Namespace) 
         return None
     if is_table(args.output):
         return write_table(table, args)
-    write_cells(adata, args.output)
+    write_cells(adata, args)
     return None
 
 

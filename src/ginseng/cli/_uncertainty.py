@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> Outcome:
         adata = open_adata(args.data)
         gs.tl.uncertainty(adata, args.model, **options)
         doubt, spread = adata.obs[_keys.uncertainty(key)], adata.obs[_keys.spread(key)]
-        write_cells(adata, args.output)
+        write_cells(adata, args)
     found = {"n_cells": len(doubt), "mean uncertainty": float(doubt.mean()), "mean spread": float(spread.mean())}
     where = "" if document else f" in {args.output}"
     text = f"{found.pop('n_cells'):,} cells{where}\n{lines(found, '  ')}"
