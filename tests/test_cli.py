@@ -24,6 +24,7 @@ from typing import Any
 
 import anndata as ad
 import h5py
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -101,6 +102,30 @@ def test_help_and_version_are_fast() -> None:
         done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith(("usage: ginseng", "ginseng "))
+
+
+def test_info_needs_no_jax(folder: Path) -> None:
+    code = (
+        "import sys; from ginseng.cli import main; assert main(sys.argv[1:]) == 0\n"
+        "slow = {'jax', 'anndata', 'pandas', 'matplotlib', 'zarr', 'scanpy', 'pooch', 'pydantic'} & set(sys.modules)\n"
+        "assert not slow, slow"
+    )
+    command = [sys.executable, "-c", code, "info", str(folder / "model.h5"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    state = gs.load_model(folder / "model.h5")
+    assert json.loads(done.stdout)["n_weights"] == sum(np.size(a) for a in jax.tree.leaves(state.params))
+
+
+def test_info_says_what_is_damaged(folder: Path, tmp_path: Path, fails: Callable[..., str]) -> None:
+    path = tmp_path / "model.h5"
+    path.write_bytes((folder / "model.h5").read_bytes())
+    with h5py.File(path, "r+") as file:
+        file["params/head/W"][0, 0] += 1
+    assert "SHA-256" in fails("info", path)
+    assert "it holds cells" in fails("info", folder / "query.h5ad")
+    path.write_bytes(b"nothing")
+    assert "not a readable model" in fails("info", path)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
