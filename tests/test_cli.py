@@ -230,16 +230,16 @@ def test_train_on_chosen_genes_and_on_a_store(folder: Path, tmp_path: Path, run:
 def test_an_interrupted_train_goes_on(
     folder: Path, tmp_path: Path, fails: Callable[..., str], run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ginseng.train import trainer
+    from ginseng.train.logger import GinsengLogger
 
     arguments = ["train", folder / "atlas.h5ad", "-l", "cell_type", *FAST]
-    validate, model = trainer.GinsengClassifierTrainer._validate, tmp_path / "model.h5"
+    update, model = GinsengLogger.update, tmp_path / "model.h5"
 
-    def press(self: Any, params: Any) -> Any:
+    def press(self: Any, *values: Any, **named: Any) -> None:
+        update(self, *values, **named)
         signal.raise_signal(signal.SIGINT)
-        return validate(self, params)
 
-    monkeypatch.setattr(trainer.GinsengClassifierTrainer, "_validate", press)
+    monkeypatch.setattr(GinsengLogger, "update", press)
     told = fails(*arguments, "-o", model, code=130)
     assert "no model is written. The same command with --resume goes on" in told
     assert [p.name for p in tmp_path.iterdir()] == ["model.h5.checkpoint"]

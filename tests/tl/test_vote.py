@@ -194,7 +194,7 @@ def test_errors_say_what_to_do() -> None:
     assert "'louvain'" in str(e.value)
     adata.uns["neighbors"] = {}
     with pytest.raises(
-        KeyError, match=r"Make them with `sc.tl.leiden\(adata, .*, key_added='luvain'\)`.*mean 'louvain'"
+        KeyError, match=r"`sc.tl.leiden\(adata, .*, key_added='luvain'\)`.*mean 'louvain'"
     ):
         gs.tl.vote(adata, "luvain")
     with pytest.raises(KeyError, match=r"no predicted labels 'other_cell_type'. Run `gs.tl.classify` first"):

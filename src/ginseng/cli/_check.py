@@ -25,9 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Outcome:
     """Check data."""
     import ginseng as gs
-    from ginseng.cli._main import words
 
-    said = words()
+    said = args.words
     found = gs.pp.check(args.data, args.model)
     found = dataclasses.replace(
         found,

@@ -29,15 +29,12 @@ def run(args: argparse.Namespace) -> Outcome:
     """Write a completion script."""
     import shtab
 
-    from ginseng.cli._main import parser
-
-    root = parser()
-    commands = next(action for action in root._actions if isinstance(action, argparse._SubParsersAction))
+    commands = next(action for action in args.root._actions if isinstance(action, argparse._SubParsersAction))
     for command in commands.choices.values():
         for action in command._actions:
             if action.metavar in _PATHS:
                 action.complete = shtab.FILE
             elif action.metavar == "FOLDER":
                 action.complete = shtab.DIRECTORY
-    script = shtab.complete(root, args.shell)
+    script = shtab.complete(args.root, args.shell)
     return Outcome(script, {"shell": args.shell, "script": script})

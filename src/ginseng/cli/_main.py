@@ -70,7 +70,7 @@ def words() -> Words:
 
 def _run(arguments: Sequence[str] | None) -> int:
     root, said = _parsers()
-    args = root.parse_args(arguments)
+    args = root.parse_args(arguments, argparse.Namespace(root=root, words=said))
     if vars(args).get("output") == PIPE and args.json:
         root.error("--json and -o - both write to standard output: choose one")
     try:

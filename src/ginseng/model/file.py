@@ -18,7 +18,7 @@ from ginseng._core import registry
 from ginseng._disk.atomic import kind_of_path, replacing
 from ginseng._disk.schema import Found, parsed
 from ginseng._disk.strict_hdf5 import ERRORS, Reader, read_members, write_members
-from ginseng.model.header import format_of, located
+from ginseng.model.header import FIRST_NETWORK, format_of, located
 from ginseng.model.schema import FIRST, MODEL
 from ginseng.model.state import GinsengClassifierState, shapes_of
 from ginseng.model.uns import model_of
@@ -137,7 +137,7 @@ def _read(reader: Reader) -> GinsengClassifierState:
 def _read_first(reader: Reader) -> GinsengClassifierState:
     """Read a file of ginseng 0.2."""
     values = {"target_sum": None} | FIRST.unpack(FIRST.read(reader, {}, _shapes))
-    state = GinsengClassifierState(**values, architecture="instance", library_size="model_genes")
+    state = GinsengClassifierState(**values, **FIRST_NETWORK)
     state.check()
     return state
 
@@ -149,5 +149,5 @@ def _shapes(name: str, found: Found) -> Mapping[str, Any]:
         network = registry.get(values["architecture"], parsed(values["config"], "config"))
     else:
         config = {"hidden_dim": int(values["hidden_dim"]), "dropout_rate": float(values["dropout_rate"])}
-        network = registry.get("instance", config)
+        network = registry.get(FIRST_NETWORK["architecture"], config)
     return shapes_of(network, found.sizes["n_genes"], found.sizes["n_classes"], n_layers)

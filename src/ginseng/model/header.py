@@ -13,6 +13,8 @@ from ginseng._disk.schema import Found, Schema
 from ginseng._disk.strict_hdf5 import ModelFileError, Reader, models_in, read_members
 from ginseng.model.schema import FIRST, MODEL
 
+#: The network of a file of ginseng 0.2, and how it scales counts.
+FIRST_NETWORK: dict[str, Any] = {"architecture": "instance", "library_size": "model_genes"}
 #: Weights, and groups within groups of them, beyond which a file is none of a model.
 MAX_WEIGHTS, MAX_DEPTH = 10_000, 4
 
@@ -66,7 +68,7 @@ def read_summary(path: str | Path) -> dict[str, Any]:
         values = schema.unpack(schema.read(reader, header, _stored_shapes))
         if schema is FIRST:
             config = {name: values.pop(name) for name in ("hidden_dim", "dropout_rate")}
-            values |= {"architecture": "instance", "config": config, "library_size": "model_genes"}
+            values |= {"config": config, **FIRST_NETWORK}
         return {"target_sum": None, "history": {}, "info": {}} | values
 
     return read_members(located(path), "model", read)
