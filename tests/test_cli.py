@@ -963,7 +963,7 @@ def _shown(part: Any) -> str:
 #: What no command can bring about: the calls are of Python alone.
 OF_PYTHON_ALONE = (
     "trainer.fit", "make_split", "read_adata`, which", "`backed`", "`copy", "classify(adata", "`ax`", "write_h5ad(...)",
-    "Files are read with", "values.to_numpy",
+    "Files are read with", "values.to_numpy", "get_context", "  # `.T`",
 )  # fmt: skip
 
 

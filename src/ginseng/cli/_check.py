@@ -34,4 +34,4 @@ def run(args: argparse.Namespace) -> Outcome:
         problems=list(map(said.say, found.problems)),
         notes=list(map(said.say, found.notes)),
     )
-    return Outcome(said.say(repr(found)), found.to_dict(), ok=found.ok)
+    return Outcome("\n".join(map(said.line, repr(found).splitlines())), found.to_dict(), ok=found.ok)

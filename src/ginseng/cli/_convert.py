@@ -14,19 +14,22 @@ from ginseng.cli import _options
 from ginseng.cli._outputs import CELLS, MODELS, Outcome, check
 
 HELP = "turn a file into another format"
-VERBS = ("GinsengDataset.create", "read_10x_h5", "read_10x_mtx")
+VERBS = ("GinsengDataset.create", "read_adata", "read_10x_h5", "read_10x_mtx")
 EXAMPLES = """  ginseng convert filtered_feature_bc_matrix/ cells.h5ad
   ginseng convert atlas.h5ad atlas.zarr
+  ginseng convert sample1/ sample2/ sample3/ cells.h5ad
   ginseng convert atlas.h5ad store.zarr --labels cell_type --groups donor --layer counts --n-top-genes 2500
   ginseng convert old_model.h5 model.h5"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("data", metavar="INPUT", help="h5ad, AnnData zarr, 10x h5, 10x folder, model, or a URL")
+    parser.add_argument(
+        "inputs", metavar="INPUT", nargs="+", help="whatever other commands read, or a model; several are joined"
+    )
     parser.add_argument("output", metavar="OUTPUT", type=Path, help=".h5ad, .zarr, or .h5 for a model")
     _options.add(parser, "overwrite")
-    _options.add(parser.add_argument_group("to read 10x"), "genome", "prefix", "gex_only")
+    _options.add(parser.add_argument_group("to read"), "modality", "transpose", "join", "genome", "prefix", "gex_only")
     store = parser.add_argument_group("to write a training store")
     _options.add(store, "label_key", "group_key", "layer", "gene_key", "genes", "n_top_genes")
 
@@ -37,10 +40,10 @@ def run(args: argparse.Namespace) -> Outcome:
     from ginseng._disk.writers import write_adata
     from ginseng.model.file import is_model_file
 
-    is_model = is_model_file(args.data)
+    is_model = len(args.inputs) == 1 and is_model_file(args.inputs[0])
     check(args.output, MODELS if is_model else (".zarr",) if args.label_key else CELLS, args, option="OUTPUT")
     if is_model:
-        state = gs.load_model(args.data)
+        state = gs.load_model(args.inputs[0])
         gs.save_model(state, args.output)
         what, shape = "model", (state.n_genes, state.n_classes)
         text = f"{args.output}: a model of {state.n_genes:,} genes and {state.n_classes} classes"
@@ -59,12 +62,16 @@ def _read(args: argparse.Namespace) -> Any:
     import ginseng as gs
     from ginseng._disk.readers import open_adata
 
-    options = _options.given(args, "genome", "prefix", "gex_only")
-    if not options:
-        return open_adata(args.data) if args.label_key else gs.read_adata(args.data)
-    if Path(args.data).is_file() and "prefix" not in options:
-        return gs.read_10x_h5(args.data, **options)
-    return gs.read_10x_mtx(args.data, **options)
+    of_10x = _options.given(args, "genome", "prefix", "gex_only")
+    options = _options.given(args, "modality", "transpose", "join")
+    (source, *others) = args.inputs
+    if others:
+        return gs.read_adata(args.inputs, **options, **of_10x)
+    if not of_10x:
+        return open_adata(source) if args.label_key and not options else gs.read_adata(source, **options)
+    if Path(source).is_file() and "prefix" not in of_10x:
+        return gs.read_10x_h5(source, **options, **of_10x)
+    return gs.read_10x_mtx(source, **options, **of_10x)
 
 
 def _store(args: argparse.Namespace) -> Any:

@@ -87,7 +87,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         except BrokenPipeError:
             raise
         except KeyboardInterrupt as error:
-            print(f"ginseng: {said.say(_one_line(error)) or 'interrupted'}", file=sys.stderr)
+            print(f"ginseng: {said.say(str(error)) or 'interrupted'}", file=sys.stderr)
             return INTERRUPTED
         except Exception as error:  # noqa: BLE001 - whatever it is, the user gets a line and not a traceback
             _fail(error, args, said, f"{one.data}: " if len(inputs) > 1 else "")
@@ -114,8 +114,12 @@ def _inputs(args: argparse.Namespace) -> list[argparse.Namespace]:
         If a result is there already.
     """
     data = vars(args).get("data")
-    if not isinstance(data, list):
+    if data is None:
         return [args]
+    if modality := vars(args).get("modality"):
+        data = [f"{each}/{modality}" for each in data] if isinstance(data, list) else f"{data}/{modality}"
+    if not isinstance(data, list):
+        return [argparse.Namespace(**{**vars(args), "data": data})]
     folder: Path | None = vars(args).get("output_dir")
     if folder is None:
         if len(data) > 1 and vars(args).get("output") is not None:
@@ -202,7 +206,7 @@ def _settings(args: argparse.Namespace) -> Iterator[None]:
 @contextlib.contextmanager
 def _warnings_in_lines(words: Words) -> Iterator[None]:
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        print(f"ginseng: warning: {words.say(' '.join(str(message).split()))}", file=sys.stderr)
+        print(f"ginseng: warning: {words.say(str(message))}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -232,7 +236,7 @@ class _Spoken:
         self.stream, self.words = stream, words
 
     def write(self, text: str) -> int:
-        self.stream.write(self.words.say(text) if "`" in text else text)
+        self.stream.write(self.words.line(text) if "`" in text else text)
         return len(text)
 
     def __getattr__(self, name: str) -> Any:
@@ -253,7 +257,7 @@ def _fail(error: Exception, args: argparse.Namespace, words: Words, where: str =
     """Say in a line what went wrong."""
     if args.debug:
         traceback.print_exception(error)
-    told = words.say(_one_line(error))
+    told = words.say(str(error))
     if not _is_told(error) or not told:
         told = f"{type(error).__name__}: {told} This is unexpected: --debug shows where it happened."
     print(f"ginseng: {where}{told}", file=sys.stderr)
@@ -266,10 +270,6 @@ def _is_told(error: Exception) -> bool:
         return True
     last = list(traceback.walk_tb(error.__traceback__))[-1:]
     return any(frame.f_globals.get("__name__", "").startswith("ginseng") for frame, _ in last)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 def _plain(value: Any) -> Any:

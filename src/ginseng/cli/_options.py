@@ -41,6 +41,13 @@ _PLACES = {
     "layer": _row("--layer", metavar="NAME", help="layer with the counts, or raw (default: X)"),
     "gene_key": _row("--gene-key", metavar="COLUMN", help="column of var with the gene names (default: its index)"),
     "basis": _row("--basis", metavar="NAME", help="entry of obsm with the embedding (default: umap)"),
+    "modality": _row("--modality", metavar="NAME", help="of a MuData: which one (default: the one with the genes)"),
+    "transpose": _row(
+        "--transpose",
+        action=argparse.BooleanOptionalAction,
+        help="table or mtx: rows are genes (default: by its names)",
+    ),
+    "join": _row("--join", choices=("inner", "outer"), help="of several samples: the genes of all, or of any"),
     "genome": _row("--genome", metavar="NAME", help="10x: keep the genes of this genome only"),
     "prefix": _row("--prefix", metavar="NAME", help="10x folder: the sample, by what its files begin with"),
     "gex_only": _row(
@@ -124,8 +131,9 @@ def add(parser: Any, *parameters: str, **changes: Any) -> None:
 def add_data(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
     """Add the argument that says which cells."""
     more: dict[str, Any] = {"nargs": "+"} if many else {}
-    kinds = "h5ad, AnnData zarr, 10x h5 or 10x folder, or a URL" + ("; may be several" if many else "")
-    parser.add_argument("data", metavar="DATA", help=kinds, **more)
+    kinds = "h5ad, zarr, h5mu, 10x h5, folder with an mtx, table of text, or a URL"
+    parser.add_argument("data", metavar="DATA", help=kinds + ("; may be several" if many else ""), **more)
+    add(parser, "modality")
 
 
 def add_model(parser: argparse.ArgumentParser, *, required: bool = True) -> None:

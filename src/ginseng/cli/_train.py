@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+from pathlib import Path
 from typing import Any
 
 from ginseng.cli import _options
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> Outcome:
     if state.info["interrupted"]:
         msg = f"Interrupted, and no model is written. The same command with --resume goes on from {checkpoint}."
         raise KeyboardInterrupt(msg)
-    _save(state, args.output, overwrite=args.overwrite)
+    _save(state, args.output, overwrite=bool(args.overwrite))
     if args.checkpoint is None:
         checkpoint.unlink(missing_ok=True)
     best = (state.info["best_epoch"] or 1) - 1

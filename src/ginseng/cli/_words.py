@@ -4,7 +4,8 @@ Messages of the package name parameters, calls and places as Python does, betwee
 parsed and said as the command line says it, by the rows of :mod:`ginseng.cli._options` and the commands themselves:
 `layer='counts'` is `--layer counts`, `gs.tl.train(adata, label_key)` is `ginseng train DATA --labels COLUMN`,
 `adata.obs['x']` is obs/x. What only Python can do is left out with the colon, comma or bracket that introduces it, so
-that a message has to say in words what to do, and the code after that.
+that a message has to say in words what to do, and the code after that. Lines of code at the end become a command that
+runs them.
 """
 
 from __future__ import annotations
@@ -23,9 +24,13 @@ from ginseng.cli._options import OPTIONS
 _SPAN = re.compile(r"`([^`]+)`")
 #: Where Python code starts; what starts otherwise, as `gunzip`, is a command or a name within a file.
 _ROOTS = {"adata", "ginseng", "gs", "sc", "scanpy", "anndata", "ad", "mudata", "np", "pd", "GinsengDataset"}
+#: Commands of the shell.
+_COMMANDS = ("python -c ", "Rscript -e ", "ginseng ", "pip ")
 _NAMES = {"obs_names": "the index of obs", "var_names": "the index of var"}
 #: Before and after code that is left out.
 _BEFORE = re.compile(r"(?:\s*[:,(]|\s+(?:with|by|as by|as|in))?\s*$")
+#: Lines of code at the end, and the language that they are said to be in.
+_LINES = re.compile(r"(?: in (Python|R))?:((?:\n    .*)+)$")
 _BETWEEN = re.compile(r"\s*(?:;|,|and|then|, then|or)*\s*")
 
 
@@ -47,7 +52,11 @@ class Words:
         self.verbs = {verb: name for name, (_, verbs) in commands.items() for verb in verbs}
 
     def say(self, message: str) -> str:
-        """Return a message without Python."""
+        """Return a message without Python, in one line."""
+        return self.line(" ".join(_LINES.sub(_one_command, message).split()))
+
+    def line(self, message: str) -> str:
+        """Return a line without Python, its blanks as they are."""
         said, end, dropped = "", 0, False
         for span in _SPAN.finditer(message):
             between = message[end : span.start()]
@@ -77,6 +86,8 @@ class Words:
         return self._span(code).strip("`")
 
     def _span(self, code: str) -> str:
+        if code.startswith(_COMMANDS):
+            return f"`{code}`"
         name = code.removesuffix("=...").removesuffix("=")
         if name in OPTIONS:
             return OPTIONS[name][0][-1]
@@ -153,7 +164,7 @@ class Words:
             if how.default is how.empty and parameter in OPTIONS:
                 given.setdefault(parameter, ast.Constant(...))
         cells = "adata" if "adata" in signature else "path"
-        places = {"data": cells, "model": "path", "output": "path" if cells == "adata" else ""}
+        places = {"data": cells, "inputs": cells, "model": "path", "output": "path" if cells == "adata" else ""}
         said = ["ginseng", name]
         for action in self.parsers[name]._actions:
             if not action.option_strings:
@@ -182,6 +193,17 @@ class Words:
         if "action" in how:
             return flags[-1]
         return f"{flags[-1]} {_value(value, str(how.get('metavar', 'VALUE')))}"
+
+
+def _one_command(found: re.Match[str]) -> str:
+    """Return lines of code as a command of the shell; those that read the result in Python are left out."""
+    lines = [re.sub(r"\s+# .*", "", line).strip() for line in found[2].strip().split("\n")]
+    lines = [line for line in lines if not line.startswith("ginseng.")]
+    if found[1] is None:
+        return f": `{'; '.join(lines)}`"
+    if lines[-1].startswith("adata = "):
+        lines.append("adata.write_h5ad('cells.h5ad')")
+    return f": `{'python -c' if found[1] == 'Python' else 'Rscript -e'} {shlex.quote('; '.join(lines))}`"
 
 
 def _value(value: ast.expr, metavar: str) -> str:
