@@ -21,6 +21,7 @@ from scipy import sparse
 from scipy.special import softmax
 
 import ginseng as gs
+from ginseng import _logging
 from ginseng._disk.atomic import replacing
 from ginseng.model import GinsengClassifierState
 from ginseng.tl import _classify
@@ -696,6 +697,7 @@ def test_silent_is_silent(
     make_cells: Make, state: State, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gs.settings, "progress_bar", True)
+    monkeypatch.setattr(_logging, "at_a_screen", lambda: True)
     adata = make_cells()[:, :20].copy()
     gs.tl.classify(adata, state, silent=True)
     assert capfd.readouterr() == ("", "")

@@ -189,15 +189,11 @@ def test_errors_say_what_to_do() -> None:
     adata.obs["score"] = [0.1, 0.5, 2]
     adata.obs["louvain"] = adata.obs.pop("leiden")
     before = adata.copy()
-    with pytest.raises(
-        KeyError, match=r"no clusters 'leiden'. Make them with `sc.pp.neighbors\(adata\)`, then `sc.tl"
-    ) as e:
+    with pytest.raises(KeyError, match=r"no clusters 'leiden'.*`sc.pp.neighbors\(adata\); sc.tl") as e:
         gs.tl.vote(adata)
     assert "'louvain'" in str(e.value)
     adata.uns["neighbors"] = {}
-    with pytest.raises(
-        KeyError, match=r"Make them with `sc.tl.leiden\(adata, .*, key_added='luvain'\)`.*mean 'louvain'"
-    ):
+    with pytest.raises(KeyError, match=r"`sc.tl.leiden\(adata, .*, key_added='luvain'\)`.*mean 'louvain'"):
         gs.tl.vote(adata, "luvain")
     with pytest.raises(KeyError, match=r"no predicted labels 'other_cell_type'. Run `gs.tl.classify` first"):
         gs.tl.vote(adata, "louvain", key_added="other")

@@ -167,7 +167,7 @@ def _places(obs_names: pd.Index, cells: list[str]) -> np.ndarray:
             msg = f"`adata.obs_names` has no {cell!r}. {suggest(cell, names)}"
             raise MissingKeyError(msg)
         if found > 1:
-            msg = f"{found} cells are called {cell!r}. Run `adata.obs_names_make_unique()` first."
+            msg = f"{found} cells are called {cell!r}. Make their names unique first: `adata.obs_names_make_unique()`."
             raise ValueError(msg)
     return np.array([names.get_loc(cell) for cell in dict.fromkeys(cells)])
 

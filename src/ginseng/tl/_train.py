@@ -17,7 +17,7 @@ from ginseng._cells.open import OpenCells, open_cells
 from ginseng._cells.training_set import choose_cells, choose_genes
 from ginseng._cells.write import Results, check_target, is_lost_view, write
 from ginseng._errors import suggest
-from ginseng._logging import say
+from ginseng._logging import in_lines, say
 from ginseng._select.columns import gene_results
 from ginseng._select.markers import find_markers
 from ginseng.data._memory import MemoryDataset
@@ -151,7 +151,7 @@ def train(
             msg = f"A dataset has its own labels, genes and groups: leave out `{wrong[0]}`, or create it anew with it."
             raise ValueError(msg)
         trainer = GinsengClassifierTrainer(adata, settings)
-        return trainer.fit(silent=silent, reports=False, checkpoint=checkpoint, resume=resume)[1]
+        return trainer.fit(silent=silent, reports=in_lines(), checkpoint=checkpoint, resume=resume)[1]
 
     from_path = not isinstance(adata, AnnData)
     cells = open_cells(adata, layer=layer, gene_key=gene_key)
@@ -187,7 +187,7 @@ def train(
             )
     dataset = MemoryDataset.read(cells, chosen)
     trainer = GinsengClassifierTrainer(dataset, settings)
-    _, state = trainer.fit(silent=silent, reports=False, checkpoint=checkpoint, resume=resume)
+    _, state = trainer.fit(silent=silent, reports=in_lines(), checkpoint=checkpoint, resume=resume)
     state.info |= {"label_key": chosen.label_key, "layer": layer}
     if chosen.label_key in cells.obs.columns:
         known = hex_colors(known_colors(cells.obs, adata.uns, chosen.label_key))

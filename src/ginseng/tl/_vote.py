@@ -147,11 +147,12 @@ def vote(
 
 def _clusters(adata: AnnData, obs: pd.DataFrame, groupby: str) -> pd.Categorical:
     if groupby not in obs:
-        first = "" if "neighbors" in adata.uns else "`sc.pp.neighbors(adata)`, then "
         key = "" if groupby == "leiden" else f", key_added={groupby!r}"
+        code = f"sc.tl.leiden(adata, flavor='igraph', n_iterations=2{key})"
+        code = code if "neighbors" in adata.uns else f"sc.pp.neighbors(adata); {code}"
         msg = (
-            f"`adata.obs` has no clusters {groupby!r}. Make them with {first}`sc.tl.leiden(adata, flavor='igraph', "
-            f"n_iterations=2{key})` (needs `pip install igraph`), or name others. " + suggest(groupby, obs.columns)
+            f"`adata.obs` has no clusters {groupby!r}. Name others as `groupby`, or cluster the cells with scanpy "
+            f"first: `{code}` (needs `pip install igraph`). " + suggest(groupby, obs.columns)
         )
         raise MissingKeyError(msg)
     values = obs[groupby]
