@@ -25,7 +25,10 @@ PARAMETERS = {
     "layer": ("layer", "Layer with the counts; `X` if None, `adata.raw` if `'raw'`."),
     "layer_values": ("layer", "Layer to use instead of `X`; `adata.raw` if `'raw'`."),
     "gene_key": ("gene_key", "Column of `var` with the gene names; the index if None."),
-    "query_gene_key": ("gene_key", "Column of `var` with names like those of the model; the index if None."),
+    "query_gene_key": (
+        "gene_key",
+        "Column of `var` with names like those of the model. If None, the index, or the column that has more of them.",
+    ),
     "model": (
         "model",
         "A trained state, the path of a saved one, or an AnnData trained with :func:`ginseng.tl.train`.",
@@ -37,6 +40,11 @@ PARAMETERS = {
     "return_table": ("return_table", "Whether to return a table and write nothing."),
     "show": ("show", "Show the plot. By default as :attr:`ginseng.settings.autoshow` says, and not if `ax` is given."),
     "return_fig": ("return_fig", "Return the figure, and do not show it."),
+    "unlabeled": (
+        "unlabeled",
+        "Labels that stand for none: such cells are left out. One name or more, besides the usual words (unknown, "
+        "unassigned, n/a and the like), which alone count if None. With an empty list, every name is a label.",
+    ),
     "silent": ("silent", "Whether to hide the progress bar."),
     "query_silent": ("silent", "Whether to hide the progress bar and the warning about missing genes."),
 }

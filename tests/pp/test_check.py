@@ -7,6 +7,7 @@ from pathlib import Path
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -153,9 +154,80 @@ def test_what_names_say(names: list[str], kind: str, animal: str | None) -> None
 
 
 def test_only_ensembl_ids_have_versions() -> None:
-    import pandas as pd
-
-    names = pd.Index(["ENSG00000167286.15", "ENSMUSG00000000001.4", "ENSG00000002586.20_PAR_Y", "Y74C9A.3", "RP11.1"])
-    assert without_version(names).tolist() == [
+    names = ["ENSG00000167286.15", "ENSMUSG00000000001.4", "ENSG00000002586.20_PAR_Y", "Y74C9A.3", "RP11.1"]
+    assert [without_version(name) for name in names] == [
         "ENSG00000167286", "ENSMUSG00000000001", "ENSG00000002586_PAR_Y", "Y74C9A.3", "RP11.1",
     ]  # fmt: skip
+
+
+SYMBOLS_OF_CELLS = [f"GENE{i}" for i in range(30)]
+
+
+def in_column(adata: ad.AnnData) -> None:
+    adata.var["symbol"] = SYMBOLS_OF_CELLS
+    adata.var_names = [str(i) for i in range(30)]
+
+
+def prefixed(adata: ad.AnnData) -> None:
+    adata.var_names = [f"GRCh38_{name}" for name in SYMBOLS_OF_CELLS]
+
+
+def numbered(adata: ad.AnnData) -> None:
+    adata.var_names = [str(i) for i in range(30)]
+
+
+def copied_and_blank(adata: ad.AnnData) -> None:
+    adata.var_names = pd.Index(["GENE1", *SYMBOLS_OF_CELLS[1:29], ""])
+
+
+def unknown_kinds(adata: ad.AnnData) -> None:
+    adata.var["modality"] = ["one"] * 20 + ["two"] * 10
+
+
+def other_kinds(adata: ad.AnnData) -> None:
+    adata.var["feature_type"] = ["gex"] * 28 + ["adt", "HTO"]
+
+
+def antibodies(adata: ad.AnnData) -> None:
+    adata.var_names = [*SYMBOLS_OF_CELLS[:28], "ADT_CD3", "HTO_1"]
+
+
+def words(adata: ad.AnnData) -> None:
+    adata.obs["cell_type"] = [*adata.obs["cell_type"].astype(str)[:100], *["Unknown"] * 20]
+
+
+def panel(adata: ad.AnnData) -> None:
+    adata._inplace_subset_var(np.arange(20))
+
+
+@pytest.mark.filterwarnings("ignore:Variable names are not unique")
+@pytest.mark.parametrize("with_model", [True, False])
+@pytest.mark.parametrize(
+    "change",
+    [in_column, prefixed, numbered, copied_and_blank, unknown_kinds, other_kinds, antibodies, words, panel],
+)
+def test_it_says_what_the_verbs_say(make_cells: Make, state: State, change: Callable, with_model: bool) -> None:
+    adata = make_cells()
+    change(adata)
+    found = gs.pp.check(adata, state if with_model else None)
+    refused = ""
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            if with_model:
+                gs.tl.classify(adata, state)
+            else:
+                gs.tl.train(adata, "cell_type", architecture="linear", epochs=1, batch_size=16, silent=True)
+    except ValueError as error:
+        refused = str(error)
+    assert found.problems == ([refused] if refused else [])
+    if refused:
+        return
+    said = [str(w.message) for w in caught]
+    for note in found.notes:
+        if "are no genes, and are left out" in note:  # the same in fewer words
+            assert any("only the 28 genes are used" in line for line in said)
+        else:
+            assert any(note in line for line in said), (note, said)
+    n_lines = sum(line.startswith("Partial gene overlap") and "few genes" not in line for line in said)
+    assert len(said) - n_lines == len(found.notes), said

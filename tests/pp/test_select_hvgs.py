@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import ginseng.utils
+from ginseng import _logging
 from ginseng.datasets import pbmc68k
 from ginseng.pp import select_hvgs
 
@@ -392,12 +393,23 @@ def test_bounds_only_take_genes_out(counts):
     assert set(adata.var_names[adata.var["ginseng_genes"]]) == set(best)
 
 
+@pytest.mark.filterwarnings("ignore:.*summed by name")
 def test_gene_names_need_not_be_unique(counts):
     adata = counts.copy()
-    adata.var_names = ["gene"] * adata.n_vars
+    adata.var_names = [f"gene{i // 2}" for i in range(adata.n_vars)]
     for flavor in FLAVORS:
         select_hvgs(adata, 200, flavor=flavor, batch_key="batch", silent=True)
-        assert adata.var["ginseng_genes"].sum() == 200
+        assert adata.var_names[adata.var["ginseng_genes"]].nunique() == 200
+        assert adata.var["ginseng_genes"].sum() == 400
+
+
+@pytest.mark.filterwarnings("ignore:Variable names are not unique")
+@pytest.mark.parametrize("names", [range(1500), [""] * 1500])
+def test_genes_without_names_can_be_selected(counts, names):
+    adata = counts[:, :1500].copy()
+    expected = selected(adata, 200)
+    adata.var_names = [str(name) for name in names]
+    assert np.array_equal(selected(adata, 200), expected)
 
 
 @pytest.mark.parametrize(
@@ -412,7 +424,10 @@ def test_batches_of_any_type(counts, make):
     assert np.array_equal(selected(adata, 200, batch_key="batch"), expected)
 
 
-def test_progress_bar(counts, capsys):
+def test_a_bar_moves_on_a_screen_alone(counts, capsys, monkeypatch):
+    select_hvgs(counts.copy(), 100, chunk_size=200)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(_logging, "at_a_screen", lambda: True)
     select_hvgs(counts.copy(), 100, chunk_size=200)
     assert "Selecting genes" in capsys.readouterr().err
     select_hvgs(counts.copy(), 100, chunk_size=200, silent=True)

@@ -1,5 +1,6 @@
 """Genes that tell labels apart, beside a t test by other means."""
 
+import warnings
 from pathlib import Path
 
 import anndata as ad
@@ -93,7 +94,8 @@ def test_cells_without_a_label_are_left_out_and_old_statistics_go(pbmc: ad.AnnDa
     labels[::3] = None
     adata.obs["some"] = labels
     gs.pp.select_hvgs(adata, 100, silent=True)
-    gs.pp.select_markers(adata, "some", 100, silent=True)
+    with pytest.warns(UserWarning, match="234 of 700 cells have no label in 'some'"):
+        gs.pp.select_markers(adata, "some", 100, silent=True)
     np.testing.assert_allclose(adata.var["ginseng_t"], expected(pbmc, labels)[1], rtol=1e-4)
     assert "ginseng_dispersions" not in adata.var
     gs.pp.select_hvgs(adata, 100, silent=True)
@@ -127,3 +129,45 @@ def test_bad_input_changes_nothing(pbmc: ad.AnnData) -> None:
     with pytest.raises(ValueError, match="1 NaN"):
         gs.pp.select_markers(adata, "cell_type", silent=True)
     assert not [c for c in adata.var if c.startswith("ginseng")]
+
+
+@pytest.mark.parametrize("disk", [False, True])
+@pytest.mark.parametrize("select", ["markers", "seurat", "cell_ranger", "batches"])
+def test_rows_of_one_name_are_one_gene(pbmc: ad.AnnData, tmp_path: Path, select: str, disk: bool) -> None:
+    """What is selected of counts that were dealt to two rows is what is selected of their sums."""
+    whole = pbmc[:, :200].copy()
+    rng = np.random.default_rng(0)
+    counts = whole.X.toarray()
+    part = rng.binomial(counts.astype(int), 0.4)[:, :50].astype(np.float32)
+    names = [*whole.var_names, *whole.var_names[:50], "nan", ""]
+    counts[:, :50] -= part
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        obs = whole.obs.assign(batch=["a", "b"] * 350)
+        dealt = ad.AnnData(sparse.csr_matrix(np.hstack([counts, part, np.zeros((700, 2))])), obs=obs)
+        dealt.var_names = names
+        dealt.obs_names = whole.obs_names
+        whole.obs["batch"] = obs["batch"]
+        if disk:
+            dealt.write_h5ad(tmp_path / "a.h5ad")
+            dealt = ad.read_h5ad(tmp_path / "a.h5ad", backed="r")
+
+    def run(adata: ad.AnnData) -> pd.DataFrame:
+        if select == "markers":
+            gs.pp.select_markers(adata, "cell_type", 60, silent=True, chunk_size=100)
+        else:
+            flavor = "seurat" if select == "batches" else select
+            key = "batch" if select == "batches" else None
+            gs.pp.select_hvgs(adata, 60, flavor=flavor, batch_key=key, silent=True, chunk_size=100)
+        return adata.var.filter(like="ginseng").reset_index(drop=True)
+
+    expected = run(whole)
+    with pytest.warns(UserWarning, match="100 rows have the names of 50 genes|2 genes without a name") as said:
+        found = run(dealt)
+    assert len(said) == 2
+    place = [*range(200), *range(50)]
+    for name in expected:
+        np.testing.assert_allclose(
+            found[name][:250].to_numpy(float), expected[name].to_numpy(float)[place], rtol=1e-4, atol=1e-5
+        )
+    assert not found["ginseng_genes"][250:].any()

@@ -29,6 +29,7 @@ def adata():
     return make(["B", "B", "T/NK", "γδ T"], ["B", "T/NK", "T/NK", "unassigned"])
 
 
+@pytest.mark.filterwarnings("ignore:.*and the predicted labels share")
 @given(
     st.lists(
         st.tuples(st.sampled_from(KNOWN), st.sampled_from([*KNOWN[1:], "unassigned"])),
@@ -154,3 +155,40 @@ def test_errors_say_what_to_do(adata):
     with pytest.raises(ValueError, match="No cell has both labels: 0 of 2 have one in 'cell_type', 2 in"):
         evaluate(make([None, None], ["A", "B"]), "cell_type")
     assert not adata.uns
+
+
+def test_words_for_no_label_are_left_out():
+    labels = ["A", "A", "B", "Unknown", "doublet", None]
+    adata = make(labels, ["A", "B", "B", "A", "B", "A"])
+    with pytest.warns(UserWarning, match=r"2 of 6 cells have no label in 'cell_type' .*\(1 'Unknown', 1 missing\)"):
+        evaluate(adata, "cell_type")
+    assert adata.uns["ginseng"]["metrics"]["n_cells"] == 4
+    with pytest.warns(UserWarning, match=r"3 of 6 cells .*1 'doublet'"):
+        evaluate(adata, "cell_type", unlabeled="doublet")
+    assert adata.uns["ginseng"]["metrics"]["accuracy"] == pytest.approx(2 / 3)
+    with pytest.warns(UserWarning, match=r"1 of 6 cells .*\(1 missing\)"):
+        evaluate(adata, "cell_type", unlabeled=[])
+    assert "Unknown" in adata.uns["ginseng"]["metrics"]["per_class"].index
+    with pytest.raises(ValueError, match="`unlabeled` has 'doublets', which 'cell_type' has not"):
+        evaluate(adata, "cell_type", unlabeled=["doublets"])
+
+
+@pytest.mark.parametrize(
+    ("true", "predicted", "says"),
+    [
+        (["T", "T", "B"], ["T cell", "T cell", "B cell"], r"share none of 2 names: 3 of 3 cells .*\('T', 'B'\)"),
+        (["T", "T", "B"], ["T cell", "T cell", "B"], r"share 1 of 2 names: 2 of 3 cells .*\('T'\)"),
+        (["t cell", "B", "B"], ["T cell", "B", "B"], r"share 1 of 2 .*'T cell' and 't cell' differ by case"),
+    ],
+)
+def test_names_that_are_not_shared(true, predicted, says):
+    with pytest.warns(UserWarning, match=says):
+        evaluate(make(true, predicted), "cell_type")
+
+
+def test_names_that_could_have_been_predicted_are_shared():
+    adata = make(["T", "T", "B"], ["NK", "NK", "NK"])
+    adata.uns["ginseng"] = {"classes": np.array(["B", "NK", "T"], dtype=object)}
+    evaluate(adata, "cell_type")  # all wrong, and no warning
+    assert adata.uns["ginseng"]["metrics"]["accuracy"] == 0
+    evaluate(make(["T", "T", "T", "B"], ["T", "T", "T", "T"]), "cell_type")  # few cells of one that is not known

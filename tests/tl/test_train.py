@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import anndata as ad
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,7 +50,7 @@ def test_a_trained_model_is_in_uns_and_nothing_else_is_touched(make_cells: Make)
     adata.obsm["X_pca"] = np.ones((120, 2))
     before = adata.copy()
     assert gs.tl.train(adata, "cell_type", layer="counts", **FAST) is None
-    same(adata, before)
+    same(adata, before, but=("cell_type_colors",))
     found = adata.uns["ginseng"]
     assert set(found) == {"metrics", "params", "classes", "model", "history", "versions"}
     assert found["classes"].tolist() == ["B cell", "T/NK", "γδ T"]
@@ -86,7 +87,7 @@ def test_a_copy_leaves_the_original(make_cells: Make) -> None:
     copy = gs.tl.train(adata, "cell_type", copy=True, **FAST)
     same(adata, before)
     assert isinstance(copy, ad.AnnData)
-    same(copy, before, but=("ginseng",))
+    same(copy, before, but=("ginseng", "cell_type_colors"))
     assert "model" in copy.uns["ginseng"]
 
 
@@ -185,7 +186,7 @@ def test_those_that_differ_most_are_taken_where_they_are_many(make_cells: Make) 
     assert adata.var["ginseng_genes"].equals(expected)
     assert genes_of(adata) == adata.var_names[expected].tolist()
     assert len(genes_of(adata)) == 2000
-    same(adata, before, but=(*adata.var.columns, "ginseng"))
+    same(adata, before, but=(*adata.var.columns, "ginseng", "cell_type_colors"))
 
     copied = gs.tl.train(before, "cell_type", copy=True, holdout_fraction=0, **FAST)
     assert before.var.columns.empty
@@ -282,8 +283,7 @@ def test_cells_without_label_do_not_train(make_cells: Make) -> None:
 
 def test_a_label_called_unassigned_is_a_label(make_cells: Make) -> None:
     adata = make_cells(labels=("a", "unassigned", "z"))
-    with pytest.warns(UserWarning, match="'unassigned' in 'cell_type' is trained as a class like any other"):
-        gs.tl.train(adata, "cell_type", **FAST)
+    gs.tl.train(adata, "cell_type", unlabeled=[], **FAST)
     x = adata.X.toarray()
     x[:4] = 0
     query = ad.AnnData(sparse.csr_matrix(x), var=adata.var)
@@ -305,7 +305,7 @@ def test_a_label_called_unassigned_is_a_label(make_cells: Make) -> None:
         ({"group_key": "batch"}, KeyError, "There are: 'cell_type', 'donor', 'one'"),
         ({"group_level": True}, ValueError, "Give `group_key=`"),
         ({"group_level": True, "group_key": "one"}, ValueError, "at least two groups, and there is 1"),
-        ({"gene_key": "twice"}, ValueError, "duplicated: same"),
+        ({"gene_key": "numbers"}, ValueError, "has row numbers"),
         ({"genes": ["GENE1", "TP53"]}, KeyError, "TP53"),
         ({"learning_rate": 1.0}, TypeError, r"no setting 'learning_rate'\. There are: .*lr"),
         ({"settings": {"learning_rate": 1.0}}, TypeError, "no setting 'learning_rate'"),
@@ -323,12 +323,52 @@ def test_an_error_comes_before_anything_is_written(
     adata = make_cells(60, 5001) if many_genes else make_cells()
     if isinstance(arguments.get("label_key"), list):
         arguments = {"label_key": ["a"] * adata.n_obs}
-    adata.var["twice"], adata.obs["one"] = "same", "d0"
+    adata.var["numbers"], adata.obs["one"] = range(adata.n_vars), "d0"
     arguments = dict(arguments)
     if (value := arguments.pop("value", None)) is not None:
         adata.X[7, adata.n_vars - 1] = value
     before = adata.copy()
     with pytest.raises(error, match=message):
         gs.tl.train(adata, **{"label_key": "cell_type", **FAST, **arguments})
-    assert adata.var.columns.tolist() == ["twice"]
+    assert adata.var.columns.tolist() == ["numbers"]
     same(adata, before)
+
+
+def test_rows_of_one_name_are_summed_wherever_they_are_read(make_cells: Make, tmp_path: Path) -> None:
+    """Counts that were dealt to two rows make the model that their sums make, to the bit, in memory and from disk."""
+    whole = make_cells(200, 40)
+    counts = whole.X.toarray()
+    part = np.random.default_rng(0).binomial(counts[:, 5:15].astype(int), 0.4)
+    counts[:, 5:15] -= part
+    dealt = ad.AnnData(sparse.csr_matrix(np.hstack([counts, part]).astype(np.float32)), obs=whole.obs)
+    dealt.var_names = [f"id{i}" for i in range(50)]
+    dealt.var["symbol"] = [*whole.var_names, *whole.var_names[5:15]]
+    dealt.write_h5ad(tmp_path / "a.h5ad")
+    dealt.write_zarr(tmp_path / "a.zarr")
+    gs.tl.train(whole, "cell_type", **FAST)
+    expected = whole.uns["ginseng"]["model"]["params"]
+    for given in (dealt, tmp_path / "a.h5ad", tmp_path / "a.zarr"):
+        with pytest.warns(UserWarning, match="20 rows have the names of 10 genes, and are summed by name: GENE5"):
+            state = gs.tl.train(given, "cell_type", gene_key="symbol", **FAST)
+        state = GinsengClassifierState.from_dict(dealt.uns["ginseng"]["model"]) if state is None else state
+        assert state.genes.tolist() == whole.var_names.tolist()
+        jax.tree.map(np.testing.assert_array_equal, state.params, expected)
+    with pytest.warns(UserWarning, match="20 rows have the names of 10 genes"):
+        store = GinsengDataset.create(
+            tmp_path / "s.zarr", dealt, "cell_type", gene_key="symbol", chunk_size=64, silent=True
+        )
+    row = ad.read_zarr(tmp_path / "s.zarr").obs["original_row"].to_numpy()
+    assert store.gene_names == whole.var_names.tolist()
+    np.testing.assert_array_equal(store.get_batch(np.arange(200)), whole.X.toarray()[row])
+
+
+def test_labels_of_one_sample_are_chosen_for_again_under_gene_key(make_cells: Make) -> None:
+    """Genes that one training chose by itself are not taken for other labels, also where a column names them."""
+    adata = make_cells(60, 5001)
+    adata.var["symbol"] = [f"S{i}" for i in range(5001)]
+    adata.obs["other"] = ["x", "y"] * 30
+    gs.tl.train(adata, "cell_type", gene_key="symbol", **FAST)
+    first = adata.var["ginseng_genes"].to_numpy(copy=True)
+    gs.tl.train(adata, "other", gene_key="symbol", **FAST)
+    assert adata.uns["ginseng"]["params"]["genes_chosen_for"] == "other"
+    assert not np.array_equal(first, adata.var["ginseng_genes"])

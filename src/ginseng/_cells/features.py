@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,30 +12,162 @@ import pandas as pd
 
 from ginseng._errors import warn
 
-#: What `var["feature_types"]` calls a gene.
-_GENES = "Gene Expression"
+#: Columns of `var` that say what kind of feature a row is, in lower case and without blanks, dashes and underscores.
+_COLUMNS = ("featuretypes", "featuretype", "modality", "featureclass", "featurebiotype", "featurekind")
+
+#: What such columns call genes, in the same spelling, and the biotypes of Ensembl.
+_GENES = {
+    "geneexpression", "gex", "rna", "mrna", "scrna", "snrna", "scrnaseq", "snrnaseq", "rnaseq", "gene", "genes",
+    "geneexp", "expression", "transcript", "transcripts", "transcriptome", "transcriptomics", "wta", "cdna", "tec",
+    "ribozyme", "artifact", "proteincoding", "noncoding", "antisense", "senseintronic", "senseoverlapping",
+}  # fmt: skip
+_GENES_LIKE = re.compile(r"geneexpression|[a-z]+(rna|trna|gene|pseudogene|transcript)")
+#: And what they call anything else.
+_OTHERS = {
+    "ab", "abs", "adt", "adts", "prot", "cite", "citeseq", "hto", "htos", "cmo", "cmos", "atac", "scatac", "atacseq",
+    "chromatin", "grna", "grnas", "sgrna", "sgrnas", "guiderna", "vdj", "tcr", "bcr", "ercc", "synthetic", "motif",
+    "motifs", "lipid", "metabolite",
+}  # fmt: skip
+_OTHERS_LIKE = re.compile(
+    r"antibod|protein(?!coding)|hashtag|hashing|peak|accessib|crispr|guide|custom|multiplex|antigen|isotype|spikein|"
+    r"control|blank|codeword|barcode"
+)
+#: More kinds than this say something else: the pathway, or the chromosome.
+_MAX_KINDS = 20
+
+#: Names of antibodies, hashtags, peaks and guides.
+_NAMES = re.compile(
+    r"(ab|adt|hto|cmo|prot|protein|cite|anti|antibody|totalseq\w*|hashtag|sgrna|grna)[-_:. ].+|hto[-_. ]?\w*|"
+    r"(sample)?hashtag[-_. ]?\w*|cmo\d{3}|.+[-_. ](adt|hto|totalseq[-_. ]?\w?|prot|protein|antibody)\d*|.+[_.]ab|"
+    r"(chr)?[\dxymt]{1,2}[-:_]\d+[-_]\d+",
+    re.IGNORECASE,
+)
 
 
-def measured_genes(var: Any) -> np.ndarray:
-    """Return a bool for each row of `var`: False for antibodies, peaks and what else is no gene.
+@dataclass(frozen=True)
+class Features:
+    """Kinds of features of an AnnData.
 
-    Only the column `feature_types`, as 10x files have it, can tell; without it, or without one gene in it, all are.
+    Attributes
+    ----------
+    is_gene
+        (rows of `var`,) bool.
+    column
+        Column of `var` that says so; None if none does, and all are taken for genes.
+    kinds
+        (rows of `var`,) what it says, or None.
     """
-    if "feature_types" not in var:
-        return np.ones(len(var), bool)
-    is_gene = np.asarray(var["feature_types"].astype(str) == _GENES)
-    return is_gene if is_gene.any() else np.ones(len(var), bool)
+
+    is_gene: np.ndarray
+    column: str | None = None
+    kinds: pd.Series | None = None
+
+    @cached_property
+    def others(self) -> dict[str, int]:
+        """How many rows of each kind are no genes."""
+        if self.kinds is None or self.is_gene.all():
+            return {}
+        return {str(kind): int(n) for kind, n in self.kinds[~self.is_gene].value_counts().items()}
+
+    @property
+    def only_genes(self) -> str:
+        """Code that is True for the genes."""
+        assert self.kinds is not None
+        kinds = self.kinds[self.is_gene].unique().tolist()
+        values = f"adata.var[{self.column!r}]"
+        if kinds == ["missing"]:
+            return f"{values}.isna()"
+        return f"{values} == {kinds[0]!r}" if len(kinds) == 1 else f"{values}.isin({kinds!r})"
 
 
-def warn_of_other_features(var: Any) -> None:
-    """Say which rows of `var` are no genes, and that they are not used."""
-    is_gene = measured_genes(var)
-    if not is_gene.all():
-        kinds = pd.Series(np.asarray(var["feature_types"].astype(str))[~is_gene]).value_counts()
-        listed = ", ".join(f"{n:,} {kind!r}" for kind, n in kinds.items())
-        msg = (
-            f"Of {len(var):,} features only the {is_gene.sum():,} genes are used, also for the counts of a cell; "
-            f"left out by `adata.var['feature_types']`: {listed}. "
-            f"Drop them to silence this: `adata = adata[:, adata.var['feature_types'] == {_GENES!r}].copy()`."
-        )
-        warn(msg)
+def features_of(var: pd.DataFrame) -> Features:
+    """Tell genes from antibodies, peaks and what else is no gene.
+
+    The first column that tells genes from others decides. Without one, all rows are taken for genes.
+
+    Raises
+    ------
+    ValueError
+        If a column has several kinds, and none of them is known to be genes.
+    """
+    keys = {_plain(key): key for key in reversed(var.columns)}
+    for key in (keys[name] for name in _COLUMNS if name in keys):
+        values = var[key].astype(object).where(var[key].notna(), "missing").astype(str)
+        kinds = values.reset_index(drop=True)
+        named = [str(kind) for kind in kinds.unique() if kind != "missing"]
+        genes = [kind for kind in named if _is_gene(kind)]
+        others = [kind for kind in named if _is_gene(kind) is False]
+        if len(genes) == len(named) or (not others and not genes and not 1 < len(named) <= _MAX_KINDS):
+            continue  # it tells nothing apart
+        if genes:
+            return Features(kinds.isin(genes).to_numpy(), key, kinds)
+        missing = (kinds == "missing").to_numpy()
+        if missing.any() and len(others) == len(named):  # joined to genes, of which nothing was said
+            return Features(missing, key, kinds)
+        if len(named) > 1:
+            sizes = kinds.value_counts()
+            listed = ", ".join(f"{n:,} {kind!r}" for kind, n in sizes.items())
+            likely = next((kind for kind in sizes.index if kind not in others), sizes.index[0])
+            msg = (
+                f"`adata.var[{key!r}]` has {listed}, and none of these is known to be genes. Keep one kind: "
+                f"`adata = adata[:, adata.var[{key!r}] == {likely!r}].copy()`."
+            )
+            raise ValueError(msg)
+    return Features(np.ones(len(var), bool))
+
+
+def measured_genes(var: pd.DataFrame) -> np.ndarray:
+    """Return a bool for each row of `var`: False for antibodies, peaks and what else is no gene."""
+    return features_of(var).is_gene
+
+
+def look_like_others(names: Any) -> np.ndarray:
+    """Return a bool for each name: whether it looks like that of an antibody, a hashtag, a peak or a guide."""
+    return np.array([_NAMES.fullmatch(str(name)) is not None for name in names], bool)
+
+
+def warn_of_other_features(var: pd.DataFrame) -> None:
+    """Say which rows of `var` are no genes, and whether they are used."""
+    found = features_of(var)
+    for note in [*other_features(found, len(var)), *suspected_features(var, found)]:
+        warn(note)
+
+
+def other_features(found: Features, n_features: int) -> list[str]:
+    """Say which features are left out, if there are such."""
+    if not found.others:
+        return []
+    listed = ", ".join(f"{n:,} {kind!r}" for kind, n in found.others.items())
+    return [
+        f"Of {n_features:,} features only the {found.is_gene.sum():,} genes are used, also for the counts of a cell; "
+        f"left out by `adata.var[{found.column!r}]`: {listed}. "
+        f"Drop them to silence this: `adata = adata[:, {found.only_genes}].copy()`."
+    ]
+
+
+def suspected_features(var: pd.DataFrame, found: Features) -> list[str]:
+    """Say which of the features that are taken for genes have names of other things."""
+    suspected = look_like_others(var.index) & found.is_gene
+    if not suspected.any():
+        return []
+    names = [str(name) for name in var.index[suspected]]
+    listed = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return [
+        f"{len(names):,} of {len(var):,} features have names as antibodies, hashtags, peaks or guides have ({listed}), "
+        "and are taken for genes, as no column of `adata.var` says otherwise. Say so in `adata.var['feature_types']` "
+        "('Gene Expression', 'Antibody Capture', ...), or drop them."
+    ]
+
+
+def _plain(text: Any) -> str:
+    return re.sub(r"[^a-z0-9]+", "", str(text).casefold())
+
+
+def _is_gene(kind: str) -> bool | None:
+    """Tell whether a word means genes; None if it is not known."""
+    word = _plain(kind)
+    if word in _GENES:
+        return True
+    if word in _OTHERS or _OTHERS_LIKE.search(word):
+        return False
+    return True if _GENES_LIKE.search(word) else None

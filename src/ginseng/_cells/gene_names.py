@@ -1,25 +1,160 @@
-"""What names of genes say: which kind of id they are, and of which species."""
+"""What names of genes say: whether they are names, which kind of id, of which species, and what stands around them."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 type IdType = Literal["Ensembl ids", "Ensembl ids with versions", "Entrez ids", "symbols"]
+type Clean = Callable[[str], str]
 
 #: An Ensembl gene id: species, number, version, and a suffix of the copies on chromosome Y.
 _ENSEMBL = re.compile(r"(ENS([A-Z]{3,4})?G\d{11})(\.\d+)?(_PAR_Y)?")
 _SPECIES = {None: "human", "MUS": "mouse", "RNO": "rat", "DAR": "zebrafish", "MMU": "macaque", "SSC": "pig"}
+#: Families of symbols that only one species has, whatever the case of their letters.
+_MARKS = {
+    "human": re.compile(r"HLA-[A-Z]+\d*|LINC\d{5}|RP(1|3|4|5|6|11|13)-.+|CT[ABCD]-.+|C(\d\d?|X)ORF\d+", re.IGNORECASE),
+    "mouse": re.compile(r"H2-[A-Z]+\d*|GM\d{3,5}|\d{7}[A-Z]\d\dRIK|BC\d{6}", re.IGNORECASE),
+    "zebrafish": re.compile(r"(si:|zgc:|im:|wu:).+", re.IGNORECASE),
+}
+#: So many of these tell the species.
+_ENOUGH_MARKS = 3
 #: As many names as this are looked at, spread over all.
-_SAMPLE = 5000
+_SAMPLE = 2000
+
+#: What stands for "no name", also where it was made unique.
+_MISSING = re.compile(r"\s*(|nan|NaN|None|NA|N/A|<NA>|null|NULL|-|--|\.|\?)\s*([-._]\d+)?")
+#: A row number, as it is or with what R puts before it.
+_ROW_NUMBER = re.compile(r"[VX]?(\d{1,9})(\.0*)?")
+#: Numbers that rise from row to row are row numbers, of which some were dropped, if there are this many below that;
+#: hardly any list of so many Entrez ids is without a higher one.
+_MANY, _HIGHEST = 50, 100_000
+
+#: A genome before a name: GRCh38_CD3D, hg19-CD3D, mm10___Cd3d.
+_GENOME = re.compile(
+    r"(GRC[hmrz]\w*?\d+|hg\d\d|mm\d\d?|T2T\w*|CHM13\w*|rn\d|mRatBN\w*|danRer\d+|(homo|mus)[-_]\w+?)[^A-Za-z0-9]+",
+    re.IGNORECASE,
+)
+#: Share of the names that must have a prefix, suffix or separator for it to be one.
+_MOST = 0.8
+_SEPARATORS = ("|", ";", ",", "\t", "__", "::", ":", "/", " ", "_")
+_AROUND = " \t\r\n\"'`\ufeff\xa0"
+_BRACKETS = _AROUND + "()[]{}|;,:_-./"
 
 
-def without_version(names: pd.Index) -> pd.Index:
-    """Drop the version of Ensembl ids: `ENSG00000167286.15` is `ENSG00000167286`. Other names stay as they are."""
-    return names.map(lambda name: m[1] + (m[4] or "") if (m := _ENSEMBL.fullmatch(str(name))) and m[3] else name)
+def without_version(name: str) -> str:
+    """Drop the version of an Ensembl id: `ENSG00000167286.15` is `ENSG00000167286`. Other names stay as they are."""
+    if not name.startswith("ENS"):
+        return name
+    return m[1] + (m[4] or "") if (m := _ENSEMBL.fullmatch(name)) and m[3] else name
+
+
+def without_punctuation(name: str) -> str:
+    """Spell all that is neither letter nor digit as R does: `HLA-A` is `HLA.A`, and `7SK` is not `X7SK`."""
+    if name.isalnum() and not name.startswith("X"):
+        return name
+    return re.sub(r"^X(?=\d)", "", re.sub(r"[^A-Za-z0-9]+", ".", name))
+
+
+def missing_names(values: pd.Series) -> np.ndarray:
+    """Return a bool for each value: whether it is missing, blank, or says so."""
+    unnamed = [_MISSING.fullmatch(str(value)) is not None for value in values]
+    return values.isna().to_numpy() | np.array(unnamed, bool)
+
+
+def are_row_numbers(names: Any) -> bool:
+    """Whether names only count the rows: `0, 1, 2, ...`, from 0 or 1, in any order, also as text or as floats."""
+    found = []
+    for name in names:
+        match = _ROW_NUMBER.fullmatch(str(name))
+        if match is None:
+            return False
+        found.append(int(match[1]))
+    numbers = np.array(found, int)
+    if len(numbers) < 2 or len(np.unique(numbers)) < len(numbers):
+        return False
+    complete = numbers.min() in (0, 1) and numbers.max() - numbers.min() == len(numbers) - 1
+    rising = len(numbers) >= _MANY and bool((np.diff(numbers) > 0).all()) and numbers.max() < _HIGHEST
+    return complete or rising
+
+
+def cleaned(names: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the names without what most of them have around them, in each way that there is, and what was done.
+
+    Blanks and quotes; the genome, or another prefix or suffix that most names share; a number at the end; one of
+    several names in one, as in `CD3D_ENSG00000167286` or `ENSG00000167286 | CD3D`.
+    """
+    bare = [name.strip(_AROUND) for name in names]
+    if bare != names:
+        yield "without blanks and quotes", bare
+    seen = [_sampled(names), _sampled(bare)]
+    waiting: list[tuple[tuple[str, ...], list[str]]] = [((), bare)]
+    while waiting:
+        done, before = waiting.pop(0)
+        for what, clean in _ways(_sampled(before)):
+            after = [clean(name) for name in before]
+            if (sample := _sampled(after)) in seen:
+                continue
+            seen.append(sample)
+            yield " and ".join([*done, what]), after
+            if len(done) < 2:
+                waiting.append(((*done, what), after))
+
+
+def _ways(sample: list[str]) -> Iterator[tuple[str, Clean]]:
+    """Yield what could be taken off names like these."""
+    most = _MOST * len(sample)
+    if not sample:
+        return
+    genomes = Counter(m[0] for name in sample if (m := _GENOME.match(name)))
+    prefixes = [prefix for prefix, n in genomes.most_common(3) if n > 0.01 * len(sample)]
+    if (common := _common_start(sample)) and common not in prefixes:
+        prefixes.append(common)
+    for prefix in prefixes:
+        yield f"without the prefix {prefix!r}", lambda name, p=prefix: name.removeprefix(p) or name  # type: ignore[misc]
+    if suffix := _common_start([name[::-1] for name in sample])[::-1]:
+        yield f"without the suffix {suffix!r}", lambda name: name.removesuffix(suffix) or name
+    if sum(_ENSEMBL.search(name) is not None for name in sample) >= most:
+        if any(not _ENSEMBL.fullmatch(name) for name in sample):
+            yield "by the Ensembl id in them", lambda name: next((m[0] for m in _ENSEMBL.finditer(name)), name)
+            yield "without the Ensembl id in them", lambda name: _ENSEMBL.sub("", name).strip(_BRACKETS) or name
+        return
+    if sum(re.search(r"[-._]\d+$", name) is not None for name in sample) >= most:
+        yield "without the number at the end", lambda name: re.sub(r"[-._]\d+$", "", name) or name
+    for separator in _SEPARATORS:
+        parts = [len(name.split(separator)) for name in sample if separator in name]
+        if len(parts) >= most:
+            for i in range(min(Counter(parts).most_common(1)[0][0], 4)):
+                yield (
+                    f"by part {i + 1} of them, divided by {separator!r}",
+                    lambda name, s=separator, i=i: (  # type: ignore[misc]
+                        _part(name, s, i)
+                    ),
+                )
+            return
+
+
+def _part(name: str, separator: str, i: int) -> str:
+    parts = name.split(separator)
+    return (parts[i].strip(_BRACKETS) if i < len(parts) else "") or name
+
+
+def _common_start(names: list[str]) -> str:
+    """Return what most names start with, up to the last character of it that is neither letter nor digit."""
+    start, among = "", names
+    while among:
+        following = Counter(name[len(start)] for name in among if len(name) > len(start) + 1)
+        letter, n = max(following.items(), key=lambda item: item[1], default=("", 0))
+        if n < _MOST * len(names):
+            break
+        among = [name for name in among if len(name) > len(start) + 1 and name[len(start)] == letter]
+        start += letter
+    return re.sub(r"[A-Za-z0-9]+$", "", start)
 
 
 def id_type(names: Any) -> IdType:
@@ -33,12 +168,19 @@ def id_type(names: Any) -> IdType:
 
 
 def species(names: Any) -> str | None:
-    """Guess the species: from Ensembl's prefix, or from the case of symbols (CD3D is human, Cd3d mouse or rat)."""
+    """Guess the species: from Ensembl's prefix, from families that it alone has (HLA-A, H2-K1), or from the case.
+
+    CD3D is human, Cd3d mouse or rat.
+    """
     sample = _sampled(names)
     prefixes = [_SPECIES.get(m[2]) for name in sample if (m := _ENSEMBL.fullmatch(name))]
     if len(prefixes) > len(sample) / 2:
         most: str | None = pd.Series(prefixes, dtype=object).mode(dropna=False).iloc[0]
         return most
+    marks = {animal: sum(mark.fullmatch(name) is not None for name in sample) for animal, mark in _MARKS.items()}
+    likeliest = max(marks, key=lambda animal: marks[animal])
+    if marks[likeliest] >= _ENOUGH_MARKS and marks[likeliest] > 0.8 * sum(marks.values()):
+        return likeliest
     # without numbers, so that "gene1", "gene2", ... are one
     stems = {re.sub(r"[\d.-].*", "", name) for name in sample}
     words = [stem for stem in stems if len(stem) >= 3 and stem.isascii() and stem.isalpha()]
@@ -49,6 +191,13 @@ def species(names: Any) -> str | None:
     return "mouse or rat" if np.mean([word.istitle() for word in words]) > 0.8 else None
 
 
+def same_species(one: Any, other: Any) -> bool:
+    """Whether the names of both are of one species; False if that is not known."""
+    first, second = species(one), species(other)
+    return first is not None and second is not None and bool({*first.split(" or ")} & {*second.split(" or ")})
+
+
 def _sampled(names: Any) -> list[str]:
-    index = np.linspace(0, len(names) - 1, min(len(names), _SAMPLE)).astype(int)
-    return [str(names[i]) for i in index]
+    if len(names) <= _SAMPLE:
+        return [str(name) for name in names]
+    return [str(names[i]) for i in np.linspace(0, len(names) - 1, _SAMPLE).astype(int)]

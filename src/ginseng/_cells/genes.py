@@ -1,8 +1,9 @@
-"""Which gene of the data is which gene of the model."""
+"""Which rows of the data are which genes, and which of them are genes of the model."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,294 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng._cells.entries import column
-from ginseng._cells.features import measured_genes
-from ginseng._cells.gene_names import id_type, species, without_version
+from ginseng._cells.features import look_like_others, measured_genes
+from ginseng._cells.gene_names import (
+    are_row_numbers,
+    cleaned,
+    id_type,
+    missing_names,
+    same_species,
+    species,
+    without_punctuation,
+    without_version,
+)
 from ginseng._cells.labels import in_memory
+from ginseng._cells.matrix import Block, take_columns
 
 #: With a smaller share of the genes of a model than this, labels would be guesses: by a random fifth of its genes, a
 #: model of 2,000 genes of blood labels half of the cells rightly instead of nine in ten; by a tenth, one in five.
 MIN_OVERLAP = 0.2
+#: Another column of `var` is taken if it has so many times the genes of the model that the index has.
+BETTER = 1.05
+#: Data of so few genes are those of a panel, or were cut to variable genes: said where more than a tenth of the genes
+#: of the model are missing.
+FEW_GENES, FEW_MISSING = 6000, 0.1
+
+#: So many rows tell which column has the genes of a model.
+_ROWS = 2000
+
+#: Columns of `var` that often hold names of genes, the likeliest first; in lower case, without underscores.
+_COLUMNS = (
+    "genesymbols", "genesymbol", "symbols", "symbol", "genenames", "genename", "featurename", "featurenames",
+    "geneshortname", "hgncsymbol", "mgisymbol", "genes", "gene", "names", "name", "geneids", "geneid", "ensemblids",
+    "ensemblid", "ensembl", "ensemblgeneid", "featureid", "ids", "id", "index",
+)  # fmt: skip
+
+
+# -- the genes of the data --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NamedGenes:
+    """The genes of an AnnData: rows of `var` that have one name are one gene.
+
+    Attributes
+    ----------
+    names
+        Names of the genes, unique, in the order in which they come first.
+    position
+        (rows of `var`,) place of each row among `names`, or -1 for what is no gene or has no name.
+    n_unnamed
+        Genes without a name.
+    """
+
+    names: np.ndarray
+    position: np.ndarray
+    n_unnamed: int = 0
+
+    @property
+    def one_each(self) -> bool:
+        """Whether every row is a gene of its own."""
+        return len(self.names) == len(self.position)
+
+    def summed(self, block: Block) -> Block:
+        """Return the genes of a block of the matrix, (cells, rows of `var`), as (cells, genes)."""
+        return block if self.one_each else take_columns(block, self.position, len(self.names))
+
+    def spread(self, values: np.ndarray, fill: Any) -> np.ndarray:
+        """Return values of the genes for each row of `var`, and `fill` where there is no gene."""
+        return np.where(self.position >= 0, values[self.position], fill)
+
+    def notes(self, chosen: np.ndarray | None = None) -> list[str]:
+        """Say which rows are summed, and how many are dropped.
+
+        Parameters
+        ----------
+        chosen
+            Places among `names`; all if None.
+        """
+        notes = []
+        n_rows = np.bincount(self.position[self.position >= 0], minlength=len(self.names))
+        copied = np.flatnonzero(n_rows > 1)
+        if chosen is not None:
+            copied = np.intersect1d(copied, chosen)
+        if len(copied):
+            notes.append(
+                f"{n_rows[copied].sum():,} rows have the names of {len(copied):,} genes, and are summed by name: "
+                f"{_some(self.names[copied])}."
+            )
+        if self.n_unnamed and chosen is None:
+            notes.append(f"{self.n_unnamed:,} genes without a name are left out.")
+        return notes
+
+
+def by_name(names: pd.Series, measured: np.ndarray) -> NamedGenes:
+    """Join the rows that have one name, where they are `measured`: (rows,) bool."""
+    unnamed = missing_names(names) & measured
+    rows = np.flatnonzero(measured & ~unnamed)
+    codes, unique = pd.factorize(names.to_numpy(object)[rows])
+    position = np.full(len(names), -1)
+    position[rows] = codes
+    return NamedGenes(np.array([str(name) for name in unique], object), position, int(unnamed.sum()))
+
+
+def genes_to_select(var: pd.DataFrame, gene_key: str | None = None) -> NamedGenes:
+    """Return the genes of the data; where there are no names, which choosing some does not need, every row is one."""
+    measured = measured_genes(var)
+    try:
+        return named_genes(var, gene_key)[0]
+    except ValueError:
+        rows = np.where(measured, np.cumsum(measured) - 1, -1)
+        return NamedGenes(var.index[measured].astype(str).to_numpy(object), rows)
+
+
+def named_genes(var: pd.DataFrame, gene_key: str | None) -> tuple[NamedGenes, str | None, list[str]]:
+    """Return the genes of the data, the column that their names come from, and what a user should know of that.
+
+    Raises
+    ------
+    KeyError
+        If there is no such column.
+    ValueError
+        If there are no names, but only row numbers, or no gene has one.
+    """
+    names, notes = names_in(var, gene_key), []
+    if are_row_numbers(names):
+        better = next((key for key in _columns(var) if key != gene_key and not are_row_numbers(var[key])), None)
+        what = f"{_where(gene_key)} has row numbers ({_some(names)}), which are no names of genes"
+        if gene_key is not None or better is None:
+            advice = (
+                f"pass `gene_key={better!r}`"
+                if better
+                else "put the names there: `adata.var_names = [...]`, in the order of the rows"
+            )
+            raise ValueError(f"{what}: {advice}.")
+        gene_key, names = better, names_in(var, better)
+        notes.append(f"{what}: those of {_where(better)} are taken ({_some(names)}).")
+    found = by_name(names, measured_genes(var))
+    if len(found.names) == 0:
+        msg = (
+            f"No gene has a name in {_where(gene_key)}: pass `gene_key=` with the column of `adata.var` that has them."
+        )
+        raise ValueError(msg)
+    return found, gene_key, notes
+
+
+def names_in(var: pd.DataFrame, gene_key: str | None) -> pd.Series:
+    """Return names as text; those that are missing stay so."""
+    values = var.index.to_series() if gene_key is None else column(var, gene_key, what="adata.var")
+    values = pd.Series(np.asarray(values, object))
+    return values.where(values.isna(), values.map(_text))
+
+
+def _text(name: Any) -> str:
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+
+
+def _columns(var: pd.DataFrame, numbers: bool = False) -> list[str]:
+    """Return the columns of `var` that may have names of genes, the likeliest first: texts that are hardly repeated."""
+
+    def may(key: Any) -> bool:
+        values: Any = var[key]
+        if isinstance(values, pd.DataFrame):
+            return False
+        values = values[values.notna()]
+        if len(values) and pd.api.types.is_integer_dtype(values.dtype):
+            return numbers and values.is_unique
+        if not pd.api.types.is_string_dtype(values.astype(object)) or not len(values):
+            return False
+        return values.nunique() > len(values) / 2
+
+    def rank(key: str) -> int:
+        plain = key.lower().replace("_", "").replace(" ", "").replace("-", "").replace(".", "")
+        return _COLUMNS.index(plain) if plain in _COLUMNS else len(_COLUMNS)
+
+    return sorted((key for key in var.columns if isinstance(key, str) and may(key)), key=rank)
+
+
+def _where(gene_key: str | None) -> str:
+    return "`adata.var_names`" if gene_key is None else f"`adata.var[{gene_key!r}]`"
+
+
+def _some(names: Any) -> str:
+    return ", ".join(str(n) for n in names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+# -- by name, to the genes of a model ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Match:
+    """Names that were found among others.
+
+    Attributes
+    ----------
+    position
+        (names,) place of each name among the others, or -1.
+    n_found
+        How many of the others were found.
+    notes
+        What was done to find them.
+    """
+
+    position: np.ndarray
+    n_found: int
+    notes: tuple[str, ...] = ()
+
+
+def match_names(names: list[str], genes: list[str], usable: np.ndarray | None = None) -> Match:
+    """Find names among those of a model, as they are or, where that finds more, in another spelling.
+
+    Parameters
+    ----------
+    names
+        Names of the data, repeated or not.
+    genes
+        Names of the model, unique.
+    usable
+        (names,) bool; False for what is no gene.
+    """
+    usable = np.ones(len(names), bool) if usable is None else usable
+    best = _found(names, genes, usable)
+    spelling, wanted = names, genes
+
+    def may_be_cleaned() -> np.ndarray:  # `ADT_CD4` is not the gene
+        return usable & ~look_like_others(names)
+
+    if best.n_found < len(genes):
+        for what, bare in cleaned(names):
+            found = _found(bare, genes, may_be_cleaned())
+            if found.n_found > best.n_found:
+                note = f"matched {what}{_example(names, bare, found.position)}"
+                best, spelling = replace(found, notes=(note, *found.notes)), bare
+    if best.n_found < len(genes):  # or is it the model whose names have more to them
+        for what, bare in cleaned(genes):
+            if len(set(bare)) < len(bare):
+                continue
+            found = _found(spelling, bare, may_be_cleaned())
+            if found.n_found > best.n_found:
+                note = f"matched the genes of the model {what}{_example(genes, bare, np.arange(len(genes)))}"
+                best, wanted = replace(found, notes=(note, *found.notes)), bare
+    if best.n_found < len(genes):
+        best = _filled(best, spelling, wanted, usable, without_punctuation, "punctuation")
+    if best.n_found < len(genes) and same_species(wanted, [spelling[i] for i in np.flatnonzero(usable)]):
+        best = _filled(best, spelling, wanted, usable, str.casefold, "the case of letters")
+    return best
+
+
+def _example(before: list[str], after: list[str], position: np.ndarray) -> str:
+    i = next((i for i in np.flatnonzero(position >= 0) if before[i] != after[i]), None)
+    return "" if i is None else f" ({before[i]} is {after[i]})"
+
+
+def _found(names: list[str], genes: list[str], usable: np.ndarray) -> Match:
+    """Match names that are equal, or Ensembl ids that are but for their versions where that finds more."""
+    match = _equal(names, genes, usable)
+    model = [without_version(gene) for gene in genes]
+    if match.n_found < len(genes) and len(set(model)) == len(model):
+        loose = _equal([without_version(name) for name in names], model, usable)
+        if (more := loose.n_found - match.n_found) > 0:
+            return replace(loose, notes=(f"matched {more:,} Ensembl ids without their versions",))
+    return match
+
+
+def _equal(names: list[str], genes: list[str], usable: np.ndarray) -> Match:
+    place = {gene: i for i, gene in enumerate(genes)}
+    position = np.where(usable, np.array([place.get(name, -1) for name in names], int), -1)
+    return Match(position, len(np.unique(position[position >= 0])))
+
+
+def _filled(
+    match: Match, names: list[str], genes: list[str], usable: np.ndarray, key: Callable[[str], str], differ_by: str
+) -> Match:
+    """Match what is left on both sides by a key of the name, where one name alone on each side has it."""
+    left: dict[str, list[int]] = {}
+    for i in np.setdiff1d(np.arange(len(genes)), match.position):
+        left.setdefault(key(genes[i]), []).append(int(i))
+    rows: dict[str, list[int]] = {}
+    for row in np.flatnonzero(usable & (match.position < 0)):
+        if (spelt := key(names[row])) in left:
+            rows.setdefault(spelt, []).append(int(row))
+    position = match.position.copy()
+    examples = []
+    for spelt, same in rows.items():
+        if len(left[spelt]) == 1 and len({names[row] for row in same}) == 1:
+            position[same] = left[spelt][0]
+            examples.append(f"{names[same[0]]} is {genes[left[spelt][0]]}")
+    if not examples:
+        return match
+    note = f"matched {len(examples):,} genes whose names differ by {differ_by} alone ({examples[0]})"
+    return Match(position, match.n_found + len(examples), (*match.notes, note))
 
 
 @dataclass(frozen=True)
@@ -33,6 +315,8 @@ class Alignment:
         Genes of the model that the data lack, which count as zero.
     measured
         (genes of the data,) bool, False for antibodies and the like, which are not counted.
+    gene_key
+        Column of `var` that the names come from; the index if None.
     notes
         What else was done to match them.
     """
@@ -41,6 +325,7 @@ class Alignment:
     n_model: int
     missing: np.ndarray
     measured: np.ndarray
+    gene_key: str | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -48,13 +333,32 @@ class Alignment:
         """Share of the genes of the model that the data have."""
         return 1 - len(self.missing) / self.n_model
 
+    @property
+    def advice(self) -> str:
+        """What to do about genes that are missing, or nothing."""
+        return _advice(int(self.measured.sum()), self.overlap, self.gene_key)
+
+
+def _advice(n_genes: int, overlap: float, gene_key: str | None) -> str:
+    """Say how to do without the genes that a panel lacks."""
+    if n_genes > FEW_GENES or overlap > 1 - FEW_MISSING:
+        return ""
+    names = "adata.var_names" if gene_key is None else f"adata.var[{gene_key!r}]"
+    return (
+        f" The data have few genes ({n_genes:,}), as a panel or what was cut to variable genes has. Use them uncut, or "
+        f"train a model on the common genes: `gs.tl.train(reference, label_key, genes={names})`, which leaves out "
+        "names that the reference lacks."
+    )
+
 
 def align_genes(
     adata: AnnData, genes: np.ndarray, gene_key: str | None = None, *, min_overlap: float = MIN_OVERLAP
 ) -> Alignment:
     """Match genes by name.
 
-    Ensembl ids also match if only their versions differ. A gene that the data have several times is the sum of all.
+    Where `gene_key` is not given and a column of `var` has more genes of the model than the index, that column is
+    taken. Names also match if they differ by what :func:`match_names` takes off. A gene that the data have several
+    times is the sum of all.
 
     Parameters
     ----------
@@ -63,7 +367,7 @@ def align_genes(
     genes
         Names of the genes of the model, unique.
     gene_key
-        Column of `var` with the names; the index if None.
+        Column of `var` with the names; the index, or a column that has more of them, if None.
     min_overlap
         Share of the genes of the model that must be found.
 
@@ -72,79 +376,104 @@ def align_genes(
     KeyError
         If there is no such column.
     ValueError
-        If fewer genes of the model are found, or none; the message says what would match.
+        If fewer genes of the model are found, or none; the message says what would match. If the names of the data or
+        of the model are row numbers.
     """
     if not 0 <= min_overlap <= 1:
         msg = f"`min_overlap` is a share of the genes of the model, in [0, 1], not {min_overlap!r}."
         raise ValueError(msg)
     var = in_memory(adata.var)
     measured = measured_genes(var)
-    names = _names_in(var, gene_key)
-    position, notes = _positions(names, genes, measured)
-    missing = genes[np.setdiff1d(np.arange(len(genes)), position)]
-    n_found = len(genes) - len(missing)
-    if n_found == 0 or n_found < min_overlap * len(genes):
-        where = "`adata.var_names`" if gene_key is None else f"`adata.var[{gene_key!r}]`"
-        found = "None" if n_found == 0 else f"Only {n_found:,} ({n_found / len(genes):.2%})"
+    if are_row_numbers(genes):
         msg = (
-            f"{found} of the {len(genes):,} genes of the model {'is' if n_found < 2 else 'are'} in {where}. "
-            f"The model has {_some(genes)}; the data have {_some(names)}. "
-            f"{_what_would_match(var, names, genes, gene_key, n_found)}"
+            f"The genes of the model are row numbers ({_some(genes)}), which say nothing of the genes of other data: "
+            "train it again on data with the names of genes in `adata.var_names`."
         )
+        raise ValueError(msg)
+    wanted = [str(gene) for gene in genes]
+    names = _spelt(var, gene_key)
+    numbered = are_row_numbers(names)
+    found = Match(np.full(len(var), -1), 0) if numbered else match_names(names, wanted, measured)
+    notes: list[str] = []
+    better = None if found.n_found == len(genes) else _better_column(var, wanted, measured, gene_key, found.n_found)
+    if better is not None and gene_key is None:
+        key, in_column = better
+        notes.append(
+            f"matched genes by {_where(key)}, which has {in_column.n_found:,} of the {len(genes):,} of the model, "
+            f"rather than by {_where(None)}, which has {'row numbers' if numbered else f'{found.n_found:,}'}"
+        )
+        gene_key, found, names, better = key, in_column, _spelt(var, key), None
+    elif better is not None:
+        notes.append(
+            f"matched {found.n_found:,} genes by {_where(gene_key)}, where {_where(better[0])} has "
+            f"{better[1].n_found:,}: {_pass(better[0])}"
+        )
+    elif numbered:
+        msg = (
+            f"{_where(gene_key)} has row numbers ({_some(names)}), which are no names of genes, and no column of "
+            f"`adata.var` has genes of the model ({_some(genes)}). Put the names there, in the order of the rows."
+        )
+        raise ValueError(msg)
+    n_found = found.n_found
+    if n_found == 0 or n_found < min_overlap * len(genes):
+        said = "None" if n_found == 0 else f"Only {n_found:,} ({n_found / len(genes):.2%})"
+        msg = (
+            f"{said} of the {len(genes):,} genes of the model {'is' if n_found < 2 else 'are'} in {_where(gene_key)}. "
+            f"The model has {_some(genes)}; the data have {_some(names)}. "
+        )
+        if better is not None:
+            msg += f"{_where(better[0])} matches {better[1].n_found:,}: {_pass(better[0])}."
+        else:
+            msg += _what_would_match([names[i] for i in np.flatnonzero(measured)], wanted, n_found)
         if n_found:
             msg += f" To label cells by these all the same, lower `min_overlap` from {min_overlap:g}."
+            msg += _advice(int(measured.sum()), n_found / len(genes), gene_key)
         raise ValueError(msg)
-    return Alignment(position, len(genes), missing, measured, notes)
+    missing = genes[np.setdiff1d(np.arange(len(genes)), found.position)]
+    notes += [*found.notes, *_summed(found.position)]
+    return Alignment(found.position, len(genes), missing, measured, gene_key, tuple(notes))
 
 
-def _names_in(var: pd.DataFrame, gene_key: str | None) -> pd.Index:
-    return pd.Index(np.asarray(var.index if gene_key is None else column(var, gene_key, what="adata.var"))).astype(str)
+def _spelt(var: pd.DataFrame, gene_key: str | None) -> list[str]:
+    return [str(name) for name in names_in(var, gene_key).fillna("nan")]
 
 
-def _positions(names: pd.Index, genes: np.ndarray, measured: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the place of each name among `genes` (-1: none), and what was done to find it."""
-    notes = []
-    position = np.where(measured, pd.Index(genes).get_indexer(names), -1)
-    model = without_version(pd.Index(genes))
-    if model.is_unique:
-        loose = np.where(measured, model.get_indexer(without_version(names)), -1)
-        more = len(np.unique(loose)) - len(np.unique(position))
-        if more > 0:
-            notes.append(f"matched {more:,} Ensembl ids without their versions")
-            position = loose
-    found = position[position >= 0]
-    if (copies := len(found) - len(np.unique(found))) > 0:
-        notes.append(f"summed {copies + len(np.unique(found[pd.Series(found).duplicated()])):,} rows of repeated genes")
-    return position, tuple(notes)
+def _summed(position: np.ndarray) -> list[str]:
+    n_rows = np.bincount(position[position >= 0])
+    copied = n_rows > 1
+    return [f"summed {n_rows[copied].sum():,} rows of {copied.sum():,} repeated genes"] if copied.any() else []
 
 
-def _some(names: Any) -> str:
-    return ", ".join(str(n) for n in names[:3]) + (", ..." if len(names) > 3 else "")
+def _better_column(
+    var: pd.DataFrame, genes: list[str], measured: np.ndarray, gene_key: str | None, n_found: int
+) -> tuple[str | None, Match] | None:
+    """Return the column of `var` (None: the index) that has most genes of the model, if it has clearly more."""
+    others = [key for key in [None, *_columns(var, numbers=id_type(genes) == "Entrez ids")] if key != gene_key]
+    # by some of the rows, which column it is
+    rows = np.unique(np.linspace(0, len(var) - 1, min(len(var), _ROWS)).astype(int))
+    best: tuple[str | None, int] = (None, 0)
+    for key in others:
+        names = _spelt(var.iloc[rows], key)
+        if (n := match_names(names, genes, measured[rows]).n_found) > best[1] and not are_row_numbers(names):
+            best = (key, n)
+    if not best[1]:
+        return None
+    match = match_names(_spelt(var, best[0]), genes, measured)
+    return (best[0], match) if match.n_found >= max(BETTER * n_found, n_found + 1) else None
 
 
-def better_column(var: pd.DataFrame, genes: np.ndarray, n_found: int) -> tuple[str | None, int] | None:
-    """Return the column of `var` (None: the index) that has most genes of the model, if more than `n_found`."""
-    columns = [None, *(str(key) for key in var.columns if pd.api.types.is_string_dtype(var[key].astype(object)))]
-    everything = np.ones(len(var), bool)
-    found = {
-        c: len(np.unique(p[p >= 0])) for c in columns for p in [_positions(_names_in(var, c), genes, everything)[0]]
-    }
-    best = max(columns, key=lambda c: found[c])
-    return (best, found[best]) if found[best] > n_found else None
+def _pass(gene_key: str | None) -> str:
+    return "leave out `gene_key`" if gene_key is None else f"pass `gene_key={gene_key!r}`"
 
 
-def _what_would_match(var: pd.DataFrame, names: pd.Index, genes: np.ndarray, gene_key: str | None, n_found: int) -> str:
-    if better := better_column(var, genes, n_found):
-        if better[0] is None:
-            return f"The names in `adata.var_names` match {better[1]:,}: leave out `gene_key`."
-        return f"Column {better[0]!r} of `adata.var` matches {better[1]:,}: pass `gene_key={better[0]!r}`."
-    known = set(genes)
-    if names.str.replace(r"\.\d+$", "", regex=True).isin(known).sum() > n_found:
-        return (
-            "They match without the version: "
-            "`adata.var_names = adata.var_names.str.replace(r'\\.\\d+$', '', regex=True)`."
-        )
-    if names.str.upper().isin({g.upper() for g in genes}).sum() > n_found:
+def _what_would_match(names: list[str], genes: list[str], n_found: int) -> str:
+    upper = {gene.upper() for gene in genes}
+
+    def n_upper(spelt: list[str]) -> int:
+        return sum(name.upper() in upper for name in spelt)
+
+    names = max([names, *(bare for _, bare in cleaned(names))], key=n_upper)  # the first of those that are equal
+    if n_upper(names) > n_found:
         of_model, of_data = species(genes), species(names)
         which = f" (the model looks {of_model}, the data {of_data})" if of_model and of_data else ""
         return (

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,10 +13,24 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng._cells.entries import column
-from ginseng._errors import MissingKeyError, suggest, warn
+from ginseng._errors import MissingKeyError, check_names, suggest, warn
 
 #: What stands for "no label".
 MISSING = frozenset({"", "nan", "NaN", "None", "NA", "<NA>"})
+
+#: What labels say where nobody knew, in lower case; "cell", "type" or the like may follow.
+UNKNOWN = frozenset(
+    {
+        "unknown", "unk", "unassigned", "not assigned", "unlabeled", "unlabelled", "not labeled",
+        "not labelled", "no label", "unannotated", "not annotated", "no annotation", "unclassified", "not classified",
+        "undefined", "not defined", "undetermined", "not determined", "unidentified", "not identified", "unspecified",
+        "not specified", "not available", "not applicable", "missing", "n/a", "n a", "na", "nan", "none", "null", "?",
+        "??", "???", "tbd", "tba", "todo", "to be determined", "to be annotated",
+    }
+)  # fmt: skip
+
+#: Names that users give for "no label"; see :func:`stand_for_none`.
+type Unlabeled = str | Iterable[str] | None
 
 #: What a cell that gets no label is called, unless the user says otherwise.
 UNASSIGNED = "unassigned"
@@ -36,17 +53,105 @@ def obs_column(adata: AnnData, key: str) -> pd.Series:
     return found if isinstance(found, pd.Series) else in_memory(adata.obs[[key]])[key]
 
 
-def coded(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels as int32 codes, -1 where they are missing or say so, and the sorted names that these stand for.
+@dataclass(frozen=True)
+class Coded:
+    """Labels as numbers.
 
-    One value a cell is held, whatever the length of the names.
+    Attributes
+    ----------
+    codes
+        (cells,) int32, place among `names`, or -1 where there is no label.
+    names
+        The labels, sorted.
+    without
+        How many cells have no label, by what is there instead; `"missing"` for nothing.
+    """
+
+    codes: np.ndarray
+    names: np.ndarray
+    without: dict[str, int]
+
+
+def coded(column: pd.Series, key: str, unlabeled: Unlabeled = None) -> Coded:
+    """Return labels as numbers, and what stands for none.
+
+    One value per cell is held, whatever the length of the names.
+
+    Parameters
+    ----------
+    column
+        A label for each cell.
+    key
+        What it is called.
+    unlabeled
+        See :func:`stand_for_none`.
+
+    Raises
+    ------
+    ValueError
+        If `unlabeled` has a name that is no label.
     """
     codes, unique = pd.factorize(column)
     stripped = [_text(u).strip() for u in unique]
-    names = sorted(set(stripped) - MISSING)
+    no_label = stand_for_none(stripped, key, unlabeled)
+    names = sorted(set(stripped) - no_label)
     place = {name: i for i, name in enumerate(names)}
     lookup = np.array([*(place.get(name, -1) for name in stripped), -1], np.int32)  # the last is for -1, missing
-    return lookup[codes], np.array(names, str)
+    said = np.array([*(name or "missing" for name in stripped), "missing"], object)
+    found = lookup[codes]
+    without = pd.Series(said[codes[found < 0]]).value_counts()
+    return Coded(found, np.array(names, str), {str(name): int(n) for name, n in without.items()})
+
+
+def stand_for_none(names: Iterable[str], key: str, unlabeled: Unlabeled = None) -> frozenset[str]:
+    """Return the names that stand for "no label".
+
+    Parameters
+    ----------
+    names
+        Those that are there.
+    key
+        Name of the column.
+    unlabeled
+        One or more of the names, besides the usual words (unknown, unassigned, n/a, ...). These alone if None; with an
+        empty list, every name is a label.
+
+    Raises
+    ------
+    ValueError
+        If none of them is there.
+    """
+    there = set(names)
+    given = [unlabeled] if isinstance(unlabeled, str) else list(unlabeled or ())
+    wanted = {_text(name).strip() for name in given}
+    if wanted and not wanted & (there | MISSING):
+        lost = min(wanted)
+        msg = f"`unlabeled` has {lost!r}, which {key!r} has not. {suggest(lost, sorted(there))}"
+        raise ValueError(msg)
+    if unlabeled is not None and not given:
+        return MISSING
+    usual = {name for name in there if _means_no_label(name)}
+    if "+" in there:
+        usual.discard("-")
+    return MISSING | wanted | usual
+
+
+def _means_no_label(name: str) -> bool:
+    words = re.sub(r"[^a-z0-9?/]+", " ", name.casefold()).strip()
+    words = re.sub(r"^un ", "un", words)
+    words = re.sub(r" (cells?|cell ?types?|types?|labels?)$", "", words)
+    return words in UNKNOWN or name in ("-", "--", "---", ".", "_", "...")
+
+
+def without_label(coded: Coded, n_cells: int, key: str) -> str:
+    """Say which cells are left out, or nothing."""
+    if not coded.without:
+        return ""
+    listed = ", ".join(f"{n:,} {name if name == 'missing' else repr(name)}" for name, n in coded.without.items())
+    msg = f"{sum(coded.without.values()):,} of {n_cells:,} cells have no label in {key!r} and are left out ({listed})."
+    if not coded.without.keys() <= MISSING | {"missing"}:
+        msg += " If such a word is a cell type here, pass `unlabeled=[]`."
+    return msg
 
 
 def as_labels(column: pd.Series) -> pd.Series:
@@ -70,10 +175,103 @@ def look_alikes(names: np.ndarray) -> list[tuple[str, ...]]:
     return [tuple(map(str, names[rows])) for rows in plain.groupby(plain).indices.values() if len(rows) > 1]
 
 
-#: What labels say, in lower case, where nobody knew.
-UNKNOWN = frozenset(
-    {"unknown", "unassigned", "unlabeled", "unlabelled", "unannotated", "undefined", "n/a", "none", "?"}
-)
+def labels_of(values: pd.Series, key: str, unlabeled: Unlabeled = None, *, obs: pd.DataFrame | None = None) -> Coded:
+    """Return labels as numbers, once they have been checked, and warn of cells that have none.
+
+    Parameters
+    ----------
+    values
+        A label for each cell.
+    key
+        What it is called.
+    unlabeled
+        See :func:`stand_for_none`.
+    obs
+        Where better columns may be, if `key` is one of its columns.
+
+    Raises
+    ------
+    ValueError
+        If these are no labels, or `unlabeled` has a name that is none of them.
+    """
+    found = coded(values, key, unlabeled)
+    check_labels(found.names, values, int((found.codes >= 0).sum()), key, obs)
+    check_names(found.names, f"{key!r}")
+    if found.without and len(found.names):
+        warn(without_label(found, len(values), key))
+    return found
+
+
+def check_labels(names: np.ndarray, values: pd.Series, n_labelled: int, key: str, obs: pd.DataFrame | None) -> None:
+    """Refuse what can be no labels: fractional numbers, and names of which nearly every cell has its own.
+
+    Parameters
+    ----------
+    names
+        The labels.
+    values
+        What they were made of.
+    n_labelled
+        Cells that have one.
+    key
+        Name of the column.
+    obs
+        Where better columns may be, if `key` is one of its columns.
+
+    Raises
+    ------
+    ValueError
+        If they are no labels; the message names columns that may have some.
+    """
+    unique = values.dropna().unique()
+    floats = [float(v) for v in unique if isinstance(v, float | np.floating)]
+    numbers = len(unique) > 0 and all(
+        isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in unique
+    )
+    if any(not v.is_integer() for v in floats):
+        found = f"has fractional numbers ({', '.join(f'{v:g}' for v in floats[:3])}, ...)"
+    elif len(names) > 10 and len(names) > n_labelled / 2:
+        some = ", ".join(map(repr, names[:3].tolist()))
+        found = f"has {len(names):,} different labels for {n_labelled:,} cells ({some}, ...)"
+    elif numbers and len(names) > max(100, n_labelled / 20):
+        found = f"has {len(names):,} different numbers for {n_labelled:,} cells"
+    else:
+        return
+    msg = f"{key!r} {found}, which are no cell types."
+    if obs is not None:
+        better = [name for name in label_columns(obs) if name != key]
+        msg += (
+            f" Pass a column with a label for many cells each: {', '.join(map(repr, better[:8])) or 'there is none'}."
+        )
+    raise ValueError(msg)
+
+
+#: Columns of `obs` that often hold cell types, the likeliest first; in lower case, without underscores.
+_USUAL_COLUMNS = ("celltype", "celltypes", "cellontologyclass", "annotation", "annotations", "labels", "label")
+
+
+def _rank(key: str) -> tuple[int, bool]:
+    plain = re.sub(r"[-_. ]", "", key.casefold())
+    usual = _USUAL_COLUMNS.index(plain) if plain in _USUAL_COLUMNS else len(_USUAL_COLUMNS)
+    return usual, re.search("type|label|annot", plain) is None
+
+
+def label_columns(obs: pd.DataFrame) -> list[str]:
+    """Return the columns of `obs` that may hold cell types, the likeliest first."""
+
+    def may(key: Any) -> bool:
+        values: Any = obs[key]
+        if not isinstance(key, str) or isinstance(values, pd.DataFrame) or pd.api.types.is_float_dtype(values.dtype):
+            return False
+        n = values.nunique()
+        return 1 < n <= max(10, len(values) / 2)
+
+    return sorted((key for key in obs.columns if may(key)), key=_rank)
+
+
+def likely_label_column(obs: pd.DataFrame) -> str | None:
+    """Return the column of `obs` that by its name has cell types, if there is one."""
+    return next((key for key in label_columns(obs) if _rank(key)[0] < len(_USUAL_COLUMNS)), None)
 
 
 def predicted_labels(adata: AnnData, prediction_key: str) -> pd.Series:
@@ -88,10 +286,15 @@ def predicted_labels(adata: AnnData, prediction_key: str) -> pd.Series:
     return as_labels(obs[prediction_key])
 
 
-def paired_labels(adata: AnnData, label_key: str, prediction_key: str) -> tuple[pd.Series, pd.Series]:
+def paired_labels(
+    adata: AnnData, label_key: str, prediction_key: str, unlabeled: Unlabeled = None
+) -> tuple[pd.Series, pd.Series]:
     """Return the true and the predicted labels of the cells that have both, and warn of the others."""
-    true = as_labels(column(in_memory(adata.obs), label_key))
+    given = column(in_memory(adata.obs), label_key)
+    truth = coded(given, label_key, unlabeled)
     predicted = predicted_labels(adata, prediction_key)
+    names = np.array([*truth.names, None], dtype=object)
+    true = pd.Series(names[truth.codes], index=given.index, dtype=object)
     known = true.notna() & predicted.notna()
     if not known.any():
         msg = (
@@ -99,8 +302,41 @@ def paired_labels(adata: AnnData, label_key: str, prediction_key: str) -> tuple[
             f"{predicted.notna().sum()} in {prediction_key!r}. Check that these are the columns to compare."
         )
         raise ValueError(msg)
-    for key, missing in ((label_key, true.isna()), (prediction_key, predicted.isna())):
-        if missing.any():
-            msg = f"{missing.sum()} of {len(true)} cells have no label in {key!r} and are left out."
-            warn(msg)
+    if truth.without:
+        warn(without_label(truth, len(true), label_key))
+    if predicted.isna().any():
+        warn(f"{predicted.isna().sum():,} of {len(true):,} cells have no label in {prediction_key!r} and are left out.")
     return true[known], predicted[known]
+
+
+def compare_names(true: pd.Series, predicted: pd.Series, known: Iterable[str], label_key: str) -> str:
+    """Say that truth and prediction share no or few names, or nothing.
+
+    Parameters
+    ----------
+    true, predicted
+        Labels of the same cells.
+    known
+        Names that could have been predicted, besides those that were.
+    label_key
+        Where the true ones are.
+    """
+    possible = {*map(str, known), *predicted.unique()}
+    sizes = true.value_counts()
+    lost = sizes[~sizes.index.isin(possible)]
+    if lost.empty:
+        return ""
+    alike = [names for names in look_alikes(np.array([*lost.index, *possible])) if len({*names} - {*lost.index}) > 0]
+    if lost.sum() <= len(true) / 2 and not alike:
+        return ""
+    listed = ", ".join(repr(str(name)) for name in lost.index[:5]) + (", ..." if len(lost) > 5 else "")
+    predictable = ", ".join(map(repr, sorted(possible)[:5])) + (", ..." if len(possible) > 5 else "")
+    n_shared = len(sizes) - len(lost)
+    msg = (
+        f"{label_key!r} and the predicted labels share {n_shared or 'none'} of {len(sizes)} names: {lost.sum():,} of "
+        f"{len(true):,} cells have one that is never predicted ({listed}), and count as wrong. "
+        f"Predicted are {predictable}."
+    )
+    if alike:
+        msg += f" {' and '.join(map(repr, sorted(alike[0])))} differ by case, blanks or encoding alone."
+    return msg + f" Give both the same names: `adata.obs[{label_key!r}] = adata.obs[{label_key!r}].replace({{...}})`."

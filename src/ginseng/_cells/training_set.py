@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,17 @@ from anndata import AnnData
 from scipy import sparse
 
 from ginseng._cells.entries import column
-from ginseng._cells.features import measured_genes, warn_of_other_features
-from ginseng._cells.labels import UNKNOWN, coded, in_memory, look_alikes, obs_column
+from ginseng._cells.features import warn_of_other_features
+from ginseng._cells.gene_names import missing_names
+from ginseng._cells.genes import NamedGenes, match_names, named_genes
+from ginseng._cells.labels import (
+    Unlabeled,
+    coded,
+    labels_of,
+    look_alikes,
+    obs_column,
+    without_label,
+)
 from ginseng._cells.matrix import row_sums, take_columns
 from ginseng._cells.open import OpenCells
 from ginseng._errors import MissingKeyError, check_names, suggest, warn
@@ -52,6 +62,18 @@ class TrainingSet:
     group_key: str | None
     measured: np.ndarray
 
+    @property
+    def genes(self) -> NamedGenes:
+        """The genes, by the rows of `var` that are summed for each."""
+        return NamedGenes(self.gene_names, self.gene_position)
+
+    def only(self, rows: np.ndarray) -> TrainingSet:
+        """Return the same cells with some of the genes: those of the chosen `rows` of `var`, (rows of `var`,) bool."""
+        chosen = np.unique(self.gene_position[rows & (self.gene_position >= 0)])
+        place = np.full(len(self.gene_names) + 1, -1)
+        place[chosen] = np.arange(len(chosen))
+        return replace(self, gene_position=place[self.gene_position], gene_names=self.gene_names[chosen])
+
     def blocks(self, cells: OpenCells, *, size: int) -> Iterator[tuple[np.ndarray, sparse.csr_matrix, np.ndarray]]:
         """Yield `(chosen, counts, total)`, block by block.
 
@@ -82,12 +104,17 @@ class TrainingSet:
             )
 
 
+#: A list of so many genes is that of a panel or another file, and is cut to those that are there, if so many are.
+MANY_GENES, LEAST_FOUND = 20, 0.1
+
+
 def choose_cells(
     cells: OpenCells,
     label_key: str | Sequence[Any] | np.ndarray | pd.Series,
     *,
     genes: str | Sequence[Any] | np.ndarray | None = None,
     group_key: str | Sequence[Any] | np.ndarray | pd.Series | None = None,
+    unlabeled: Unlabeled = None,
 ) -> TrainingSet:
     """Resolve and check labels, groups and genes.
 
@@ -98,16 +125,20 @@ def choose_cells(
     label_key
         Column of `obs`, or a label for each cell.
     genes
-        Boolean column of `var`, boolean mask, or gene names in the order in which they are wanted; all if None.
+        Boolean column of `var`, boolean mask, or gene names in the order in which they are wanted; all if None. See
+        :func:`choose_genes`.
     group_key
         Column of `obs`, or a group for each cell.
+    unlabeled
+        Labels that stand for none, see :func:`ginseng._cells.labels.stand_for_none`.
 
     Raises
     ------
     KeyError
         If a column or gene is not there.
     ValueError
-        If there is no matrix, no cells or no genes, fewer than two classes, or duplicated gene names.
+        If there is no matrix, no cells or no genes, labels that are none, fewer than two classes, or genes without
+        names.
     """
     adata = cells.adata
     if 0 in (cells.n_obs, cells.n_vars):
@@ -115,26 +146,26 @@ def choose_cells(
         raise ValueError(msg)
     _ = cells.matrix
     values, label_name = _per_cell(adata, label_key, "label_key", "label")
-    labels, label_names = coded(values)
-    labelled = labels >= 0
-    if not labelled.all() and labelled.any():
-        warn(f"{(~labelled).sum():,} of {adata.n_obs:,} cells have no label in {label_name!r} and are left out.")
-    labels = labels[labelled]
-    check_names(label_names, f"{label_name!r}")
-    if len(label_names) < 2:
-        found = f"only {str(label_names[0])!r}" if len(label_names) else "no label at all"
-        msg = f"Training needs cells of at least two classes; {label_name!r} has {found} in {adata.n_obs:,} cells."
-        if isinstance(label_key, str):
-            others = [str(key) for key in in_memory(adata.obs).columns if str(key) != label_key]
-            msg += f" Pass another column as `label_key`. {suggest(label_key, others)}"
+    obs = cells.obs if isinstance(label_key, str) else None
+    found = labels_of(values, label_name, unlabeled, obs=obs)
+    labelled = found.codes >= 0
+    if len(found.names) < 2:
+        had = f"only {str(found.names[0])!r}" if len(found.names) else "no label at all"
+        msg = f"Training needs cells of at least two classes; {label_name!r} has {had} in {adata.n_obs:,} cells."
+        if found.without and not len(found.names):
+            msg += f" {without_label(found, adata.n_obs, label_name)}"
+        if obs is not None:
+            others = [str(key) for key in obs.columns if str(key) != label_key]
+            msg += f" Pass another column as `label_key`. {suggest(label_name, others)}"
         raise ValueError(msg)
+    labels, label_names = found.codes[labelled], found.names
     _warn_of_labels(label_names, np.bincount(labels), label_name)
 
     groups = group_names = group_name = None
     if group_key is not None:
         values, group_name = _per_cell(adata, group_key, "group_key", "group")
-        groups, group_names = coded(values)
-        groups = groups[labelled]
+        of_cell = coded(values, group_name, unlabeled=[])
+        groups, group_names = of_cell.codes[labelled], of_cell.names
         if (groups < 0).any():
             n = int((groups < 0).sum())
             msg = f"{n:,} labelled cells have no group in {group_name!r}: fill them in or leave them out."
@@ -143,7 +174,9 @@ def choose_cells(
         groups, group_names = np.searchsorted(in_use, groups).astype(np.int32), group_names[in_use]
 
     warn_of_other_features(cells.var)
-    position, gene_names = choose_genes(cells.holder, genes, cells.gene_key)
+    position, gene_names, notes = choose_genes(cells.var, genes, cells.gene_key)
+    for note in notes:
+        warn(note)
     return TrainingSet(
         rows=np.flatnonzero(labelled),
         labels=labels,
@@ -169,11 +202,6 @@ def _warn_of_labels(names: np.ndarray, sizes: np.ndarray, key: str) -> None:
         messages.append(
             f"{len(single):,} of the {len(names):,} classes of {key!r} have a single cell: {listed}. A model "
             "can hardly learn them, and nothing measures whether it did. Merge them with others, or leave them out."
-        )
-    if unknown := [str(name) for name in names if str(name).casefold() in UNKNOWN]:
-        messages.append(
-            f"{unknown[0]!r} in {key!r} is trained as a class like any other. If it means that nobody knew, leave such "
-            f"cells out: set their label to None."
         )
     for msg in messages:
         warn(msg)
@@ -208,11 +236,29 @@ def _per_cell(adata: AnnData, key: Any, parameter: str, default_name: str) -> tu
     return pd.Series(np.asarray(key)), str(getattr(key, "name", None) or default_name)
 
 
-def choose_genes(adata: AnnData, genes: Any, gene_key: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return where each gene of `adata` goes (-1: nowhere), and the names in their new order."""
-    var = in_memory(adata.var)
-    values = var.index if gene_key is None else column(var, gene_key, what="adata.var")
-    names = np.asarray(values).astype(str)
+def choose_genes(var: pd.DataFrame, genes: Any, gene_key: str | None) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Choose the genes to train on. Rows that have one name are one gene, however many of them were chosen.
+
+    Of a list of many genes (20 or more), as of a panel, those that the data lack are left out; a short one is taken for
+    a choice by hand, in which a name that is not there is a mistake.
+
+    Returns
+    -------
+    position
+        (rows of `var`,) place of each row among the chosen genes, or -1.
+    names
+        Names of the chosen genes.
+    notes
+        What a user should know.
+
+    Raises
+    ------
+    KeyError
+        If there is no such column, or names of a short list, or nearly all of a long one, are not there.
+    ValueError
+        If no genes are selected, or a mask does not fit, or the genes have no names.
+    """
+    found, gene_key, notes = named_genes(var, gene_key)
     if isinstance(genes, str):
         mask = column(var, genes, what="adata.var")
         if not (mask.dtype == bool or str(mask.dtype) == "boolean"):
@@ -220,34 +266,50 @@ def choose_genes(adata: AnnData, genes: Any, gene_key: str | None) -> tuple[np.n
             raise ValueError(msg)
         genes = mask.to_numpy(bool, na_value=False) if str(mask.dtype) == "boolean" else mask.to_numpy(bool)
     if genes is None:
-        wanted = np.flatnonzero(measured_genes(var))
+        chosen = np.arange(len(found.names))
     elif (given := np.asarray(genes)).dtype == bool:
-        if len(given) != adata.n_vars:
-            msg = f"The gene mask has {len(given):,} values for {adata.n_vars:,} genes."
+        if len(given) != len(var):
+            msg = f"The gene mask has {len(given):,} values for {len(var):,} genes."
             raise ValueError(msg)
-        wanted = np.flatnonzero(given)
+        chosen = np.unique(found.position[given & (found.position >= 0)])
     else:
-        wanted = pd.Index(names).get_indexer_for(given.astype(str))
-        if (wanted < 0).any():
-            there = set(names)
-            lost = [str(g) for g in given if str(g) not in there]
-            msg = f"{len(lost):,} of {len(given):,} genes are not in `adata`: {', '.join(lost[:10])}. "
-            if len(lost) == len(given):
-                msg += (
-                    f"It has {', '.join(names[:3])}, ...: pass `gene_key=` if a column of `adata.var` has such names."
-                )
-            else:
-                msg += "Leave them out of `genes`."
-            raise MissingKeyError(msg)
-    if len(wanted) == 0:
+        chosen, more = _listed_genes(found.names, given, gene_key)
+        notes += more
+    if len(chosen) == 0:
         msg = "No genes are selected. Run `gs.pp.select_hvgs(adata)` and pass `genes='ginseng_genes'`, or pass none."
         raise ValueError(msg)
-    chosen = pd.Index(names[wanted])
-    if not chosen.is_unique:
-        copies = chosen[chosen.duplicated()].unique()
-        msg = f"Gene names are duplicated: {', '.join(copies[:10])}. Run `adata.var_names_make_unique()` first."
-        raise ValueError(msg)
-    check_names(chosen, "The list of genes")
-    position = np.full(len(names), -1)
-    position[wanted] = np.arange(len(wanted))
-    return position, chosen.to_numpy(str)
+    notes += found.notes(None if genes is None else chosen)
+    names = found.names[chosen].astype(str)
+    check_names(names, "The list of genes")
+    place = np.full(len(found.names) + 1, -1)  # the last is for rows that are no gene
+    place[chosen] = np.arange(len(chosen))
+    return place[found.position], names, notes
+
+
+def _listed_genes(names: np.ndarray, given: np.ndarray, gene_key: str | None) -> tuple[np.ndarray, list[str]]:
+    """Return the places among `names` of the genes of a list, in its order, and what a user should know."""
+    texts = pd.Series(given.astype(object))
+    given = pd.unique(texts[~missing_names(texts)].astype(str).to_numpy(object))
+    if len(given) == 0:
+        return np.empty(0, int), []
+    match = match_names([str(name) for name in names], [str(gene) for gene in given])
+    rows = np.full(len(given), -1)
+    hits = np.flatnonzero(match.position >= 0)[::-1]  # of two spellings, the first
+    rows[match.position[hits]] = hits
+    lost = given[rows < 0]
+    listed = ", ".join(map(str, lost[:10])) + (", ..." if len(lost) > 10 else "")
+    if len(lost) == len(given) or (len(lost) and len(given) < MANY_GENES) or len(lost) > (1 - LEAST_FOUND) * len(given):
+        msg = f"{len(lost):,} of {len(given):,} genes are not in `adata`: {listed}. "
+        if len(lost) == len(given):
+            msg += f"It has {', '.join(names[:3])}, ...: pass `gene_key=` if a column of `adata.var` has such names."
+        else:
+            close = difflib.get_close_matches(str(lost[0]), names, n=1) if len(given) < MANY_GENES else []
+            msg += (f"Did you mean {close[0]!r}? " if close else "") + "Leave them out of `genes`."
+        raise MissingKeyError(msg)
+    notes = list(match.notes)
+    if len(lost):
+        notes.append(
+            f"Of the {len(given):,} genes given, the {len(given) - len(lost):,} that the data have are used, without "
+            f"{listed}."
+        )
+    return rows[rows >= 0], notes

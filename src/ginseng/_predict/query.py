@@ -12,7 +12,7 @@ from anndata import AnnData
 from ginseng._cells.accept import accept
 from ginseng._cells.features import warn_of_other_features
 from ginseng._cells.genes import MIN_OVERLAP, Alignment, align_genes
-from ginseng._cells.matrix import copied, make_actual, row_sums, take_columns
+from ginseng._cells.matrix import row_sums, take_columns
 from ginseng._cells.open import AnnDataOrPath, OpenCells, open_cells
 from ginseng._core.correction import Correction
 from ginseng._core.process import check_process
@@ -57,13 +57,6 @@ class Query:
         """Yield the counts of enough cells to know all: blocks that are spread evenly, or all where there are few."""
         every = max(1, self.adata.n_obs // ENOUGH)
         return prefetch(model_rows(self.cells, self.genes, size=SAMPLED, every=every))
-
-    def target(self, *, copy: bool) -> AnnData:
-        """Return what results are written into: a copy, or the cells, of which a view becomes an AnnData of its own."""
-        if copy:
-            return copied(self.adata)
-        make_actual(self.adata)
-        return self.adata
 
 
 def open_query(
@@ -126,6 +119,8 @@ def ask(
                 "labels say nothing of these."
             )
         warn_of_other_features(cells.var)
+        if genes.notes:
+            warn(f"Names of genes: {'; '.join(genes.notes)}.")
         if len(genes.missing):
             _warn_of_missing(genes, neutral=state.reference is not None)
     if own.normalize and not normalizes and own.library_size == "model_genes":
@@ -150,5 +145,5 @@ def _warn_of_missing(genes: Alignment, *, neutral: bool) -> None:
     some = ", ".join(map(str, genes.missing[:5])) + (", ..." if len(genes.missing) > 5 else "")
     warn(
         f"Partial gene overlap detected: {genes.overlap:.2%}. {len(genes.missing):,} of the {genes.n_model:,} genes of "
-        f"the model are not in the data and {'say nothing' if neutral else 'count as zero'} ({some})."
+        f"the model are not in the data and {'say nothing' if neutral else 'count as zero'} ({some}).{genes.advice}"
     )

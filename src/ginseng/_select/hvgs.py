@@ -16,6 +16,7 @@ from scipy import sparse
 from ginseng._cells.accept import accept
 from ginseng._cells.bad_values import LARGEST_COUNT, LARGEST_LOG
 from ginseng._cells.features import warn_of_other_features
+from ginseng._cells.genes import genes_to_select
 from ginseng._cells.labels import obs_column
 from ginseng._cells.open import OpenCells
 from ginseng._errors import warn
@@ -62,18 +63,19 @@ def find_hvgs(
         span=span,
     )
     batch, batch_names = _batches(cells, batch_key)
-    is_gene = cells.measured
-    names, n_genes = cells.var.index[is_gene], int(is_gene.sum())
+    genes = genes_to_select(cells.var)
+    names, n_genes = pd.Index(genes.names), len(genes.names)
     is_log = target_sum is None and flavor != "seurat_v3"
     accept(cells, normalize=not is_log, insisted=True, option="target_sum=None")
     warn_of_other_features(cells.var)
+    for note in genes.notes():
+        warn(note)
 
     def blocks(desc: str) -> Iterator[tuple[sparse.csr_matrix, np.ndarray]]:
         n_chunks = math.ceil(cells.n_obs / chunk_size)
         parts = cells.blocks(chunk_size, largest=LARGEST_LOG if is_log else LARGEST_COUNT)
         for start, stop, part in progress(parts, desc=desc, silent=silent, total=n_chunks, unit="chunks"):
-            rows = sparse.csr_matrix(part)
-            yield rows if n_genes == cells.n_vars else rows[:, is_gene], batch[start:stop]
+            yield sparse.csr_matrix(genes.summed(part)), batch[start:stop]
 
     if flavor == "seurat_v3":
         values: Callable[[sparse.csr_matrix], sparse.csr_matrix] = counts
@@ -126,11 +128,8 @@ def find_hvgs(
     elif n_selected < n_top_genes:
         msg = f"Only {n_selected} genes vary between cells within the bounds, for `{n_top_genes=}`."
         warn(msg)
-    if n_genes < cells.n_vars:  # what is no gene is not selected, and has no statistics
-        table = table.set_index(np.flatnonzero(is_gene)).reindex(range(cells.n_vars))
-        table = table.astype({"selected": object}).fillna({"selected": False, "n_batches": 0})
-        table = table.astype({"selected": bool} | ({"n_batches": int} if "n_batches" in table else {}))
-    return {COLUMNS[str(name)]: table[name].to_numpy() for name in table}
+    nothing = {"selected": False, "n_batches": 0}  # for what is no gene
+    return {COLUMNS[str(name)]: genes.spread(table[name].to_numpy(), nothing.get(str(name), np.nan)) for name in table}
 
 
 def _check_arguments(

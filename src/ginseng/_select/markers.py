@@ -10,6 +10,7 @@ from scipy import sparse
 
 from ginseng import _keys
 from ginseng._cells.bad_values import LARGEST_COUNT, LARGEST_LOG
+from ginseng._cells.genes import NamedGenes
 from ginseng._cells.matrix import row_sums
 from ginseng._cells.open import OpenCells
 from ginseng._core.normalize import log_normalize
@@ -23,6 +24,7 @@ def find_markers(
     labels: np.ndarray,
     n_top_genes: int,
     *,
+    genes: NamedGenes,
     target_sum: float | None = 1e4,
     chunk_size: int = 4096,
     silent: bool = False,
@@ -35,11 +37,13 @@ def find_markers(
         What to choose from, counts or, if `target_sum` is None, log-normalised values.
     labels
         (cells,) integers, -1 for cells that are left out.
+    genes
+        The genes to choose from.
     """
     present, of_labelled = np.unique(labels[labels >= 0], return_inverse=True)
     group = np.full(len(labels), -1)
     group[labels >= 0] = of_labelled
-    moments = Moments(len(present), cells.n_vars)
+    moments = Moments(len(present), len(genes.names))
     parts = cells.blocks(chunk_size, largest=LARGEST_LOG if target_sum is None else LARGEST_COUNT)
     n_chunks = math.ceil(cells.n_obs / chunk_size)
     for start, stop, part in progress(parts, desc="Selecting genes", silent=silent, total=n_chunks, unit="chunks"):
@@ -47,9 +51,12 @@ def find_markers(
         if (of_cell < 0).any():
             block, of_cell = block[of_cell >= 0], of_cell[of_cell >= 0]
         if target_sum is not None:
-            block = log_normalize(block, row_sums(block, cells.measured), target_sum, as_scanpy=True)
+            total = row_sums(block, cells.measured)
+            block = log_normalize(sparse.csr_matrix(genes.summed(block)), total, target_sum, as_scanpy=True)
+        else:
+            block = sparse.csr_matrix(genes.summed(block))
         moments.add(block, of_cell)
-    rank, t = _ranks(moments, cells.measured)
+    rank, t = _ranks(moments)
     top = np.lexsort((-np.abs(t), rank))[: operator.index(n_top_genes)]  # NaN comes last
     top = top[np.isfinite(rank[top])]
     if not len(top):
@@ -58,12 +65,16 @@ def find_markers(
     if len(top) < n_top_genes:
         msg = f"Only {len(top)} genes differ between the cell types, for `{n_top_genes=}`."
         warn(msg)
-    selected = np.zeros(cells.n_vars, bool)
+    selected = np.zeros(len(genes.names), bool)
     selected[top] = True
-    return {_keys.GENES: selected, _keys.MARKER_RANK: rank, _keys.MARKER_T: t}
+    return {
+        _keys.GENES: genes.spread(selected, False),
+        _keys.MARKER_RANK: genes.spread(rank, np.nan),
+        _keys.MARKER_T: genes.spread(t, 0.0),
+    }
 
 
-def _ranks(moments: Moments, eligible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _ranks(moments: Moments) -> tuple[np.ndarray, np.ndarray]:
     """Return the best rank of each gene in any type, NaN for none, and the t statistic there: (genes,) each."""
     n, k = moments.n_cells.sum(), len(moments.n_cells)
     everywhere = moments.over_batches()
@@ -73,7 +84,7 @@ def _ranks(moments: Moments, eligible: np.ndarray) -> tuple[np.ndarray, np.ndarr
     for size, here in zip(moments.n_cells, moments.total, strict=True):
         between += here**2 / size
     within = np.where(squares - between > rounding, squares - between, 0.0)
-    varies = eligible & (squares - total**2 / n > rounding)
+    varies = squares - total**2 / n > rounding
     best, t_there = np.full(len(total), np.inf), np.zeros(len(total))
     for size, here in zip(moments.n_cells, moments.total, strict=True):  # one at a time: types x genes may be much
         rest = n - size

@@ -182,6 +182,7 @@ class GinsengDataset:
         normalize: bool | None = None,
         rng: SeedLike | RNGLike | None = 0,
         silent: bool = False,
+        unlabeled: str | Sequence[str] | None = None,
     ) -> Self:
         """Write cells to a new store, in shuffled order, and open it.
 
@@ -216,6 +217,9 @@ class GinsengDataset:
             Shuffles the rows.
         silent
             Whether to show no progress bar.
+        unlabeled
+            Labels that stand for none: such cells are left out. One name or more, besides the usual words (unknown,
+            unassigned, n/a and the like), which alone count if None. With an empty list, every name is a label.
 
         Raises
         ------
@@ -231,7 +235,7 @@ class GinsengDataset:
         check_place(path, adata)
         check_target(path, overwrite=overwrite)
         cells = open_cells(adata, layer=layer, gene_key=gene_key)
-        chosen = choose_cells(cells, label_key, genes=genes, group_key=group_key)
+        chosen = choose_cells(cells, label_key, genes=genes, group_key=group_key, unlabeled=unlabeled)
         check_columns(chosen)
         normalizes = accept(cells, normalize=normalize is not False, insisted=normalize is not None, training=True)
         write_store(

@@ -5,23 +5,22 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from ginseng._cells.accept import is_counts, is_log_for
 from ginseng._cells.bad_values import OUTER_JOIN
+from ginseng._cells.features import Features, features_of, suspected_features
 from ginseng._cells.gene_names import id_type, species
-from ginseng._cells.genes import MIN_OVERLAP, align_genes, better_column
-from ginseng._cells.labels import as_labels
+from ginseng._cells.genes import align_genes, by_name, named_genes, names_in
+from ginseng._cells.labels import coded, likely_label_column, without_label
 from ginseng._cells.open import OpenCells, open_cells
 from ginseng._cells.value_kind import Values
 from ginseng._logging import running
 
 if TYPE_CHECKING:
     from ginseng.model.state import GinsengClassifierState
-
-#: Columns of `obs` that often hold cell types, the likeliest first.
-_LABELS = ("cell_type", "celltype", "cell_types", "CellType", "cell_ontology_class", "annotation", "labels", "label")
 
 
 @dataclass(frozen=True)
@@ -161,21 +160,8 @@ def _check(first: OpenCells, state: GinsengClassifierState | None, model_name: s
     use, options = _choice(matrices, state, problems, notes)
     cells = matrices[use] if use else next(iter(matrices.values()), first)
 
-    others = (
-        cells.var.loc[~cells.measured, "feature_types"].astype(str).value_counts().to_dict()
-        if not cells.measured.all()
-        else {}
-    )
-    if others:
-        listed = ", ".join(f"{n:,} {kind!r}" for kind, n in others.items())
-        notes.append(f"{listed} are no genes, and are left out")
-    gene_key, n_found = None, None
-    if state is not None:
-        gene_key, n_found = _genes(cells, state, problems, notes)
-    names = pd.Index((cells.var.index if gene_key is None else cells.var[gene_key]).astype(str))[cells.measured]
-    if n_duplicated := int(names[names.duplicated()].nunique()):
-        what = "the counts of copies are summed" if state else "run `adata.var_names_make_unique()` before training"
-        notes.append(f"{n_duplicated:,} gene names are there more than once: {what}")
+    features = _features(cells.var, notes)
+    gene_key, n_found, names, n_duplicated = _genes(cells, state, problems, notes)
     if (n_names := int(cells.adata.obs_names.duplicated().sum())) > 0:
         notes.append(f"{n_names:,} names of cells are repeated: results are matched by position")
     if 0 in (cells.n_obs, cells.n_vars):
@@ -191,7 +177,9 @@ def _check(first: OpenCells, state: GinsengClassifierState | None, model_name: s
     if state is not None:
         call = f"gs.tl.classify({name}, {model_name}{given})"
     else:
-        label = next((key for key in _LABELS if key in cells.obs and as_labels(cells.obs[key]).nunique() > 1), None)
+        label = likely_label_column(cells.obs)
+        if label is not None and (left_out := without_label(coded(cells.obs[label], label), cells.n_obs, label)):
+            notes.append(left_out)
         if label is None:
             notes.append(
                 f"which column of `obs` has the cell types? {', '.join(map(str, cells.obs.columns)) or 'none'}"
@@ -207,7 +195,7 @@ def _check(first: OpenCells, state: GinsengClassifierState | None, model_name: s
         species=species(names),
         gene_key=gene_key,
         n_duplicated=n_duplicated,
-        other_features={str(kind): int(n) for kind, n in others.items()},
+        other_features=features.others,
         n_model_genes=None if state is None else state.n_genes,
         n_found=n_found,
         call="" if problems else call,
@@ -251,25 +239,37 @@ def _choice(
     return use, options
 
 
-def _genes(
-    cells: OpenCells, state: GinsengClassifierState, problems: list[str], notes: list[str]
-) -> tuple[str | None, int]:
-    """Return the column of `var` that has the genes of the model, and how many of them."""
-    gene_key: str | None = None
+def _features(var: pd.DataFrame, notes: list[str]) -> Features:
     try:
-        found = align_genes(cells.holder, state.genes)
-        n_found = found.n_model - len(found.missing)
+        found = features_of(var)
+    except ValueError:  # which the search for genes says
+        return Features(np.ones(len(var), bool))
+    if found.others:
+        listed = ", ".join(f"{n:,} {kind!r}" for kind, n in found.others.items())
+        notes.append(f"{listed} are no genes, and are left out")
+    notes.extend(suspected_features(var, found))
+    return found
+
+
+def _genes(
+    cells: OpenCells, state: GinsengClassifierState | None, problems: list[str], notes: list[str]
+) -> tuple[str | None, int | None, pd.Index, int]:
+    """Return the column of `var` with the genes, how many of the model it has, its names, and how many are repeated."""
+    gene_key: str | None = None
+    n_found: int | None = None
+    try:
+        if state is None:
+            genes, gene_key, more = named_genes(cells.var, None)
+            notes.extend([*more, *genes.notes()])
+        else:
+            found = align_genes(cells.holder, state.genes)
+            gene_key, n_found = found.gene_key, found.n_model - len(found.missing)
+            notes.extend(found.notes)
+            genes = by_name(names_in(cells.var, gene_key), found.measured)
+            if found.advice:
+                notes.append(found.advice.strip())
     except ValueError as error:
-        n_found, problem = 0, str(error)
-    else:
-        problem = ""
-    better = better_column(cells.var, state.genes, n_found)
-    if better and better[1] >= max(1.05 * n_found, MIN_OVERLAP * state.n_genes):
-        gene_key, problem = better[0], ""
-        found = align_genes(cells.holder, state.genes, gene_key)
-        n_found = found.n_model - len(found.missing)
-    if problem:
-        problems.append(problem)
-    else:
-        notes.extend(found.notes)
-    return gene_key, n_found
+        problems.append(str(error))
+        return None, 0 if state else None, cells.var.index.astype(str), 0
+    n_rows = np.bincount(genes.position[genes.position >= 0])
+    return gene_key, n_found, pd.Index(genes.names), int((n_rows > 1).sum())

@@ -5,12 +5,13 @@ from anndata import AnnData
 from ginseng import _keys
 from ginseng._cells.accept import accept
 from ginseng._cells.features import warn_of_other_features
-from ginseng._cells.labels import coded, obs_column
-from ginseng._cells.matrix import copied
+from ginseng._cells.genes import genes_to_select
+from ginseng._cells.labels import Unlabeled, labels_of, obs_column
 from ginseng._cells.open import open_cells
-from ginseng._errors import check_names
+from ginseng._cells.write import check_genes, is_lost_view, write
+from ginseng._errors import warn
 from ginseng._logging import running
-from ginseng._select.columns import write_columns
+from ginseng._select.columns import gene_results
 from ginseng._select.hvgs import check_size
 from ginseng._select.markers import find_markers
 
@@ -25,6 +26,8 @@ def select_markers(
     chunk_size: int = 4096,
     silent: bool = False,
     copy: bool = False,
+    overwrite: bool = False,
+    unlabeled: Unlabeled = None,
 ) -> AnnData | None:
     """Select the genes whose expression differs most between cell types, chunk by chunk.
 
@@ -56,6 +59,10 @@ def select_markers(
         Whether to hide the progress bar.
     copy
         Whether to leave `adata` as it is and return a copy. The copy of a backed `adata` is in memory.
+    overwrite
+        Whether to replace a selection that was made by hand.
+    unlabeled
+        Labels that stand for none, as in :func:`ginseng.tl.train`.
 
     Returns
     -------
@@ -91,19 +98,24 @@ def select_markers(
     >>> int(adata.var["ginseng_genes"].sum())
     200
     """
+    lost = is_lost_view(adata) and not copy
     with running("select_markers") as added:
         cells = open_cells(adata, layer=layer, in_place=True)
+        check_genes(adata, overwrite=overwrite, lost=lost)
         check_size(cells, n_top_genes=n_top_genes, chunk_size=chunk_size, target_sum=target_sum)
-        labels, names = coded(obs_column(adata, label_key))
-        check_names(names, f"{label_key!r}")
-        if len(names) < 2:
-            msg = f"Genes can differ only between at least two cell types; {label_key!r} has {len(names)}."
+        labels = labels_of(obs_column(adata, label_key), label_key, unlabeled, obs=cells.obs)
+        if len(labels.names) < 2:
+            msg = f"Genes can differ only between at least two cell types; {label_key!r} has {len(labels.names)}."
             raise ValueError(msg)
         accept(cells, normalize=target_sum is not None, insisted=True, option="target_sum=None")
         warn_of_other_features(cells.var)
-        columns = find_markers(cells, labels, n_top_genes, target_sum=target_sum, chunk_size=chunk_size, silent=silent)
-        adata = copied(adata) if copy else adata
-        write_columns(adata, cells, columns)
+        genes = genes_to_select(cells.var)
+        for note in genes.notes():
+            warn(note)
+        columns = find_markers(
+            cells, labels.codes, n_top_genes, genes=genes, target_sum=target_sum, chunk_size=chunk_size, silent=silent
+        )
+        adata = write(adata, "pp", "", gene_results(adata, cells, columns), copy=copy)
         n_selected = int(columns[_keys.GENES].sum())
         added(f"added adata.var[{_keys.GENES!r}], {n_selected} of {cells.n_vars} genes, their ranks and t statistics")
     return adata if copy else None
