@@ -30,14 +30,38 @@ type Make = Callable[..., ad.AnnData]
 type State = GinsengClassifierState
 
 
-def by_hand(state: State, x: np.ndarray, names: list[str], *, target_sum: float = 1e4) -> np.ndarray:
-    """Return the probabilities of a logistic regression, in NumPy and float64."""
+def by_hand(
+    state: State, x: np.ndarray, names: list[str], *, target_sum: float = 1e4, adapt: bool = True
+) -> np.ndarray:
+    """Return the probabilities of a logistic regression, in NumPy and float64, class by class and gene by gene."""
     full = np.zeros((len(x), state.n_genes))
     for j, name in enumerate(names):
         if name in state.genes:
             full[:, state.genes.tolist().index(name)] += x[:, j]
+    found, reference = np.isin(state.genes, names), state.reference
     total = full.sum(axis=1) if state.library_size == "model_genes" else x.sum(axis=1)
+    if reference is not None and state.library_size == "model_genes":
+        total = total / (reference["share"][found].sum(dtype=float) / reference["share"].sum(dtype=float))
     z = np.log1p(target_sum * full / np.where(total > 0, total, 1)[:, None])
+    if reference is None:
+        return regression(state, z)
+    z[:, ~found] = reference["mean"][~found]
+    shift = np.zeros(state.n_genes)
+    for _ in range(2 if adapt else 0):
+        probs = regression(state, z - shift)
+        label, p = probs.argmax(axis=1), probs.max(axis=1) * (full.sum(axis=1) > 0)
+        n = [p[label == c].sum() for c in range(state.n_classes)]
+        classes = [c for c in range(state.n_classes) if n[c] >= 5 and reference["cells"][c] >= 5]
+        if len(classes) < 3:
+            break
+        for g in np.flatnonzero(found):
+            more = [(p * z[:, g])[label == c].sum() / n[c] - reference["classes"][c, g] for c in classes]
+            mean, error = np.mean(more), np.std(more, ddof=1) / np.sqrt(len(classes))
+            shift[g] = np.rint(mean * max(0, 1 - error**2 / mean**2) * 2**16) / 2**16 if mean else 0
+    return regression(state, z - shift)
+
+
+def regression(state: State, z: np.ndarray) -> np.ndarray:
     z = np.clip((z - state.params["input"]["mean"]) / state.params["input"]["scale"], -10, 10)
     return softmax(z @ state.params["head"]["W"].astype(float) + state.params["head"]["b"], axis=1)
 
@@ -137,7 +161,7 @@ def test_a_batch_has_at_least_a_cell(make_cells: Make, state: State, batch_size:
 def test_blocks_of_rows_change_nothing(make_cells: Make, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     from ginseng._predict import query
 
-    monkeypatch.setattr(query.model_rows, "__kwdefaults__", {"size": 13})
+    monkeypatch.setattr(query.model_rows, "__kwdefaults__", {"size": 13, "every": 1})
     adata = blurred(make_cells)
     gs.tl.classify(adata, state, store_probs=True, batch_size=5)
     check(adata, state, by_hand(state, adata.X.toarray(), adata.var_names.tolist()))
@@ -148,7 +172,8 @@ def test_a_cell_does_not_depend_on_the_others(make_cells: Make, state: State) ->
     order = np.random.default_rng(0).permutation(120)[:77]
     part = adata[order].copy()
     for a in (adata, part):
-        gs.tl.classify(a, state, store_probs=True)
+        gs.tl.classify(a, state, store_probs=True, adapt=False)
+    check(adata, state, by_hand(state, adata.X.toarray(), adata.var_names.tolist(), adapt=False))
     np.testing.assert_allclose(part.obsm["ginseng_probs"], adata.obsm["ginseng_probs"][order], atol=1e-6)
     assert part.obs["ginseng_cell_type"].tolist() == adata.obs["ginseng_cell_type"].iloc[order].tolist()
 
@@ -399,9 +424,9 @@ def test_what_is_written_and_what_is_kept(make_cells: Make, state: State, tmp_pa
     gs.tl.classify(adata, state)
     assert list(adata.obs.columns) == ["cell_type", "donor", "ginseng_cell_type", "ginseng_confidence"]
     assert list(adata.obsm) == ["X_pca"]
-    assert set(adata.uns["ginseng"]) == {"metrics", "classes", "overlap", "unassigned"}
+    assert set(adata.uns["ginseng"]) == {"metrics", "classes", "overlap", "unassigned", "adaptation"}
     assert adata.uns["ginseng"]["classes"].tolist() == state.label_keys.tolist()
-    assert adata.uns["ginseng"]["overlap"] == {"n_genes": 30, "n_found": 30, "share": 1.0}
+    assert adata.uns["ginseng"]["overlap"] == {"n_genes": 30, "n_found": 30, "share": 1.0, "weight": 1.0}
     np.testing.assert_array_equal(adata.X.toarray(), before.X.toarray())
     pd.testing.assert_frame_equal(adata.var, before.var)
     pd.testing.assert_frame_equal(adata.obs[["cell_type", "donor"]], before.obs)
@@ -598,7 +623,8 @@ def test_the_allowed_classes_share_the_probability(make_cells: Make, state: Stat
     adata = blurred(make_cells)
     given, mask = ALLOWED[how]
     allowed = np.array(mask)
-    before = by_hand(state, adata.X.toarray(), adata.var_names.tolist())
+    before = by_hand(state, adata.X.toarray(), adata.var_names.tolist(), adapt=False)
+    given = {**given, "adapt": False}  # what is adapted to depends on what is allowed
     expected = before * allowed
     expected /= expected.sum(axis=1, keepdims=True)
     adata.write_h5ad(tmp_path / "in.h5ad")
@@ -638,10 +664,10 @@ def test_classes_that_the_model_all_but_excludes_still_share(make_cells: Make, s
 
 def test_a_threshold_holds_for_what_is_renormalised(make_cells: Make, state: State) -> None:
     adata = blurred(make_cells)
-    expected = by_hand(state, adata.X.toarray(), adata.var_names.tolist())[:, 1:]
+    expected = by_hand(state, adata.X.toarray(), adata.var_names.tolist(), adapt=False)[:, 1:]
     expected /= expected.sum(axis=1, keepdims=True)
     threshold = float(np.median(expected.max(axis=1)))
-    gs.tl.classify(adata, state, excluded="B cell", min_confidence=threshold)
+    gs.tl.classify(adata, state, excluded="B cell", min_confidence=threshold, adapt=False)
     labels = np.where(expected.max(axis=1) < threshold, "unassigned", state.label_keys[1:][expected.argmax(axis=1)])
     assert adata.obs["ginseng_cell_type"].tolist() == labels.tolist()
     assert (labels == "unassigned").sum() == 60

@@ -100,10 +100,10 @@ def classify(
     excluded
         Classes that are not possible; they are taken out of `allowed`.
     adapt
-        Whether to read the cells twice: first to see by how much each gene differs from the cells that the model was
-        trained on, alike in all types, as it does between laboratories, chemistries and species, and then to label them
+        Whether to look at the cells first, to see by how much each gene differs from the cells that the model was
+        trained on, alike in all types, as it does between laboratories, chemistries and species, and to label them
         without that difference (see the concepts in the documentation). Of more than 40,000 cells, blocks of some
-        20,000 in all are read first. It takes at least three types of five cells each; with fewer the cells are taken
+        20,000 in all are looked at. It takes at least three types of five cells each; with fewer the cells are taken
         as they are. With False the label of each cell depends on nothing but
         itself. If None, so for models that know what they were trained on, which those of earlier versions do not.
     copy
@@ -217,7 +217,7 @@ def classify(
             result.check_output(_local_path(adata), output)
         how: Any = {"batch_size": batch_size, "normalization": query.normalization, "allowed": possible}
         if adapt is not False and state.reference is not None:
-            result.adaptation = adapt_to(state, query.some_rows(), query.genes, data.n_obs, **how)
+            result.adaptation = adapt_to(state, query.some_rows, query.genes, data.n_obs, **how)
             report(f"adapted to the cells by {result.adaptation.n_classes} of {state.n_classes} classes")
         predicted = predict(
             state,
