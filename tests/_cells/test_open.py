@@ -181,6 +181,10 @@ VERBS: dict[str, Callable[..., pd.DataFrame]] = {
 }  # fmt: skip
 
 
+#: Verbs that compile anew in each call; that of raw does for both.
+COMPILED = ("explain", "uncertainty", "rank_genes", "compare", "cross_validate")
+
+
 @pytest.fixture(scope="module")
 def state(make_cells: Make) -> State:
     """Return a model with dropout."""
@@ -188,8 +192,14 @@ def state(make_cells: Make) -> State:
     return gs.model.GinsengClassifierState.from_dict(trained.uns["ginseng"]["model"])
 
 
-@pytest.mark.parametrize("layer", [None, "raw"])
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    ("verb", "layer"),
+    [
+        pytest.param(verb, layer, marks=[pytest.mark.slow] if layer is None and verb in COMPILED else [])
+        for verb in VERBS
+        for layer in (None, "raw")
+    ],
+)
 def test_what_holds_the_cells_changes_nothing(
     make_cells: Make, state: State, verb: str, layer: str | None, tmp_path: Path
 ) -> None:
