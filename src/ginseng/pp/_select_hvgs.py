@@ -4,7 +4,7 @@ from anndata import AnnData
 
 from ginseng import _keys
 from ginseng._cells.open import open_cells
-from ginseng._cells.write import check_genes, is_lost_view, write
+from ginseng._cells.write import check_genes, write
 from ginseng._logging import running
 from ginseng._select.columns import gene_results
 from ginseng._select.hvgs import Flavor, find_hvgs
@@ -122,10 +122,9 @@ def select_hvgs(
     >>> int(adata.var["ginseng_genes"].sum())
     200
     """
-    lost = is_lost_view(adata) and not copy
     with running(f"select_hvgs, flavor {flavor!r}") as added:
         cells = open_cells(adata, layer=layer, in_place=True)
-        check_genes(adata, overwrite=overwrite, lost=lost)
+        check_genes(adata, overwrite=overwrite)
         columns = find_hvgs(
             cells, n_top_genes,
             target_sum=target_sum, min_mean=min_mean, max_mean=max_mean, n_bins=n_bins, chunk_size=chunk_size,

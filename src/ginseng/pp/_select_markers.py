@@ -8,7 +8,7 @@ from ginseng._cells.features import warn_of_other_features
 from ginseng._cells.genes import genes_to_select
 from ginseng._cells.labels import Unlabeled, labels_of, obs_column
 from ginseng._cells.open import open_cells
-from ginseng._cells.write import check_genes, is_lost_view, write
+from ginseng._cells.write import check_genes, write
 from ginseng._errors import warn
 from ginseng._logging import running
 from ginseng._select.columns import gene_results
@@ -98,10 +98,9 @@ def select_markers(
     >>> int(adata.var["ginseng_genes"].sum())
     200
     """
-    lost = is_lost_view(adata) and not copy
     with running("select_markers") as added:
         cells = open_cells(adata, layer=layer, in_place=True)
-        check_genes(adata, overwrite=overwrite, lost=lost)
+        check_genes(adata, overwrite=overwrite)
         check_size(cells, n_top_genes=n_top_genes, chunk_size=chunk_size, target_sum=target_sum)
         labels = labels_of(obs_column(adata, label_key), label_key, unlabeled, obs=cells.obs)
         if len(labels.names) < 2:

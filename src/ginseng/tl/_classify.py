@@ -11,7 +11,7 @@ from ginseng import _keys
 from ginseng._cells.genes import MIN_OVERLAP
 from ginseng._cells.labels import UNASSIGNED
 from ginseng._cells.open import open_cells
-from ginseng._cells.write import check_target, is_lost_view, write, write_file
+from ginseng._cells.write import check_target, write, write_file
 from ginseng._disk.writers import check_adata_target
 from ginseng._errors import check_names, warn
 from ginseng._logging import progress, running
@@ -166,7 +166,6 @@ def classify(
     >>> list(query.obs.columns[-2:])
     ['ginseng_cell_type', 'ginseng_confidence']
     """
-    lost = is_lost_view(adata) and not (copy or return_table)
     adata, model = _in_order(adata, model if model_state is None else model_state)
     from_path = not isinstance(adata, AnnData)
     output = _checked_output(adata, output, copy=copy, return_table=return_table, overwrite=overwrite)
@@ -189,7 +188,7 @@ def classify(
         normalize=normalize, target_sum=target_sum, min_overlap=min_overlap, silent=silent,
     )  # fmt: skip
     if output is not None or copy or not (return_table or from_path):
-        check_target(data, "classify", key_added, overwrite=overwrite, lost=lost)
+        check_target(data, "classify", key_added, overwrite=overwrite)
 
     with running(f"classification of {data.n_obs:,} cells") as report:
         result = Result(

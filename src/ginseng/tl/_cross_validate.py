@@ -12,7 +12,7 @@ from anndata import AnnData
 from ginseng import _keys
 from ginseng._cells.open import open_cells
 from ginseng._cells.training_set import choose_cells
-from ginseng._cells.write import Results, check_target, is_lost_view, label_column, write
+from ginseng._cells.write import Results, check_target, label_column, write
 from ginseng._logging import progress, running
 from ginseng.data._splits import folds, warn_of_unseen
 from ginseng.tl import _contenders
@@ -129,7 +129,6 @@ def cross_validate(
     if genes is not None and n_top_genes is not None:
         msg = "`genes` names the genes and `n_top_genes` chooses some. Give one of them."
         raise ValueError(msg)
-    lost = is_lost_view(adata) and not (copy or return_table)
     common = _settings(settings, kwargs)
     model = common.architecture if model is None else model
     contender, model_name = _contenders.contender_of(model, common), _contenders.name_of(model)
@@ -142,7 +141,7 @@ def cross_validate(
         msg = f"The results would replace `adata.obs[{taken.pop()!r}]`, which is read. Choose another `key_added`."
         raise ValueError(msg)
     if not from_path:
-        check_target(adata, "cross_validate", key_added, overwrite=overwrite, lost=lost)
+        check_target(adata, "cross_validate", key_added, overwrite=overwrite)
     parts = folds(chosen.labels, chosen.groups, chosen.group_names, n_folds=n_folds, rng=np.random.default_rng(rng))
     warn_of_unseen(chosen.labels, chosen.label_names, [(f"fold {name!r}", test.astype(int)) for name, test in parts])
 

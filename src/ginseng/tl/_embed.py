@@ -6,7 +6,7 @@ from anndata import AnnData
 
 from ginseng import _keys
 from ginseng._cells.open import AnnDataOrPath
-from ginseng._cells.write import Results, check_target, is_lost_view, write
+from ginseng._cells.write import Results, check_target, write
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import embed as embed_rows
 from ginseng._predict.inspect import embedding_width
@@ -85,9 +85,8 @@ def embed(
     >>> gs.tl.embed(adata, adata, layer="counts", silent=True)
     >>> sc.pp.neighbors(adata, use_rep="X_ginseng")  # doctest: +SKIP
     """
-    lost = is_lost_view(adata) and not (copy or return_table)
     query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
-    check_target(query.adata, "embed", key_added, overwrite=overwrite, lost=lost)
+    check_target(query.adata, "embed", key_added, overwrite=overwrite)
     n_cells = query.adata.n_obs
     with running(f"embedding of {n_cells:,} cells") as report:
         values = np.zeros((n_cells, embedding_width(query.state)), np.float32)

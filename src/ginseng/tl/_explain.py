@@ -8,7 +8,7 @@ from anndata import AnnData
 
 from ginseng import _keys
 from ginseng._cells.open import AnnDataOrPath
-from ginseng._cells.write import Results, check_target, is_lost_view, write
+from ginseng._cells.write import Results, check_target, write
 from ginseng._errors import MissingKeyError, suggest
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import Attributed, attribute
@@ -116,9 +116,8 @@ def explain(
     >>> table.groupby("direction")["gene"].count().to_dict()
     {'against': 3, 'for': 3}
     """
-    lost = is_lost_view(adata) and not (copy or return_table)
     query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
-    check_target(query.adata, "explain", key_added, overwrite=overwrite, lost=lost)
+    check_target(query.adata, "explain", key_added, overwrite=overwrite)
     place = _places(query.adata.obs_names, [cells] if isinstance(cells, str) else [str(cell) for cell in cells])
     other = None if versus is None else _class(query.state, versus)
     if n_genes is not None and n_genes < 1:

@@ -12,7 +12,7 @@ from ginseng import _keys
 from ginseng._cells.entries import column
 from ginseng._cells.labels import as_labels, predicted_labels
 from ginseng._cells.open import AnnDataOrPath
-from ginseng._cells.write import Results, check_target, is_lost_view, write
+from ginseng._cells.write import Results, check_target, write
 from ginseng._errors import warn
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import Attributed, attribute
@@ -121,9 +121,8 @@ def rank_genes(
     >>> sc.get.rank_genes_groups_df(adata, "CD19+ B", key="ginseng_rank_genes")["names"][:2].sort_values().tolist()
     ['CD79A', 'MS4A1']
     """
-    lost = is_lost_view(adata) and not (copy or return_table)
     query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
-    check_target(query.adata, "rank_genes", key_added, overwrite=overwrite, lost=lost)
+    check_target(query.adata, "rank_genes", key_added, overwrite=overwrite)
     if n_genes is not None and n_genes < 1:
         msg = f"`n_genes` must be at least 1, or None for all, not {n_genes}."
         raise ValueError(msg)

@@ -15,7 +15,7 @@ from ginseng._cells.accept import accept
 from ginseng._cells.colors import distinct, hex_colors, known_colors
 from ginseng._cells.open import OpenCells, open_cells
 from ginseng._cells.training_set import choose_cells, choose_genes
-from ginseng._cells.write import Results, check_target, is_lost_view, write
+from ginseng._cells.write import Results, check_target, refuse_lost_view, write
 from ginseng._errors import suggest
 from ginseng._logging import in_lines, say
 from ginseng._select.columns import gene_results
@@ -134,7 +134,8 @@ def train(
     >>> len(adata.uns["ginseng"]["classes"])
     10
     """
-    lost = is_lost_view(adata) and not copy
+    if not copy:
+        refuse_lost_view(adata)
     said_so = says_normalize(settings, kwargs)
     single = kwargs if epochs is None else {**kwargs, "epochs": epochs}
     if group_key is not None and not isinstance(settings, GinsengClassifierTrainerSettings):
@@ -157,7 +158,7 @@ def train(
     cells = open_cells(adata, layer=layer, gene_key=gene_key)
     adata = cells.adata
     if not from_path:
-        check_target(adata, "train", key_added, overwrite=overwrite, lost=lost)
+        check_target(adata, "train", key_added, overwrite=overwrite)
     if label_key is None:
         listed = suggest("cell_type", adata.obs.columns)
         msg = f"Pass `label_key`, the column of `adata.obs` with the cell types. {listed}"

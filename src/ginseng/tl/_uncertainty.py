@@ -7,7 +7,7 @@ from scipy.stats import entropy
 
 from ginseng import _keys
 from ginseng._cells.open import AnnDataOrPath
-from ginseng._cells.write import Results, check_target, is_lost_view, label_column, write
+from ginseng._cells.write import Results, check_target, label_column, write
 from ginseng._errors import warn
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import dropout_passes
@@ -108,9 +108,8 @@ def uncertainty(
     if n_passes < 2:
         msg = f"`n_passes` must be at least 2, not {n_passes}: one answer does not spread."
         raise ValueError(msg)
-    lost = is_lost_view(adata) and not (copy or return_table)
     query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
-    check_target(query.adata, "uncertainty", key_added, overwrite=overwrite, lost=lost)
+    check_target(query.adata, "uncertainty", key_added, overwrite=overwrite)
     state, n_cells = query.state, query.adata.n_obs
     if state.network.dropout_rate == 0:
         msg = "The model was trained without dropout, so that all passes would be the same. Set `dropout_rate`."

@@ -10,7 +10,7 @@ from scipy.stats import entropy
 from ginseng import _keys
 from ginseng._cells.colors import categories, known_colors
 from ginseng._cells.labels import UNASSIGNED, as_labels, in_memory, predicted_labels
-from ginseng._cells.write import Results, check_target, is_lost_view, label_column, write
+from ginseng._cells.write import Results, check_target, label_column, write
 from ginseng._errors import MissingKeyError, check_names, suggest, warn
 from ginseng._logging import running
 
@@ -98,8 +98,7 @@ def vote(
     if not 0 <= min_fraction <= 1:
         msg = f"`min_fraction` is between 0 and 1, not {min_fraction}."
         raise ValueError(msg)
-    lost = is_lost_view(adata) and not copy
-    check_target(adata, "vote", key_added, overwrite=overwrite, lost=lost)
+    check_target(adata, "vote", key_added, overwrite=overwrite)
     prediction_key = _keys.cell_type(key_added) if prediction_key is None else prediction_key
     obs = in_memory(adata.obs)
     cluster = _clusters(adata, obs, groupby)
