@@ -256,7 +256,7 @@ def test_an_interrupted_train_goes_on(
         (["--labels", "celltype"], "Did you mean 'cell_type'?"),
         ([], "Pass --labels"),
         (["--labels", "cell_type", "--set", "learning_rate=1"], "no setting 'learning_rate'"),
-        (["--labels", "cell_type", "--layer", "raw"], "no 'raw'"),
+        (["--labels", "cell_type", "--layer", "raw"], "no raw"),
         (["--labels", "cell_type", "--architecture", "lineer"], "linear"),
     ],
 )
@@ -515,7 +515,7 @@ def test_options_are_parameters_of_the_verbs() -> None:
     from ginseng.cli._main import COMMANDS
     from ginseng.cli._options import OPTIONS
 
-    own = {"output", "output_dir", "format", "figure", "overwrite", "n_top_genes", "genome", "prefix", "gex_only"}
+    own = {"output", "output_dir", "format", "figure", "overwrite", "n_top_genes", "modality"}
     settings = {field.name for field in dataclasses.fields(gs.train.GinsengClassifierTrainerSettings)}
     seen = 0
     for command in COMMANDS:
@@ -815,7 +815,7 @@ def test_completion_knows_every_command(shell: str, capsys: pytest.CaptureFixtur
 # -- messages --------------------------------------------------------------------------------------------------------
 
 #: Python between backticks, or outside of them.
-PYTHON = re.compile(r"`(?!ginseng |pip )[^`]*[(=\[][^`]*`|\b(?:adata|gs|sc|np)\.|\b[a-z]+_key\b|\w=\w")
+PYTHON = re.compile(r"`(?!ginseng |pip |python -c )[^`]*[(=\[][^`]*`|\b(?:adata|gs|sc|np)\.|\b[a-z]+_key\b|\w=\w")
 
 
 @pytest.fixture(scope="module")

@@ -35,14 +35,14 @@ def run(args: argparse.Namespace) -> Outcome:
     check(args.output, (*CELLS, *TABLES), args)
     import ginseng as gs
 
-    options = _options.given(args, *PARAMETERS)
+    options = _options.given(args, *PARAMETERS, "overwrite")
     document = None
     if is_table(args.output):
         table: Any = gs.classify(args.data, args.model, return_table=True, **options)
         document = write_table(table, args)
         cell_type, confidence = table["cell_type"], table["confidence"]
     else:
-        gs.classify(args.data, args.model, output=args.output, overwrite=bool(args.overwrite), **options)
+        gs.classify(args.data, args.model, output=args.output, **options)
         obs, key = gs.read_adata(args.output, backed=True).obs, args.key_added or "ginseng"
         cell_type, confidence = obs[f"{key}_cell_type"], obs[f"{key}_confidence"]
     counts = {str(name): int(n) for name, n in cell_type.value_counts().items() if n}

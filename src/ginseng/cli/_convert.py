@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _options.add(parser, "overwrite")
     _options.add(parser.add_argument_group("to read"), "modality", "transpose", "join", "genome", "prefix", "gex_only")
     store = parser.add_argument_group("to write a training store")
-    _options.add(store, "label_key", "group_key", "layer", "gene_key", "genes", "n_top_genes")
+    _options.add(store, "label_key", "unlabeled", "group_key", "layer", "gene_key", "genes", "n_top_genes")
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -83,5 +83,5 @@ def _store(args: argparse.Namespace) -> Any:
         genes = "ginseng_genes"
     return gs.data.GinsengDataset.create(
         args.output, adata, args.label_key, args.layer, genes, args.group_key, overwrite=bool(args.overwrite),
-        gene_key=args.gene_key,
+        gene_key=args.gene_key, unlabeled=args.unlabeled,
     )  # fmt: skip

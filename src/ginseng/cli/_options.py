@@ -80,6 +80,13 @@ _MANNERS = {
     "allowed": _row("--allowed", metavar="CLASS", **_NAMES, help="classes that are possible (default: all)"),
     "excluded": _row("--excluded", metavar="CLASS", **_NAMES, help="classes that are not possible"),
     "store_probs": _row("--probabilities", **_FLAG, help="write the probability of every class as well"),
+    "unlabeled": _row(
+        "--unlabeled", metavar="LABEL", nargs="*",
+        help="labels that mean none (default: the usual words, as unknown; without any: all words are cell types)",
+    ),
+    "adapt": _row(
+        "--adapt", action=argparse.BooleanOptionalAction, help="adapt the model to these cells (default: if it can be)"
+    ),
     "genes": _row("--genes", metavar="COLUMN", help="boolean column of var with the genes to use"),
     "n_top_genes": _row("--n-top-genes", metavar="N", type=int, help="use this many genes, selected for the purpose"),
     "flavor": _row("--flavor", choices=("seurat", "cell_ranger", "seurat_v3"), help="how variability is measured"),
@@ -115,7 +122,7 @@ _OUTPUTS = {
     "output_dir": _row("--output-dir", metavar="FOLDER", type=Path, help="folder for the results of several DATA"),
     "format": _row("--format", metavar="SUFFIX", help="suffix of files in --output-dir, or form of -o -"),
     "figure": _row("--figure", metavar="PATH", type=Path, help="draw it, as .png, .pdf or .svg"),
-    "overwrite": _row("--overwrite", **_FLAG, help="replace outputs that exist"),
+    "overwrite": _row("--overwrite", **_FLAG, help="replace outputs that exist, and results of the same name"),
 }
 
 OPTIONS = {**_PLACES, **_MANNERS, **_OUTPUTS}
