@@ -222,7 +222,7 @@ def test_symbols_are_found_as_well(server: Any) -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ([f"ENSMUSG{i:011d}" for i in range(50)], r"mouse.*gs.models.fetch\('mouse'\)"),
+        ([f"ENSMUSG{i:011d}" for i in range(50)], r"mouse.*ginseng models fetch mouse"),
         ([f"ENSDARG{i:011d}" for i in range(50)], "zebrafish.*Name a file"),
         ([f"unc-{i}" for i in range(50)], "species.*Name a file"),
     ],

@@ -14,7 +14,6 @@ from typing import Any
 from ginseng.cli._outputs import Outcome, lines
 
 HELP = "list, fetch and tell about models that have a name"
-VERBS = ("models.available", "models.fetch", "models.info")
 EXAMPLES = """  ginseng models list
   ginseng models list --refresh
   ginseng models info human

@@ -189,8 +189,8 @@ def default_model(species: str | None) -> str:
     ]
     what = f"look {species}" if species else "are of no species that can be told"
     advice = f"Fetch one, `gs.models.fetch({fetched[0]!r})`, or name" if fetched else "Name"
-    msg = f"No model was named, and the genes {what}, for which none is on this machine. {advice} a file, or one of "
-    msg += "`gs.models.available()`."
+    msg = f"No model was named, and the genes {what}, for which none is on this machine. {advice} a file, or one that "
+    msg += "`ginseng models list` shows."
     raise ValueError(msg)
 
 
