@@ -12,6 +12,7 @@ from anndata import AnnData
 
 from ginseng._cells.entries import column
 from ginseng._cells.features import look_like_others, measured_genes
+from ginseng._cells.gene_map import map_names
 from ginseng._cells.gene_names import (
     are_row_numbers,
     cleaned,
@@ -393,7 +394,7 @@ def align_genes(
     wanted = [str(gene) for gene in genes]
     names = _spelt(var, gene_key)
     numbered = are_row_numbers(names)
-    found = Match(np.full(len(var), -1), 0) if numbered else match_names(names, wanted, measured)
+    found = Match(np.full(len(var), -1), 0) if numbered else _match(names, wanted, measured)
     notes: list[str] = []
     better = None if found.n_found == len(genes) else _better_column(var, wanted, measured, gene_key, found.n_found)
     if better is not None and gene_key is None:
@@ -436,6 +437,19 @@ def align_genes(
 
 def _spelt(var: pd.DataFrame, gene_key: str | None) -> list[str]:
     return [str(name) for name in names_in(var, gene_key).fillna("nan")]
+
+
+def _match(names: list[str], genes: list[str], measured: np.ndarray) -> Match:
+    """Find names among the genes, or the names of the other kind that stand for the same genes."""
+    found = match_names(names, genes, measured)
+    if id_type(genes) != "Ensembl ids" or id_type(names) != "symbols":
+        return found
+    ids = map_names(pd.Index(names), "ensembl", species(genes) or "human").tolist()
+    mapped = match_names(ids, genes, measured)
+    if mapped.n_found <= found.n_found:
+        return found
+    note = f"found {mapped.n_found:,} genes by the Ensembl ids of their symbols"
+    return Match(mapped.position, mapped.n_found, (*mapped.notes, note))
 
 
 def _summed(position: np.ndarray) -> list[str]:

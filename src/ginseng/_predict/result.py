@@ -82,6 +82,7 @@ class Result:
         self.confidence = np.zeros(n_cells, np.float32)
         self.n_empty = 0
         self.labels, self.info = state.label_keys, state.info
+        self.reference = {k: v for k, v in state.info.get("reference", {}).items() if isinstance(v, str)}
         self.genes = state.genes
         self.found = genes
         self.probs = np.zeros((n_cells, state.n_classes), np.float32) if probs else None
@@ -90,9 +91,9 @@ class Result:
     def add(self, part: Predicted) -> None:
         """Take in what is said of some cells."""
         here = slice(part.start, part.stop)
-        confidence = np.where(part.empty, 0, part.probs.max(axis=1))
+        confidence = np.where(part.empty, 0, np.take_along_axis(part.probs, part.label[:, None], axis=1)[:, 0])
         unsure = ~part.empty & (confidence < self.min_confidence)
-        self.code[here] = np.where(part.empty | unsure, -1, part.probs.argmax(axis=1))
+        self.code[here] = np.where(part.empty | unsure, -1, part.label)
         self.confidence[here] = confidence
         self.n_empty += int(part.empty.sum())
         self.n_unsure += int(unsure.sum())
@@ -132,6 +133,8 @@ class Result:
                 "n_no_counts": self.n_empty,
             },
         }
+        if self.reference:
+            members["reference"] = self.reference
         if self.gene_weights is not None:
             members["genes"] = self.genes.astype(object)
         if self.allowed is not None:

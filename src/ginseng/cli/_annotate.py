@@ -10,7 +10,8 @@ from ginseng.cli._outputs import CELLS, TABLES, Outcome, add_outputs, check, is_
 
 HELP = "label cells with a model"
 VERBS = ("tl.classify", "classify")
-EXAMPLES = """  ginseng annotate query.h5ad --model atlas.h5 --layer counts -o annotated.h5ad
+EXAMPLES = """  ginseng annotate my.h5ad -o labelled.h5ad
+  ginseng annotate query.h5ad --model atlas.h5 --layer counts -o annotated.h5ad
   ginseng annotate filtered_feature_bc_matrix.h5 --model atlas.h5 -o labels.csv.gz
   ginseng annotate query.h5ad --model atlas.h5 --min-confidence 0.5 --excluded "B cell" "T/NK" -o annotated.h5ad
   ginseng annotate s1.h5ad s2.h5ad s3.h5ad --model atlas.h5 --output-dir labels --format csv
@@ -25,7 +26,7 @@ PARAMETERS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     _options.add_data(parser, many=True)
-    _options.add_model(parser)
+    _options.add_model(parser, required=False, default="one that comes along, by the species of the genes")
     add_outputs(parser, (*CELLS, *TABLES), many=True, required=True)
     _options.add(parser, *PARAMETERS)
 

@@ -1,7 +1,7 @@
 """Turn a file into another format, told by its content and by the name of the output.
 
 h5ad, AnnData zarr and 10x become h5ad or zarr; with --labels, a training store, in memory that hardly grows with the
-cells; a model of ginseng 0.2 becomes one of the present format.
+cells; a model of ginseng 0.2 or of CellTypist becomes one of the present format.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ EXAMPLES = """  ginseng convert filtered_feature_bc_matrix/ cells.h5ad
   ginseng convert atlas.h5ad atlas.zarr
   ginseng convert sample1/ sample2/ sample3/ cells.h5ad
   ginseng convert atlas.h5ad store.zarr --labels cell_type --groups donor --layer counts --n-top-genes 2500
-  ginseng convert old_model.h5 model.h5"""
+  ginseng convert old_model.h5 model.h5
+  ginseng convert Immune_All_Low.pkl Immune_All_Low.h5"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

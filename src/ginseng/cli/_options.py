@@ -143,9 +143,11 @@ def add_data(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
     add(parser, "modality")
 
 
-def add_model(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Add the argument that says which model."""
-    parser.add_argument("-m", "--model", metavar="MODEL", required=required, help="model that `ginseng train` wrote")
+def add_model(parser: argparse.ArgumentParser, *, required: bool = True, default: str | None = None) -> None:
+    """Add the argument that says which model, and what is taken without it."""
+    text = "model that `ginseng train` wrote or of CellTypist, or a name that `ginseng models list` shows"
+    text += f" (default: {default})" if default else ""
+    parser.add_argument("-m", "--model", metavar="MODEL", required=required, help=text)
 
 
 def given(args: argparse.Namespace, *parameters: str) -> dict[str, Any]:

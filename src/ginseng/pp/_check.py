@@ -143,7 +143,7 @@ def check(adata: AnnData | str | Path, model: GinsengClassifierState | AnnData |
 
 
 def _state(model: GinsengClassifierState | AnnData | str | Path) -> GinsengClassifierState:
-    from ginseng.model.file import open_model  # needs JAX, which data without a model do not
+    from ginseng.models.store import open_model  # needs JAX, which data without a model do not
 
     return open_model(model)
 

@@ -127,7 +127,7 @@ def explain(
     names = query.adata.obs_names[place]
 
     def against_runner_up(start: int, stop: int, logits: np.ndarray) -> np.ndarray:
-        first, second = _pair(logits, other)
+        first, second = _pair(logits, query.state, other)
         one_of_each = np.eye(logits.shape[1], dtype=logits.dtype)
         return one_of_each[first] - one_of_each[second]
 
@@ -179,10 +179,13 @@ def _class(state: GinsengClassifierState, label: str) -> int:
     return names.index(label)
 
 
-def _pair(logits: np.ndarray, other: int | None) -> tuple[np.ndarray, np.ndarray]:
+def _pair(logits: np.ndarray, state: GinsengClassifierState, other: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Return the label of each cell, and the one that it is held against."""
-    order = np.argsort(-logits, axis=1, kind="stable")
-    return order[:, 0], order[:, 1] if other is None else np.full(len(logits), other)
+    first = state.network.probability.labels_of(logits)
+    if other is not None:
+        return first, np.full(len(logits), other)
+    others = np.where(np.arange(logits.shape[1]) == first[:, None], -np.inf, logits)
+    return first, others.argmax(axis=1)
 
 
 def _tables(
@@ -193,7 +196,7 @@ def _tables(
     measured: np.ndarray,
     n_genes: int | None,
 ) -> list[pd.DataFrame]:
-    first, second = _pair(part.logits, other)
+    first, second = _pair(part.logits, state, other)
     tables = []
     for i, cell in enumerate(names[part.start : part.stop]):
         if part.empty[i]:

@@ -131,7 +131,7 @@ def rank_genes(
     named = np.array([classes.index(group) if group in classes else -1 for group in groups] + [-1])[code]
 
     def label_against_all(start: int, stop: int, logits: np.ndarray) -> np.ndarray:
-        label = np.where(named[start:stop] < 0, logits.argmax(axis=1), named[start:stop])
+        label = np.where(named[start:stop] < 0, query.state.network.probability.labels_of(logits), named[start:stop])
         return np.eye(logits.shape[1], dtype=logits.dtype)[label] - logits.dtype.type(1 / logits.shape[1])
 
     with running(f"ranking of genes for {len(groups)} groups of {groupby!r}") as report:

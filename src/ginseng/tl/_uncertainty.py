@@ -130,7 +130,7 @@ def uncertainty(
                 here = slice(part.start, part.stop)
                 mean[here], std[here], empty[here] = part.mean, part.std, part.empty
                 bar.update(part.stop - part.start)
-        label = mean.argmax(axis=1)
+        label = state.network.probability.labels(mean, mean)
         spread = np.where(empty, np.float32(np.nan), std[np.arange(n_cells), label])
         doubt = entropy(mean, axis=1) / np.log(state.n_classes)
         doubt = np.where(empty, np.nan, np.clip(doubt, 0, 1)).astype(np.float32)
@@ -138,7 +138,7 @@ def uncertainty(
             msg = f"{empty.sum():,} of {n_cells:,} cells have no counts in the genes of the model: no uncertainty."
             warn(msg)
         if return_table or not (isinstance(adata, AnnData) or copy):
-            confidence = np.where(empty, np.float32(0), mean.max(axis=1, initial=0))
+            confidence = np.where(empty, np.float32(0), mean[np.arange(n_cells), label])
             columns = {
                 "cell_type": label_column(np.where(empty, -1, label), state.label_keys),
                 "confidence": confidence,
