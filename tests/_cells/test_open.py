@@ -188,6 +188,7 @@ def state(make_cells: Make) -> State:
     return gs.model.GinsengClassifierState.from_dict(trained.uns["ginseng"]["model"])
 
 
+@pytest.mark.filterwarnings("ignore:.*and the predicted labels share none")  # clusters are no types
 @pytest.mark.parametrize("layer", [None, "raw"])
 @pytest.mark.parametrize("verb", VERBS)
 def test_what_holds_the_cells_changes_nothing(
