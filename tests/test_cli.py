@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
+import ast
+import csv
+import dataclasses
+import gzip
+import inspect
+import io
 import json
+import operator
+import os
+import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +24,7 @@ from typing import Any
 
 import anndata as ad
 import h5py
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,7 +34,10 @@ import ginseng as gs
 from ginseng.cli import main
 from ginseng.data import GinsengDataset
 
-COMMANDS = ["demo", "check", "train", "annotate", "evaluate", "compare", "info", "convert"]
+COMMANDS = [
+    "demo", "check", "select-genes", "train", "annotate", "vote", "evaluate", "cross-validate", "compare", "rank-genes",
+    "explain", "embed", "uncertainty", "plot", "info", "convert", "completion",
+]  # fmt: skip
 FAST = ["--architecture", "linear", "--epochs", "3", "--set", "batch_size=16", "--quiet"]
 
 
@@ -89,9 +104,33 @@ def test_help_and_version_are_fast() -> None:
         assert done.stdout.startswith(("usage: ginseng", "ginseng "))
 
 
+def test_info_needs_no_jax(folder: Path) -> None:
+    code = (
+        "import sys; from ginseng.cli import main; assert main(sys.argv[1:]) == 0\n"
+        "slow = {'jax', 'anndata', 'pandas', 'matplotlib', 'zarr', 'scanpy', 'pooch', 'pydantic'} & set(sys.modules)\n"
+        "assert not slow, slow"
+    )
+    command = [sys.executable, "-c", code, "info", str(folder / "model.h5"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    state = gs.load_model(folder / "model.h5")
+    assert json.loads(done.stdout)["n_weights"] == sum(np.size(a) for a in jax.tree.leaves(state.params))
+
+
+def test_info_says_what_is_damaged(folder: Path, tmp_path: Path, fails: Callable[..., str]) -> None:
+    path = tmp_path / "model.h5"
+    path.write_bytes((folder / "model.h5").read_bytes())
+    with h5py.File(path, "r+") as file:
+        file["params/head/W"][0, 0] += 1
+    assert "SHA-256" in fails("info", path)
+    assert "it holds cells" in fails("info", folder / "query.h5ad")
+    path.write_bytes(b"nothing")
+    assert "not a readable model" in fails("info", path)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_help_with_examples_that_parse(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from ginseng.cli._main import _parser
+    from ginseng.cli._main import parser
 
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])
@@ -100,9 +139,10 @@ def test_each_command_has_help_with_examples_that_parse(command: str, capsys: py
     examples = [line.strip() for line in printed.partition("examples:")[2].splitlines() if "ginseng" in line]
     assert examples
     for example in examples:
-        arguments = shlex.split(example.split(" | ")[0])
+        example = re.sub(r'^eval "\$\((.*)\)"$', r"\1", re.split(r" [|>] ", example)[0])
+        arguments = shlex.split(example)
         assert arguments[:2] == ["ginseng", command]
-        assert callable(_parser().parse_args(arguments[1:]).run)
+        assert callable(parser().parse_args(arguments[1:]).run)
 
 
 @pytest.mark.parametrize(
@@ -190,16 +230,16 @@ def test_train_on_chosen_genes_and_on_a_store(folder: Path, tmp_path: Path, run:
 def test_an_interrupted_train_goes_on(
     folder: Path, tmp_path: Path, fails: Callable[..., str], run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ginseng.train import trainer
+    from ginseng.train.logger import GinsengLogger
 
     arguments = ["train", folder / "atlas.h5ad", "-l", "cell_type", *FAST]
-    validate, model = trainer.GinsengClassifierTrainer._validate, tmp_path / "model.h5"
+    update, model = GinsengLogger.update, tmp_path / "model.h5"
 
-    def press(self: Any, params: Any) -> Any:
+    def press(self: Any, *values: Any, **named: Any) -> None:
+        update(self, *values, **named)
         signal.raise_signal(signal.SIGINT)
-        return validate(self, params)
 
-    monkeypatch.setattr(trainer.GinsengClassifierTrainer, "_validate", press)
+    monkeypatch.setattr(GinsengLogger, "update", press)
     told = fails(*arguments, "-o", model, code=130)
     assert "no model is written. The same command with --resume goes on" in told
     assert [p.name for p in tmp_path.iterdir()] == ["model.h5.checkpoint"]
@@ -214,7 +254,7 @@ def test_an_interrupted_train_goes_on(
     ("arguments", "told"),
     [
         (["--labels", "celltype"], "Did you mean 'cell_type'?"),
-        ([], "Pass `label_key`"),
+        ([], "Pass --labels"),
         (["--labels", "cell_type", "--set", "learning_rate=1"], "no setting 'learning_rate'"),
         (["--labels", "cell_type", "--layer", "raw"], "no 'raw'"),
         (["--labels", "cell_type", "--architecture", "lineer"], "linear"),
@@ -324,7 +364,7 @@ def test_evaluate_measures(folder: Path, tmp_path: Path, run: Callable[..., Any]
     assert figure.read_bytes().startswith(b"\x89PNG")
     assert run("evaluate", annotated, "-l", "cell_type", "-p", "cell_type")["accuracy"] == 1
     assert "exists" in fails("evaluate", annotated, "-l", "cell_type", "--figure", figure)
-    assert "Run `gs.tl.classify` first" in fails("evaluate", folder / "query.h5ad", "-l", "cell_type")
+    assert "Run `ginseng annotate` first" in fails("evaluate", folder / "query.h5ad", "-l", "cell_type")
 
 
 # -- check and compare -----------------------------------------------------------------------------------------------
@@ -465,3 +505,477 @@ def test_convert_an_old_model(folder: Path, tmp_path: Path, run: Callable[..., A
     assert "exists" in fails("convert", old, new)
     assert "must end in .h5" in fails("convert", old, tmp_path / "new.h5ad")
     assert old.read_bytes() == before
+
+
+# -- options -------------------------------------------------------------------------------------------------------
+
+
+def test_options_are_parameters_of_the_verbs() -> None:
+    """What a command takes, its verb takes by the same name."""
+    from ginseng.cli._main import COMMANDS
+    from ginseng.cli._options import OPTIONS
+
+    own = {"output", "output_dir", "format", "figure", "overwrite", "n_top_genes", "genome", "prefix", "gex_only"}
+    settings = {field.name for field in dataclasses.fields(gs.train.GinsengClassifierTrainerSettings)}
+    seen = 0
+    for command in COMMANDS:
+        parser = argparse.ArgumentParser()
+        command.add_arguments(parser)
+        taken = {action.dest for action in parser._actions} & set(OPTIONS)
+        verbs = [
+            operator.attrgetter(verb)(gs) for verb in getattr(command, "VERBS", ()) if verb.startswith(("tl", "pp"))
+        ]
+        known = {name for verb in verbs for name in inspect.signature(verb).parameters} | own | settings
+        if verbs:
+            assert taken <= known, (command.__name__, taken - known)
+            seen += 1
+    assert seen >= 11
+
+
+# -- where results go ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "csv.gz", "tsv.gz"])
+def test_tables_in_every_form_are_the_same(folder: Path, tmp_path: Path, run: Callable[..., Any], form: str) -> None:
+    output = tmp_path / f"labels.{form}"
+    run("annotate", folder / "query.h5ad", "-m", folder / "model.h5", "-o", output, "-q")
+    expected: Any = gs.classify(folder / "query.h5ad", folder / "model.h5", silent=True)
+    text = (gzip.decompress(output.read_bytes()) if form.endswith("gz") else output.read_bytes()).decode()
+    rows = list(csv.reader(text.splitlines(), delimiter="\t" if form.startswith("tsv") else ","))
+    assert [row[:2] for row in rows[1:]] == [list(row) for row in expected["cell_type"].astype(str).items()]
+
+
+def test_a_dash_is_standard_output(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    annotate = ["annotate", str(folder / "query.h5ad"), "-m", str(folder / "model.h5"), "-o", "-"]
+    assert main([*annotate, "--format", "tsv"]) == 0
+    printed = capsys.readouterr()
+    table = pd.read_csv(io.StringIO(printed.out), sep="\t", index_col=0)
+    assert table.shape == (60, 2)
+    assert "60 cells, mean confidence" in printed.err
+    with pytest.raises(SystemExit) as stopped:
+        main([*annotate, "--json"])
+    assert stopped.value.code == 2
+
+
+def test_several_inputs_go_to_a_folder(
+    folder: Path, tmp_path: Path, run: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("s1", "s2"):
+        (tmp_path / name / "outs").mkdir(parents=True)
+        (tmp_path / name / "outs" / "query.h5ad").write_bytes((folder / "query.h5ad").read_bytes())
+    inputs = [tmp_path / "s1" / "outs" / "query.h5ad", tmp_path / "s2" / "outs" / "query.h5ad", folder / "atlas.h5ad"]
+    annotate = ["annotate", *map(str, inputs), "-m", str(folder / "model.h5"), "-q"]
+    found = run(*annotate, "--output-dir", tmp_path / "new" / "labels", "--format", "csv")
+    assert sorted(p.name for p in (tmp_path / "new" / "labels").iterdir()) == ["atlas.csv", "s1.csv", "s2.csv"]
+    assert [(each["data"], each["n_cells"]) for each in found] == list(
+        zip(map(str, inputs), (60, 60, 120), strict=True)
+    )
+    assert (tmp_path / "new/labels/s1.csv").read_text() == (tmp_path / "new/labels/s2.csv").read_text()
+    before = (tmp_path / "new/labels/s1.csv").stat().st_mtime_ns
+    assert main([*annotate, "--output-dir", str(tmp_path / "new" / "labels"), "--format", "csv"]) == 1
+    assert "exists. Choose another --output-dir, or pass --overwrite" in capsys.readouterr().err
+    run(*annotate, "--output-dir", tmp_path / "new" / "labels", "--format", "csv", "--overwrite")
+    assert (tmp_path / "new/labels/s1.csv").stat().st_mtime_ns > before
+    assert main([*annotate, "-o", str(tmp_path / "one.csv")]) == 1
+    assert "--output-dir" in capsys.readouterr().err
+    twice = [annotate[0], str(inputs[0]), str(inputs[0]), "-m", str(folder / "model.h5")]
+    assert main([*twice, "--output-dir", str(tmp_path / "twice")]) == 1
+    assert "the same file" in capsys.readouterr().err
+    assert not (tmp_path / "twice").exists()
+
+
+def test_one_bad_input_does_not_stop_the_others(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.h5ad").write_text("nothing")
+    data = [str(tmp_path / "bad.h5ad"), str(folder / "query.h5ad")]
+    assert main(["annotate", *data, "-m", str(folder / "model.h5"), "--output-dir", str(tmp_path / "out"), "-q"]) == 1
+    printed = capsys.readouterr()
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["query.h5ad"]
+    assert f"ginseng: {data[0]}: " in printed.err
+    assert data[1] in printed.out
+
+
+def test_overwrite_is_taken_where_it_is_offered(
+    folder: Path, tmp_path: Path, run: Callable[..., Any], fails: Callable[..., str]
+) -> None:
+    model, query = folder / "model.h5", folder / "query.h5ad"
+    for suffix in (".h5ad", ".csv"):
+        output = tmp_path / f"out{suffix}"
+        annotate = ("annotate", query, "-m", model, "-q", "-o", output)
+        run(*annotate)
+        before = output.stat().st_ino
+        assert "--overwrite" in fails(*annotate)
+        run(*annotate, "--overwrite")
+        assert output.stat().st_ino != before
+    mine = tmp_path / "mine.h5ad"
+    mine.write_text("mine")
+    assert "is not replaced" in fails("annotate", query, "-m", model, "-o", mine, "--overwrite")
+    assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["annotate", "query.h5ad", "-m", "model.h5", "-o", "out.parquet"],
+            ["--output", ".parquet", ".h5ad", ".csv.gz"],
+        ),
+        (["annotate", "query.h5ad", "-m", "model.h5", "-o", "out"], ["--output", "no such suffix"]),
+        (["annotate", "query.h5ad", "-m", "model.h5", "-o", "out.h5ad.gz"], ["--output", ".h5ad.gz"]),
+        (["train", "atlas.h5ad", "-l", "cell_type", "-o", "-"], ["--output", ".h5"]),
+        (["evaluate", "query.h5ad", "-l", "cell_type", "--figure", "a.txt"], ["--figure", ".txt", ".png", ".svg"]),
+        (["plot", "embedding", "query.h5ad", "-o", "a.gif"], ["--output", ".gif", ".pdf"]),
+        (["convert", "query.h5ad", "a.csv"], ["OUTPUT", ".csv", ".h5ad", ".zarr"]),
+    ],
+)
+def test_wrong_suffixes_tell_the_truth(
+    folder: Path, fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: list[str]
+) -> None:
+    """The option that was given, what its value ends in, and all that it may end in."""
+    monkeypatch.chdir(folder)
+    before = sorted(folder.iterdir())
+    said = fails(*arguments)
+    assert all(part in said for part in told), said
+    assert sorted(folder.iterdir()) == before
+
+
+# -- the other verbs -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def annotated(folder: Path) -> Path:
+    """Return query cells with labels, clusters and an embedding."""
+    adata = gs.read_adata(folder / "query.h5ad")
+    gs.classify(adata, folder / "model.h5", silent=True)
+    adata.obs["leiden"] = pd.Categorical((np.arange(60) % 5).astype(str))
+    adata.obsm["X_umap"] = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
+    adata.write_h5ad(folder / "annotated.h5ad")
+    return folder / "annotated.h5ad"
+
+
+def test_vote(annotated: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    found = run("vote", annotated, "--min-fraction", "0.4", "-o", tmp_path / "v.h5ad", "--figure", tmp_path / "v.png")
+    expected = gs.read_adata(annotated)
+    gs.tl.vote(expected, min_fraction=0.4)
+    voted = ad.read_h5ad(tmp_path / "v.h5ad")
+    assert voted.obs["ginseng_vote"].astype(str).tolist() == expected.obs["ginseng_vote"].astype(str).tolist()
+    assert [each["n_cells"] for each in found["clusters"]] == [12] * 5
+    np.testing.assert_array_equal(voted.X.toarray(), expected.X.toarray())
+    run("vote", annotated, "-o", tmp_path / "v.csv")
+    table = pd.read_csv(tmp_path / "v.csv", index_col=0)
+    fraction = pd.crosstab(table["leiden"], table["ginseng_cell_type"], normalize="index").max(axis=1)
+    np.testing.assert_allclose(table.groupby("leiden")["ginseng_vote_fraction"].first(), fraction, rtol=1e-6)
+    assert (tmp_path / "v.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_rank_genes_and_explain(annotated: Path, folder: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    model = folder / "model.h5"
+    found = run("rank-genes", annotated, "-m", model, "--groupby", "cell_type", "--n-genes", "4", "-o",
+                tmp_path / "g.csv", "--figure", tmp_path / "g.png", "-q")["groups"]  # fmt: skip
+    expected: Any = gs.tl.rank_genes(annotated, model, "cell_type", n_genes=4, return_table=True, silent=True)
+    table = pd.read_csv(tmp_path / "g.csv")
+    assert table["names"].tolist() == expected["names"].tolist()
+    assert [row["names"] for row in found["T/NK"]] == expected.loc[expected["group"] == "T/NK", "names"].tolist()
+    cell = gs.read_adata(annotated).obs_names[3]
+    found = run("explain", annotated, "-m", model, "--cells", cell, "--versus", "γδ T", "--n-genes", "3",
+                "-o", tmp_path / "e.h5ad", "--figure", tmp_path / "e.svg", "-q")["genes"]  # fmt: skip
+    expected = gs.tl.explain(annotated, model, cell, versus="γδ T", n_genes=3, return_table=True, silent=True)
+    assert [row["gene"] for row in found] == expected["gene"].tolist()
+    assert ad.read_h5ad(tmp_path / "e.h5ad").uns["ginseng"]["explanation"]["gene"].tolist() == expected["gene"].tolist()
+
+
+def test_embed_and_uncertainty(annotated: Path, folder: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    run("train", folder / "atlas.h5ad", "-l", "cell_type", "-o", tmp_path / "m.h5", "--epochs", "1", "-q")
+    expected: Any = gs.tl.embed(annotated, tmp_path / "m.h5", return_table=True, silent=True)
+    for suffix in (".h5ad", ".tsv.gz"):
+        run("embed", annotated, "-m", tmp_path / "m.h5", "-o", tmp_path / f"e{suffix}", "-q")
+    np.testing.assert_array_equal(ad.read_h5ad(tmp_path / "e.h5ad").obsm["X_ginseng"], expected.to_numpy())
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "e.tsv.gz", sep="\t", index_col=0), expected, rtol=1e-5)
+    expected = gs.tl.uncertainty(annotated, tmp_path / "m.h5", n_passes=3, rng=4, return_table=True, silent=True)
+    found = {}
+    for suffix in (".h5ad", ".csv"):
+        found = run("uncertainty", annotated, "-m", tmp_path / "m.h5", "--n-passes", "3", "--seed", "4", "-o",
+                    tmp_path / f"u{suffix}", "-q")  # fmt: skip
+    obs = ad.read_h5ad(tmp_path / "u.h5ad").obs
+    np.testing.assert_array_equal(obs["ginseng_uncertainty"], expected["uncertainty"])
+    assert found["mean_spread"] == pytest.approx(float(expected["spread"].mean()))
+
+
+def test_cross_validate_and_select_genes(folder: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    atlas = folder / "atlas.h5ad"
+    options = ["--model", "logistic_regression", "--folds", "3", "--seed", "1", "-q"]
+    found = run("cross-validate", atlas, "-l", "cell_type", *options, "-o", tmp_path / "f.csv", "--figure",
+                tmp_path / "f.png")  # fmt: skip
+    adata = gs.read_adata(atlas)
+    gs.tl.cross_validate(adata, "cell_type", "logistic_regression", n_folds=3, rng=1, silent=True)
+    right = (adata.obs["ginseng_cv_cell_type"].astype(str) == adata.obs["cell_type"].astype(str)).mean()
+    assert found["accuracy"] == pytest.approx(right)
+    assert pd.read_csv(tmp_path / "f.csv")["accuracy"].tolist() == [each["accuracy"] for each in found["folds"]]
+    genes = run("select-genes", atlas, "-l", "cell_type", "--n-top-genes", "6", "-o", tmp_path / "s.h5ad")["genes"]
+    gs.pp.select_markers(adata, "cell_type", 6, silent=True)
+    assert genes == adata.var_names[adata.var["ginseng_genes"]].tolist()
+    assert ad.read_h5ad(tmp_path / "s.h5ad").var["ginseng_genes"].tolist() == adata.var["ginseng_genes"].tolist()
+    run("train", tmp_path / "s.h5ad", "-l", "cell_type", "-o", tmp_path / "m.h5", *FAST)
+    assert sorted(gs.load_model(tmp_path / "m.h5").genes) == sorted(genes)
+
+
+def test_figures(annotated: Path, tmp_path: Path, run: Callable[..., Any], fails: Callable[..., str]) -> None:
+    plots = {
+        "embedding": ["--labels", "cell_type"],
+        "confidence": ["--labels", "cell_type"],
+        "composition": ["--groupby", "donor"],
+        "confusion": ["--labels", "cell_type"],
+    }
+    for kind, options in plots.items():
+        run("plot", kind, annotated, *options, "-o", tmp_path / f"{kind}.svg")
+        assert "<svg" in (tmp_path / f"{kind}.svg").read_text()
+    assert "--basis" in fails("plot", "confusion", annotated, "--basis", "umap", "-o", tmp_path / "x.png")
+    assert "ginseng vote" in fails("plot", "vote", annotated, "-o", tmp_path / "x.png")
+
+
+# -- terminals, pipes, signals -------------------------------------------------------------------------------------
+
+
+def test_progress_is_a_line_per_epoch_without_a_terminal(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ginseng import _logging
+
+    train = ["train", str(folder / "atlas.h5ad"), "-l", "cell_type", *FAST[:-1], "--overwrite", "-o"]
+    assert main([*train, str(tmp_path / "a.h5")]) == 0
+    printed = capsys.readouterr()
+    assert [n for n in range(1, 5) if f"Epoch {n} " in printed.err] == [1, 2, 3]
+    assert "\r" not in printed.err
+    assert "Epoch" not in printed.out
+    monkeypatch.setattr(_logging, "at_a_screen", lambda: True)
+    assert main([*train, str(tmp_path / "a.h5")]) == 0
+    printed = capsys.readouterr()
+    assert "\r" in printed.err
+    assert "Epoch 1 " not in printed.err
+    monkeypatch.undo()
+    assert main([*train, str(tmp_path / "a.h5"), "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_reader_that_has_had_enough(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it leaves in the pipe is no error, and nothing more is written to it."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        told = io.StringIO()
+        monkeypatch.setattr(sys, "stderr", told)
+        assert main(["annotate", str(folder / "query.h5ad"), "-m", str(folder / "model.h5"), "-o", "-", "-q"]) == 141
+        assert main(["info", str(folder / "model.h5")]) == 0  # it leads nowhere now
+        assert told.getvalue() == ""
+
+
+def test_ctrl_c_in_a_process_of_its_own(folder: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "ginseng",
+        "train",
+        str(folder / "atlas.h5ad"),
+        "-l",
+        "cell_type",
+        "--epochs",
+        "100000",
+    ]
+    options = ["--set", "patience=100000", "--architecture", "linear", "-o", str(tmp_path / "m.h5")]
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if "Epoch 2 " in line:
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    told = [line for line in err.splitlines() if line.startswith("ginseng: ")]
+    assert len(told) == 1
+    assert "--resume" in told[0]
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_every_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(command in script for command in COMMANDS)
+    assert "min-confidence" in script
+    if shell == "bash" and shutil.which("bash"):
+        complete = "$(complete -p ginseng | sed 's/.*-F \\([^ ]*\\).*/\\1/') ginseng cross ginseng"
+        ask = f"COMP_WORDS=(ginseng cross); COMP_CWORD=1; {complete}"
+        done = subprocess.run(
+            ["bash", "-c", f"{script}\n{ask}\necho ${{COMPREPLY[@]}}"], capture_output=True, text=True
+        )
+        assert done.stdout.split() == ["cross-validate"], done.stderr
+
+
+# -- messages --------------------------------------------------------------------------------------------------------
+
+#: Python between backticks, or outside of them.
+PYTHON = re.compile(r"`(?!ginseng |pip )[^`]*[(=\[][^`]*`|\b(?:adata|gs|sc|np)\.|\b[a-z]+_key\b|\w=\w")
+
+
+@pytest.fixture(scope="module")
+def odd(folder: Path) -> Path:
+    """Add files to the folder that commands stumble over."""
+    atlas = ad.read_h5ad(folder / "atlas.h5ad")
+    logged = atlas.copy()
+    logged.X = logged.X.log1p()
+    logged.write_h5ad(folder / "logged.h5ad")
+    del logged.layers["counts"]
+    logged.write_h5ad(folder / "logged_only.h5ad")
+    other = atlas.copy()
+    other.var["symbols"] = other.var_names
+    other.var_names = [f"ENSG{i:011}" for i in range(30)]
+    other.write_h5ad(folder / "ids.h5ad")
+    foreign = ad.read_h5ad(folder / "query.h5ad")
+    foreign.obs["ginseng_cell_type"] = "mine"
+    foreign.write_h5ad(folder / "foreign.h5ad")
+    negative = atlas.copy()
+    negative.X = negative.X.toarray() - 1
+    negative.write_h5ad(folder / "negative.h5ad")
+    twice = ad.read_h5ad(folder / "query.h5ad")
+    twice.obs_names = ["a", "a", *twice.obs_names[2:]]
+    twice.write_h5ad(folder / "twice.h5ad")
+    with h5py.File(folder / "loom.h5", "w") as file:
+        file.create_group("col_attrs"), file.create_group("row_attrs")
+    return folder
+
+
+FAILING = [
+    "train atlas.h5ad -o x.h5",
+    "train atlas.h5ad -l nothing -o x.h5",
+    "train atlas.h5ad -l cell_type --layer nothing -o x.h5",
+    "train atlas.h5ad -l cell_type --gene-key nothing -o x.h5",
+    "train atlas.h5ad -l cell_type --genes nothing -o x.h5",
+    "train atlas.h5ad -l cell_type --groups nothing -o x.h5",
+    "train atlas.h5ad -l cell_type --epochs 0 -o x.h5",
+    "train atlas.h5ad -l cell_type --holdout 2 -o x.h5",
+    "train atlas.h5ad -l cell_type --architecture nothing -o x.h5",
+    "train atlas.h5ad -l cell_type --set nothing=1 -o x.h5",
+    "train atlas.h5ad -l cell_type --set dropout_rate=7 -o x.h5",
+    "train atlas.h5ad -l cell_type --set group_level=true -o x.h5",
+    "train atlas.h5ad -l cell_type --checkpoint query.h5ad -o x.h5",
+    "train logged.h5ad -l cell_type -o x.h5",
+    "train logged_only.h5ad -l cell_type -o x.h5",
+    "train negative.h5ad -l cell_type -o x.h5",
+    "train loom.h5 -l cell_type -o x.h5",
+    "train model.h5 -l cell_type -o x.h5",
+    "annotate query.h5ad -m atlas.h5ad -o x.csv",
+    "annotate logged.h5ad -m model.h5 -o x.csv",
+    "annotate logged_only.h5ad -m model.h5 -o x.csv",
+    "annotate ids.h5ad -m model.h5 -o x.csv",
+    "annotate query.h5ad -m model.h5 --gene-key nothing -o x.csv",
+    "annotate query.h5ad -m model.h5 --allowed nothing -o x.csv",
+    "annotate query.h5ad -m model.h5 --min-confidence 2 -o x.csv",
+    "annotate query.h5ad -m model.h5 --min-overlap 2 -o x.csv",
+    "annotate query.h5ad -m model.h5 --key-added a/b -o x.h5ad",
+    "annotate query.h5ad -m model.h5 --unassigned T/NK -o x.h5ad",
+    "annotate foreign.h5ad -m model.h5 -o x.h5ad",
+    "vote annotated.h5ad --groupby nothing -o x.csv",
+    "vote query.h5ad --groupby cell_type -o x.csv",
+    "vote annotated.h5ad --min-fraction 2 -o x.csv",
+    "evaluate query.h5ad -l cell_type",
+    "evaluate annotated.h5ad -l nothing",
+    "cross-validate atlas.h5ad -l cell_type --folds 1000",
+    "cross-validate atlas.h5ad -l cell_type --folds loo",
+    "cross-validate atlas.h5ad -l cell_type --genes chosen --n-top-genes 3",
+    "compare atlas.h5ad -l cell_type --models nothing",
+    "compare atlas.h5ad -l cell_type --split 1 1 1",
+    "compare atlas.h5ad -l cell_type --split-column nothing",
+    "rank-genes query.h5ad -m model.h5 -o x.csv",
+    "rank-genes annotated.h5ad -m model.h5 --n-genes 0 -o x.csv",
+    "explain query.h5ad -m model.h5 --cells nobody",
+    "explain twice.h5ad -m model.h5 --cells a",
+    "explain query.h5ad -m model.h5 --cells cell1 --versus nothing",
+    "embed ids.h5ad -m model.h5 -o x.csv",
+    "uncertainty query.h5ad -m model.h5 --n-passes 1 -o x.csv",
+    "select-genes query.h5ad -l nothing -o x.csv",
+    "select-genes query.h5ad --n-top-genes 0 -o x.csv",
+    "select-genes query.h5ad --batches nothing -o x.csv",
+    "select-genes negative.h5ad -o x.csv",
+    "plot embedding query.h5ad -o x.png",
+    "plot embedding annotated.h5ad --basis nothing -o x.png",
+    "plot confusion annotated.h5ad -o x.png",
+    "plot vote annotated.h5ad -o x.png",
+    "plot rank-genes annotated.h5ad -o x.png",
+    "plot explain annotated.h5ad -o x.png",
+    "plot highly-variable-genes query.h5ad -o x.png",
+    "plot composition annotated.h5ad --groupby nothing -o x.png",
+    "check ids.h5ad -m model.h5",
+    "check logged_only.h5ad negative.h5ad loom.h5",
+    "info query.h5ad",
+    "convert atlas.h5ad x.zarr -l nothing",
+    "convert loom.h5 x.h5ad",
+    "convert query.h5ad x.h5ad --genome hg19",
+]
+
+
+@pytest.mark.parametrize("command", FAILING)
+def test_no_failing_command_speaks_python(
+    odd: Path, annotated: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.chdir(odd)
+    before = sorted(p.name for p in odd.iterdir())
+    main(shlex.split(command))
+    printed = capsys.readouterr()
+    said = printed.err + printed.out
+    assert said.strip()
+    assert "unexpected" not in said
+    assert not re.search("Traceback|Error", said)
+    assert not PYTHON.search(said), said
+    assert sorted(p.name for p in odd.iterdir() if not p.name.startswith("x.")) == before
+
+
+def messages() -> list[Any]:
+    """Return each message of the package, with something for each value in it."""
+    found = []
+    for path in sorted(Path(gs.__file__).parent.rglob("*.py")):
+        if path.parent.name in ("cli", "_v02"):
+            continue
+        tree = ast.parse(path.read_text())
+        inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
+        docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                text = "".join(_shown(part) for part in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner | docs:
+                text = node.value
+            else:
+                continue
+            if re.search("`.+`", text):
+                found.append(pytest.param(text, id=f"{path.name}:{node.lineno}"))
+    return found
+
+
+def _shown(part: Any) -> str:
+    if isinstance(part, ast.Constant):
+        return str(part.value)
+    if isinstance(part.value, ast.Name) and part.value.id in ("name", "parameter", "what"):
+        return "'layer'" if part.conversion == ord("r") else "layer"
+    value = "x" if isinstance(part.value, ast.Name | ast.Attribute | ast.Subscript | ast.Call) else "1"
+    return repr(value) if part.conversion == ord("r") else value
+
+
+#: What no command can bring about: the calls are of Python alone.
+OF_PYTHON_ALONE = (
+    "trainer.fit", "make_split", "read_adata`, which", "`backed`", "`copy", "classify(adata", "`ax`", "write_h5ad(...)",
+    "Files are read with", "values.to_numpy", "get_context", "  # `.T`",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("message", messages())
+def test_no_message_speaks_python(message: str) -> None:
+    """Each message there is, also those that no test can bring about, and those that will be added."""
+    from ginseng.cli._main import words
+
+    if any(part in message for part in OF_PYTHON_ALONE):
+        return
+    said = words().say(message)
+    assert not PYTHON.search(said), said
+    for code in re.findall("`[^`]+`", message):  # what is left out has words before it that say what to do
+        introduced = re.search(r"(?:[:,;(]|and|then|as by) ?" + re.escape(code), message)
+        assert words().say(f"it: {code}.") != "it." or introduced

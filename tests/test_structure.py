@@ -150,7 +150,7 @@ def test_the_core_needs_only_jax(module: str, path: Path) -> None:
 
 def test_no_architecture_is_named_outside_the_core() -> None:
     """Only what must name one does: the default, and files and names of the first generation."""
-    may = {"_v02/network.py", "model/file.py", "train/settings.py", "model/classifier.py"}
+    may = {"_v02/network.py", "model/header.py", "train/settings.py", "model/classifier.py"}
     names = gs.model.architectures()
     for _, path in modules():
         where = path.relative_to(SOURCE).as_posix()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ginseng._lazy import lazy
 
 if TYPE_CHECKING:
     from ginseng import data, datasets, model, pl, pp, tl, train, utils
@@ -33,24 +34,12 @@ __all__ = [
     "utils",
 ]
 
-#: Where the names are that are no modules.
 _HOMES = {
-    "classify": "tl",
-    "settings": "_settings",
-    **dict.fromkeys(["read_10x_h5", "read_10x_mtx", "read_adata"], "_disk.readers"),
-    **dict.fromkeys(["load_model", "save_model"], "model.file"),
+    "classify": "ginseng.tl",
+    "settings": "ginseng._settings",
+    **dict.fromkeys(["read_10x_h5", "read_10x_mtx", "read_adata"], "ginseng._disk.readers"),
+    **dict.fromkeys(["load_model", "save_model"], "ginseng.model.file"),
 }
 
-
-def __getattr__(name: str) -> Any:  # imported when first asked for: `ginseng --help` needs no JAX
-    if name not in __all__:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    home = _HOMES.get(name)
-    found = import_module(f"{__name__}.{name}") if home is None else getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = found
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# `ginseng --help` needs no JAX
+__getattr__, __dir__ = lazy(globals(), {name: _HOMES.get(name, f"ginseng.{name}") for name in __all__})

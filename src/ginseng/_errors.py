@@ -31,6 +31,27 @@ class MissingKeyError(KeyError):
         return str(self.args[0]) if self.args else ""
 
 
+class ForeignError(ValueError):
+    """There is something under a name that would be written to, and ginseng did not write it.
+
+    Parameters
+    ----------
+    where, name
+        The place: `adata.{where}[{name!r}]`.
+    elsewhere
+        The argument that writes elsewhere, if there is one.
+    """
+
+    def __init__(self, where: str, name: str, elsewhere: str = "") -> None:
+        self.where, self.name = where, name
+        place = f"adata.{where}[{name!r}]"
+        other = f"Write under another name, `{elsewhere}`, drop" if elsewhere else "Drop"
+        super().__init__(
+            f"`{place}` was not written by ginseng, and is not replaced. {other} it, `del {place}`, or pass "
+            "`overwrite=True`."
+        )
+
+
 #: Characters in the name of a gene or a label.
 MAX_NAME = 256
 

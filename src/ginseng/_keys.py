@@ -1,4 +1,11 @@
-"""Every name that ginseng writes into an AnnData."""
+"""Every name that ginseng writes into an AnnData, which verb writes it, and what it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+type Named = Callable[[str], str]
 
 DEFAULT = "ginseng"
 
@@ -41,6 +48,9 @@ def rank_genes(key_added: str = DEFAULT) -> str:
     """`uns` entry: genes by what they contribute to the labels, as scanpy lays out its ranked genes."""
     return f"{key_added}_rank_genes"
 
+
+#: How :func:`ginseng.tl.rank_genes` ranks, as it says in its parameters: tells its ranks from those of scanpy.
+RANKED_BY = "contributions"
 
 #: `uns[key_added]` entry: the genes for and against the labels of some cells.
 EXPLANATION = "explanation"
@@ -104,3 +114,71 @@ DISPERSIONS_NORM = f"{DEFAULT}_dispersions_norm"
 RANK = f"{DEFAULT}_rank"
 N_BATCHES = f"{DEFAULT}_n_batches"
 MARKER_T, MARKER_RANK = f"{DEFAULT}_t", f"{DEFAULT}_rank"
+#: All of these, besides the selected genes themselves.
+STATISTICS = (MEANS, VARIANCES, VARIANCES_NORM, DISPERSIONS, DISPERSIONS_NORM, RANK, N_BATCHES, MARKER_T)
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a verb writes. Names that depend on the prefix are functions of it."""
+
+    #: `obs` columns: category, a cell type per cell.
+    types: tuple[Named, ...] = ()
+    #: `obs` columns: category, something else.
+    groups: tuple[Named, ...] = ()
+    #: `obs` columns: float32 in [0, 1].
+    fractions: tuple[Named, ...] = ()
+    #: `obsm` entries: float32.
+    arrays: tuple[Named, ...] = ()
+    #: Entries of `uns[key_added]`.
+    members: tuple[str, ...] = ()
+    #: The member that only this verb writes, a dictionary or a table.
+    record: str = ""
+    #: `uns` entries, besides `uns[key_added]`.
+    entries: tuple[Named, ...] = ()
+    #: The parameter, among those written, that names the column of `obs` that this was made from.
+    source: str = ""
+    #: Whether it is of the labels under the same prefix, and goes when these do.
+    of_labels: bool = False
+
+
+#: What each verb writes. A verb that is not here cannot write, and a name that is not here is not protected.
+OUTPUTS = {
+    "train": Output(members=("model", "params", "classes", "history", "versions"), record="model"),
+    "classify": Output(
+        types=(cell_type,),
+        fractions=(confidence,),
+        arrays=(probs, gene_weights),
+        members=("classes", "overlap", "unassigned", "restriction", "genes", "format"),  # a store has a `format`
+        record="overlap",
+    ),
+    "uncertainty": Output(
+        fractions=(uncertainty, spread),
+        arrays=(mean_probs, std_probs),
+        members=("classes", "uncertainty"),
+        record="uncertainty",
+        of_labels=True,
+    ),
+    "vote": Output(
+        types=(vote,), fractions=(vote_fraction,), members=("vote",), record="vote", source="prediction_key"
+    ),
+    "evaluate": Output(members=("metrics",), record="metrics", source="prediction_key"),
+    "explain": Output(members=(EXPLANATION,), record=EXPLANATION, of_labels=True),
+    "rank_genes": Output(entries=(rank_genes,), source="groupby"),
+    "embed": Output(arrays=(embedding,), members=("embedding",), record="embedding"),
+    "compare": Output(groups=(split,), members=("comparison",), record="comparison"),
+    # genes and layers, whose names have no prefix
+    "pp": Output(),
+    "cross_validate": Output(
+        types=(cell_type,),
+        groups=(fold,),
+        fractions=(confidence,),
+        arrays=(probs,),
+        members=("folds", "metrics", "classes", "params"),
+        record="folds",
+    ),
+}
+#: Members of `uns[key_added]` that several verbs write, each for itself.
+SHARED = frozenset({"classes", "params"})
+#: Entries of `obsm` whose columns are the `classes` of `uns[key_added]`.
+BY_CLASS = (probs, mean_probs, std_probs)

@@ -58,6 +58,21 @@ def say(message: str, *, flush: bool = True) -> None:
         sys.stdout.flush()
 
 
+def at_a_screen() -> bool:
+    """Whether a bar can move: at a terminal or in a notebook, and not in the log of a job."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
+
+
+def has_bar() -> bool:
+    """Whether long work shows a bar."""
+    return settings.progress_bar and at_a_screen()
+
+
+def in_lines() -> bool:
+    """Whether progress is told line by line, since there is no screen for a bar."""
+    return settings.progress_bar and not at_a_screen()
+
+
 def progress(iterable: Iterable[Any] | None = None, *, desc: str, silent: bool = False, **kwargs: Any) -> tqdm:
-    """Return a progress bar, which `settings.progress_bar` or `silent` switch off."""
-    return tqdm(iterable, desc=f"[ginseng] {desc}", disable=silent or not settings.progress_bar, **kwargs)
+    """Return a progress bar, which `settings.progress_bar` or `silent` switch off; there is none without a screen."""
+    return tqdm(iterable, desc=f"[ginseng] {desc}", disable=silent or not has_bar(), **kwargs)

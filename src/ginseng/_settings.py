@@ -13,7 +13,7 @@ class GinsengSettings(Settings):
     """What is logged: 0 errors, 1 warnings, 2 what runs and what it wrote."""
 
     progress_bar: bool = True
-    """Whether long work shows a progress bar."""
+    """Whether long work shows its progress: a bar at a terminal or in a notebook, elsewhere a line per epoch."""
 
     autoshow: bool = True
     """Whether plots are shown at once, where `show` is not given."""

@@ -24,6 +24,7 @@ from anndata.io import write_elem
 from scipy import sparse
 from scipy.io import mmwrite
 
+from ginseng import _logging
 from ginseng._cells.matrix import row_blocks
 from ginseng._disk import download, packed
 from ginseng._disk.readers import open_adata, read_10x_h5, read_10x_mtx, read_adata
@@ -668,6 +669,7 @@ def test_download_speaks_by_settings(
     read_adata(server.url("a.h5ad"))
     assert capsys.readouterr() == ("", "")
     monkeypatch.setattr(settings, "progress_bar", True)
+    monkeypatch.setattr(_logging, "at_a_screen", lambda: True)
     read_adata(server.url("b.h5ad"))
     assert "100%" in capsys.readouterr().err
     monkeypatch.setattr(settings, "progress_bar", False)

@@ -135,7 +135,7 @@ def test_cells_without_counts_are_kept(make_cells: Make, tmp_path: Path) -> None
 def test_by_default_nothing_is_replaced(make_cells: Make, tmp_path: Path) -> None:
     GinsengDataset.create(tmp_path / "s.zarr", make_cells(), "cell_type", silent=True)
     before = snapshot(tmp_path)
-    with pytest.raises(FileExistsError, match=r"Open it with `GinsengDataset\('.*s.zarr'\)`, or pass `overwrite=True`"):
+    with pytest.raises(FileExistsError, match=r"`overwrite=True` .*`GinsengDataset\('.*s.zarr'\)`"):
         GinsengDataset.create(tmp_path / "s.zarr", make_cells(60), "cell_type", silent=True)
     assert snapshot(tmp_path) == before
     GinsengDataset.create(tmp_path / "s.zarr", make_cells(60), "cell_type", overwrite=True, silent=True)

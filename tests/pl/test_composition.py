@@ -10,7 +10,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from ginseng import pl
-from ginseng.pl._palette import MISSING, UNASSIGNED
+from ginseng._cells.colors import MISSING, UNASSIGNED
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from matplotlib.colors import to_hex
 from sklearn.calibration import calibration_curve
 
 from ginseng import pl
+from ginseng._cells.colors import UNASSIGNED
 from ginseng.pl import _tables
-from ginseng.pl._palette import UNASSIGNED
 
 
 def names(ax):

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 
 from ginseng import pl
-from ginseng.pl import _figure, _palette, _tables
+from ginseng._cells import colors as _palette
+from ginseng.pl import _figure, _tables
 
 
 def shades(ax):

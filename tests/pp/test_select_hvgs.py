@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import ginseng.utils
+from ginseng import _logging
 from ginseng.datasets import pbmc68k
 from ginseng.pp import select_hvgs
 
@@ -423,7 +424,10 @@ def test_batches_of_any_type(counts, make):
     assert np.array_equal(selected(adata, 200, batch_key="batch"), expected)
 
 
-def test_progress_bar(counts, capsys):
+def test_a_bar_moves_on_a_screen_alone(counts, capsys, monkeypatch):
+    select_hvgs(counts.copy(), 100, chunk_size=200)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(_logging, "at_a_screen", lambda: True)
     select_hvgs(counts.copy(), 100, chunk_size=200)
     assert "Selecting genes" in capsys.readouterr().err
     select_hvgs(counts.copy(), 100, chunk_size=200, silent=True)

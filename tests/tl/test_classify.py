@@ -21,6 +21,7 @@ from scipy import sparse
 from scipy.special import softmax
 
 import ginseng as gs
+from ginseng import _logging
 from ginseng._disk.atomic import replacing
 from ginseng.model import GinsengClassifierState
 from ginseng.tl import _classify
@@ -679,7 +680,7 @@ def test_a_column_from_elsewhere_is_not_replaced_in_silence(make_cells: Make, st
     mine.obs["ginseng_cell_type"] = "by hand"
     gs.tl.train(mine, "cell_type", architecture="linear", epochs=1, silent=True)
     mine.write_h5ad(tmp_path / "mine.h5ad")
-    message = r"a column 'ginseng_cell_type' that ginseng has no record of .* `key_added='ginseng_2'`, or drop it"
+    message = r"`adata.obs\['ginseng_cell_type'\]` was not written by ginseng.*key_added='ginseng_2'.*overwrite=True"
     gs.tl.classify(mine, state, return_table=True)
     gs.tl.classify(tmp_path / "mine.h5ad", state)
     gs.tl.classify(mine, state, key_added="other")
@@ -696,6 +697,7 @@ def test_silent_is_silent(
     make_cells: Make, state: State, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gs.settings, "progress_bar", True)
+    monkeypatch.setattr(_logging, "at_a_screen", lambda: True)
     adata = make_cells()[:, :20].copy()
     gs.tl.classify(adata, state, silent=True)
     assert capfd.readouterr() == ("", "")
@@ -710,7 +712,8 @@ def test_silent_is_silent(
 def test_no_cells(make_cells: Make, state: State) -> None:
     adata = make_cells()[:0].copy()
     gs.tl.classify(adata, state, store_probs=True)
-    assert adata.obs["ginseng_cell_type"].cat.categories.tolist() == state.label_keys.tolist()
+    assert adata.obs["ginseng_cell_type"].cat.categories.empty
+    assert adata.uns["ginseng"]["classes"].tolist() == state.label_keys.tolist()
     assert adata.obsm["ginseng_probs"].shape == (0, 3)
     assert len(gs.tl.classify(adata, state, return_table=True, store_probs=True)) == 0
 

@@ -67,9 +67,11 @@ def test_the_most_frequent_label_of_each_cluster(min_fraction: float) -> None:
     assert adata.obs["ginseng_vote"].tolist() == expected.tolist()
     assert adata.obs["ginseng_vote_fraction"].dtype == np.float32
     np.testing.assert_allclose(adata.obs["ginseng_vote_fraction"], table["fraction"][of_cell], rtol=1e-6)
-    categories = adata.obs["ginseng_cell_type"].cat.categories.tolist()
     undecided = not table["decided"].all()
-    assert adata.obs["ginseng_vote"].cat.categories.tolist() == [*categories, *(["unassigned"] if undecided else [])]
+    occur = set(adata.obs["ginseng_vote"])
+    in_order = [name for name in [*adata.obs["ginseng_cell_type"].cat.categories, "unassigned"] if name in occur]
+    assert adata.obs["ginseng_vote"].cat.categories.tolist() == in_order
+    assert ("unassigned" in occur) == undecided
     assert undecided == (min_fraction > 0)
 
 
@@ -120,10 +122,10 @@ def test_any_clusters_will_do(values: str) -> None:
     }
     adata.obs["clusters"] = made[values]
     gs.tl.vote(adata, "clusters")
-    order = {"text": ["10", "2"], "bool": ["False", "True"]}.get(values, ["2", "10"])
+    order = {"bool": ["False", "True"]}.get(values, ["2", "10"])
     table = adata.uns["ginseng"]["vote"]["table"]
     assert table.index.tolist() == order
-    assert table["label"].tolist() == (["B cell", "T/NK"] if values == "text" else ["T/NK", "B cell"])
+    assert table["label"].tolist() == ["T/NK", "B cell"]
 
 
 def test_cells_outside_all_clusters() -> None:
@@ -178,7 +180,7 @@ def test_copies_views_and_other_names(make_cells, state) -> None:
     gs.tl.vote(copy, "cluster", key_added="mine")  # its own columns are replaced, as in scanpy
     other = adata.copy()
     other.obs["mine_vote"] = "by hand"
-    with pytest.raises(ValueError, match="a column 'mine_vote' that ginseng has no record of"):
+    with pytest.raises(ValueError, match=r"'mine_vote'\]` was not written by ginseng"):
         gs.tl.vote(other, "donor", key_added="mine")
 
 
@@ -187,15 +189,11 @@ def test_errors_say_what_to_do() -> None:
     adata.obs["score"] = [0.1, 0.5, 2]
     adata.obs["louvain"] = adata.obs.pop("leiden")
     before = adata.copy()
-    with pytest.raises(
-        KeyError, match=r"no clusters 'leiden'. Make them with `sc.pp.neighbors\(adata\)`, then `sc.tl"
-    ) as e:
+    with pytest.raises(KeyError, match=r"no clusters 'leiden'.*`sc.pp.neighbors\(adata\); sc.tl") as e:
         gs.tl.vote(adata)
     assert "'louvain'" in str(e.value)
     adata.uns["neighbors"] = {}
-    with pytest.raises(
-        KeyError, match=r"Make them with `sc.tl.leiden\(adata, .*, key_added='luvain'\)`.*mean 'louvain'"
-    ):
+    with pytest.raises(KeyError, match=r"`sc.tl.leiden\(adata, .*, key_added='luvain'\)`.*mean 'louvain'"):
         gs.tl.vote(adata, "luvain")
     with pytest.raises(KeyError, match=r"no predicted labels 'other_cell_type'. Run `gs.tl.classify` first"):
         gs.tl.vote(adata, "louvain", key_added="other")

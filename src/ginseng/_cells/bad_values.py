@@ -64,9 +64,9 @@ def _described(block: sparse.csr_matrix | np.ndarray, values: np.ndarray, where:
 
 #: What to do about genes that some samples lack.
 OUTER_JOIN = (
-    "Some cells lack whole genes, as `ad.concat(..., join='outer')` leaves those that a sample does not have. "
-    "Join with `join='inner'`, which keeps the genes that all samples have, or with `fill_value=0`, which takes the "
-    "others for not expressed."
+    "Some cells lack whole genes: those that their sample does not have, in an outer join. Join the samples with "
+    "`join='inner'`, which keeps the genes that all have, or take the others for not expressed: "
+    "`ad.concat(..., join='outer', fill_value=0)`."
 )
 
 

@@ -43,7 +43,7 @@ def fetch(url: str, known_hash: str | None = None, *, check: Callable[[Path], ob
     """
 
     def download(url: str, output_file: str, manager: Any) -> None:
-        get = pooch.HTTPDownloader(progressbar=settings.progress_bar, chunk_size=1 << 18, timeout=TIMEOUT)
+        get = pooch.HTTPDownloader(progressbar=_logging.has_bar(), chunk_size=1 << 18, timeout=TIMEOUT)
         with _clear_errors(url):
             get(url, output_file, manager)
         check(Path(output_file))

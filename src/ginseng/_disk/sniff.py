@@ -127,6 +127,6 @@ def _check_storage(f: h5py.File, path: Path, name: str) -> None:
         raise ValueError(msg) from error
     if found:
         read = "scanpy.read_10x_h5" if "matrix" in f.id and "obs" not in f.id else "anndata.read_h5ad"
-        msg = f"{name} is not opened: {found[0]}. If you trust both, copy the data into one: "
-        msg += f"`{read}({str(path)!r}).write_h5ad('whole.h5ad')`."
+        code = f"{read}({str(path)!r}).write_h5ad('whole.h5ad')"
+        msg = f"{name} is not opened: {found[0]}. If you trust both, copy the data into one: `{code}`."
         raise ValueError(msg)

@@ -133,7 +133,7 @@ class Reader:
 
     def members(self, group: str = "") -> list[str]:
         """Return the names in a group, or in the file itself."""
-        found = self._hard(group, h5py.Group) if group else self.file
+        found = self.member(group, h5py.Group) if group else self.file
         if len(found) > MAX_MEMBERS:
             msg = f"{group or 'the file'!r} has {len(found):,} members, and may have {MAX_MEMBERS}"
             raise ModelFileError(msg)
@@ -142,20 +142,20 @@ class Reader:
     def has(self, name: str) -> bool:
         """Whether there is such a group."""
         try:
-            self._hard(name, h5py.Group)
+            self.member(name, h5py.Group)
         except ModelFileError:
             return False
         return True
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape that a dataset declares."""
-        return self._hard(name, h5py.Dataset).shape
+        return self.member(name, h5py.Dataset).shape
 
     def array(
         self, name: str, shape: tuple[int | None, ...], kinds: str, most: int, most_bytes: int = sys.maxsize
     ) -> np.ndarray:
         """Return a dataset of this shape (None: up to `most`), kind of numbers or bytes, and size in memory."""
-        data = self._hard(name, h5py.Dataset)
+        data = self.member(name, h5py.Dataset)
         if data.id.get_type().get_class() not in _PLAIN:
             msg = f"{name!r} has values that are neither numbers nor text"
             raise ModelFileError(msg)
@@ -234,7 +234,8 @@ class Reader:
             msg = "its contents are not those that were saved (SHA-256 differs): the file is damaged or was changed"
             raise ModelFileError(msg)
 
-    def _hard(self, name: str, kind: type) -> Any:
+    def member(self, name: str, kind: type) -> Any:
+        """Return a dataset or group that is in this file itself, unread."""
         parent, _, last = name.rpartition("/")
         found: Any = self.groups.get(parent, self.file)
         for part in [last] if parent in self.groups else name.split("/"):

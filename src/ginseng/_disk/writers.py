@@ -96,6 +96,7 @@ def write_added(
     uns: Mapping[str, Any],
     *,
     obs_names: pd.Index,
+    var: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a copy of a file of an AnnData with more in it; all else in it is kept, and never loaded.
 
@@ -105,8 +106,8 @@ def write_added(
         An h5ad or a zarr folder for which :func:`can_be_added_to` holds.
     output
         Where to write it; may be `source`.
-    obs, obsm, uns
-        What to add, by name; what has such a name is replaced.
+    obs, obsm, uns, var
+        What to add, by name; what has such a name is replaced, or removed where the value is `None`.
     obs_names
         Names of the cells that these are of.
 
@@ -119,14 +120,14 @@ def write_added(
         with replacing_folder(output) as folder:
             _copy(source, folder)
             with _opened(folder, "zarr", "r+") as root:
-                _add(root, source, obs, obsm, uns, obs_names)
+                _add(root, source, obs, obsm, uns, obs_names, var or {})
             if _is_consolidated(folder):
                 _consolidate(folder)
         return
     with replacing(output) as partial:
         shutil.copyfile(source, partial)
         with added_to(partial) as file:
-            _add(file, source, obs, obsm, uns, obs_names)
+            _add(file, source, obs, obsm, uns, obs_names, var or {})
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -158,7 +159,7 @@ def _opened(path: Path, kind: str, mode: Any) -> Iterator[Any]:
         yield file
 
 
-def _add(root: Any, source: Path, obs: Any, obsm: Any, uns: Any, obs_names: pd.Index) -> None:
+def _add(root: Any, source: Path, obs: Any, obsm: Any, uns: Any, obs_names: pd.Index, var: Any) -> None:
     table = root["obs"]
     start = 0
     for part in name_parts(table[str(table.attrs["_index"])]):
@@ -168,14 +169,18 @@ def _add(root: Any, source: Path, obs: Any, obsm: Any, uns: Any, obs_names: pd.I
     if start != len(obs_names):
         msg = f"{source} was changed while its cells were labelled: nothing is written. Label it again."
         raise RuntimeError(msg)
-    for name, values in obs.items():
-        write_elem(table, name, values)
-    before = [str(name) for name in table.attrs["column-order"]]
-    order = before + [name for name in obs if name not in before]
-    table.attrs["column-order"] = order if isinstance(table, zarr.Group) else np.array(order, object)
-    for group, values in (("obsm", obsm), ("uns", uns)):
-        if values and group not in root:  # other writers leave out what is empty
+    for columns, new in ((table, obs), (root["var"], var)):
+        if not new:
+            continue
+        order = [str(name) for name in columns.attrs["column-order"] if new.get(str(name), "kept") is not None]
+        order += [name for name, values in new.items() if values is not None and name not in order]
+        columns.attrs["column-order"] = order if isinstance(columns, zarr.Group) else np.array(order, object)
+    for group, new in (("obs", obs), ("var", var), ("obsm", obsm), ("uns", uns)):
+        if new and group not in root:  # other writers leave out what is empty
             write_elem(root, group, {})
-        for name, value in values.items():
-            write_elem(root[group], name, value)
+        for name, value in new.items():
+            if value is not None:
+                write_elem(root[group], name, value)
+            elif name in root[group]:
+                del root[group][name]
     _drop_null_raw(root)

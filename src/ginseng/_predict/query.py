@@ -12,7 +12,7 @@ from anndata import AnnData
 from ginseng._cells.accept import accept
 from ginseng._cells.features import warn_of_other_features
 from ginseng._cells.genes import MIN_OVERLAP, Alignment, align_genes
-from ginseng._cells.matrix import copied, make_actual, row_sums, take_columns
+from ginseng._cells.matrix import row_sums, take_columns
 from ginseng._cells.open import AnnDataOrPath, OpenCells, open_cells
 from ginseng._core.process import check_process
 from ginseng._core.steps import Normalization
@@ -43,13 +43,6 @@ class Query:
     def rows(self) -> Iterator[Rows]:
         """Yield the counts of consecutive cells, with the genes of the model in its order."""
         return prefetch(model_rows(self.cells, self.genes))
-
-    def target(self, *, copy: bool) -> AnnData:
-        """Return what results are written into: a copy, or the cells, of which a view becomes an AnnData of its own."""
-        if copy:
-            return copied(self.adata)
-        make_actual(self.adata)
-        return self.adata
 
 
 def open_query(

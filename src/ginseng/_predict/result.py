@@ -1,4 +1,4 @@
-"""What a model says of each cell, and where that is written: an AnnData, a table, a file."""
+"""What a model says of each cell, as it comes and as it is written."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 
 from ginseng import _keys
+from ginseng._cells.colors import hex_colors
 from ginseng._cells.genes import Alignment
-from ginseng._cells.labels import in_memory
-from ginseng._cells.matrix import make_actual
+from ginseng._cells.write import Results, label_column
 from ginseng._disk.atomic import check_writable
-from ginseng._disk.writers import can_be_added_to, check_adata_target, write_adata, write_added
+from ginseng._disk.writers import can_be_added_to, check_adata_target
 from ginseng._errors import suggest
 from ginseng._predict.forward import Predicted
 from ginseng.data._store import is_store
@@ -50,24 +49,6 @@ def allowed_classes(
     return mask
 
 
-def refuse_columns_of_others(obs: Any, columns: Iterable[str], key_added: str, *, known: bool) -> None:
-    """Refuse to replace columns of `obs`, unless it is `known` that they were written by the same verb before.
-
-    Raises
-    ------
-    ValueError
-        If there are such columns.
-    """
-    found = [name for name in columns if name in obs.columns]
-    if found and not known:
-        msg = (
-            f"`adata.obs` has a column {found[0]!r} that ginseng has no record of in `adata.uns[{key_added!r}]`. It is "
-            f"not replaced. Write to another with `key_added='{key_added}_2'`, or drop it: "
-            f"`del adata.obs[{found[0]!r}]`."
-        )
-        raise ValueError(msg)
-
-
 class Result:
     """Labels and confidence of all cells, filled in as they come.
 
@@ -100,7 +81,7 @@ class Result:
         self.code = np.zeros(n_cells, np.int32)
         self.confidence = np.zeros(n_cells, np.float32)
         self.n_empty = 0
-        self.labels = state.label_keys
+        self.labels, self.info = state.label_keys, state.info
         self.genes = state.genes
         self.found = genes
         self.probs = np.zeros((n_cells, state.n_classes), np.float32) if probs else None
@@ -124,13 +105,7 @@ class Result:
     @property
     def cell_type(self) -> pd.Categorical:
         """Predicted label of each cell."""
-        names: Any = [str(label) for label in self.labels]
-        code: Any = self.code
-        if (code < 0).any():
-            if self.unassigned not in names:
-                names.append(self.unassigned)
-            code = np.where(code < 0, names.index(self.unassigned), code)
-        return pd.Categorical.from_codes(code, names)
+        return label_column(self.code, self.labels, self.unassigned)
 
     def table(self, obs_names: pd.Index) -> pd.DataFrame:
         """Return a row a cell: label, confidence, and the probability of each class if they were asked for."""
@@ -140,24 +115,16 @@ class Result:
         probs = pd.DataFrame(self.probs, index=obs_names, columns=[str(label) for label in self.labels])
         return pd.concat([table, probs], axis=1)  # by position, whatever the names of cells and classes
 
-    def _obs(self, key_added: str) -> dict[str, Any]:
-        return {_keys.cell_type(key_added): self.cell_type, _keys.confidence(key_added): self.confidence}
-
-    def _obsm(self, key_added: str) -> dict[str, np.ndarray]:
-        entries = {_keys.probs(key_added): self.probs, _keys.gene_weights(key_added): self.gene_weights}
-        return {name: values for name, values in entries.items() if values is not None}
-
-    def _uns(self, before: dict[str, Any]) -> dict[str, Any]:
-        overlap = {
-            "n_genes": self.found.n_model,
-            "n_found": self.found.n_model - len(self.found.missing),
-            "share": self.found.overlap,
-        }
-        after = {
-            # with `format` it would pass for a training store
-            **{name: value for name, value in before.items() if name not in ("restriction", "format")},
+    def results(self, key_added: str) -> Results:
+        """Return what :func:`ginseng.tl.classify` writes."""
+        arrays = {_keys.probs(key_added): self.probs, _keys.gene_weights(key_added): self.gene_weights}
+        members: dict[str, Any] = {
             "classes": self.labels.astype(object),
-            "overlap": overlap,
+            "overlap": {
+                "n_genes": self.found.n_model,
+                "n_found": self.found.n_model - len(self.found.missing),
+                "share": self.found.overlap,
+            },
             "unassigned": {
                 "label": self.unassigned,
                 "min_confidence": float(self.min_confidence),
@@ -166,21 +133,23 @@ class Result:
             },
         }
         if self.gene_weights is not None:
-            after["genes"] = self.genes.astype(object)
+            members["genes"] = self.genes.astype(object)
         if self.allowed is not None:
-            after["restriction"] = {"allowed": self.labels[self.allowed].astype(object), "n_relabelled": self.n_moved}
-        return after
-
-    def write(self, adata: AnnData, key_added: str) -> None:
-        """Write into an AnnData; a view becomes an AnnData of its own."""
-        make_actual(adata)
-        adata.obs = in_memory(adata.obs).assign(**self._obs(key_added))
-        for name, values in self._obsm(key_added).items():
-            adata.obsm[name] = values
-        adata.uns[key_added] = self._uns(adata.uns.get(key_added, {}))
+            allowed = self.labels[self.allowed].astype(object)
+            members["restriction"] = {"allowed": allowed, "n_relabelled": self.n_moved}
+        label_key = self.info.get("label_key")
+        return Results(
+            obs={_keys.cell_type(key_added): self.cell_type, _keys.confidence(key_added): self.confidence},
+            obsm={name: values for name, values in arrays.items() if values is not None},
+            members=members,
+            classes=self.labels,
+            truth=label_key if isinstance(label_key, str) else None,
+            colors=hex_colors(self.info.get("colors")),
+            unassigned=self.unassigned,
+        )
 
     def check_output(self, source: Path | None, output: Path) -> None:
-        """Refuse an output that :meth:`write_file` could not write, before the cells are labelled.
+        """Refuse an output that could not be written, before the cells are labelled.
 
         Raises
         ------
@@ -198,32 +167,6 @@ class Result:
         if source is not None and not can_be_added_to(source, output):
             check_adata_target(output)  # it may be the source, and hold more than the cells that are labelled
         files = [] if source is None else [f for f in (source, *source.rglob("*")) if f.is_file()]
-        columns = [self.code, self.confidence, *self._obsm("").values()]
-        check_writable(output, sum(f.stat().st_size for f in files) + sum(values.nbytes for values in columns))
-
-    def write_file(self, source: Path | None, adata: AnnData, output: Path, key_added: str) -> None:
-        """Write a file of the cells with their labels; `output` is what it was before, or all of the new file.
-
-        Parameters
-        ----------
-        source
-            The file that the cells came from, if there is one. If it is of the format of `output`, it is copied and
-            added to, never loaded.
-        adata
-            The cells.
-        output
-            The file to write, h5ad or zarr; may be `source`.
-        key_added
-            Prefix of what is written.
-        """
-        if output.exists() and not (source is not None and output.samefile(source)):
-            msg = f"{output} was written by somebody else while the cells were labelled. It is not replaced."
-            raise FileExistsError(msg)
-        if source is None or not can_be_added_to(source, output):
-            adata = adata.to_memory()
-            self.write(adata, key_added)
-            write_adata(adata, output)
-            return
-        uns = self._uns(adata.uns.get(key_added, {}))
-        obs, obsm = self._obs(key_added), self._obsm(key_added)
-        write_added(source, output, obs, obsm, {key_added: uns}, obs_names=adata.obs_names)
+        columns = [self.code, self.confidence, self.probs, self.gene_weights]
+        n_bytes = sum(values.nbytes for values in columns if values is not None)
+        check_writable(output, sum(f.stat().st_size for f in files) + n_bytes)

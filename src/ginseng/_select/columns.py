@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import Any
-
 import numpy as np
-import pandas as pd
-from anndata import AnnData, ImplicitModificationWarning
+from anndata import AnnData
 
 from ginseng import _keys
 from ginseng._cells.open import OpenCells
 from ginseng._cells.raw import columns_of_adata
+from ginseng._cells.write import Results
 
 #: Columns of `var`, by the name that the statistic has in :mod:`ginseng._select.dispersion`.
 COLUMNS = {
@@ -26,30 +23,12 @@ COLUMNS = {
 }
 
 
-def write_columns(adata: AnnData, cells: OpenCells, columns: dict[str, np.ndarray]) -> None:
-    """Write columns of the genes of `cells` to `adata.var`, and remove what an earlier call wrote.
+def gene_results(adata: AnnData, cells: OpenCells, columns: dict[str, np.ndarray]) -> Results:
+    """Return columns of the genes of `cells` as they are written to `adata.var`.
 
     Genes that only `raw` has are named in `uns`, where `layer="raw"` finds them.
     """
-    if adata.is_view and not adata.isbacked:
-        with warnings.catch_warnings():
-            # the caller asked for the columns, so that the view becomes an AnnData of its own is no surprise
-            warnings.simplefilter("ignore", ImplicitModificationWarning)
-            adata.var[_keys.GENES] = False
     only_in_raw = None
     if cells.is_raw:
         columns, only_in_raw = columns_of_adata(adata, cells.var, columns)
-    var: Any = adata.var
-    if isinstance(var, pd.DataFrame):
-        # `insert`, since assignment to a view of a backed AnnData wants to copy the file
-        for name in var.columns.intersection([*COLUMNS.values(), _keys.MARKER_T, _keys.MARKER_RANK]):
-            del var[name]
-        for name, values in columns.items():
-            var.insert(var.shape[1], name, values)
-    else:  # lazy
-        for name, values in columns.items():
-            var[name] = values
-    if only_in_raw is not None:
-        adata.uns[_keys.RAW_GENES] = only_in_raw
-    elif _keys.RAW_GENES in adata.uns:
-        del adata.uns[_keys.RAW_GENES]
+    return Results(var=dict(columns), entries={_keys.RAW_GENES: only_in_raw})

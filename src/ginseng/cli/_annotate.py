@@ -3,63 +3,51 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from ginseng.cli._shared import Outcome, add_data, check_output, lines, write_table
+from ginseng.cli import _options
+from ginseng.cli._outputs import CELLS, TABLES, Outcome, add_outputs, check, is_table, lines, write_table
 
 HELP = "label cells with a model"
+VERBS = ("tl.classify", "classify")
 EXAMPLES = """  ginseng annotate query.h5ad --model atlas.h5 --layer counts -o annotated.h5ad
-  ginseng annotate filtered_feature_bc_matrix.h5 --model atlas.h5 -o labels.csv
-  ginseng annotate query.h5ad --model atlas.h5 --min-confidence 0.5 --excluded "B cell" "T/NK" -o annotated.h5ad"""
+  ginseng annotate filtered_feature_bc_matrix.h5 --model atlas.h5 -o labels.csv.gz
+  ginseng annotate query.h5ad --model atlas.h5 --min-confidence 0.5 --excluded "B cell" "T/NK" -o annotated.h5ad
+  ginseng annotate s1.h5ad s2.h5ad s3.h5ad --model atlas.h5 --output-dir labels --format csv
+  ginseng annotate query.h5ad --model atlas.h5 -o - | cut -d, -f2 | sort | uniq -c"""
+
+PARAMETERS = (
+    "layer", "gene_key", "normalize", "min_overlap", "min_confidence", "unassigned", "allowed", "excluded",
+    "store_probs", "key_added",
+)  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    add_data(parser, labels=None)
-    parser.add_argument("-m", "--model", metavar="MODEL", required=True, help="model that `ginseng train` wrote")
-    parser.add_argument(
-        "-o", "--output", metavar="PATH", type=Path, required=True,
-        help=".h5ad or .zarr for the data with the labels (may be DATA itself), .csv or .tsv for a table of them",
-    )  # fmt: skip
-    parser.add_argument("--key-added", metavar="NAME", default="ginseng", help="prefix of what is written")
-    parser.add_argument("--probabilities", action="store_true", help="write the probability of every class as well")
-    parser.add_argument(
-        "--min-confidence", type=float, metavar="P", help="leave cells below it unassigned (default: 0)"
-    )
-    parser.add_argument(
-        "--min-overlap", type=float, metavar="SHARE", help="share of the genes of the model that the data must have"
-    )
-    parser.add_argument("--allowed", nargs="+", metavar="CLASS", help="classes that are possible (default: all)")
-    parser.add_argument("--excluded", nargs="+", metavar="CLASS", help="classes that are not possible")
+    _options.add_data(parser, many=True)
+    _options.add_model(parser)
+    add_outputs(parser, (*CELLS, *TABLES), many=True, required=True)
+    _options.add(parser, *PARAMETERS)
 
 
 def run(args: argparse.Namespace) -> Outcome:
     """Annotate cells."""
-    source = Path(args.data)
-    in_place = args.output.suffix in (".h5ad", ".zarr") and source.exists() and args.output.exists()
-    in_place = in_place and args.output.samefile(source)
-    check_output(args.output, (".h5ad", ".zarr", ".csv", ".tsv"), overwrite=in_place)
+    check(args.output, (*CELLS, *TABLES), args)
     import ginseng as gs
 
-    given: dict[str, Any] = {
-        "layer": args.layer, "gene_key": args.gene_key, "store_probs": args.probabilities,
-        "key_added": args.key_added, "min_confidence": args.min_confidence, "allowed": args.allowed,
-        "excluded": args.excluded, "min_overlap": args.min_overlap,
-    }  # fmt: skip
-    options = {name: value for name, value in given.items() if value is not None}
-    if args.output.suffix in (".csv", ".tsv"):
+    options = _options.given(args, *PARAMETERS)
+    document = None
+    if is_table(args.output):
         table: Any = gs.classify(args.data, args.model, return_table=True, **options)
-        write_table(table, args.output)
+        document = write_table(table, args)
         cell_type, confidence = table["cell_type"], table["confidence"]
     else:
-        gs.classify(args.data, args.model, output=args.output, **options)
-        obs = gs.read_adata(args.output, backed=True).obs
-        cell_type, confidence = obs[f"{args.key_added}_cell_type"], obs[f"{args.key_added}_confidence"]
+        gs.classify(args.data, args.model, output=args.output, overwrite=bool(args.overwrite), **options)
+        obs, key = gs.read_adata(args.output, backed=True).obs, args.key_added or "ginseng"
+        cell_type, confidence = obs[f"{key}_cell_type"], obs[f"{key}_confidence"]
     counts = {str(name): int(n) for name, n in cell_type.value_counts().items() if n}
     mean = float(confidence.mean())
-    text = f"{len(cell_type):,} cells in {args.output}, mean confidence {mean:.3f}\n{lines(counts, '  ')}"
-    return Outcome(
-        text,
-        {"output": str(args.output), "n_cells": len(cell_type), "mean_confidence": mean, "cell_types": counts},
-    )
+    where = "" if document else f" in {args.output}"
+    text = f"{len(cell_type):,} cells{where}, mean confidence {mean:.3f}\n{lines(counts, '  ')}"
+    values = {"output": str(args.output), "n_cells": len(cell_type), "mean_confidence": mean, "cell_types": counts}
+    return Outcome(text, values, document=document)

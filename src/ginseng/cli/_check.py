@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 
-from ginseng.cli._shared import Outcome
+from ginseng.cli import _options
+from ginseng.cli._outputs import Outcome
 
 HELP = "look at data before they are worked with"
+VERBS = ("pp.check",)
 EXAMPLES = """  ginseng check query.h5ad
   ginseng check query.h5ad --model atlas.h5 --json
 
@@ -15,13 +18,20 @@ The exit code is 1 if something stands in the way."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("data", metavar="DATA", help="h5ad, AnnData zarr, 10x h5 or 10x folder, or a URL")
-    parser.add_argument("-m", "--model", metavar="MODEL", help="model that is to annotate them")
+    _options.add_data(parser, many=True)
+    _options.add_model(parser, required=False)
 
 
 def run(args: argparse.Namespace) -> Outcome:
     """Check data."""
     import ginseng as gs
 
+    said = args.words
     found = gs.pp.check(args.data, args.model)
-    return Outcome(repr(found), found.to_dict(), ok=found.ok)
+    found = dataclasses.replace(
+        found,
+        call="\n".join(said.code(line) for line in found.call.splitlines()[-1:]),
+        problems=list(map(said.say, found.problems)),
+        notes=list(map(said.say, found.notes)),
+    )
+    return Outcome("\n".join(map(said.line, repr(found).splitlines())), found.to_dict(), ok=found.ok)

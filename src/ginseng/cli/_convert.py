@@ -10,63 +10,78 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ginseng.cli._shared import Outcome, check_output
+from ginseng.cli import _options
+from ginseng.cli._outputs import CELLS, MODELS, Outcome, check
 
 HELP = "turn a file into another format"
+VERBS = ("GinsengDataset.create", "read_adata", "read_10x_h5", "read_10x_mtx")
 EXAMPLES = """  ginseng convert filtered_feature_bc_matrix/ cells.h5ad
   ginseng convert atlas.h5ad atlas.zarr
+  ginseng convert sample1/ sample2/ sample3/ cells.h5ad
   ginseng convert atlas.h5ad store.zarr --labels cell_type --groups donor --layer counts --n-top-genes 2500
   ginseng convert old_model.h5 model.h5"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("data", metavar="INPUT", help="h5ad, AnnData zarr, 10x h5, 10x folder, model, or a URL")
+    parser.add_argument(
+        "inputs", metavar="INPUT", nargs="+", help="whatever other commands read, or a model; several are joined"
+    )
     parser.add_argument("output", metavar="OUTPUT", type=Path, help=".h5ad, .zarr, or .h5 for a model")
-    parser.add_argument("--overwrite", action="store_true", help="replace the output if it is there")
+    _options.add(parser, "overwrite")
+    _options.add(parser.add_argument_group("to read"), "modality", "transpose", "join", "genome", "prefix", "gex_only")
     store = parser.add_argument_group("to write a training store")
-    store.add_argument("-l", "--labels", metavar="COLUMN", help="column of obs with the cell types")
-    store.add_argument("--groups", metavar="COLUMN", help="column of obs with donors or batches")
-    store.add_argument("--layer", help="layer with the counts (default: X)")
-    store.add_argument("--gene-key", metavar="COLUMN", help="column of var with the gene names (default: its index)")
-    store.add_argument("--genes", metavar="COLUMN", help="boolean column of var with the genes to keep (default: all)")
-    store.add_argument("--n-top-genes", type=int, metavar="N", help="keep so many highly variable genes")
+    _options.add(store, "label_key", "group_key", "layer", "gene_key", "genes", "n_top_genes")
 
 
 def run(args: argparse.Namespace) -> Outcome:
     """Convert a file."""
     import ginseng as gs
-    from ginseng._disk.writers import check_adata_target, write_adata
+    from ginseng._disk.writers import write_adata
     from ginseng.model.file import is_model_file
 
-    is_model = is_model_file(args.data)
-    suffixes = (".h5", ".hdf5") if is_model else (".zarr",) if args.labels else (".h5ad", ".zarr")
-    check_output(args.output, suffixes, overwrite=args.overwrite)
+    is_model = len(args.inputs) == 1 and is_model_file(args.inputs[0])
+    check(args.output, MODELS if is_model else (".zarr",) if args.label_key else CELLS, args, option="OUTPUT")
     if is_model:
-        state = gs.load_model(args.data)
+        state = gs.load_model(args.inputs[0])
         gs.save_model(state, args.output)
         what, shape = "model", (state.n_genes, state.n_classes)
         text = f"{args.output}: a model of {state.n_genes:,} genes and {state.n_classes} classes"
-    elif args.labels:
+    elif args.label_key:
         store = _store(args)
         what, shape, text = "training store", (store.n_cells, store.n_genes), repr(store)
     else:
-        check_adata_target(args.output)
-        adata = gs.read_adata(args.data)
+        adata = _read(args)
         write_adata(adata, args.output)
         what, shape = args.output.suffix.removeprefix("."), adata.shape
         text = f"{args.output}: {adata.n_obs:,} cells x {adata.n_vars:,} genes"
     return Outcome(text, {"output": str(args.output), "format": what, "shape": list(shape)})
 
 
+def _read(args: argparse.Namespace) -> Any:
+    import ginseng as gs
+    from ginseng._disk.readers import open_adata
+
+    of_10x = _options.given(args, "genome", "prefix", "gex_only")
+    options = _options.given(args, "modality", "transpose", "join")
+    (source, *others) = args.inputs
+    if others:
+        return gs.read_adata(args.inputs, **options, **of_10x)
+    if not of_10x:
+        return open_adata(source) if args.label_key and not options else gs.read_adata(source, **options)
+    if Path(source).is_file() and "prefix" not in of_10x:
+        return gs.read_10x_h5(source, **options, **of_10x)
+    return gs.read_10x_mtx(source, **options, **of_10x)
+
+
 def _store(args: argparse.Namespace) -> Any:
     import ginseng as gs
 
-    adata, genes = gs.read_adata(args.data, backed=True), args.genes
+    adata, genes = _read(args), args.genes
     if args.n_top_genes is not None:
         gs.pp.select_hvgs(adata, args.n_top_genes, args.layer)
         genes = "ginseng_genes"
     return gs.data.GinsengDataset.create(
-        args.output, adata, args.labels, args.layer, genes, args.groups, overwrite=args.overwrite,
+        args.output, adata, args.label_key, args.layer, genes, args.group_key, overwrite=bool(args.overwrite),
         gene_key=args.gene_key,
     )  # fmt: skip

@@ -7,7 +7,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from ginseng.cli._shared import Outcome, lines, write_figure
+from ginseng.cli import _options
+from ginseng.cli._outputs import Outcome, lines, write_figure
 
 HELP = "train, annotate and measure on bundled cells"
 EXAMPLES = """  ginseng demo
@@ -16,18 +17,16 @@ EXAMPLES = """  ginseng demo
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("-o", "--output", type=Path, help="new folder for the results (default: ginseng_demo)")
-    parser.add_argument("--seed", type=int, default=0, help="splits the cells and draws the weights (default: 0)")
+    _options.add(parser, "output", metavar="FOLDER", help="new folder for the results (default: ginseng_demo)")
+    _options.add(parser, "seed", default=0)
 
 
 def run(args: argparse.Namespace) -> Outcome:
     """Run the demo."""
-    import matplotlib as mpl
     from sklearn.model_selection import train_test_split
 
     import ginseng as gs
 
-    mpl.use("agg")
     folder = _new_folder(args.output)
     cells = gs.datasets.pbmc68k()
     train_rows, test_rows = train_test_split(
@@ -71,6 +70,6 @@ def _new_folder(path: Path | None) -> Path:
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
-        msg = f"{folder} exists. Give another `--output`."
+        msg = f"{folder} exists. Give another --output."
         raise FileExistsError(msg) from None
     return folder

@@ -1,69 +1,180 @@
-"""One parser for all commands, and what they share: errors, warnings, JSON."""
+"""One parser for all commands, and what they share: several inputs, errors, warnings, JSON, pipes."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import json
+import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
 
 from ginseng import __version__
-from ginseng.cli import _annotate, _check, _compare, _convert, _demo, _evaluate, _info, _train
-from ginseng.cli._shared import Outcome
+from ginseng.cli import (
+    _annotate,
+    _check,
+    _compare,
+    _completion,
+    _convert,
+    _cross_validate,
+    _demo,
+    _embed,
+    _evaluate,
+    _explain,
+    _info,
+    _plot,
+    _rank_genes,
+    _select_genes,
+    _train,
+    _uncertainty,
+    _vote,
+)
+from ginseng.cli._outputs import PIPE, Outcome
+from ginseng.cli._words import Words
 
-COMMANDS = (_demo, _check, _train, _annotate, _evaluate, _compare, _info, _convert)
+#: A new verb is a module like these, and a row here.
+COMMANDS = (
+    _demo, _check, _select_genes, _train, _annotate, _vote, _evaluate, _cross_validate, _compare, _rank_genes, _explain,
+    _embed, _uncertainty, _plot, _info, _convert, _completion,
+)  # fmt: skip
 
-#: Exit codes, besides 2 for a command line that cannot be understood.
-DONE, FAILED, INTERRUPTED = 0, 1, 130
+#: Exit codes, besides 2 for a command line that cannot be understood. Those above 128 are of signals: 2 and 13.
+DONE, FAILED, INTERRUPTED, BROKEN_PIPE = 0, 1, 130, 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    args = _parser().parse_args(arguments)
     try:
-        # only the result goes to standard output: progress and notes do not get into a pipe
-        with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("always", UserWarning)
-            warnings.showwarning = _show_warning
-            outcome = _run(args)
-        print(json.dumps(outcome.values, indent=2, allow_nan=False, default=_plain) if args.json else outcome.text)
-    except KeyboardInterrupt as error:
-        print(f"ginseng: {_one_line(error) or 'interrupted'}", file=sys.stderr)
+        with _nothing_after_a_broken_pipe():
+            return _run(arguments)
+    except BrokenPipeError:  # who reads has had enough
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        print("ginseng: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - whatever it is, the user gets a line and not a traceback
-        if args.debug:
-            traceback.print_exc()
-        told = _one_line(error) if isinstance(error, OSError | ValueError | KeyError) else repr(error)
-        print(f"ginseng: {told or repr(error)}", file=sys.stderr)
-        return FAILED
-    return DONE if outcome.ok else FAILED
 
 
-def _run(args: argparse.Namespace) -> Outcome:
-    from ginseng._settings import settings
-
-    with settings.override(progress_bar=settings.progress_bar and not args.quiet, autoshow=False):
-        outcome: Outcome = args.run(args)
-        return outcome
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    return _parsers()[0]
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def words() -> Words:
+    """Return how the commands say what Python says."""
+    return _parsers()[1]
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    root, said = _parsers()
+    args = root.parse_args(arguments, argparse.Namespace(root=root, words=said))
+    if vars(args).get("output") == PIPE and args.json:
+        root.error("--json and -o - both write to standard output: choose one")
+    try:
+        inputs = _inputs(args)
+    except (ValueError, OSError) as error:
+        return _fail(error, args, said)
+    outcomes, failed = [], False
+    stdout = sys.stdout
+    for one in inputs:
+        try:
+            # only the result goes to standard output: progress and notes do not get into a pipe
+            with contextlib.redirect_stdout(_Spoken(sys.stderr, said)), _warnings_in_lines(said), _settings(args):
+                outcome = args.run(one)
+        except BrokenPipeError:
+            raise
+        except KeyboardInterrupt as error:
+            print(f"ginseng: {said.say(str(error)) or 'interrupted'}", file=sys.stderr)
+            return INTERRUPTED
+        except Exception as error:  # noqa: BLE001 - whatever it is, the user gets a line and not a traceback
+            _fail(error, args, said, f"{one.data}: " if len(inputs) > 1 else "")
+            failed = True
+            continue
+        failed |= not outcome.ok
+        outcomes.append((vars(one).get("data"), outcome))
+        if not args.json:
+            _print(outcome, stdout, f"{one.data}\n" if len(inputs) > 1 else "", quiet=args.quiet)
+    if args.json and outcomes:
+        values = outcomes[0][1].values if len(inputs) == 1 else [{"data": d, **o.values} for d, o in outcomes]
+        print(json.dumps(values, indent=2, allow_nan=False, default=_plain), file=stdout)
+    return FAILED if failed else DONE
+
+
+def _inputs(args: argparse.Namespace) -> list[argparse.Namespace]:
+    """Return the arguments for each of the inputs; where results go to a folder, with a file for each.
+
+    Raises
+    ------
+    ValueError
+        If several inputs would go into one file.
+    FileExistsError
+        If a result is there already.
+    """
+    data = vars(args).get("data")
+    if data is None:
+        return [args]
+    if modality := vars(args).get("modality"):
+        data = [f"{each}/{modality}" for each in data] if isinstance(data, list) else f"{data}/{modality}"
+    if not isinstance(data, list):
+        return [argparse.Namespace(**{**vars(args), "data": data})]
+    folder: Path | None = vars(args).get("output_dir")
+    if folder is None:
+        if len(data) > 1 and vars(args).get("output") is not None:
+            msg = f"--output is for one DATA, and there are {len(data)}. Give a folder for the results by --output-dir."
+            raise ValueError(msg)
+        return [argparse.Namespace(**{**vars(args), "data": each}) for each in data]
+    suffix = f".{args.format or args.suffixes[0].removeprefix('.')}"
+    outputs = [folder / f"{name}{suffix}" for name in _names(data)]
+    for output in outputs:
+        if output.exists() and not args.overwrite:
+            msg = f"{output} exists. Choose another --output-dir, or pass --overwrite."
+            raise FileExistsError(msg)
+    if folder.exists() and not folder.is_dir():
+        msg = f"--output-dir {folder} is a file. Choose another."
+        raise FileExistsError(msg)
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs = zip(data, outputs, strict=True)
+    return [argparse.Namespace(**{**vars(args), "data": each, "output": output}) for each, output in pairs]
+
+
+def _names(data: Sequence[str]) -> list[str]:
+    """Return a name for the result of each input: its own, or where it lies if others are called the same.
+
+    Raises
+    ------
+    ValueError
+        If an input is there twice.
+    """
+    paths = [Path(each.rstrip("/")) for each in data]
+    names = [Path(path.stem).stem if path.suffix == ".gz" else path.stem for path in paths]
+    for name in {name for name in names if names.count(name) > 1}:
+        alike = [i for i, other in enumerate(names) if other == name]
+        shared = set.intersection(*(set(paths[i].parts) for i in alike))
+        for i in alike:
+            names[i] = "_".join(part for part in paths[i].parts if part not in shared) or name
+    if twice := [each for each, name in zip(data, names, strict=True) if names.count(name) > 1]:
+        msg = f"{twice[0]} and {twice[-1]} would be written to the same file. Give them one by one, with --output."
+        raise ValueError(msg)
+    return names
+
+
+def _parsers() -> tuple[argparse.ArgumentParser, Words]:
+    root = argparse.ArgumentParser(
         prog="ginseng",
         description="Label the cells of single-cell RNA-seq data with their types.",
         epilog="`ginseng COMMAND --help` shows what a command takes, with examples. Exit codes: 0 done, 1 failed, "
         "2 not understood, 130 interrupted.",
     )
-    parser.add_argument("--version", action="version", version=f"ginseng {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    root.add_argument("--version", action="version", version=f"ginseng {__version__}")
+    commands = root.add_subparsers(required=True, metavar="COMMAND")
+    known = {}
     for command in COMMANDS:
+        name = command.__name__.rpartition("._")[2].replace("_", "-")
         own = commands.add_parser(
-            command.__name__.rpartition("._")[2],
+            name,
             help=command.HELP,
             description=command.__doc__,
             epilog=f"examples:\n{command.EXAMPLES}",
@@ -71,18 +182,94 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_arguments(own)
         own.add_argument("--json", action="store_true", help="print the result as JSON")
-        own.add_argument("-q", "--quiet", action="store_true", help="show no progress bars")
+        own.add_argument("-q", "--quiet", action="store_true", help="show no progress")
         own.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        own.set_defaults(run=command.run)
-    return parser
+        own.set_defaults(run=command.run, light=command in (_info, _completion))
+        known[name] = (own, getattr(command, "VERBS", ()))
+    return root, Words(known)
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+@contextlib.contextmanager
+def _settings(args: argparse.Namespace) -> Iterator[None]:
+    """Let the package speak as one wants it to; what computes nothing does not load it for that."""
+    if args.light:
+        yield
+        return
+    from ginseng._settings import settings
+
+    with settings.override(progress_bar=settings.progress_bar and not args.quiet, autoshow=False):
+        if "matplotlib" not in sys.modules:
+            os.environ.setdefault("MPLBACKEND", "agg")  # there may be no display
+        yield
 
 
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"ginseng: warning: {' '.join(str(message).split())}", file=sys.stderr)
+@contextlib.contextmanager
+def _warnings_in_lines(words: Words) -> Iterator[None]:
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        print(f"ginseng: warning: {words.say(str(message))}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield
+
+
+@contextlib.contextmanager
+def _nothing_after_a_broken_pipe() -> Iterator[None]:
+    """Write all to the pipes while errors can still be told, and nothing when Python ends."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        raise
+
+
+class _Spoken:
+    """A stream that takes what the package says while it runs, and passes it on in the words of the shell."""
+
+    def __init__(self, stream: TextIO, words: Words) -> None:
+        self.stream, self.words = stream, words
+
+    def write(self, text: str) -> int:
+        self.stream.write(self.words.line(text) if "`" in text else text)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def _print(outcome: Outcome, stdout: TextIO, heading: str, *, quiet: bool) -> None:
+    if outcome.document is None:
+        print(f"{heading}{outcome.text}", file=stdout)
+        return
+    outcome.document(stdout)
+    stdout.flush()
+    if not quiet:
+        print(outcome.text, file=sys.stderr)
+
+
+def _fail(error: Exception, args: argparse.Namespace, words: Words, where: str = "") -> int:
+    """Say in a line what went wrong."""
+    if args.debug:
+        traceback.print_exception(error)
+    told = words.say(str(error))
+    if not _is_told(error) or not told:
+        told = f"{type(error).__name__}: {told} This is unexpected: --debug shows where it happened."
+    print(f"ginseng: {where}{told}", file=sys.stderr)
+    return FAILED
+
+
+def _is_told(error: Exception) -> bool:
+    """Whether an error was made for users: one of this package, or of a kind whose text says what is wrong."""
+    if isinstance(error, OSError | ValueError):
+        return True
+    last = list(traceback.walk_tb(error.__traceback__))[-1:]
+    return any(frame.f_globals.get("__name__", "").startswith("ginseng") for frame, _ in last)
 
 
 def _plain(value: Any) -> Any:

@@ -12,56 +12,55 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ginseng.cli._shared import Outcome, add_data, add_output, check_output, lines, number
+from ginseng.cli import _options
+from ginseng.cli._outputs import MODELS, Outcome, add_outputs, check, lines, number
 
 HELP = "train a model"
+VERBS = ("tl.train", "train")
 EXAMPLES = """  ginseng train atlas.h5ad --labels cell_type --layer counts -o atlas.h5
   ginseng train atlas.h5ad --labels cell_type --groups donor --set lr=1e-3 --set upper=200 -o atlas.h5
   ginseng train atlas.zarr -o atlas.h5 --resume"""
 
 
+#: Parameters, and settings that have an option of their own.
+PARAMETERS = ("label_key", "layer", "genes", "gene_key", "group_key", "epochs", "resume")
+SETTINGS = ("architecture", "holdout_fraction", "normalize", "seed")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    add_data(parser, labels=False)
-    add_output(parser, "the model, an .h5 file")
-    parser.add_argument("--genes", metavar="COLUMN", help="boolean column of var with the genes to train on")
-    parser.add_argument("--n-top-genes", type=int, metavar="N", help="train on so many highly variable genes")
-    parser.add_argument("--groups", metavar="COLUMN", help="column of obs with donors or batches, to be held out whole")
-    parser.add_argument("--epochs", type=int, help="passes over the data (default: by the number of cells)")
-    parser.add_argument("--architecture", metavar="NAME", help="the network (default: gated)")
-    parser.add_argument("--holdout", type=float, metavar="SHARE", help="share of the cells or groups to hold out")
-    parser.add_argument("--seed", type=int, help="draws weights, batches and the holdout (default: 0)")
+    _options.add_data(parser)
+    add_outputs(parser, MODELS, required=True)
+    _options.add(parser, *PARAMETERS[:-1], "n_top_genes", *SETTINGS)
     parser.add_argument(
         "--set", dest="settings", metavar="NAME=VALUE", action="append", default=[], type=_setting,
         help="any other setting of ginseng.train.GinsengClassifierTrainerSettings; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--checkpoint", metavar="PATH", type=Path, help="(default: beside the output, until it ends)")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint of an interrupted run")
+    _options.add(parser, "checkpoint", help="file to go on from (default: beside the output, until training ends)")
+    _options.add(parser, "resume")
 
 
 def run(args: argparse.Namespace) -> Outcome:
     """Train and save a model."""
-    check_output(args.output, (".h5", ".hdf5"), overwrite=args.overwrite)
+    check(args.output, MODELS, args)
     import ginseng as gs
+    from ginseng._disk.readers import open_adata
     from ginseng.model.file import target_of
 
     target_of(args.output)
-    given = {"architecture": args.architecture, "holdout_fraction": args.holdout, "seed": args.seed}
-    settings = dict(args.settings) | {name: value for name, value in given.items() if value is not None}
     checkpoint = args.checkpoint or args.output.with_name(f"{args.output.name}.checkpoint")
-    data, genes = args.data, args.genes
+    data: Any = args.data
+    options = _options.given(args, *PARAMETERS)
     if args.n_top_genes is not None:
-        data, genes = gs.read_adata(args.data, backed=True), "ginseng_genes"
+        data, options["genes"] = open_adata(args.data), "ginseng_genes"
         gs.pp.select_hvgs(data, args.n_top_genes, args.layer)
-    state: Any = gs.tl.train(
-        data, args.labels, layer=args.layer, genes=genes, gene_key=args.gene_key, group_key=args.groups,
-        settings=settings, epochs=args.epochs, checkpoint=checkpoint, resume=args.resume,
-    )  # fmt: skip
+    settings = dict(args.settings) | _options.given(args, *SETTINGS)
+    state: Any = gs.tl.train(data, settings=settings, checkpoint=checkpoint, **options)
     state = gs.model.GinsengClassifierState.from_dict(data.uns["ginseng"]["model"]) if state is None else state
     if state.info["interrupted"]:
         msg = f"Interrupted, and no model is written. The same command with --resume goes on from {checkpoint}."
         raise KeyboardInterrupt(msg)
-    _save(state, args.output, overwrite=args.overwrite)
+    _save(state, args.output, overwrite=bool(args.overwrite))
     if args.checkpoint is None:
         checkpoint.unlink(missing_ok=True)
     best = (state.info["best_epoch"] or 1) - 1

@@ -305,7 +305,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         msg = f"{path} holds what ginseng did not write, so it is not replaced: {foreign}. Move it away."
         raise FileExistsError(msg)
     if not overwrite:
-        msg = f"{path} exists. Open it with `GinsengDataset({str(path)!r})`, or pass `overwrite=True` to replace it."
+        msg = f"{path} exists. Pass `overwrite=True` to replace it, or open it: `GinsengDataset({str(path)!r})`."
         raise FileExistsError(msg)
 
 

@@ -1,7 +1,13 @@
-from ginseng._core.registry import names as architectures
-from ginseng.model.classifier import GinsengClassifier
-from ginseng.model.file import ModelFileError, load_model, save_model
-from ginseng.model.state import GinsengClassifierState, classifier_from_state, state_from_classifier_trainer
+from typing import TYPE_CHECKING
+
+from ginseng._lazy import lazy
+
+if TYPE_CHECKING:
+    from ginseng._core.registry import names as architectures
+    from ginseng._disk.strict_hdf5 import ModelFileError
+    from ginseng.model.classifier import GinsengClassifier
+    from ginseng.model.file import load_model, save_model
+    from ginseng.model.state import GinsengClassifierState, classifier_from_state, state_from_classifier_trainer
 
 __all__ = [
     "GinsengClassifier",
@@ -13,3 +19,18 @@ __all__ = [
     "save_model",
     "state_from_classifier_trainer",
 ]
+
+# `ginseng info` needs no JAX
+__getattr__, __dir__ = lazy(
+    globals(),
+    {
+        "GinsengClassifier": "ginseng.model.classifier",
+        "architectures": "ginseng._core.registry:names",
+        "ModelFileError": "ginseng._disk.strict_hdf5",
+        "load_model": "ginseng.model.file",
+        "save_model": "ginseng.model.file",
+        "GinsengClassifierState": "ginseng.model.state",
+        "classifier_from_state": "ginseng.model.state",
+        "state_from_classifier_trainer": "ginseng.model.state",
+    },
+)

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 
-from ginseng import __version__, _keys
+from ginseng import __version__
 from ginseng._core import registry
 from ginseng._disk.atomic import kind_of_path, replacing
 from ginseng._disk.schema import Found, parsed
-from ginseng._disk.strict_hdf5 import ERRORS, ModelFileError, Reader, models_in, read_members, write_members
+from ginseng._disk.strict_hdf5 import ERRORS, Reader, read_members, write_members
+from ginseng.model.header import FIRST_NETWORK, format_of, located
 from ginseng.model.schema import FIRST, MODEL
 from ginseng.model.state import GinsengClassifierState, shapes_of
 from ginseng.model.uns import model_of
@@ -105,12 +106,7 @@ def load_model(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GinsengClassi
     ModelFileError
         If it is damaged, not a model, or of a later format.
     """
-    path = Path(path).expanduser()
-    if not path.exists():
-        others = models_in(path.parent) if path.parent.is_dir() else ""
-        msg = f"There is no model at {path}. " + (f"Models there: {others}." if others else "")
-        raise FileNotFoundError(msg)
-    return read_members(path, "model", _read, max_bytes)
+    return read_members(located(path), "model", _read, max_bytes)
 
 
 def open_model(model: ModelLike) -> GinsengClassifierState:
@@ -132,17 +128,16 @@ def is_model_file(path: str | Path) -> bool:
 
 
 def _read(reader: Reader) -> GinsengClassifierState:
-    if "format" not in reader.file.attrs:
+    schema, header = format_of(reader)
+    if schema is FIRST:
         return _read_first(reader)
-    header = MODEL.check_header(reader, f"ginseng {__version__}", "model")
     return GinsengClassifierState.from_dict(MODEL.read(reader, header, _shapes))
 
 
 def _read_first(reader: Reader) -> GinsengClassifierState:
     """Read a file of ginseng 0.2."""
-    _refuse_data(reader)
     values = {"target_sum": None} | FIRST.unpack(FIRST.read(reader, {}, _shapes))
-    state = GinsengClassifierState(**values, architecture="instance", library_size="model_genes")
+    state = GinsengClassifierState(**values, **FIRST_NETWORK)
     state.check()
     return state
 
@@ -154,18 +149,5 @@ def _shapes(name: str, found: Found) -> Mapping[str, Any]:
         network = registry.get(values["architecture"], parsed(values["config"], "config"))
     else:
         config = {"hidden_dim": int(values["hidden_dim"]), "dropout_rate": float(values["dropout_rate"])}
-        network = registry.get("instance", config)
+        network = registry.get(FIRST_NETWORK["architecture"], config)
     return shapes_of(network, found.sizes["n_genes"], found.sizes["n_classes"], n_layers)
-
-
-def _refuse_data(reader: Reader) -> None:
-    """Say so where cells were given for a model; they may have one in `uns`."""
-    members, path = reader.members(), reader.file.filename
-    if {"obs", "var"} <= set(members):
-        msg = f"it holds cells (AnnData), and is no model file. To label them: `gs.tl.classify({path!r}, model)`. "
-        if reader.has(f"uns/{_keys.DEFAULT}/model"):
-            msg += f"The model that was trained on them: `gs.tl.classify(adata, gs.read_adata({path!r}))`."
-        raise ModelFileError(msg)
-    if "matrix" in members:
-        msg = f"it holds counts, and is no model file. To label the cells: `gs.tl.classify({path!r}, model)`."
-        raise ModelFileError(msg)

@@ -18,9 +18,9 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
 from ginseng import _keys
+from ginseng._cells.colors import MISSING, OKABE_ITO, UNASSIGNED, distinct
 from ginseng._settings import settings
 from ginseng.pl import _tables
-from ginseng.pl._palette import DISTINCT, MISSING, OKABE_ITO, UNASSIGNED
 
 __all__ = ["MISSING", "OKABE_ITO"]
 
@@ -109,14 +109,7 @@ def colors(
             raise ValueError(msg)
         fixed = dict(zip(labels, palette, strict=False))
     fixed = {label: to_hex(fixed[label]) for label in labels if label in fixed}
-    free = [c for c in _default(len(labels)) if c.lower() not in fixed.values()]
-    rest = [label for label in labels if label not in fixed]
-    fixed.update(zip(rest, (to_hex(c) for c in free), strict=False))
-    return {label: fixed[label] for label in labels}
-
-
-def _default(n: int) -> Sequence[str]:
-    return DISTINCT if n <= len(DISTINCT) else sns.color_palette("husl", n).as_hex()
+    return {label: to_hex(color) for label, color in distinct(labels, fixed).items()}
 
 
 def label_colors(
@@ -124,17 +117,19 @@ def label_colors(
 ) -> dict[str, str]:
     """Return a colour for each label that is present, the same in every plot.
 
-    By default it is the one that scanpy keeps in `adata.uns` for the first of `columns` that has any. The others take
-    their colours by their place among all labels, drawn here or not: first those that can be predicted and then those
-    of the columns, so that a plot with true labels has the colours of one without. Cells that were given no label are
-    grey.
+    By default it is the one that `adata.uns` has for it in the first of `columns` or the predicted labels, where
+    :func:`ginseng.tl.classify` and scanpy keep them. Labels without one take the next colours of the palette: first
+    those that can be predicted and then those of the columns, so that a plot with true labels has the colours of one
+    without. Cells that were given no label are grey.
     """
     if palette is not None and not isinstance(palette, Mapping):
         return colors(present, palette)
-    known = next((found for column in columns if (found := _tables.known_colors(adata, column))), {})
     predicted = [name for name in (_keys.cell_type(key),) if name in adata.obs]
+    known = {_tables.unassigned(adata, key): UNASSIGNED}
+    for column in (*predicted, *reversed(columns)):
+        known |= _tables.known_colors(adata, column)
     every = dict.fromkeys([*_tables.all_labels(adata, [*predicted, *columns]), *present])
-    found = colors(list(every), palette, {_tables.unassigned(adata, key): UNASSIGNED, **known})
+    found = colors(list(every), palette, known)
     return {label: found[label] for label in present}
 
 

@@ -13,6 +13,7 @@ from scipy.spatial.distance import squareform
 from scipy.stats import binomtest
 
 from ginseng import _keys
+from ginseng._cells import colors
 from ginseng._cells.entries import column
 from ginseng._cells.labels import UNASSIGNED, as_labels, in_memory, paired_labels, predicted_labels
 from ginseng._cells.matrix import row_sums, take_columns
@@ -177,11 +178,7 @@ def embedding(
 
 def categories(column: pd.Series) -> list[str]:
     """Return the labels that a column can have, in the order in which scanpy gives them colours."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        names = pd.Series(column.cat.categories)
-        labels = as_labels(names).fillna(names.astype(str))  # "nan" keeps its place: colours go by it
-        return [label for label in dict.fromkeys(labels) if label]
-    return sorted(as_labels(column).dropna().unique())
+    return [label for label in dict.fromkeys(colors.categories(column)) if label]
 
 
 def all_labels(adata: AnnData, columns: Sequence[str]) -> list[str]:
@@ -196,10 +193,8 @@ def unassigned(adata: AnnData, key: str) -> str:
 
 
 def known_colors(adata: AnnData, column: str) -> dict[str, Any]:
-    """Return the colours that scanpy keeps for the labels of a column of `adata.obs`, if it does."""
-    labels = categories(in_memory(adata.obs)[column])
-    stored = adata.uns.get(f"{column}_colors", ())
-    return dict(zip(labels, stored, strict=False)) if len(stored) >= len(labels) else {}
+    """Return the colours that `adata.uns` has for the labels of a column of `adata.obs`, if it has."""
+    return colors.known_colors(in_memory(adata.obs), adata.uns, column)
 
 
 def ranked_genes(

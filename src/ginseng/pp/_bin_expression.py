@@ -7,9 +7,10 @@ from anndata import AnnData
 from scipy import sparse
 
 from ginseng import _keys
-from ginseng._cells.matrix import Block, copied, make_actual, smallest_dtype, take_columns
+from ginseng._cells.matrix import Block, smallest_dtype, take_columns
 from ginseng._cells.open import open_cells
 from ginseng._cells.raw import place_in_adata
+from ginseng._cells.write import Results, check_layer, is_lost_view, write
 from ginseng._core.bins import bins_between
 from ginseng._logging import running
 
@@ -22,6 +23,7 @@ def bin_expression(
     layer: str | None = None,
     *,
     key_added: str = _keys.BINS,
+    overwrite: bool = False,
     copy: bool = False,
 ) -> AnnData | None:
     """Cut the expression in each cell into bins of equal width, between its lowest and its highest non-zero value.
@@ -42,6 +44,8 @@ def bin_expression(
         that `adata` has are written.
     key_added
         Name of the layer that is written.
+    overwrite
+        Whether to replace a layer of that name that has no bins.
     copy
         Whether to leave `adata` as it is and return a copy.
 
@@ -75,11 +79,13 @@ def bin_expression(
     >>> int(adata.layers["ginseng_bins"].max())
     15
     """
+    lost = is_lost_view(adata) and not copy
     n_bins = operator.index(n_bins)
     if not 2 <= n_bins <= MAX_BINS:
         msg = f"`n_bins` must be from 2 to {MAX_BINS:,}, not {n_bins}."
         raise ValueError(msg)
     cells = open_cells(adata, layer=layer, in_place=True)
+    check_layer(adata, key_added, overwrite=overwrite, lost=lost)
     kept = getattr(cells.matrix, "format", "csr")
     dtype = smallest_dtype(n_bins + 1, integers=True)
     with running(f"bin_expression, {n_bins} bins") as report:
@@ -89,9 +95,7 @@ def bin_expression(
             binned = _binned(block, n_bins, dtype)
             parts.append(binned if at is None else take_columns(binned, at, adata.n_vars))
         out = sparse.vstack(parts, format=kept) if parts and sparse.issparse(parts[0]) else np.concatenate(parts)
-        adata = copied(adata) if copy else adata
-        make_actual(adata)
-        adata.layers[key_added] = out
+        adata = write(adata, "pp", key_added, Results(layers={key_added: out}), copy=copy)
         report(f"added\n    `layers[{key_added!r}]`, bins of expression (0 to {n_bins + 1})")
     return adata if copy else None
 

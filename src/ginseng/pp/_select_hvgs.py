@@ -3,10 +3,10 @@ from __future__ import annotations
 from anndata import AnnData
 
 from ginseng import _keys
-from ginseng._cells.matrix import copied
 from ginseng._cells.open import open_cells
+from ginseng._cells.write import check_genes, is_lost_view, write
 from ginseng._logging import running
-from ginseng._select.columns import write_columns
+from ginseng._select.columns import gene_results
 from ginseng._select.hvgs import Flavor, find_hvgs
 
 
@@ -22,6 +22,7 @@ def select_hvgs(
     chunk_size: int = 4096,
     silent: bool = False,
     copy: bool = False,
+    overwrite: bool = False,
     flavor: Flavor = "seurat",
     batch_key: str | None = None,
     span: float = 0.3,
@@ -58,6 +59,8 @@ def select_hvgs(
         Whether to hide the progress bar.
     copy
         Whether to leave `adata` as it is and return a copy. The copy of a backed `adata` is in memory.
+    overwrite
+        Whether to replace a selection that was made by hand.
     flavor
         What variability is. `'seurat'` (Satija et al. 2015): dispersion of normalised counts, standardised
         within a bin of genes of similar mean. `'cell_ranger'` (Zheng et al. 2017): the same on log1p values,
@@ -119,15 +122,16 @@ def select_hvgs(
     >>> int(adata.var["ginseng_genes"].sum())
     200
     """
+    lost = is_lost_view(adata) and not copy
     with running(f"select_hvgs, flavor {flavor!r}") as added:
         cells = open_cells(adata, layer=layer, in_place=True)
+        check_genes(adata, overwrite=overwrite, lost=lost)
         columns = find_hvgs(
             cells, n_top_genes,
             target_sum=target_sum, min_mean=min_mean, max_mean=max_mean, n_bins=n_bins, chunk_size=chunk_size,
             silent=silent, flavor=flavor, batch_key=batch_key, span=span,
         )  # fmt: skip
-        adata = copied(adata) if copy else adata
-        write_columns(adata, cells, columns)
+        adata = write(adata, "pp", "", gene_results(adata, cells, columns), copy=copy)
         n_selected = int(columns[_keys.GENES].sum())
         added(f"added adata.var[{_keys.GENES!r}], {n_selected} of {cells.n_vars} genes, and their statistics")
     return adata if copy else None

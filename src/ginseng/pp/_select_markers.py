@@ -7,11 +7,11 @@ from ginseng._cells.accept import accept
 from ginseng._cells.features import warn_of_other_features
 from ginseng._cells.genes import genes_to_select
 from ginseng._cells.labels import Unlabeled, labels_of, obs_column
-from ginseng._cells.matrix import copied
 from ginseng._cells.open import open_cells
+from ginseng._cells.write import check_genes, is_lost_view, write
 from ginseng._errors import warn
 from ginseng._logging import running
-from ginseng._select.columns import write_columns
+from ginseng._select.columns import gene_results
 from ginseng._select.hvgs import check_size
 from ginseng._select.markers import find_markers
 
@@ -26,6 +26,7 @@ def select_markers(
     chunk_size: int = 4096,
     silent: bool = False,
     copy: bool = False,
+    overwrite: bool = False,
     unlabeled: Unlabeled = None,
 ) -> AnnData | None:
     """Select the genes whose expression differs most between cell types, chunk by chunk.
@@ -58,6 +59,8 @@ def select_markers(
         Whether to hide the progress bar.
     copy
         Whether to leave `adata` as it is and return a copy. The copy of a backed `adata` is in memory.
+    overwrite
+        Whether to replace a selection that was made by hand.
     unlabeled
         Labels that stand for none, as in :func:`ginseng.tl.train`.
 
@@ -95,8 +98,10 @@ def select_markers(
     >>> int(adata.var["ginseng_genes"].sum())
     200
     """
+    lost = is_lost_view(adata) and not copy
     with running("select_markers") as added:
         cells = open_cells(adata, layer=layer, in_place=True)
+        check_genes(adata, overwrite=overwrite, lost=lost)
         check_size(cells, n_top_genes=n_top_genes, chunk_size=chunk_size, target_sum=target_sum)
         labels = labels_of(obs_column(adata, label_key), label_key, unlabeled, obs=cells.obs)
         if len(labels.names) < 2:
@@ -110,8 +115,7 @@ def select_markers(
         columns = find_markers(
             cells, labels.codes, n_top_genes, genes=genes, target_sum=target_sum, chunk_size=chunk_size, silent=silent
         )
-        adata = copied(adata) if copy else adata
-        write_columns(adata, cells, columns)
+        adata = write(adata, "pp", "", gene_results(adata, cells, columns), copy=copy)
         n_selected = int(columns[_keys.GENES].sum())
         added(f"added adata.var[{_keys.GENES!r}], {n_selected} of {cells.n_vars} genes, their ranks and t statistics")
     return adata if copy else None

@@ -8,16 +8,16 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
-from ginseng._cells.entries import check_key_added
 from ginseng._cells.genes import MIN_OVERLAP
 from ginseng._cells.labels import UNASSIGNED
-from ginseng._cells.matrix import copied
 from ginseng._cells.open import open_cells
+from ginseng._cells.write import check_target, is_lost_view, write, write_file
+from ginseng._disk.writers import check_adata_target
 from ginseng._errors import check_names, warn
 from ginseng._logging import progress, running
 from ginseng._predict.forward import predict
 from ginseng._predict.query import ask
-from ginseng._predict.result import Result, allowed_classes, refuse_columns_of_others
+from ginseng._predict.result import Result, allowed_classes
 from ginseng.model.file import is_model_file, open_model
 from ginseng.model.state import GinsengClassifierState
 
@@ -40,6 +40,7 @@ def classify(
     excluded: str | Sequence[str] | None = None,
     copy: bool = False,
     output: str | Path | None = None,
+    overwrite: bool = False,
     store_probs: bool = False,
     store_gene_weights: bool = False,
     return_table: bool = False,
@@ -97,7 +98,10 @@ def classify(
         Whether to write to a copy of `adata` and return that.
     output
         With a path as `adata`: the file to write, `.h5ad` or `.zarr`, with all that is in the input and the results.
-        It may be the input itself, which stays as it is until the new one is whole; no other file is replaced.
+        It may be the input itself, which stays as it is until the new one is whole.
+    overwrite
+        Whether to replace what is there under the names of the results and was not written by ginseng, and a file of
+        another AnnData at `output`.
     store_probs
         Whether to write the probabilities of all classes.
     store_gene_weights
@@ -121,20 +125,27 @@ def classify(
 
     `adata.obs['ginseng_cell_type']` : :class:`pandas.Series` (dtype ``category``)
         Predicted cell type; `"unassigned"` for cells without counts in the genes of the model or below
-        `min_confidence`. The categories are all classes of the model, also those that are not allowed.
+        `min_confidence`. The categories are the types that occur, in the order of the classes of the model, which are
+        all in `uns["ginseng"]["classes"]`.
     `adata.obs['ginseng_confidence']` : :class:`pandas.Series` (dtype ``float32``)
         Probability of the most probable type; 0 for cells without counts.
     `adata.obsm['ginseng_probs']` : :class:`numpy.ndarray`
         (cells, classes) float32, in the order of `uns["ginseng"]["classes"]`, if `store_probs`.
     `adata.obsm['ginseng_gene_weights']` : :class:`numpy.ndarray`
         (cells, genes) float32, in the order of `uns["ginseng"]["genes"]`, if `store_gene_weights`.
+    `adata.uns['ginseng_cell_type_colors']` : :class:`list`
+        Colours of these types, as scanpy keeps them: those that the same labels have in the column of `obs` that is
+        called as the labels of the model are, else those of the training data, else of a palette. If that column has no
+        colours, it gets the same ones.
     `adata.uns['ginseng']` : :class:`dict`
         `classes`; in `overlap` how many genes of the model were found; in `unassigned` the `label` and the
         `min_confidence` above, and how many cells were below it (`n_low_confidence`) or empty (`n_no_counts`). With
         `allowed` or `excluded`, in `restriction` the classes that were `allowed`, and `n_relabelled`: cells whose most
         probable class was another.
 
-    What an earlier call wrote is replaced. Columns of these names that are not from ginseng are not.
+    What an earlier call wrote is replaced, and what was made from its labels is removed: probabilities, metrics, votes,
+    explanations, ranked genes and uncertainty. Columns of these names that are not from ginseng are kept, and
+    refused. Labels of samples that were merged since are known for what they are.
 
     Raises
     ------
@@ -142,8 +153,8 @@ def classify(
         If a layer or column is not there.
     ValueError
         If fewer genes match than `min_overlap`, values are not what the model was trained on, `allowed` or `excluded`
-        has a name that is no class of the model, or `obs` has a column of the name of the labels that ginseng has no
-        record of.
+        has a name that is no class of the model, or there is something under the names of the results that ginseng
+        did not write.
 
     Examples
     --------
@@ -155,9 +166,10 @@ def classify(
     >>> list(query.obs.columns[-2:])
     ['ginseng_cell_type', 'ginseng_confidence']
     """
+    lost = is_lost_view(adata) and not (copy or return_table)
     adata, model = _in_order(adata, model if model_state is None else model_state)
     from_path = not isinstance(adata, AnnData)
-    output = _checked_output(adata, output, copy=copy, return_table=return_table)
+    output = _checked_output(adata, output, copy=copy, return_table=return_table, overwrite=overwrite)
     state = open_model(model)
     if store_gene_weights and not state.network.has_gene_weights:
         msg = f"A model of architecture {state.architecture!r} has no gene weights: leave out `store_gene_weights`."
@@ -172,14 +184,12 @@ def classify(
     possible = allowed_classes(state.label_keys, allowed, excluded)
     cells = open_cells(adata, layer=layer, gene_key=gene_key, backed=backed and not copy)
     data = cells.adata
-    if output is not None or copy or not (return_table or from_path):
-        check_key_added(key_added, data.uns)
-        columns = _keys.cell_type(key_added), _keys.confidence(key_added)
-        refuse_columns_of_others(data.obs, columns, key_added, known="overlap" in data.uns.get(key_added, {}))
     query = ask(
         cells, state,
         normalize=normalize, target_sum=target_sum, min_overlap=min_overlap, silent=silent,
     )  # fmt: skip
+    if output is not None or copy or not (return_table or from_path):
+        check_target(data, "classify", key_added, overwrite=overwrite, lost=lost)
 
     with running(f"classification of {data.n_obs:,} cells") as report:
         result = Result(
@@ -211,13 +221,13 @@ def classify(
         if possible is not None:
             report(f"{possible.sum()} of {len(possible)} classes allowed; {result.n_moved:,} cells had another first")
         if output is not None:
-            result.write_file(_local_path(adata), data, output, key_added)
+            found = result.results(key_added)
+            write_file(_local_path(adata), data, output, "classify", key_added, found, overwrite=overwrite)
             report(f"wrote {output}")
             return None
         if return_table or (from_path and not copy):
             return result.table(data.obs_names)
-        data = copied(data) if copy and not from_path else data
-        result.write(data, key_added)
+        data = write(data, "classify", key_added, result.results(key_added), copy=copy and not from_path)
         report(f"added `.obs[{_keys.cell_type(key_added)!r}]` and `.obs[{_keys.confidence(key_added)!r}]`")
     return data if copy else None
 
@@ -239,7 +249,9 @@ def _local_path(adata: Any) -> Path | None:
     return path if path.exists() else None  # else it is a URL
 
 
-def _checked_output(adata: Any, output: str | Path | None, *, copy: bool, return_table: bool) -> Path | None:
+def _checked_output(
+    adata: Any, output: str | Path | None, *, copy: bool, return_table: bool, overwrite: bool
+) -> Path | None:
     if output is None:
         return None
     if isinstance(adata, AnnData):
@@ -254,6 +266,8 @@ def _checked_output(adata: Any, output: str | Path | None, *, copy: bool, return
         raise ValueError(msg)
     source = _local_path(adata)
     if path.exists() and (source is None or not path.samefile(source)):
-        msg = f"{path} exists and is not replaced. Choose another `output`, or move it away."
-        raise FileExistsError(msg)
+        if not overwrite:
+            msg = f"{path} exists and is not replaced. Choose another `output`, or pass `overwrite=True`."
+            raise FileExistsError(msg)
+        check_adata_target(path)
     return path

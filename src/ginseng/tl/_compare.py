@@ -11,11 +11,12 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
-from ginseng._cells.entries import check_key_added, column
+from ginseng._cells.entries import column
 from ginseng._cells.labels import UNASSIGNED, as_labels
-from ginseng._cells.matrix import make_actual, row_sums
+from ginseng._cells.matrix import row_sums
 from ginseng._cells.open import OpenCells, open_cells
 from ginseng._cells.training_set import TrainingSet, choose_cells
+from ginseng._cells.write import Results, check_target, label_column, write
 from ginseng._errors import warn
 from ginseng._logging import progress, running
 from ginseng.data._splits import PARTS, partition, warn_of_unseen
@@ -27,6 +28,8 @@ from ginseng.train.settings import GinsengClassifierTrainerSettings
 #: Columns of the table.
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "macro_precision", "macro_recall")
 SECONDS = ("fit_seconds", "predict_seconds")
+#: Columns of `obs` for each model.
+_COLUMNS = (_keys.cell_type, _keys.confidence)
 
 
 def compare(
@@ -44,6 +47,7 @@ def compare(
     settings: GinsengClassifierTrainerSettings | Mapping[str, Any] | None = None,
     rng: int | np.random.Generator | None = 0,
     key_added: str = _keys.DEFAULT,
+    overwrite: bool = False,
     silent: bool = False,
     unlabeled: str | Sequence[str] | None = None,
     **kwargs: Any,
@@ -100,6 +104,8 @@ def compare(
         Draws the split.
     key_added
         Prefix of what is written.
+    overwrite
+        Whether to replace what is there under the names of the results and was not written by ginseng.
     silent
         Whether to show no progress.
     unlabeled
@@ -150,13 +156,17 @@ def compare(
     from_path = not isinstance(adata, AnnData)
     cells = open_cells(adata, layer=layer, gene_key=gene_key)
     adata = cells.adata
-    check_key_added(key_added, adata.uns)
     chosen = choose_cells(cells, label_key, genes=genes, group_key=group_key, unlabeled=unlabeled)
     _contenders.accept_values(cells, contenders.values(), common, insisted=says_normalize(settings, kwargs))
-    written = [_keys.split(key_added), *(_keys.cell_type(_keys.of_model(name, key_added)) for name in contenders)]
+    prefixes = {_keys.of_model(name, key_added): name for name in contenders}
+    written = [_keys.split(key_added), *map(_keys.cell_type, prefixes)]
     if taken := {chosen.label_key, chosen.group_key, split_key} & set(written):
         msg = f"The results would replace `adata.obs[{taken.pop()!r}]`, which is read. Choose another `key_added`."
         raise ValueError(msg)
+    earlier = _earlier(adata, key_added)
+    if not from_path:
+        known = {prefix: name in earlier for prefix, name in prefixes.items()}
+        check_target(adata, "compare", key_added, overwrite=overwrite, columns=known)
     if split_key is None:
         generator = np.random.default_rng(rng)
         part = partition(chosen.labels, chosen.groups, chosen.group_names, fractions=fractions, rng=generator)
@@ -177,7 +187,8 @@ def compare(
             msg = f"{n_empty:,} of {len(rows['test']):,} test cells have no counts in the genes: {UNASSIGNED!r}."
             warn(msg)
         true = names[data.labels[rows["test"]]]
-        columns: dict[str, Any] = {_keys.split(key_added): _contenders.placed(adata.n_obs, chosen.rows, part, PARTS)}
+        split = label_column(part, PARTS, rows=chosen.rows, n_obs=adata.n_obs)
+        columns: dict[str, Any] = {_keys.split(key_added): split}
         table: list[dict[str, float]] = []
         confusion: dict[str, Any] = {}
         best: dict[str, Any] = {}
@@ -185,7 +196,7 @@ def compare(
             for name, model in bar:
                 bar.set_postfix_str(name)
                 said, seconds = run(name, model, data, rows, silent=silent)
-                found = measure(true, _contenders.as_text(said.y, data.label_names))
+                found = measure(true, label_column(said.y, data.label_names))
                 table.append({**{m: found[m] for m in METRICS}, **dict(zip(SECONDS, seconds, strict=True))})
                 confusion[name] = found["confusion"]
                 best |= {name: searched} if (searched := model.chosen()) else {}
@@ -197,11 +208,13 @@ def compare(
         frame = pd.DataFrame(table, index=pd.Index(list(contenders), name="model"))
         if from_path:
             return frame
-        make_actual(adata)
-        obs: Any = cells.obs
-        adata.obs = obs.assign(**columns)
-        adata.uns[key_added] = {
-            **adata.uns.get(key_added, {}),
+        results = Results(
+            obs=columns,
+            stale=[name_of(_keys.of_model(name, key_added)) for name in earlier for name_of in _COLUMNS],
+            classes=data.label_names,
+            truth=chosen.label_key,
+        )
+        results.members = {
             "comparison": {
                 "table": frame,
                 "confusion": _stacked(confusion),
@@ -216,8 +229,16 @@ def compare(
                 },
             },
         }
+        write(adata, "compare", key_added, results)
         report(f"added `.uns[{key_added!r}]['comparison']` and the labels of each model to `.obs`")
     return frame.copy()
+
+
+def _earlier(adata: AnnData, key_added: str) -> list[str]:
+    """Return the models whose labels an earlier comparison wrote."""
+    entry = adata.uns.get(key_added, {})
+    found = entry.get("comparison", {}) if isinstance(entry, Mapping) else {}
+    return [str(name) for name in found["table"].index] if isinstance(found, Mapping) and "table" in found else []
 
 
 def run(

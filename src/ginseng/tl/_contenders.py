@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import pandas as pd
 from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import RandomForestClassifier
@@ -19,10 +18,10 @@ from sklearn.utils import get_tags
 
 from ginseng import _keys
 from ginseng._cells.accept import accept
-from ginseng._cells.labels import UNASSIGNED
 from ginseng._cells.matrix import row_sums
 from ginseng._cells.open import OpenCells
 from ginseng._cells.training_set import TrainingSet
+from ginseng._cells.write import label_column
 from ginseng._core import registry
 from ginseng._core.architecture import Architecture
 from ginseng._core.normalize import log_normalize
@@ -294,29 +293,12 @@ def label_columns(
     key
         Prefix of the columns.
     """
-    names: Any = [str(name) for name in label_names]
-    if (y < 0).any() and UNASSIGNED not in names:
-        names.append(UNASSIGNED)
-    codes = np.where(y < 0, names.index(UNASSIGNED), y) if (y < 0).any() else y
-    columns: dict[str, Any] = {_keys.cell_type(key): placed(n_obs, rows, codes, names)}
+    columns: dict[str, Any] = {_keys.cell_type(key): label_column(y, label_names, rows=rows, n_obs=n_obs)}
     if probs is not None:
         confidence = np.full(n_obs, np.nan, np.float32)
         confidence[rows] = np.where(y < 0, 0, probs[np.arange(len(y)), y])
         columns[_keys.confidence(key)] = confidence
     return columns
-
-
-def placed(n_obs: int, rows: np.ndarray, codes: np.ndarray, names: Sequence[str]) -> pd.Categorical:
-    """Return a column that is missing for all cells but `rows`."""
-    out = np.full(n_obs, -1)
-    out[rows] = codes
-    categories: Any = list(names)
-    return pd.Categorical.from_codes(out.tolist(), categories)
-
-
-def as_text(labels: np.ndarray, label_names: Sequence[str] | np.ndarray) -> np.ndarray:
-    """Return integer labels as names, -1 as "unassigned"."""
-    return np.array([*label_names, UNASSIGNED], dtype=object)[labels]
 
 
 def as_json(values: Mapping[str, Any]) -> str:

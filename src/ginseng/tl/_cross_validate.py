@@ -10,10 +10,9 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
-from ginseng._cells.entries import check_key_added
-from ginseng._cells.matrix import copied, make_actual
 from ginseng._cells.open import open_cells
 from ginseng._cells.training_set import choose_cells
+from ginseng._cells.write import Results, check_target, is_lost_view, label_column, write
 from ginseng._logging import progress, running
 from ginseng.data._splits import folds, warn_of_unseen
 from ginseng.tl import _contenders
@@ -38,6 +37,7 @@ def cross_validate(
     rng: int | np.random.Generator | None = 0,
     key_added: str = _keys.CROSS_VALIDATION,
     return_table: bool = False,
+    overwrite: bool = False,
     copy: bool = False,
     silent: bool = False,
     unlabeled: str | Sequence[str] | None = None,
@@ -81,6 +81,8 @@ def cross_validate(
         Prefix of what is written.
     return_table
         Whether to return the metrics of each fold, their mean and standard deviation, and those over all cells.
+    overwrite
+        Whether to replace what is there under the names of the results and was not written by ginseng.
     copy
         Whether to write to a copy of `adata` and return that.
     silent
@@ -127,18 +129,20 @@ def cross_validate(
     if genes is not None and n_top_genes is not None:
         msg = "`genes` names the genes and `n_top_genes` chooses some. Give one of them."
         raise ValueError(msg)
+    lost = is_lost_view(adata) and not (copy or return_table)
     common = _settings(settings, kwargs)
     model = common.architecture if model is None else model
     contender, model_name = _contenders.contender_of(model, common), _contenders.name_of(model)
     from_path = not isinstance(adata, AnnData)
     cells = open_cells(adata, layer=layer, gene_key=gene_key)
     adata = cells.adata
-    check_key_added(key_added, adata.uns)
     chosen = choose_cells(cells, label_key, genes=genes, group_key=group_key, unlabeled=unlabeled)
     _contenders.accept_values(cells, [contender], common, insisted=says_normalize(settings, kwargs))
     if taken := {chosen.label_key, chosen.group_key} & {_keys.cell_type(key_added), _keys.fold(key_added)}:
         msg = f"The results would replace `adata.obs[{taken.pop()!r}]`, which is read. Choose another `key_added`."
         raise ValueError(msg)
+    if not from_path:
+        check_target(adata, "cross_validate", key_added, overwrite=overwrite, lost=lost)
     parts = folds(chosen.labels, chosen.groups, chosen.group_names, n_folds=n_folds, rng=np.random.default_rng(rng))
     warn_of_unseen(chosen.labels, chosen.label_names, [(f"fold {name!r}", test.astype(int)) for name, test in parts])
 
@@ -160,28 +164,25 @@ def cross_validate(
                     all_probs = None
                 elif all_probs is not None:
                     all_probs[test] = said.probs
-                found = measure(true[test], _contenders.as_text(said.y, chosen.label_names))
+                found = measure(true[test], label_column(said.y, chosen.label_names))
                 sizes = {"n_train": int((~test).sum()), "n_test": int(test.sum())}
                 seconds = {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds}
                 table.append({**sizes, **{m: found[m] for m in METRICS}, **seconds})
                 bar.set_postfix_str(f"macro F1 {found['macro_f1']:.3f}")
         names = [name for name, _ in parts]
         frame = pd.DataFrame(table, index=pd.Index(names, name="fold"))
-        overall = measure(true, _contenders.as_text(y, chosen.label_names))
+        overall = measure(true, label_column(y, chosen.label_names))
         report(f"accuracy {overall['accuracy']:.3f}, macro F1 {overall['macro_f1']:.3f} over all cells")
 
         if not from_path:
-            adata = copied(adata) if copy else adata
-            make_actual(adata)
             columns = _contenders.label_columns(adata.n_obs, chosen.rows, y, all_probs, chosen.label_names, key_added)
-            columns[_keys.fold(key_added)] = _contenders.placed(adata.n_obs, chosen.rows, fold, names)
-            obs: Any = cells.obs
-            adata.obs = obs.assign(**columns)
+            columns[_keys.fold(key_added)] = label_column(fold, names, rows=chosen.rows, n_obs=adata.n_obs)
+            results = Results(obs=columns, classes=chosen.label_names, truth=chosen.label_key)
             if all_probs is not None:
                 everywhere = np.full((adata.n_obs, all_probs.shape[1]), np.nan, np.float32)
                 everywhere[chosen.rows] = all_probs
-                adata.obsm[_keys.probs(key_added)] = everywhere
-            adata.uns[key_added] = {
+                results.obsm = {_keys.probs(key_added): everywhere}
+            results.members = {
                 "folds": frame,
                 "metrics": {**overall, "label_key": chosen.label_key, "prediction_key": _keys.cell_type(key_added)},
                 "classes": chosen.label_names.astype(object),
@@ -193,6 +194,7 @@ def cross_validate(
                     "settings": _contenders.as_json(dataclasses.asdict(common)),
                 },
             }
+            adata = write(adata, "cross_validate", key_added, results, copy=copy)
             report(f"added `.obs[{_keys.cell_type(key_added)!r}]` and `.uns[{key_added!r}]`")
     if return_table or from_path:
         scores = frame[list(METRICS)]

@@ -5,8 +5,8 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
-from ginseng._cells.entries import check_key_added
 from ginseng._cells.open import AnnDataOrPath
+from ginseng._cells.write import Results, check_target, is_lost_view, write
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import embed as embed_rows
 from ginseng._predict.inspect import embedding_width
@@ -24,6 +24,7 @@ def embed(
     batch_size: int = 1024,
     key_added: str = _keys.DEFAULT,
     return_table: bool = False,
+    overwrite: bool = False,
     copy: bool = False,
     silent: bool = False,
 ) -> AnnData | pd.DataFrame | None:
@@ -51,6 +52,8 @@ def embed(
         The embedding is written as `X_{key_added}`.
     return_table
         Whether to return a table and write nothing.
+    overwrite
+        Whether to replace what is there under the names of the results and was not written by ginseng.
     copy
         Whether to write to a copy of `adata` and return that.
     silent
@@ -63,6 +66,8 @@ def embed(
 
     `adata.obsm['X_ginseng']` : :class:`numpy.ndarray`
         (cells, width) float32.
+    `adata.uns['ginseng']['embedding']` : :class:`dict`
+        `architecture` of the model and `n_dimensions`.
 
     Raises
     ------
@@ -80,8 +85,9 @@ def embed(
     >>> gs.tl.embed(adata, adata, layer="counts", silent=True)
     >>> sc.pp.neighbors(adata, use_rep="X_ginseng")  # doctest: +SKIP
     """
+    lost = is_lost_view(adata) and not (copy or return_table)
     query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
-    check_key_added(key_added, {})
+    check_target(query.adata, "embed", key_added, overwrite=overwrite, lost=lost)
     n_cells = query.adata.n_obs
     with running(f"embedding of {n_cells:,} cells") as report:
         values = np.zeros((n_cells, embedding_width(query.state)), np.float32)
@@ -94,7 +100,8 @@ def embed(
         if return_table or not (isinstance(adata, AnnData) or copy):
             columns = [f"{name}{i + 1}" for i in range(values.shape[1])]
             return pd.DataFrame(values, index=query.adata.obs_names, columns=columns)
-        target = query.target(copy=copy)
-        target.obsm[name] = values
+        how = {"architecture": query.state.architecture, "n_dimensions": values.shape[1]}
+        results = Results(obsm={name: values}, members={"embedding": how})
+        target = write(query.adata, "embed", key_added, results, copy=copy)
         report(f"added `.obsm[{name!r}]`")
     return target if copy else None

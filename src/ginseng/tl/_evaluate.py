@@ -9,9 +9,9 @@ from anndata import AnnData
 from sklearn.metrics import precision_recall_fscore_support
 
 from ginseng import _keys
-from ginseng._cells.entries import check_key_added
-from ginseng._cells.labels import compare_names, paired_labels
-from ginseng._cells.matrix import copied
+from ginseng._cells.colors import known_colors
+from ginseng._cells.labels import compare_names, in_memory, paired_labels
+from ginseng._cells.write import Results, check_target, write
 from ginseng._errors import warn
 from ginseng._logging import running
 
@@ -23,6 +23,7 @@ def evaluate(
     key_added: str = _keys.DEFAULT,
     prediction_key: str | None = None,
     return_table: bool = False,
+    overwrite: bool = False,
     copy: bool = False,
     unlabeled: str | Sequence[str] | None = None,
 ) -> AnnData | pd.DataFrame | None:
@@ -50,6 +51,8 @@ def evaluate(
     return_table
         Return the metrics of each class, followed by their averages, as a table. In its row `accuracy` the
         three columns agree: each is the accuracy once all cells are pooled.
+    overwrite
+        Whether to replace what is there under the names of the results and was not written by ginseng.
     copy
         Write into a copy of `adata`, and return that.
     unlabeled
@@ -71,6 +74,8 @@ def evaluate(
     `confusion` : :class:`dict`
         `counts`, cells by true (row) and predicted (column) label, and `labels`, which name both.
 
+    If the true labels have no colours in `adata.uns`, they get those of the predicted ones.
+
     Raises
     ------
     KeyError
@@ -81,7 +86,7 @@ def evaluate(
     if copy and return_table:
         msg = "`copy=True` and `return_table=True` both ask for what is returned. Choose one."
         raise ValueError(msg)
-    check_key_added(key_added, adata.uns)
+    check_target(adata, "evaluate", key_added, overwrite=overwrite)
     prediction_key = _keys.cell_type(key_added) if prediction_key is None else prediction_key
     with running(f"evaluation of {prediction_key!r} against {label_key!r}") as report:
         true, predicted = paired_labels(adata, label_key, prediction_key, unlabeled)
@@ -91,8 +96,9 @@ def evaluate(
             warn(strange)
         found = measure(true, predicted)
         metrics = {**found, "label_key": label_key, "prediction_key": prediction_key}
-        adata = copied(adata) if copy else adata
-        adata.uns[key_added] = {**adata.uns.get(key_added, {}), "metrics": metrics}
+        colors = known_colors(in_memory(adata.obs[[prediction_key]]), adata.uns, prediction_key)
+        results = Results(members={"metrics": metrics}, truth=label_key, classes=list(colors), colors=colors)
+        adata = write(adata, "evaluate", key_added, results, copy=copy)
         report(
             f"accuracy {found['accuracy']:.3f}, balanced {found['balanced_accuracy']:.3f}, "
             f"macro F1 {found['macro_f1']:.3f}"
@@ -114,7 +120,7 @@ def evaluate(
     return adata if copy else None
 
 
-def measure(true: pd.Series | np.ndarray, predicted: pd.Series | np.ndarray) -> dict[str, Any]:
+def measure(true: pd.Series | np.ndarray, predicted: pd.Series | np.ndarray | pd.Categorical) -> dict[str, Any]:
     """Return the metrics of these labels, as they are kept in `uns`; averages as :func:`evaluate` defines them."""
     counts, per_class = _per_class(pd.Series(true), pd.Series(predicted))
     support = per_class["support"].to_numpy()

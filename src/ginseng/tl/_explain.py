@@ -7,8 +7,8 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
-from ginseng._cells.entries import check_key_added
 from ginseng._cells.open import AnnDataOrPath
+from ginseng._cells.write import Results, check_target, is_lost_view, write
 from ginseng._errors import MissingKeyError, suggest
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import Attributed, attribute
@@ -31,6 +31,7 @@ def explain(
     batch_size: int = 128,
     key_added: str = _keys.DEFAULT,
     return_table: bool = False,
+    overwrite: bool = False,
     copy: bool = False,
     silent: bool = False,
 ) -> AnnData | pd.DataFrame | None:
@@ -71,6 +72,8 @@ def explain(
         Entry of `adata.uns` that takes the table.
     return_table
         Whether to return a table and write nothing.
+    overwrite
+        Whether to replace what is there under the names of the results and was not written by ginseng.
     copy
         Whether to write to a copy of `adata` and return that.
     silent
@@ -113,8 +116,9 @@ def explain(
     >>> table.groupby("direction")["gene"].count().to_dict()
     {'against': 3, 'for': 3}
     """
+    lost = is_lost_view(adata) and not (copy or return_table)
     query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
-    check_key_added(key_added, query.adata.uns)
+    check_target(query.adata, "explain", key_added, overwrite=overwrite, lost=lost)
     place = _places(query.adata.obs_names, [cells] if isinstance(cells, str) else [str(cell) for cell in cells])
     other = None if versus is None else _class(query.state, versus)
     if n_genes is not None and n_genes < 1:
@@ -147,8 +151,7 @@ def explain(
         table.index = table.index.astype(str)  # as it is read back from a file
         if return_table or not (isinstance(adata, AnnData) or copy):
             return table
-        target = query.target(copy=copy)
-        target.uns[key_added] = {**target.uns.get(key_added, {}), _keys.EXPLANATION: table}
+        target = write(query.adata, "explain", key_added, Results(members={_keys.EXPLANATION: table}), copy=copy)
         report(f"added `.uns[{key_added!r}][{_keys.EXPLANATION!r}]`")
     return target if copy else None
 
@@ -164,7 +167,7 @@ def _places(obs_names: pd.Index, cells: list[str]) -> np.ndarray:
             msg = f"`adata.obs_names` has no {cell!r}. {suggest(cell, names)}"
             raise MissingKeyError(msg)
         if found > 1:
-            msg = f"{found} cells are called {cell!r}. Run `adata.obs_names_make_unique()` first."
+            msg = f"{found} cells are called {cell!r}. Make their names unique first: `adata.obs_names_make_unique()`."
             raise ValueError(msg)
     return np.array([names.get_loc(cell) for cell in dict.fromkeys(cells)])
 

@@ -9,9 +9,10 @@ from anndata import AnnData
 from scipy import sparse
 
 from ginseng import _keys
-from ginseng._cells.entries import check_key_added, column
+from ginseng._cells.entries import column
 from ginseng._cells.labels import as_labels, predicted_labels
 from ginseng._cells.open import AnnDataOrPath
+from ginseng._cells.write import Results, check_target, is_lost_view, write
 from ginseng._errors import warn
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import Attributed, attribute
@@ -35,6 +36,7 @@ def rank_genes(
     batch_size: int = 256,
     key_added: str = _keys.DEFAULT,
     return_table: bool = False,
+    overwrite: bool = False,
     copy: bool = False,
     silent: bool = False,
 ) -> AnnData | pd.DataFrame | None:
@@ -76,6 +78,8 @@ def rank_genes(
         Prefix of what is written, and of the labels that `groupby` stands for by default.
     return_table
         Whether to return a table and write nothing.
+    overwrite
+        Whether to replace what is there under the names of the results and was not written by ginseng.
     copy
         Whether to write to a copy of `adata` and return that.
     silent
@@ -117,8 +121,9 @@ def rank_genes(
     >>> sc.get.rank_genes_groups_df(adata, "CD19+ B", key="ginseng_rank_genes")["names"][:2].sort_values().tolist()
     ['CD79A', 'MS4A1']
     """
+    lost = is_lost_view(adata) and not (copy or return_table)
     query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
-    check_key_added(key_added, query.adata.uns, _keys.rank_genes(key_added))
+    check_target(query.adata, "rank_genes", key_added, overwrite=overwrite, lost=lost)
     if n_genes is not None and n_genes < 1:
         msg = f"`n_genes` must be at least 1, or None for all, not {n_genes}."
         raise ValueError(msg)
@@ -152,9 +157,9 @@ def rank_genes(
         ranks = _ranks(query, sums, groups, n_genes)
         if return_table or not (isinstance(adata, AnnData) or copy):
             return ranks
-        target = query.target(copy=copy)
         name = _keys.rank_genes(key_added)
-        target.uns[name] = {"params": _params(query, groupby, n_steps, sums), **_fields(ranks)}
+        entry = {"params": _params(query, groupby, n_steps, sums), **_fields(ranks)}
+        target = write(query.adata, "rank_genes", key_added, Results(entries={name: entry}), copy=copy)
         report(f"added `.uns[{name!r}]`")
     return target if copy else None
 
@@ -270,7 +275,7 @@ def _params(query: Query, groupby: str, n_steps: int, sums: _Sums) -> dict[str, 
     params: dict[str, Any] = {
         "groupby": groupby,
         "reference": "rest",
-        "method": "contributions",
+        "method": _keys.RANKED_BY,
         "use_raw": False,
         "gene_weights": sums.weighted,
         "n_steps": n_steps,

@@ -12,13 +12,13 @@ from anndata import AnnData
 
 from ginseng import _keys
 from ginseng._cells.accept import accept
-from ginseng._cells.entries import check_key_added
-from ginseng._cells.matrix import copied, make_actual
+from ginseng._cells.colors import distinct, hex_colors, known_colors
 from ginseng._cells.open import OpenCells, open_cells
 from ginseng._cells.training_set import choose_cells, choose_genes
+from ginseng._cells.write import Results, check_target, is_lost_view, write
 from ginseng._errors import suggest
-from ginseng._logging import say
-from ginseng._select.columns import write_columns
+from ginseng._logging import in_lines, say
+from ginseng._select.columns import gene_results
 from ginseng._select.markers import find_markers
 from ginseng.data._memory import MemoryDataset
 from ginseng.data._store import is_store
@@ -45,6 +45,7 @@ def train(
     checkpoint: bool | str | Path | None = None,
     resume: bool = False,
     key_added: str = _keys.DEFAULT,
+    overwrite: bool = False,
     copy: bool = False,
     silent: bool = False,
     unlabeled: str | Sequence[str] | None = None,
@@ -83,6 +84,8 @@ def train(
         same; the model is then the same to the bit as that of a call that was never interrupted.
     key_added
         Name in `uns`.
+    overwrite
+        Whether to replace what is there under the names of the results and was not written by ginseng.
     copy
         Whether to write to a copy of `adata` and return that.
     silent
@@ -108,6 +111,8 @@ def train(
         How it was trained, and with which versions.
     `adata.var['ginseng_genes']` : :class:`pandas.Series` (dtype ``bool``)
         The genes, where they were chosen here.
+    `adata.uns['cell_type_colors']` : :class:`list`
+        Colours of the cell types, by the name of `label_key`, unless there are some: the model keeps those.
 
     Raises
     ------
@@ -115,7 +120,9 @@ def train(
         If a column, layer or gene is not there; the message lists what is.
     ValueError
         If there are fewer than two classes, or values that cannot be counts, or look log-normalised where `normalize`
-        does not say so; if the loss is no longer finite, with the reason; if the checkpoint is of another run.
+        does not say so; if the loss is no longer finite, with the reason; if the checkpoint is of another run; if
+        `adata` is a view without a name, such as `adata[rows]`, with which the model would be lost; if there is
+        something under the names of the results that ginseng did not write.
     FileExistsError
         If `checkpoint` is a file that is no checkpoint of this run.
 
@@ -127,6 +134,7 @@ def train(
     >>> len(adata.uns["ginseng"]["classes"])
     10
     """
+    lost = is_lost_view(adata) and not copy
     said_so = says_normalize(settings, kwargs)
     single = kwargs if epochs is None else {**kwargs, "epochs": epochs}
     if group_key is not None and not isinstance(settings, GinsengClassifierTrainerSettings):
@@ -143,12 +151,13 @@ def train(
             msg = f"A dataset has its own labels, genes and groups: leave out `{wrong[0]}`, or create it anew with it."
             raise ValueError(msg)
         trainer = GinsengClassifierTrainer(adata, settings)
-        return trainer.fit(silent=silent, reports=False, checkpoint=checkpoint, resume=resume)[1]
+        return trainer.fit(silent=silent, reports=in_lines(), checkpoint=checkpoint, resume=resume)[1]
 
     from_path = not isinstance(adata, AnnData)
     cells = open_cells(adata, layer=layer, gene_key=gene_key)
     adata = cells.adata
-    check_key_added(key_added, {} if from_path else adata.uns)
+    if not from_path:
+        check_target(adata, "train", key_added, overwrite=overwrite, lost=lost)
     if label_key is None:
         listed = suggest("cell_type", adata.obs.columns)
         msg = f"Pass `label_key`, the column of `adata.obs` with the cell types. {listed}"
@@ -178,16 +187,18 @@ def train(
             )
     dataset = MemoryDataset.read(cells, chosen)
     trainer = GinsengClassifierTrainer(dataset, settings)
-    _, state = trainer.fit(silent=silent, reports=False, checkpoint=checkpoint, resume=resume)
+    _, state = trainer.fit(silent=silent, reports=in_lines(), checkpoint=checkpoint, resume=resume)
     state.info |= {"label_key": chosen.label_key, "layer": layer}
+    if chosen.label_key in cells.obs.columns:
+        known = hex_colors(known_colors(cells.obs, adata.uns, chosen.label_key))
+        colors = {str(label): known[label] for label in state.label_keys if label in known}
+        if colors and colors != distinct(map(str, state.label_keys), {}):  # the model takes them along
+            state.info["colors"] = colors
     if from_path:
         return state
-    adata = copied(adata) if copy else adata
-    make_actual(adata)
-    if columns is not None:
-        write_columns(adata, cells, columns)
-    adata.uns[key_added] = {
-        **adata.uns.get(key_added, {}),
+    results = Results() if columns is None else gene_results(adata, cells, columns)
+    results.truth, results.classes = chosen.label_key, state.label_keys
+    results.members = {
         "params": {
             "label_key": chosen.label_key,
             "layer": "X" if layer is None else layer,
@@ -200,12 +211,15 @@ def train(
         "history": state.history,
         "versions": state.info["versions"],
     }
+    adata = write(adata, "train", key_added, results, copy=copy)
     return adata if copy else None
 
 
 def _chosen_for(cells: OpenCells, key_added: str) -> str:
     """Return the labels that an earlier training chose the selected genes for by itself; empty if others chose them."""
     before = cells.adata.uns.get(key_added, {})
+    if not isinstance(before, Mapping):  # somebody else's
+        return ""
     label_key = str(before.get("params", {}).get("genes_chosen_for", ""))
     if not label_key or _keys.GENES not in cells.var:
         return ""

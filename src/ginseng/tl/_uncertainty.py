@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 from scipy.stats import entropy
 
 from ginseng import _keys
-from ginseng._cells.entries import check_key_added
-from ginseng._cells.labels import UNASSIGNED
 from ginseng._cells.open import AnnDataOrPath
+from ginseng._cells.write import Results, check_target, is_lost_view, label_column, write
 from ginseng._errors import warn
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import dropout_passes
@@ -31,6 +28,7 @@ def uncertainty(
     key_added: str = _keys.DEFAULT,
     rng: SeedLike | RNGLike | None = 0,
     return_table: bool = False,
+    overwrite: bool = False,
     copy: bool = False,
     silent: bool = False,
 ) -> AnnData | pd.DataFrame | None:
@@ -65,6 +63,8 @@ def uncertainty(
         in `adata` and on the number of the pass.
     return_table
         Whether to return a table and write nothing.
+    overwrite
+        Whether to replace what is there under the names of the results and was not written by ginseng.
     copy
         Whether to write to a copy of `adata` and return that.
     silent
@@ -87,7 +87,7 @@ def uncertainty(
     `adata.obsm['ginseng_probs_std']` : :class:`numpy.ndarray`
         (cells, classes) float32, standard deviations of the probabilities.
     `adata.uns['ginseng']['classes']` : :class:`numpy.ndarray`
-        Names of the classes.
+        Names of the classes; and in `uncertainty` the number of passes, `n_passes`.
 
     Raises
     ------
@@ -108,8 +108,9 @@ def uncertainty(
     if n_passes < 2:
         msg = f"`n_passes` must be at least 2, not {n_passes}: one answer does not spread."
         raise ValueError(msg)
+    lost = is_lost_view(adata) and not (copy or return_table)
     query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
-    check_key_added(key_added, query.adata.uns)
+    check_target(query.adata, "uncertainty", key_added, overwrite=overwrite, lost=lost)
     state, n_cells = query.state, query.adata.n_obs
     if state.network.dropout_rate == 0:
         msg = "The model was trained without dropout, so that all passes would be the same. Set `dropout_rate`."
@@ -138,24 +139,20 @@ def uncertainty(
             msg = f"{empty.sum():,} of {n_cells:,} cells have no counts in the genes of the model: no uncertainty."
             warn(msg)
         if return_table or not (isinstance(adata, AnnData) or copy):
-            names: Any = [str(name) for name in state.label_keys]
-            if empty.any() and UNASSIGNED not in names:
-                names.append(UNASSIGNED)
-            code = np.where(empty, names.index(UNASSIGNED), label) if empty.any() else label
             confidence = np.where(empty, np.float32(0), mean.max(axis=1, initial=0))
             columns = {
-                "cell_type": pd.Categorical.from_codes(code.tolist(), names),
+                "cell_type": label_column(np.where(empty, -1, label), state.label_keys),
                 "confidence": confidence,
                 "uncertainty": doubt,
                 "spread": spread,
             }
             return pd.DataFrame(columns, index=query.adata.obs_names)
-        target = query.target(copy=copy)
-        obs: Any = query.cells.obs
-        target.obs = obs.assign(**{_keys.uncertainty(key_added): doubt, _keys.spread(key_added): spread})
-        target.obsm[_keys.mean_probs(key_added)] = mean
-        target.obsm[_keys.std_probs(key_added)] = std
-        target.uns[key_added] = {**target.uns.get(key_added, {}), "classes": state.label_keys.astype(object)}
+        results = Results(
+            obs={_keys.uncertainty(key_added): doubt, _keys.spread(key_added): spread},
+            obsm={_keys.mean_probs(key_added): mean, _keys.std_probs(key_added): std},
+            members={"classes": state.label_keys.astype(object), "uncertainty": {"n_passes": n_passes}},
+        )
+        target = write(query.adata, "uncertainty", key_added, results, copy=copy)
         report(f"added `.obs[{_keys.uncertainty(key_added)!r}]` and `.obs[{_keys.spread(key_added)!r}]`")
         report(f"added `.obsm[{_keys.mean_probs(key_added)!r}]` and `.obsm[{_keys.std_probs(key_added)!r}]`")
     return target if copy else None

@@ -8,12 +8,11 @@ from anndata import AnnData
 from scipy.stats import entropy
 
 from ginseng import _keys
-from ginseng._cells.entries import check_key_added
+from ginseng._cells.colors import categories, known_colors
 from ginseng._cells.labels import UNASSIGNED, as_labels, in_memory, predicted_labels
-from ginseng._cells.matrix import copied, make_actual
+from ginseng._cells.write import Results, check_target, is_lost_view, label_column, write
 from ginseng._errors import MissingKeyError, check_names, suggest, warn
 from ginseng._logging import running
-from ginseng._predict.result import refuse_columns_of_others
 
 
 def vote(
@@ -24,6 +23,7 @@ def vote(
     unassigned: str | None = None,
     prediction_key: str | None = None,
     key_added: str = _keys.DEFAULT,
+    overwrite: bool = False,
     copy: bool = False,
 ) -> AnnData | None:
     """Give each cluster the label that most of its cells have.
@@ -51,6 +51,8 @@ def vote(
         Column of `adata.obs` with the labels to count, where it is not `{key_added}_cell_type`.
     key_added
         Prefix under which the labels were written, and of what is written here.
+    overwrite
+        Whether to replace what is there under the names of the results and was not written by ginseng.
     copy
         Write into a copy of `adata`, and return that.
 
@@ -59,7 +61,8 @@ def vote(
     `None`, or the copy if `copy=True`. Sets:
 
     `adata.obs['ginseng_vote']` : :class:`pandas.Series` (dtype ``category``)
-        Label of the cell's cluster, or `unassigned`. The categories are those of the predicted labels.
+        Label of the cell's cluster, or `unassigned`. The categories are the labels that occur, in the order of the
+        predicted ones. `adata.uns['ginseng_vote_colors']` has the colours of these.
     `adata.obs['ginseng_vote_fraction']` : :class:`pandas.Series` (dtype ``float32``)
         Fraction of the cells of the cluster that have the winning label, in [0, 1], also where it is too low.
     `adata.uns['ginseng']['vote']` : :class:`dict`
@@ -95,7 +98,8 @@ def vote(
     if not 0 <= min_fraction <= 1:
         msg = f"`min_fraction` is between 0 and 1, not {min_fraction}."
         raise ValueError(msg)
-    check_key_added(key_added, adata.uns)
+    lost = is_lost_view(adata) and not copy
+    check_target(adata, "vote", key_added, overwrite=overwrite, lost=lost)
     prediction_key = _keys.cell_type(key_added) if prediction_key is None else prediction_key
     obs = in_memory(adata.obs)
     cluster = _clusters(adata, obs, groupby)
@@ -104,29 +108,27 @@ def vote(
     without = str(before.get("unassigned", {}).get("label", UNASSIGNED))
     unassigned = without if unassigned is None else unassigned
     check_names([unassigned], "`unassigned`")
-    columns = _keys.vote(key_added), _keys.vote_fraction(key_added)
-    refuse_columns_of_others(obs, columns, key_added, known="vote" in before)
 
     with running(f"vote of {prediction_key!r} in {groupby!r}") as report:
-        labels = [name for name in _categories(obs[prediction_key]) if name not in (unassigned, without)]
+        labels = [name for name in _labels(obs[prediction_key]) if name not in (unassigned, without)]
         label = pd.Index(labels, dtype=object).get_indexer(pd.Index(predicted))  # -1 has none
         counts = _counts(cluster, label, [*labels, unassigned])
         table = _table(counts, _confidence(obs, key_added, cluster, label, len(labels)), min_fraction)
-        winner = np.where(table["decided"], table["label"], unassigned)
+        winner = np.where(table["decided"], pd.Index(labels, dtype=object).get_indexer(pd.Index(table["label"])), -1)
         if (outside := int((cluster.codes < 0).sum())) and len(cluster):
             msg = f"{outside:,} of {len(cluster):,} cells have no cluster in {groupby!r}: {unassigned!r}."
             warn(msg)
+        columns = _keys.vote(key_added), _keys.vote_fraction(key_added)
         # -1, no cluster, is the last
-        voted = np.append(winner, unassigned).astype(object)[cluster.codes]
+        voted = label_column(np.append(winner, -1)[cluster.codes], labels, unassigned)
         fraction = np.append(table["fraction"], 0).astype(np.float32)[cluster.codes]
-        names = [*labels, unassigned] if unassigned in voted else labels
-
-        adata = copied(adata) if copy else adata
-        make_actual(adata)
-        added: dict[str, Any] = dict(zip(columns, (pd.Categorical(voted, categories=names), fraction), strict=True))
-        adata.obs = obs.assign(**added)
-        adata.uns[key_added] = {
-            **before,
+        results = Results(
+            obs=dict(zip(columns, (voted, fraction), strict=True)),
+            classes=labels,
+            colors=known_colors(obs, adata.uns, prediction_key),
+            unassigned=unassigned,
+        )
+        results.members = {
             "vote": {
                 "table": table,
                 "counts": counts.to_numpy(),
@@ -137,6 +139,7 @@ def vote(
                 "unassigned": unassigned,
             },
         }
+        adata = write(adata, "vote", key_added, results, copy=copy)
         report(f"{int(table['decided'].sum())} of {len(table)} clusters have a label")
         report(f"added `.obs[{columns[0]!r}]`, `.obs[{columns[1]!r}]` and `.uns[{key_added!r}]['vote']`")
     return adata if copy else None
@@ -144,28 +147,24 @@ def vote(
 
 def _clusters(adata: AnnData, obs: pd.DataFrame, groupby: str) -> pd.Categorical:
     if groupby not in obs:
-        first = "" if "neighbors" in adata.uns else "`sc.pp.neighbors(adata)`, then "
         key = "" if groupby == "leiden" else f", key_added={groupby!r}"
+        code = f"sc.tl.leiden(adata, flavor='igraph', n_iterations=2{key})"
+        code = code if "neighbors" in adata.uns else f"sc.pp.neighbors(adata); {code}"
         msg = (
-            f"`adata.obs` has no clusters {groupby!r}. Make them with {first}`sc.tl.leiden(adata, flavor='igraph', "
-            f"n_iterations=2{key})` (needs `pip install igraph`), or name others. " + suggest(groupby, obs.columns)
+            f"`adata.obs` has no clusters {groupby!r}. Name others as `groupby`, or cluster the cells with scanpy "
+            f"first: `{code}` (needs `pip install igraph`). " + suggest(groupby, obs.columns)
         )
         raise MissingKeyError(msg)
     values = obs[groupby]
     if values.dtype.kind == "f" and (values.dropna() % 1 != 0).any():
         msg = f"`adata.obs[{groupby!r}]` has numbers with decimals, which are no clusters."
         raise ValueError(msg)
-    return pd.Categorical(as_labels(values), categories=_categories(values)).remove_unused_categories()
+    return pd.Categorical(as_labels(values), categories=_labels(values)).remove_unused_categories()
 
 
-def _categories(values: pd.Series) -> list[str]:
-    """Return the labels that a column can have: its categories in their order, or sorted."""
-    known: Any
-    if isinstance(values.dtype, pd.CategoricalDtype):
-        known = values.cat.categories
-    else:
-        known = np.sort(values.dropna().unique()) if values.dtype.kind in "biuf" else sorted(as_labels(values).dropna())
-    return list(dict.fromkeys(as_labels(pd.Series(known)).dropna()))
+def _labels(values: pd.Series) -> list[str]:
+    """Return the labels that a column can have, in their order."""
+    return list(dict.fromkeys(as_labels(pd.Series(categories(values), dtype=object)).dropna()))
 
 
 def _counts(cluster: pd.Categorical, label: np.ndarray, labels: list[str]) -> pd.DataFrame:

@@ -1,0 +1,432 @@
+"""The one way out: all that is written into an AnnData, or added to the file of one, goes through here.
+
+What a verb writes stands in :data:`ginseng._keys.OUTPUTS`. From it follows what may be replaced, what is stale once it
+is, and what is left alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from ginseng import _keys
+from ginseng._cells.colors import MISSING, categories, color_key, distinct, known_colors
+from ginseng._cells.colors import UNASSIGNED as GREY
+from ginseng._cells.labels import UNASSIGNED, as_labels, in_memory, obs_column
+from ginseng._cells.matrix import copied, make_actual
+from ginseng._disk.writers import can_be_added_to, write_adata, write_added
+from ginseng._errors import ForeignError
+
+
+@dataclass
+class Results:
+    """What a verb has to write.
+
+    Attributes
+    ----------
+    obs, obsm, var, layers
+        By name.
+    members
+        Entries of `uns[key_added]`, beside those that are there.
+    entries
+        Entries of `uns`; `None` for one that is to go.
+    stale
+        Columns of `obs` that an earlier call wrote and this one does not.
+    classes
+        All labels that the columns of cell types could have: labels take their colours in this order.
+    truth
+        Column of `obs` whose labels are of the same kind, and whose colours they share.
+    colors
+        Colours that labels have elsewhere.
+    unassigned
+        What cells without a label are called.
+    """
+
+    obs: dict[str, Any] = field(default_factory=dict)
+    obsm: dict[str, Any] = field(default_factory=dict)
+    var: dict[str, Any] = field(default_factory=dict)
+    layers: dict[str, Any] = field(default_factory=dict)
+    members: dict[str, Any] = field(default_factory=dict)
+    entries: dict[str, Any] = field(default_factory=dict)
+    stale: Sequence[str] = ()
+    classes: Sequence[Any] | np.ndarray = ()
+    truth: str | None = None
+    colors: Mapping[str, str] = field(default_factory=dict)
+    unassigned: str = UNASSIGNED
+
+
+def label_column(
+    codes: np.ndarray,
+    names: Sequence[Any] | np.ndarray,
+    unassigned: str = UNASSIGNED,
+    *,
+    rows: np.ndarray | None = None,
+    n_obs: int = 0,
+) -> pd.Categorical:
+    """Return a column of labels. Its categories are those that cells have, in the order of `names`.
+
+    Parameters
+    ----------
+    codes
+        Places in `names`, -1 for cells that are `unassigned`.
+    rows
+        Which of `n_obs` cells these are; the label of the others is missing. All if None.
+    """
+    known = [str(name) for name in names]
+    known += [] if unassigned in known else [unassigned]
+    codes = np.where(codes < 0, known.index(unassigned), codes)
+    if rows is not None:
+        codes_of_rows, codes = codes, np.full(n_obs, -1)
+        codes[rows] = codes_of_rows
+    categories: Any = known
+    return pd.Categorical.from_codes(codes.tolist(), categories).remove_unused_categories()
+
+
+# -- before the work -------------------------------------------------------------------------------------------------
+
+
+def check_target(
+    adata: AnnData,
+    verb: str,
+    key_added: Any,
+    *,
+    overwrite: bool = False,
+    lost: bool = False,
+    columns: Mapping[str, bool] | None = None,
+) -> None:
+    """Refuse a prefix that no file could keep, or under which there is what ginseng did not write.
+
+    Parameters
+    ----------
+    verb
+        Key of :data:`ginseng._keys.OUTPUTS`.
+    overwrite
+        Whether that may be replaced.
+    lost
+        Whether :func:`is_lost_view` holds for what is written into.
+    columns
+        Further prefixes of labels that will be written, and whether an earlier call recorded that it did.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be used; the message says why.
+    """
+    if not isinstance(key_added, str) or not key_added.strip(".") or not key_added.isprintable() or "/" in key_added:
+        msg = f"`key_added` is {key_added!r}; it must be plain text without '/', as in `key_added='ginseng_2'`."
+        raise ValueError(msg)
+    _refuse(lost)
+    if overwrite:
+        return
+    found = [*_foreign(adata, _keys.OUTPUTS[verb], key_added)]
+    for prefix, recorded in (columns or {}).items():
+        found += [*_foreign(adata, _keys.OUTPUTS["classify"], prefix)] if not recorded else []
+    for where, name in found:
+        raise ForeignError(where, name, f"key_added={key_added + '_2'!r}")
+
+
+def check_genes(adata: AnnData, *, overwrite: bool = False, lost: bool = False) -> None:
+    """Refuse to replace a selection of genes that was made by hand: that has no statistics beside it."""
+    _refuse(lost)
+    var = adata.var.columns
+    if _keys.GENES in var and not overwrite and not any(name in var for name in _keys.STATISTICS):
+        raise ForeignError("var", _keys.GENES)
+
+
+def check_layer(adata: AnnData, name: str, *, overwrite: bool = False, lost: bool = False) -> None:
+    """Refuse to replace a layer that has no bins: in these, all cells have the same highest value."""
+    _refuse(lost)
+    if name not in adata.layers or overwrite:
+        return
+    layer = adata.layers[name]
+    if isinstance(getattr(layer, "dtype", None), np.dtype) and layer.dtype in (np.uint8, np.uint16):
+        highest = layer.max(axis=1)
+        highest = highest.toarray() if hasattr(highest, "toarray") else np.asarray(highest)
+        if len(np.unique(highest[highest > 1])) <= 1:
+            return
+    raise ForeignError("layers", name, f"key_added={name + '_2'!r}")
+
+
+def _foreign(adata: AnnData, output: _keys.Output, key: str) -> Iterator[tuple[str, str]]:
+    """Yield the places that would be written to and have what ginseng did not write."""
+    entry: Any = adata.uns.get(key, {})
+    if output.members and (
+        not isinstance(entry, Mapping)
+        # a training store has a `format`
+        or (not _records(entry) and "format" not in entry and any(name in entry for name in output.members))
+    ):
+        yield "uns", key
+    yield from (
+        ("uns", name(key)) for name in output.entries if name(key) in adata.uns and not _ranking(adata, name(key))
+    )
+    known = _is_known(adata, output, key)
+    yield from (("obs", name) for name in _columns(output, key) if name in adata.obs.columns and not known)
+    for name in (array(key) for array in output.arrays):
+        if name in adata.obsm and not (known and _are_float32(adata.obsm[name])):
+            yield "obsm", name
+
+
+def _columns(output: _keys.Output, key: str) -> list[str]:
+    return [name(key) for name in (*output.types, *output.groups, *output.fractions)]
+
+
+def _records(entry: Any) -> list[str]:
+    """Return the verbs that left a record in an entry of `uns`."""
+    if not isinstance(entry, Mapping):
+        return []
+    kinds = Mapping | pd.DataFrame
+    return [verb for verb, o in _keys.OUTPUTS.items() if o.record and isinstance(entry.get(o.record), kinds)]
+
+
+def _is_known(adata: AnnData, output: _keys.Output, key: str) -> bool:
+    """Whether ginseng wrote what is there under the names of an output.
+
+    Either `uns` has a record of it, or, where cells of several samples were merged and `uns` is gone, the columns are
+    all there and have what only such columns have together.
+    """
+    records = _records(adata.uns.get(key))
+    labels = _keys.OUTPUTS["classify"]
+    if not _columns(output, key):  # arrays alone
+        return bool(records) or _looks_ours(adata, labels, key)
+    return any(_keys.OUTPUTS[verb] is output for verb in records) or _looks_ours(adata, output, key)
+
+
+def _looks_ours(adata: AnnData, output: _keys.Output, key: str) -> bool:
+    names = _columns(output, key)
+    if not output.fractions or not all(name in adata.obs.columns for name in names):
+        return False
+    obs = in_memory(adata.obs[names])
+    for name in (column(key) for column in output.fractions):
+        values = obs[name].to_numpy()
+        if values.dtype != np.float32 or not ((values >= 0) & (values <= 1) | np.isnan(values)).all():
+            return False
+    return all(obs[column(key)].dtype.kind not in "biufc" for column in (*output.types, *output.groups))
+
+
+def _are_float32(values: Any) -> bool:
+    """Whether an array is of float32, or was: merging with cells that lack it widens it."""
+    if getattr(values, "dtype", None) == np.float64 and isinstance(values, np.ndarray):
+        return np.array_equal(values, values.astype(np.float32), equal_nan=True)
+    return getattr(values, "dtype", None) == np.float32
+
+
+def _ranking(adata: AnnData, name: str) -> Mapping[str, Any] | None:
+    """Return the parameters of genes that were ranked by :func:`ginseng.tl.rank_genes`."""
+    entry: Any = adata.uns[name]
+    params = entry.get("params") if isinstance(entry, Mapping) else None
+    return params if isinstance(params, Mapping) and params.get("method") == _keys.RANKED_BY else None
+
+
+def is_lost_view(adata: Any) -> bool:
+    """Whether this is a view that nobody holds but the call, so that what is written into it is gone with it.
+
+    To be called by a verb with its own argument, as the first thing it does: references are counted.
+    """
+    if not isinstance(adata, AnnData) or not adata.is_view:
+        return False
+    parent: Any = adata._adata_ref
+    like = parent[:1]  # held by a name here, and by none in the next line
+    nobody = _references_of(parent[:1])
+    return sys.getrefcount(adata) - 1 <= nobody < _references_of(like)
+
+
+def _refuse(lost: bool) -> None:
+    if lost:
+        msg = (
+            "`adata` is a view that has no name, such as `adata[rows]` within the call, and what is written into it "
+            "would be lost. Name it first, `part = adata[rows].copy()`, or pass `copy=True`."
+        )
+        raise ValueError(msg)
+
+
+def _references_of(adata: AnnData) -> int:
+    return sys.getrefcount(adata)
+
+
+# -- after the work --------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Changes:
+    """New values by name, and `None` for what is removed."""
+
+    obs: dict[str, Any]
+    obsm: dict[str, Any]
+    uns: dict[str, Any]
+
+
+def write(adata: AnnData, verb: str, key_added: str, results: Results, *, copy: bool = False) -> AnnData:
+    """Write results into an AnnData, or a copy of it, and return that; a view becomes an AnnData of its own.
+
+    What depended on what is replaced is removed; everything else is left as it is.
+    """
+    adata = copied(adata) if copy else adata
+    others = results.members or any(n in adata.uns or v is not None for n, v in results.entries.items())
+    if adata.is_view and adata.isbacked and results.var and not others:
+        _write_var_of_backed_view(adata, results.var)
+        return adata
+    make_actual(adata)
+    changes = _changes(adata, verb, key_added, results)
+    if changes.obs:
+        adata.obs = _changed(adata.obs, changes.obs)
+    if results.var:
+        adata.var = _changed(adata.var, dict.fromkeys((_keys.GENES, *_keys.STATISTICS)) | results.var)
+    for holder, new in ((adata.obsm, changes.obsm), (adata.layers, results.layers), (adata.uns, changes.uns)):
+        for name, value in new.items():
+            if value is not None:
+                holder[name] = value
+            elif name in holder:
+                del holder[name]
+    return adata
+
+
+def write_file(
+    source: Path | None,
+    adata: AnnData,
+    output: Path,
+    verb: str,
+    key_added: str,
+    results: Results,
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write a file of the cells with results; `output` is what it was before, or all of the new file.
+
+    Parameters
+    ----------
+    source
+        The file that the cells came from, if there is one. If it is of the format of `output`, it is copied and
+        added to, never loaded.
+    adata
+        The cells.
+    output
+        The file to write, h5ad or zarr; may be `source`.
+    overwrite
+        Whether it may be another file that exists.
+
+    Raises
+    ------
+    FileExistsError
+        If it is one that may not be replaced: it came into being during the work.
+    """
+    if not overwrite and output.exists() and not (source is not None and output.samefile(source)):
+        msg = f"{output} was written by somebody else while the cells were labelled. It is not replaced."
+        raise FileExistsError(msg)
+    if source is None or not can_be_added_to(source, output):
+        write_adata(write(adata.to_memory(), verb, key_added, results), output)
+        return
+    changes = _changes(adata, verb, key_added, results)
+    write_added(source, output, changes.obs, changes.obsm, changes.uns, obs_names=adata.obs_names)
+
+
+def _changed(frame: Any, new: Mapping[str, Any]) -> pd.DataFrame:
+    frame = in_memory(frame)
+    gone = [name for name, values in new.items() if values is None and name in frame.columns]
+    return frame.drop(columns=gone).assign(**{name: values for name, values in new.items() if values is not None})
+
+
+def _write_var_of_backed_view(adata: AnnData, new: Mapping[str, Any]) -> None:
+    """Write columns of genes into a view that stays one: assignment would copy the file."""
+    var: Any = adata.var
+    for name in var.columns.intersection([_keys.GENES, *_keys.STATISTICS]):
+        del var[name]
+    for name, values in new.items():
+        var.insert(var.shape[1], name, values)
+
+
+def _changes(adata: AnnData, verb: str, key: str, results: Results) -> _Changes:
+    """Return what is to be written, and what that makes stale."""
+    output = _keys.OUTPUTS[verb]
+    before = dict(adata.uns)
+    uns = dict(before)
+    entry = uns.get(key, {})
+    earlier = entry.get("classes") if isinstance(entry, Mapping) else None
+    obs = {**dict.fromkeys(name for name in results.stale if name in adata.obs.columns), **results.obs}
+    obsm = dict(results.obsm)
+    replaced = [name for name in obs if name in adata.obs.columns]
+    labels_anew = any(name(key) in replaced for name in _keys.OUTPUTS["classify"].types)
+
+    for other in _keys.OUTPUTS.values():
+        superseded = any(name(key) in replaced for name in other.types) or (other.of_labels and labels_anew)
+        if other is output or (superseded and _is_known(adata, other, key)):
+            gone = set(other.members) - (set() if other is output else _keys.SHARED)
+            _drop(uns, key, gone)
+            columns = [name for name in _columns(other, key) if name in adata.obs.columns and name not in obs]
+            obs |= dict.fromkeys(columns)
+            replaced += columns
+            arrays = [array(key) for array in other.arrays]
+            obsm = {**dict.fromkeys(n for n in arrays if n in adata.obsm and _are_float32(adata.obsm[n])), **obsm}
+    for column in replaced:  # grows: what is made from votes goes with them
+        for columns in _drop_made_from(adata, uns, column):
+            obs |= dict.fromkeys(name for name in columns if name not in obs)
+            replaced += [name for name in columns if name not in replaced]
+        uns.pop(f"dendrogram_{column}", None)  # scanpy's, of the categories that were there
+    for column in [name for name, values in obs.items() if values is None]:
+        uns.pop(color_key(column), None)
+
+    if results.members:
+        kept = uns.get(key, {})
+        uns[key] = {**(kept if isinstance(kept, Mapping) else {}), **results.members}
+    uns |= results.entries
+    if earlier is not None and "classes" in results.members and list(earlier) != list(results.members["classes"]):
+        by_class = [name(key) for name in _keys.BY_CLASS if name(key) in adata.obsm]
+        obsm = {**dict.fromkeys(name for name in by_class if _are_float32(adata.obsm[name])), **obsm}
+    types = [name for name, values in results.obs.items() if name not in {group(key) for group in output.groups}]
+    uns |= _colors(adata, results, [name for name in types if isinstance(results.obs[name], pd.Categorical)])
+    changed = {name: uns.get(name) for name in {**before, **uns} if uns.get(name) is not before.get(name)}
+    return _Changes(obs, obsm, changed)
+
+
+def _drop(uns: dict[str, Any], key: str, members: set[str]) -> None:
+    """Remove members from an entry, and the entry with the last of them."""
+    entry = uns.get(key)
+    if not isinstance(entry, Mapping) or not members & set(entry):
+        return
+    uns[key] = {name: value for name, value in entry.items() if name not in members}
+    if not uns[key]:
+        del uns[key]
+
+
+def _drop_made_from(adata: AnnData, uns: dict[str, Any], column: str) -> Iterator[list[str]]:
+    """Remove what was made from a column of `obs`, whatever its prefix, and yield the columns that it has in `obs`."""
+    for key, entry in list(uns.items()):
+        for verb in _records(entry):
+            output = _keys.OUTPUTS[verb]
+            if output.source and str(entry[output.record].get(output.source)) == column:
+                _drop(uns, key, {output.record})
+                yield [name for name in _columns(output, key) if name in adata.obs.columns]
+        params = _ranking(adata, key) if key in adata.uns else None
+        if params is not None and str(params.get(_keys.OUTPUTS["rank_genes"].source)) == column:
+            del uns[key]
+
+
+def _colors(adata: AnnData, results: Results, columns: list[str]) -> dict[str, list[str]]:
+    """Return the colours of columns of types, and of the true labels where these have none."""
+    classes = [str(name) for name in results.classes]
+    if not classes:
+        return {}
+    truth = results.truth if list(adata.obs.columns).count(results.truth) == 1 else None
+    known = {results.unassigned: GREY}
+    for column in [name for name in columns if name in adata.obs.columns]:
+        known |= known_colors(in_memory(adata.obs[[column]]), adata.uns, column)
+    known |= results.colors
+    true: list[str] = []
+    if truth is not None:
+        values = obs_column(adata, truth)
+        if values.dtype.kind not in "biufc":
+            known |= known_colors(values.to_frame(truth), adata.uns, truth)
+            true = categories(values)
+    labels = as_labels(pd.Series(true, dtype=object)).tolist()
+    said = [str(name) for column in columns for name in results.obs[column].categories]
+    color = distinct([*classes, *(label for label in [*said, *labels] if label is not None)], known)
+    found = {color_key(name): [color[str(label)] for label in results.obs[name].categories] for name in columns}
+    if truth is not None and set(labels) & set(classes) and color_key(truth) not in adata.uns:
+        found[color_key(truth)] = [MISSING if label is None else color[label] for label in labels]
+    return found

@@ -1,0 +1,46 @@
+"""Put each cell where the model sees it: a basis for neighbours, UMAP and clusters."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ginseng.cli import _options
+from ginseng.cli._outputs import CELLS, TABLES, Outcome, add_outputs, check, is_table, write_cells, write_table
+
+HELP = "write the embedding that the model reads classes off"
+VERBS = ("tl.embed",)
+EXAMPLES = """  ginseng embed query.h5ad --model atlas.h5 --layer counts -o embedded.h5ad
+  ginseng embed query.h5ad --model atlas.h5 -o embedding.tsv.gz"""
+
+PARAMETERS = ("layer", "gene_key", "normalize", "key_added")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    _options.add_data(parser, many=True)
+    _options.add_model(parser)
+    add_outputs(parser, (*CELLS, *TABLES), many=True, required=True)
+    _options.add(parser, *PARAMETERS)
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    """Embed cells."""
+    check(args.output, (*CELLS, *TABLES), args)
+    import ginseng as gs
+    from ginseng import _keys
+    from ginseng._disk.readers import open_adata
+
+    options = _options.given(args, *PARAMETERS)
+    document = None
+    if is_table(args.output):
+        table: Any = gs.tl.embed(args.data, args.model, return_table=True, **options)
+        shape, document = table.shape, write_table(table, args)
+    else:
+        adata = open_adata(args.data)
+        gs.tl.embed(adata, args.model, **options)
+        shape = adata.obsm[_keys.embedding(args.key_added or _keys.DEFAULT)].shape
+        write_cells(adata, args)
+    where = "" if document else f" in {args.output}"
+    text = f"{shape[0]:,} cells in {shape[1]:,} dimensions{where}"
+    return Outcome(text, {"output": str(args.output), "shape": list(shape)}, document=document)

@@ -1,0 +1,62 @@
+"""Select genes to train on: those that differ most between cell types, with --labels, or vary most between cells."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ginseng.cli import _options
+from ginseng.cli._outputs import (
+    CELLS,
+    FIGURES,
+    TABLES,
+    Outcome,
+    add_outputs,
+    check,
+    write_figure,
+    write_result,
+)
+
+HELP = "select the genes to train on"
+VERBS = ("pp.select_hvgs", "pp.select_markers")
+EXAMPLES = """  ginseng select-genes atlas.h5ad --labels cell_type --layer counts -o atlas.h5ad
+  ginseng select-genes atlas.h5ad --n-top-genes 3000 --batches donor -o genes.csv --figure genes.png"""
+
+COMMON = ("n_top_genes", "layer", "target_sum")
+VARIABLE = ("flavor", "batch_key", "span", "min_mean", "max_mean")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    _options.add_data(parser)
+    _options.add(parser, "label_key", help="column of obs with the cell types, to select what tells them apart")
+    add_outputs(parser, (*CELLS, *TABLES), required=True)
+    _options.add(parser, "n_top_genes", help="how many (default: 2000)")
+    _options.add(parser, "figure", *COMMON[1:], *VARIABLE)
+
+
+def run(args: argparse.Namespace) -> Outcome:
+    """Select genes."""
+    check(args.output, (*CELLS, *TABLES), args)
+    check(args.figure, FIGURES, args, option="--figure")
+    if args.label_key is not None and (both := [*_options.given(args, *VARIABLE), *_options.given(args, "figure")]):
+        flags = ", ".join(_options.OPTIONS[name][0][-1] for name in both)
+        msg = f"{flags}: of variable genes, and with --labels genes are selected by what tells the types apart."
+        raise ValueError(msg)
+    import ginseng as gs
+    from ginseng import _keys
+    from ginseng._disk.readers import open_adata
+
+    adata: Any = open_adata(args.data)
+    before = list(adata.var.columns)
+    if args.label_key is not None:
+        gs.pp.select_markers(adata, args.label_key, **_options.given(args, *COMMON))
+    else:
+        gs.pp.select_hvgs(adata, **_options.given(args, *COMMON, *VARIABLE))
+    new = [name for name in adata.var.columns if name not in before or name.startswith(f"{_keys.DEFAULT}_")]
+    document = write_result(adata, adata.var[new], args)
+    if args.figure is not None:
+        write_figure(gs.pl.highly_variable_genes(adata, return_fig=True), args.figure)
+    names = adata.var_names[adata.var[_keys.GENES].to_numpy(bool)].tolist()
+    text = f"{len(names):,} of {adata.n_vars:,} genes" + ("" if document else f" in {args.output}")
+    return Outcome(text, {"output": str(args.output), "n_genes": adata.n_vars, "genes": names}, document=document)
