@@ -192,6 +192,7 @@ def state(make_cells: Make) -> State:
     return gs.model.GinsengClassifierState.from_dict(trained.uns["ginseng"]["model"])
 
 
+@pytest.mark.filterwarnings("ignore:.*and the predicted labels share none")  # clusters are no types
 @pytest.mark.parametrize(
     ("verb", "layer"),
     [
