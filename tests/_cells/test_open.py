@@ -128,7 +128,7 @@ def evaluated(data: Any, layer: str | None, state: State) -> pd.DataFrame:
     copy = gs.tl.evaluate(copy, "cell_type", copy=True)
     gs.tl.vote(copy, "cluster")
     copy = gs.tl.vote(copy, "cluster", copy=True)
-    other = gs.tl.evaluate(data, "cell_type", prediction_key="cluster", copy=True)  # of what is on disk
+    other = gs.tl.evaluate(data, "cell_type", prediction_key="said", copy=True)  # of what is on disk
     return table_of(copy.obs, "ginseng").assign(
         accuracy=copy.uns["ginseng"]["metrics"]["accuracy"], other=other.uns["ginseng"]["metrics"]["accuracy"]
     )
@@ -206,6 +206,7 @@ def test_what_holds_the_cells_changes_nothing(
 ) -> None:
     adata = make_cells(seed=3)
     adata.obs["cluster"] = np.repeat(["0", "1", "2"], 40)
+    adata.obs["said"] = np.roll(adata.obs["cell_type"].astype(str), 40)
     expected = None
     for holder, make in HOLDERS.items():
         folder = tmp_path / holder.replace(" ", "-")
