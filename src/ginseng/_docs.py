@@ -40,11 +40,7 @@ PARAMETERS = {
         ":func:`ginseng.pl.embedding`.",
     ),
     "unlabeled": (
-        "unlabeled",
-        "Labels that stand for none: such cells are left out. One name or more, besides the usual words (unknown, "
-        "unassigned, n/a and the like), which alone count if None. With an empty list, every name is a label.",
-    ),
-    "model": (
+        "model": (
         "model",
         "A trained state, the path of a saved one, or an AnnData trained with :func:`ginseng.tl.train`.",
     ),
