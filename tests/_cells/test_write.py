@@ -156,7 +156,7 @@ def everything(adata: ad.AnnData, model: Any, key: str = "ginseng") -> None:
     gs.tl.classify(adata, model, store_probs=True, key_added=key)
     gs.tl.evaluate(adata, "cell_type", key_added=key)
     gs.tl.evaluate(adata, "cell_type", key_added="elsewhere", prediction_key=f"{key}_cell_type")
-    gs.tl.vote(adata, "donor", key_added=key)
+    gs.tl.vote(adata, "by_hand", key_added=key)
     gs.tl.evaluate(adata, "cell_type", key_added="of_vote", prediction_key=f"{key}_vote")
     gs.tl.explain(adata, model, adata.obs_names[0], key_added=key, silent=True)
     gs.tl.rank_genes(adata, model, key_added=key, silent=True)
