@@ -92,7 +92,8 @@ def find(name: str) -> Entry:
             if wanted in entry.names:
                 return entry
     names = [name for entry in known for name in entry.names]
-    msg = f"There is no model {name!r}, neither a file nor a name. {suggest(name, names)} `ginseng models list --refresh` shows more."
+    msg = f"There is no model {name!r}, neither a file nor a name. {suggest(name, names)} "
+    msg += "`ginseng models list --refresh` shows more."
     raise FileNotFoundError(msg)
 
 

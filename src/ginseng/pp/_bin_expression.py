@@ -12,11 +12,13 @@ from ginseng._cells.open import open_cells
 from ginseng._cells.raw import place_in_adata
 from ginseng._cells.write import Results, check_layer, write
 from ginseng._core.bins import bins_between
+from ginseng._docs import document
 from ginseng._logging import running
 
 MAX_BINS = 65_534  # with 0 and the bin of the highest value they fit into 16 bits
 
 
+@document
 def bin_expression(
     adata: AnnData,
     n_bins: int = 14,
@@ -46,8 +48,7 @@ def bin_expression(
         Name of the layer that is written.
     overwrite
         Whether to replace a layer of that name that has no bins.
-    copy
-        Whether to leave `adata` as it is and return a copy.
+    %(copy)s
 
     Returns
     -------

@@ -9,6 +9,7 @@ from anndata import AnnData
 from ginseng import _keys
 from ginseng._cells.open import AnnDataOrPath
 from ginseng._cells.write import Results, check_target, write
+from ginseng._docs import document
 from ginseng._errors import MissingKeyError, suggest
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import Attributed, attribute
@@ -17,6 +18,7 @@ from ginseng.model.file import ModelLike
 from ginseng.model.state import GinsengClassifierState
 
 
+@document
 def explain(
     adata: AnnDataOrPath,
     model: ModelLike,
@@ -48,36 +50,26 @@ def explain(
 
     Parameters
     ----------
-    adata
-        Counts: an AnnData (in memory, backed or lazy), or a path or URL that :func:`ginseng.read_adata` reads.
-    model
-        A trained state, the path of a saved one, or an AnnData trained with :func:`ginseng.tl.train`.
+    %(adata_or_path)s
+    %(model)s
     cells
         Name of a cell, or names of some, as in `adata.obs_names`.
     versus
         Label to hold against that of the cell; the second most probable one of each cell if None.
     n_genes
         Genes for and genes against, each, by the size of their contribution; all genes of the model if None.
-    gene_key
-        Column of `var` with names like those of the model. If None, the index, or the column that has more of them.
-    layer
-        Layer with the counts; `X` if None.
-    normalize
-        Overrides the model: whether the data are counts still to be log-normalised.
+    %(query_gene_key)s
+    %(layer)s
+    %(query_normalize)s
     n_steps
         Gradients a cell, along the way from the baseline to it. A linear model needs but one and takes no more.
-    batch_size
-        Cells at a time. Changes memory, not the result.
+    %(batch_size)s
     key_added
         Entry of `adata.uns` that takes the table.
-    return_table
-        Whether to return a table and write nothing.
-    overwrite
-        Whether to replace what is there under the names of the results and was not written by ginseng.
-    copy
-        Whether to write to a copy of `adata` and return that.
-    silent
-        Whether to show neither progress nor the warning of missing genes.
+    %(return_table)s
+    %(overwrite)s
+    %(copy)s
+    %(query_silent)s
 
     Returns
     -------

@@ -13,6 +13,7 @@ from ginseng._cells.entries import column
 from ginseng._cells.labels import as_labels, predicted_labels
 from ginseng._cells.open import AnnDataOrPath
 from ginseng._cells.write import Results, check_target, write
+from ginseng._docs import document
 from ginseng._errors import warn
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import Attributed, attribute
@@ -23,6 +24,7 @@ from ginseng.model.file import ModelLike
 TOLERANCE = 0.05
 
 
+@document
 def rank_genes(
     adata: AnnDataOrPath,
     model: ModelLike,
@@ -55,35 +57,25 @@ def rank_genes(
 
     Parameters
     ----------
-    adata
-        Counts: an AnnData (in memory, backed or lazy), or a path or URL that :func:`ginseng.read_adata` reads.
-    model
-        A trained state, the path of a saved one, or an AnnData trained with :func:`ginseng.tl.train`.
+    %(adata_or_path)s
+    %(model)s
     groupby
         Column of `adata.obs` with the groups; the labels that :func:`ginseng.tl.classify` wrote if None. Cells without
         a group are left out, as are cells without counts in the genes of the model.
     n_genes
         Genes a group; all that model and data share if None.
-    gene_key
-        Column of `var` with names like those of the model. If None, the index, or the column that has more of them.
-    layer
-        Layer with the counts; `X` if None.
-    normalize
-        Overrides the model: whether the data are counts still to be log-normalised.
+    %(query_gene_key)s
+    %(layer)s
+    %(query_normalize)s
     n_steps
         Gradients a cell, along the way from the baseline to it. A linear model needs but one and takes no more.
-    batch_size
-        Cells at a time. Changes memory, not the result.
+    %(batch_size)s
     key_added
         Prefix of what is written, and of the labels that `groupby` stands for by default.
-    return_table
-        Whether to return a table and write nothing.
-    overwrite
-        Whether to replace what is there under the names of the results and was not written by ginseng.
-    copy
-        Whether to write to a copy of `adata` and return that.
-    silent
-        Whether to show neither progress nor the warning of missing genes.
+    %(return_table)s
+    %(overwrite)s
+    %(copy)s
+    %(query_silent)s
 
     Returns
     -------

@@ -11,10 +11,12 @@ from ginseng import _keys
 from ginseng._cells.colors import categories, known_colors
 from ginseng._cells.labels import UNASSIGNED, as_labels, in_memory, predicted_labels
 from ginseng._cells.write import Results, check_target, label_column, write
+from ginseng._docs import document
 from ginseng._errors import MissingKeyError, check_names, suggest, warn
 from ginseng._logging import running
 
 
+@document
 def vote(
     adata: AnnData,
     groupby: str = "leiden",
@@ -39,8 +41,7 @@ def vote(
 
     Parameters
     ----------
-    adata
-        Annotated data, labelled by :func:`ginseng.tl.classify`.
+    %(adata_labelled)s
     groupby
         Column of `adata.obs` with the clusters.
     min_fraction
@@ -51,10 +52,8 @@ def vote(
         Column of `adata.obs` with the labels to count, where it is not `{key_added}_cell_type`.
     key_added
         Prefix under which the labels were written, and of what is written here.
-    overwrite
-        Whether to replace what is there under the names of the results and was not written by ginseng.
-    copy
-        Write into a copy of `adata`, and return that.
+    %(overwrite)s
+    %(copy)s
 
     Returns
     -------
