@@ -39,8 +39,7 @@ PARAMETERS = {
         "A palette's name, one colour per label, or a dictionary from labels to colours. By default as in "
         ":func:`ginseng.pl.embedding`.",
     ),
-    "unlabeled": (
-        "model": (
+    "model": (
         "model",
         "A trained state, the path of a saved one, or an AnnData trained with :func:`ginseng.tl.train`.",
     ),
