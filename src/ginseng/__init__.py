@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ginseng._lazy import lazy
 
 if TYPE_CHECKING:
-    from ginseng import data, datasets, model, pl, pp, tl, train, utils
+    from ginseng import data, datasets, model, models, pl, pp, tl, train, utils
     from ginseng._disk.readers import read_10x_h5, read_10x_mtx, read_adata
     from ginseng._settings import settings
     from ginseng.model.file import load_model, save_model
@@ -22,6 +22,7 @@ __all__ = [
     "datasets",
     "load_model",
     "model",
+    "models",
     "pl",
     "pp",
     "read_10x_h5",

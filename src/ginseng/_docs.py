@@ -29,6 +29,16 @@ PARAMETERS = {
         "gene_key",
         "Column of `var` with names like those of the model. If None, the index, or the column that has more of them.",
     ),
+    "overwrite": (
+        "overwrite",
+        "Whether to replace what is already there under the names of the results and was not written by ginseng.",
+    ),
+    "overwrite_genes": ("overwrite", "Whether to replace a selection that was made by hand."),
+    "palette": (
+        "palette",
+        "A palette's name, one colour per label, or a dictionary from labels to colours. By default as in "
+        ":func:`ginseng.pl.embedding`.",
+    ),
     "model": (
         "model",
         "A trained state, the path of a saved one, or an AnnData trained with :func:`ginseng.tl.train`.",

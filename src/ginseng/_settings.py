@@ -21,5 +21,15 @@ class GinsengSettings(Settings):
     cache_dir: Path = Path(pooch.os_cache("ginseng"))
     """Folder for downloaded files."""
 
+    offline: bool = False
+    """Whether nothing is downloaded: only what is in the cache is found."""
+
+    models_url: str | None = None
+    """Address of a catalogue of models, or of the folder with its `models.json`. Files of the known catalogues are
+    taken from there as well, as from a mirror: each is at the path that it has at home, or found by its name."""
+
+    models_dir: Path | None = None
+    """Folder with models of your own, which are then known by their names."""
+
 
 settings = GinsengSettings()

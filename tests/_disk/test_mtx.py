@@ -141,6 +141,12 @@ def test_layouts(adata: AnnData, tmp_path: Path, layout: str) -> None:
         assert list(got.var["gene_ids"]) == ids()
 
 
+def test_all_samples_of_parse_are_read_once(adata: AnnData, tmp_path: Path) -> None:
+    for name in ("all-sample", "s1"):
+        parse(tmp_path / name, adata)
+    assert read_adata(tmp_path).n_obs == N_CELLS
+
+
 def test_one_features_file_for_many_samples(adata: AnnData, tmp_path: Path) -> None:
     for name in ("GSE1_features.tsv.gz", "features.tsv", "genes.tsv.gz"):
         folder = tmp_path / name

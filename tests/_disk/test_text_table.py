@@ -206,6 +206,8 @@ def test_repeated_names_and_values_that_are_missing(counts: pd.DataFrame, tmp_pa
     ("text", "message"),
     [
         ("1,2,3\n4,5,6\n7,8,9\n", "no header"),
+        ("ENSG00000000003\t7\nENSG00000000005\t0\nENSG00000000419\t9\n", "no header"),
+        ("ACTB 0 1 5 0\nTP53 1 2 0 0\n", "no header"),
         ("chr1\t10\t90\tACGTACGTACGTAAAA-1\t2\n" * 9, "no header"),
         ("g,c1,c2\nACTB,1,2\n" + "MT-CO1,1,2\n" * 200 + "TP53,1,oops\n", "other than numbers in rows .*oops"),
         ("hello world\nthis is text\nand more\n", "which no format that ginseng reads"),

@@ -25,7 +25,8 @@ type Make = Callable[..., GinsengClassifierState]
 
 @pytest.mark.parametrize("architecture", registry.names())
 @pytest.mark.parametrize(
-    "changes", [{}, {"target_sum": None}, {"library_size": "model_genes", "history": {}, "reference": None, "info": {}}]
+    "changes",
+    [{}, {"target_sum": None}, {"library_size": "all_genes", "history": {}, "reference": None, "info": {}}],
 )
 def test_round_trip(
     random_state: Make, assert_equal: Callable[..., None], tmp_path: Path, architecture: str, changes: dict[str, Any]

@@ -331,7 +331,7 @@ SWAPPED: dict[str, Change] = {
     "normalize": attribute("normalize", False),
     "training": attribute("training", True),
     "target sum": attribute("target_sum", 1e3),
-    "library size": attribute("library_size", "model_genes"),
+    "library size": attribute("library_size", "all_genes"),
     "info": attribute("info", '{"label_key": "donor"}'),
     "dropout rate": config(dropout_rate=0.5),
     "written by": attribute("written_by", "ginseng 0.0"),

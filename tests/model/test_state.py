@@ -20,7 +20,7 @@ CHANGES: list[dict[str, Any]] = [
     {},
     {"target_sum": None},
     {"target_sum": 1.5, "normalize": False},
-    {"library_size": "model_genes"},
+    {"library_size": "all_genes"},
     {"history": {}, "info": {}},
 ]
 

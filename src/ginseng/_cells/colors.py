@@ -29,7 +29,7 @@ _FARTHEST = (
     "9F687818D7D70097C7BF978F2050EF9F408F18EFA7BF9700601050A79F68AFC7C7FF28CF875880603840"
 )
 #: Colours of labels. Black is none: it cannot be seen on a dark background, nor told from text on a light one.
-DISTINCT = (*OKABE_ITO[:-1], *(f"#{_FARTHEST[i : i + 6]}" for i in range(0, len(_FARTHEST), 6)))
+DISTINCT = (*OKABE_ITO[:-1], *(f"#{_FARTHEST[i : i + 6]}" for i in range(0, len(_FARTHEST), 6)), "#E000F8")
 
 #: Colours of what is no type.
 MISSING = "#D3D3D3"
@@ -71,9 +71,12 @@ def known_colors(obs: Any, uns: Mapping[str, Any], column: str) -> dict[str, str
     names, stored = categories(obs[column]), uns.get(color_key(column))
     if not isinstance(stored, list | tuple | np.ndarray | pd.Index) or len(stored) < len(names):
         return {}
-    # of labels that are the same but for blanks, the first
-    found = dict(reversed(list(zip(names, stored, strict=False))))
-    return {label: str(color) for label, color in found.items()} if all(isinstance(c, str) for c in stored) else {}
+    if not all(isinstance(color, str) for color in stored):
+        return {}
+    found: dict[str, str] = {}
+    for label, color in zip(names, stored, strict=False):
+        found.setdefault(label, str(color))  # of labels that are the same but for blanks, the first
+    return found
 
 
 def hex_colors(colors: Any) -> dict[str, str]:

@@ -83,31 +83,36 @@ def are_row_numbers(names: Any) -> bool:
     return complete or rising
 
 
-def cleaned(names: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield the names without what most of them have around them, in each way that there is, and what was done.
+def cleaned(names: list[str]) -> Iterator[tuple[str, Clean]]:
+    """Yield what most names have around them that could come off, and a function that takes it off.
 
     Blanks and quotes; the genome, or another prefix or suffix that most names share; a number at the end; one of
     several names in one, as in `CD3D_ENSG00000167286` or `ENSG00000167286 | CD3D`.
     """
-    bare = [name.strip(_AROUND) for name in names]
-    if bare != names:
-        yield "without blanks and quotes", bare
-    seen = [_sampled(names), _sampled(bare)]
-    waiting: list[tuple[tuple[str, ...], list[str]]] = [((), bare)]
+    bare = [_bare(name) for name in names]
+    yield "without blanks and quotes", _bare
+    seen = [names, bare]
+    waiting: list[tuple[tuple[str, ...], Clean, list[str]]] = [((), _bare, bare)]
     while waiting:
-        done, before = waiting.pop(0)
-        for what, clean in _ways(_sampled(before)):
-            after = [clean(name) for name in before]
-            if (sample := _sampled(after)) in seen:
+        done, first, before = waiting.pop(0)
+        for what, then in _ways(before):
+            after = [then(name) for name in before]
+            if after in seen:
                 continue
-            seen.append(sample)
-            yield " and ".join([*done, what]), after
+            seen.append(after)
+            clean: Clean = lambda name, first=first, then=then: then(first(name))  # type: ignore[misc]  # noqa: E731
+            yield " and ".join([*done, what]), clean
             if len(done) < 2:
-                waiting.append(((*done, what), after))
+                waiting.append(((*done, what), clean, after))
 
 
-def _ways(sample: list[str]) -> Iterator[tuple[str, Clean]]:
+def _bare(name: str) -> str:
+    return name.strip(_AROUND)
+
+
+def _ways(names: list[str]) -> Iterator[tuple[str, Clean]]:
     """Yield what could be taken off names like these."""
+    sample = _sampled(names)
     most = _MOST * len(sample)
     if not sample:
         return
@@ -197,7 +202,10 @@ def same_species(one: Any, other: Any) -> bool:
     return first is not None and second is not None and bool({*first.split(" or ")} & {*second.split(" or ")})
 
 
+def some_of(n: int) -> np.ndarray:
+    """Return the places of some of `n` names, spread over all."""
+    return np.unique(np.linspace(0, n - 1, min(n, _SAMPLE)).astype(int))
+
+
 def _sampled(names: Any) -> list[str]:
-    if len(names) <= _SAMPLE:
-        return [str(name) for name in names]
-    return [str(names[i]) for i in np.linspace(0, len(names) - 1, _SAMPLE).astype(int)]
+    return [str(names[i]) for i in some_of(len(names))] if len(names) > _SAMPLE else [str(name) for name in names]

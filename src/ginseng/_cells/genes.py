@@ -12,12 +12,15 @@ from anndata import AnnData
 
 from ginseng._cells.entries import column
 from ginseng._cells.features import look_like_others, measured_genes
+from ginseng._cells.gene_map import map_names
 from ginseng._cells.gene_names import (
+    Clean,
     are_row_numbers,
     cleaned,
     id_type,
     missing_names,
     same_species,
+    some_of,
     species,
     without_punctuation,
     without_version,
@@ -33,9 +36,6 @@ BETTER = 1.05
 #: Data of so few genes are those of a panel, or were cut to variable genes: said where more than a tenth of the genes
 #: of the model are missing.
 FEW_GENES, FEW_MISSING = 6000, 0.1
-
-#: So many rows tell which column has the genes of a model.
-_ROWS = 2000
 
 #: Columns of `var` that often hold names of genes, the likeliest first; in lower case, without underscores.
 _COLUMNS = (
@@ -232,28 +232,38 @@ def match_names(names: list[str], genes: list[str], usable: np.ndarray | None = 
     best = _found(names, genes, usable)
     spelling, wanted = names, genes
 
-    def may_be_cleaned() -> np.ndarray:  # `ADT_CD4` is not the gene
-        return usable & ~look_like_others(names)
-
-    if best.n_found < len(genes):
-        for what, bare in cleaned(names):
-            found = _found(bare, genes, may_be_cleaned())
+    if best.n_found < len(genes) and (may := usable & ~look_like_others(names)).any():  # `ADT_CD4` is not the gene
+        for what, clean in _likely(names, genes, may):
+            bare = [clean(name) for name in names]
+            found = _found(bare, genes, may)
             if found.n_found > best.n_found:
                 note = f"matched {what}{_example(names, bare, found.position)}"
                 best, spelling = replace(found, notes=(note, *found.notes)), bare
-    if best.n_found < len(genes):  # or is it the model whose names have more to them
-        for what, bare in cleaned(genes):
-            if len(set(bare)) < len(bare):
-                continue
-            found = _found(spelling, bare, may_be_cleaned())
-            if found.n_found > best.n_found:
-                note = f"matched the genes of the model {what}{_example(genes, bare, np.arange(len(genes)))}"
-                best, wanted = replace(found, notes=(note, *found.notes)), bare
+        if best.n_found < len(genes):  # or is it the model whose names have more to them
+            for what, clean in cleaned(genes):
+                bare = [clean(gene) for gene in genes]
+                if bare == genes or len(set(bare)) < len(bare):
+                    continue
+                found = _found(spelling, bare, may)
+                if found.n_found > best.n_found:
+                    note = f"matched the genes of the model {what}{_example(genes, bare, np.arange(len(genes)))}"
+                    best, wanted = replace(found, notes=(note, *found.notes)), bare
     if best.n_found < len(genes):
         best = _filled(best, spelling, wanted, usable, without_punctuation, "punctuation")
     if best.n_found < len(genes) and same_species(wanted, [spelling[i] for i in np.flatnonzero(usable)]):
         best = _filled(best, spelling, wanted, usable, str.casefold, "the case of letters")
     return best
+
+
+def _likely(names: list[str], genes: list[str], usable: np.ndarray) -> list[tuple[str, Clean]]:
+    """Return the ways of cleaning names that may find more: by some of the names, but for blanks around a few."""
+    rows = some_of(len(names))
+    some, usable = [names[i] for i in rows], usable[rows]
+    blanks, *ways = cleaned(some)
+    n_found = [_found([clean(name) for name in some], genes, usable).n_found for _, clean in ways]
+    if not ways or max(n_found) <= _found(some, genes, usable).n_found:
+        return [blanks]
+    return [blanks, ways[int(np.argmax(n_found))]]
 
 
 def _example(before: list[str], after: list[str], position: np.ndarray) -> str:
@@ -393,7 +403,7 @@ def align_genes(
     wanted = [str(gene) for gene in genes]
     names = _spelt(var, gene_key)
     numbered = are_row_numbers(names)
-    found = Match(np.full(len(var), -1), 0) if numbered else match_names(names, wanted, measured)
+    found = Match(np.full(len(var), -1), 0) if numbered else _match(names, wanted, measured)
     notes: list[str] = []
     better = None if found.n_found == len(genes) else _better_column(var, wanted, measured, gene_key, found.n_found)
     if better is not None and gene_key is None:
@@ -438,6 +448,19 @@ def _spelt(var: pd.DataFrame, gene_key: str | None) -> list[str]:
     return [str(name) for name in names_in(var, gene_key).fillna("nan")]
 
 
+def _match(names: list[str], genes: list[str], measured: np.ndarray) -> Match:
+    """Find names among the genes, or the names of the other kind that stand for the same genes."""
+    found = match_names(names, genes, measured)
+    if id_type(genes) != "Ensembl ids" or id_type(names) != "symbols":
+        return found
+    ids = map_names(pd.Index(names), "ensembl", species(genes) or "human").tolist()
+    mapped = match_names(ids, genes, measured)
+    if mapped.n_found <= found.n_found:
+        return found
+    note = f"found {mapped.n_found:,} genes by the Ensembl ids of their symbols"
+    return Match(mapped.position, mapped.n_found, (*mapped.notes, note))
+
+
 def _summed(position: np.ndarray) -> list[str]:
     n_rows = np.bincount(position[position >= 0])
     copied = n_rows > 1
@@ -450,7 +473,7 @@ def _better_column(
     """Return the column of `var` (None: the index) that has most genes of the model, if it has clearly more."""
     others = [key for key in [None, *_columns(var, numbers=id_type(genes) == "Entrez ids")] if key != gene_key]
     # by some of the rows, which column it is
-    rows = np.unique(np.linspace(0, len(var) - 1, min(len(var), _ROWS)).astype(int))
+    rows = some_of(len(var))
     best: tuple[str | None, int] = (None, 0)
     for key in others:
         names = _spelt(var.iloc[rows], key)
@@ -472,7 +495,9 @@ def _what_would_match(names: list[str], genes: list[str], n_found: int) -> str:
     def n_upper(spelt: list[str]) -> int:
         return sum(name.upper() in upper for name in spelt)
 
-    names = max([names, *(bare for _, bare in cleaned(names))], key=n_upper)  # the first of those that are equal
+    names = max(
+        [names, *([clean(name) for name in names] for _, clean in cleaned(names))], key=n_upper
+    )  # the first of those that are equal
     if n_upper(names) > n_found:
         of_model, of_data = species(genes), species(names)
         which = f" (the model looks {of_model}, the data {of_data})" if of_model and of_data else ""

@@ -98,7 +98,6 @@ def check_target(
     key_added: Any,
     *,
     overwrite: bool = False,
-    lost: bool = False,
     columns: Mapping[str, bool] | None = None,
 ) -> None:
     """Refuse a prefix that no file could keep, or under which there is what ginseng did not write.
@@ -109,8 +108,6 @@ def check_target(
         Key of :data:`ginseng._keys.OUTPUTS`.
     overwrite
         Whether that may be replaced.
-    lost
-        Whether :func:`is_lost_view` holds for what is written into.
     columns
         Further prefixes of labels that will be written, and whether an earlier call recorded that it did.
 
@@ -122,7 +119,6 @@ def check_target(
     if not isinstance(key_added, str) or not key_added.strip(".") or not key_added.isprintable() or "/" in key_added:
         msg = f"`key_added` is {key_added!r}; it must be plain text without '/', as in `key_added='ginseng_2'`."
         raise ValueError(msg)
-    _refuse(lost)
     if overwrite:
         return
     found = [*_foreign(adata, _keys.OUTPUTS[verb], key_added)]
@@ -132,17 +128,15 @@ def check_target(
         raise ForeignError(where, name, f"key_added={key_added + '_2'!r}")
 
 
-def check_genes(adata: AnnData, *, overwrite: bool = False, lost: bool = False) -> None:
+def check_genes(adata: AnnData, *, overwrite: bool = False) -> None:
     """Refuse to replace a selection of genes that was made by hand: that has no statistics beside it."""
-    _refuse(lost)
     var = adata.var.columns
     if _keys.GENES in var and not overwrite and not any(name in var for name in _keys.STATISTICS):
         raise ForeignError("var", _keys.GENES)
 
 
-def check_layer(adata: AnnData, name: str, *, overwrite: bool = False, lost: bool = False) -> None:
+def check_layer(adata: AnnData, name: str, *, overwrite: bool = False) -> None:
     """Refuse to replace a layer that has no bins: in these, all cells have the same highest value."""
-    _refuse(lost)
     if name not in adata.layers or overwrite:
         return
     layer = adata.layers[name]
@@ -224,21 +218,22 @@ def _ranking(adata: AnnData, name: str) -> Mapping[str, Any] | None:
     return params if isinstance(params, Mapping) and params.get("method") == _keys.RANKED_BY else None
 
 
-def is_lost_view(adata: Any) -> bool:
-    """Whether this is a view that nobody holds but the call, so that what is written into it is gone with it.
+def refuse_lost_view(adata: Any) -> None:
+    """Refuse a view that nobody holds but the call: what is written into it would be gone with it.
 
     To be called by a verb with its own argument, as the first thing it does: references are counted.
+
+    Raises
+    ------
+    ValueError
+        If the argument is such a view, as in `train(adata[rows], ...)`.
     """
     if not isinstance(adata, AnnData) or not adata.is_view:
-        return False
+        return
     parent: Any = adata._adata_ref
     like = parent[:1]  # held by a name here, and by none in the next line
     nobody = _references_of(parent[:1])
-    return sys.getrefcount(adata) - 1 <= nobody < _references_of(like)
-
-
-def _refuse(lost: bool) -> None:
-    if lost:
+    if sys.getrefcount(adata) - 1 <= nobody < _references_of(like):
         msg = (
             "`adata` is a view that has no name, such as `adata[rows]` within the call, and what is written into it "
             "would be lost. Name it first, `part = adata[rows].copy()`, or pass `copy=True`."

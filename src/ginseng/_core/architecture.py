@@ -13,9 +13,11 @@ from typing import ClassVar, Literal, NamedTuple, Self, get_args, get_origin, ge
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ginseng._core.layers import standardize
+from ginseng._core.probs import Probability
 from ginseng._core.types import Params
 
 # G genes, C classes, K width of the embedding
@@ -48,6 +50,10 @@ class Architecture(ABC):
     skips_zeros: ClassVar[bool] = False
     #: Whether training keeps what the reference looks like, by which queries are read as if measured as it was.
     knows_reference: ClassVar[bool] = True
+    #: Whether it can be trained; otherwise it is made from weights that were fitted elsewhere.
+    trains: ClassVar[bool] = True
+    #: Whether it is evaluated in double precision, on counts normalised as scanpy rounds them.
+    is_double: ClassVar[bool] = False
 
     #: Cells that go through a forward pass at once, where memory bounds them.
     cells_at_once: ClassVar[int | None] = None
@@ -66,6 +72,11 @@ class Architecture(ABC):
                 valid, wanted = value in get_args(kind), " or ".join(map(repr, get_args(kind)))
             elif kind is bool:
                 valid, wanted = isinstance(value, bool), "True or False"
+            elif get_origin(kind) is tuple:  # a list, as JSON has it
+                if isinstance(value, list):
+                    object.__setattr__(self, field.name, value := tuple(value))
+                valid = isinstance(value, tuple) and all(type(n) is int and 0 < n <= 65_536 for n in value)
+                wanted = "whole numbers from 1 to 65,536"
             elif kind is float:
                 valid, wanted = isinstance(value, int | float) and 0 <= value < 1, "in [0, 1)"
             else:
@@ -92,9 +103,18 @@ class Architecture(ABC):
     def logits(self, params: Params, x: Float[Array, " G"], *, key: PRNGKeyArray | None = None) -> Float[Array, " C"]:
         """Return the logits of one cell; a key means training, and makes dropout act."""
 
+    @property
+    def probability(self) -> Probability:
+        """What the logits mean."""
+        return Probability()
+
     def with_offset(self, params: Params, offset: Float[Array, " C"]) -> Params:
         """Return parameters whose logits are higher by `offset`."""
         return {**params, "head": {**params["head"], "b": params["head"]["b"] + offset}}
+
+    def without(self, params: Params, missing: np.ndarray) -> Params:
+        """Return parameters for cells in which these genes, by their places, were not measured and count as zero."""
+        return params
 
     @abstractmethod
     def embed(self, params: Params, x: Float[Array, " G"]) -> Float[Array, " K"]:

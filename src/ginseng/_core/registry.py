@@ -14,7 +14,7 @@ from ginseng._core.architecture import Architecture
 from ginseng._core.types import Params
 
 #: The package's own, each a file of that name; the default comes first.
-OWN = ("gated", "linear", "instance", "transformer")
+OWN = ("gated", "linear", "instance", "transformer", "cascade", "logistic")
 
 _registry: dict[str, type[Architecture]] = {}
 
@@ -32,8 +32,8 @@ def register[T: type[Architecture]](cls: T) -> T:
 
 
 def names() -> list[str]:
-    """Names of all architectures, the default first."""
-    return list(_known())
+    """Names of the architectures that can be trained, the default first."""
+    return [name for name, cls in _known().items() if cls.trains]
 
 
 def get(name: str, config: Mapping[str, Any] | None = None) -> Architecture:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 
@@ -193,6 +194,22 @@ def predict_logits(
     keys = None if key is None else jax.random.split(key, len(parts[0]))
     logits = jax.lax.map(lambda part: some(*part), (*parts, keys))
     return logits.reshape(-1, logits.shape[-1])[:n]
+
+
+def predict_double_logits(
+    params: Params,
+    x: np.ndarray,
+    total: np.ndarray,
+    *,
+    architecture: Architecture,
+    normalization: Normalization,
+) -> Float[Array, "B C"]:
+    """Logits of each cell of a batch in double precision, for an architecture that asks for it."""
+    if normalization.normalize:
+        x = log_normalize(x.astype(np.float32), total, normalization.target_sum, as_scanpy=True)
+    with jax.enable_x64(True):
+        as_is = Normalization(normalize=False)
+        return predict_logits(params, x, total, architecture=architecture, normalization=as_is)
 
 
 @partial(jax.jit, static_argnames=("architecture", "normalization"))

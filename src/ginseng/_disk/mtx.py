@@ -63,6 +63,8 @@ def folders_below(path: Path) -> dict[str, Path]:
             found = [
                 p for p in sorted(path.glob(run + below)) if p.is_dir() and has_matrix(f.name for f in p.iterdir())
             ]
+            # Parse has all samples in one folder, beside one for each
+            found = [p for p in found if any(part.startswith("all-") for part in p.parts[len(path.parts) :])] or found
             if found:
                 star = [i for i, part in enumerate(f"{run}{below}".split("/")) if "*" in part]
                 depth = len(path.parts) + (star[0] if star else 0)

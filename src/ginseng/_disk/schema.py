@@ -55,9 +55,10 @@ class Entry:
 
     name: str
     about: str
-    since: str = dataclasses.field(default="1.0", kw_only=True)
-    optional: bool = dataclasses.field(default=False, kw_only=True)
-    always: Callable[[Mapping[str, Any]], Any] | None = dataclasses.field(default=None, kw_only=True)
+    _: dataclasses.KW_ONLY
+    since: str = "1.0"
+    optional: bool = False
+    always: Callable[[Mapping[str, Any]], Any] | None = None
 
     is_attribute = False
 
@@ -87,7 +88,7 @@ class Entry:
 
     def leaves(self, value: Any) -> Iterator[tuple[str, Any]]:
         """Yield each dataset, or the attribute, with its path."""
-        yield self.name, value
+        yield from _leaves(value, self.name) if isinstance(value, Mapping) else [(self.name, value)]
 
     def shown(self) -> tuple[str, str]:
         """Return the path and the type for the documentation."""
@@ -98,8 +99,9 @@ class Entry:
 class Text(Entry):
     """Text; JSON of an object if `json`. Beyond what an attribute holds it is a dataset, of up to `longest` bytes."""
 
-    json: bool = dataclasses.field(default=False, kw_only=True)
-    longest: int = dataclasses.field(default=0, kw_only=True)
+    _: dataclasses.KW_ONLY
+    json: bool = False
+    longest: int = 0
 
     is_attribute = True
 
@@ -127,8 +129,9 @@ class Number(Entry):
     """A number of this kind; if `nan`, NaN stands for None. One that counts something may be a size of arrays."""
 
     kind: type = float
-    nan: bool = dataclasses.field(default=False, kw_only=True)
-    counts: bool = dataclasses.field(default=False, kw_only=True)
+    _: dataclasses.KW_ONLY
+    nan: bool = False
+    counts: bool = False
 
     is_attribute = True
 
@@ -157,7 +160,8 @@ class Names(Entry):
     """Names, fixed-length UTF-8, none of them empty or repeated; how many they are is the size `size`."""
 
     size: str = ""
-    most: int = dataclasses.field(default=sys.maxsize, kw_only=True)
+    _: dataclasses.KW_ONLY
+    most: int = sys.maxsize
 
     def store(self, value: Any) -> np.ndarray:
         encoded = np.char.encode(np.asarray(value, str), "utf-8")
@@ -191,7 +195,11 @@ class Array(Entry):
 
     dtype: str = "<f4"
     shape: tuple[str | int | None, ...] = ()
-    most: int = dataclasses.field(default=MAX_COUNT, kw_only=True)
+    _: dataclasses.KW_ONLY
+    most: int = MAX_COUNT
+
+    def unpack(self, value: Any) -> np.ndarray:
+        return np.asarray(value, self.dtype)
 
     def store(self, value: Any) -> np.ndarray:
         return np.asarray(value, self.dtype)
@@ -210,7 +218,8 @@ class Tree(Entry):
     """A nested dict of arrays, of the shapes that the caller knows; if `exact`, also of the types, and finite."""
 
     inner: str = "..."
-    exact: bool = dataclasses.field(default=False, kw_only=True)
+    _: dataclasses.KW_ONLY
+    exact: bool = False
 
     def unpack(self, value: Any) -> Any:
         return {k: self.unpack(v) for k, v in value.items()} if isinstance(value, Mapping) else value
@@ -241,9 +250,6 @@ class Tree(Entry):
                 raise ModelFileError(msg)
         return out
 
-    def leaves(self, value: Any) -> Iterator[tuple[str, Any]]:
-        yield from _leaves(value, self.name)
-
     def shown(self) -> tuple[str, str]:
         return f"{self.name}/{self.inner}", "as they are" if self.exact else "float32, contiguous"
 
@@ -253,7 +259,8 @@ class Columns(Entry):
     """Columns of numbers, by name, of the length of a `Number`, or of any."""
 
     length: str | None = None
-    most: int = dataclasses.field(default=MAX_COUNT, kw_only=True)
+    _: dataclasses.KW_ONLY
+    most: int = MAX_COUNT
 
     def unpack(self, value: Any) -> dict[str, np.ndarray]:
         return {k: np.asarray(v) for k, v in value.items()}
@@ -269,9 +276,6 @@ class Columns(Entry):
             columns[name] = found.reader.array(f"{self.name}/{name}", (length,), "f", self.most, left)
             left -= columns[name].nbytes
         return columns
-
-    def leaves(self, value: Any) -> Iterator[tuple[str, Any]]:
-        yield from _leaves(value, self.name)
 
     def shown(self) -> tuple[str, str]:
         return f"{self.name}/<name>", f"float64, ({'epochs' if self.length is None else self.length},)"

@@ -222,8 +222,8 @@ def find_layout(sample: Sequence[str], name: str) -> Layout:
         msg = f"{name} is no table of counts: none of its {n} columns has numbers only."
         raise NoTableError(msg)
     heads = [names[i] for i in values]
-    no_heads = len(heads) > 1 and all(_is_number(head, decimal) for head in heads) and not _is_count(heads)
-    if no_heads and row_names is not None:  # but for numbers of genes, as of Entrez
+    no_heads = all(_is_number(head, decimal) for head in heads) and (len(heads) == 1 or not _is_count(heads))
+    if no_heads and row_names is not None and len(heads) > 1:  # but for numbers of genes, as of Entrez
         corner, ids = names[row_names], len(set(heads)) == len(heads) and all(head.isdigit() for head in heads)
         no_heads = not ids or corner.isdigit() or bool(_GENE.fullmatch(corner))
     if no_heads or (row_names is not None and names[row_names] in columns[row_names]):

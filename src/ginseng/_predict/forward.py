@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from scipy.special import softmax
 
 from ginseng._cells.matrix import Block, row_sums
 from ginseng._core.correction import Correction
 from ginseng._core.process import check_process
-from ginseng._core.steps import Normalization, predict_gene_weights, predict_logits
+from ginseng._core.steps import Normalization, predict_double_logits, predict_gene_weights, predict_logits
 from ginseng.model.state import GinsengClassifierState
 
 #: Cells up to which a batch is as large as is asked for, however few there are: small queries share a compiled shape.
@@ -43,10 +42,11 @@ class Predicted(NamedTuple):
 
     start: int
     stop: int
-    probs: np.ndarray  # (cells, classes) float32, rows sum to 1
+    label: np.ndarray  # (cells,) place among the classes
+    probs: np.ndarray  # (cells, classes) float32, whose rows sum to 1 unless each class has a probability of its own
     gene_weights: np.ndarray | None  # (cells, genes) float32
     empty: np.ndarray  # (cells,) bool, cells without a count in the genes of the model
-    moved: np.ndarray  # (cells,) bool, cells whose most probable class is not among those allowed
+    moved: np.ndarray  # (cells,) bool, cells whose label would be one that is not allowed
 
 
 def predict(
@@ -79,7 +79,7 @@ def predict(
     gene_weights
         Whether the weight of each gene in each cell is wanted.
     allowed
-        (classes,) bool: the classes that share the probability, by a softmax over their logits alone. All if None.
+        (classes,) bool: the classes that may be given; see :class:`ginseng._core.probs.Probability`. All if None.
 
     Raises
     ------
@@ -87,24 +87,29 @@ def predict(
         If the logits of a cell are not finite.
     """
     check_process()
-    how: dict[str, Any] = {
-        "architecture": state.network, "normalization": normalization or state.normalization, "correction": correction
-    }  # fmt: skip
+    network, probability = state.network, state.network.probability
+    how: Any = {"architecture": network, "normalization": normalization or state.normalization}
+    if correction is not None:
+        how["correction"] = correction
     params = jax.device_put(state.params)
     key = None if seed is None else jax.random.key(seed)
     for start, stop, x, total, empty in batches(state, rows, batch_size):
         n = stop - start
-        batch_key = None if key is None else jax.random.fold_in(key, start)
-        logits = np.asarray(predict_logits(params, x, total, batch_key, **how))[:n]
+        if network.is_double:  # which has no dropout
+            logits = np.asarray(predict_double_logits(params, x, total, **how))[:n]
+        else:
+            batch_key = None if key is None else jax.random.fold_in(key, start)
+            logits = np.asarray(predict_logits(params, x, total, batch_key, **how))[:n]
         if not np.isfinite(logits).all():  # finite weights, and finite counts
             msg = "The model gives values that are NaN or infinite: its weights are too large, or they are damaged."
             raise ValueError(msg)
         weights = np.asarray(predict_gene_weights(params, x, total, **how))[:n] if gene_weights else None
+        probs = probability.probs(logits, allowed)
+        label = probability.labels(logits, probs, allowed)
         moved = np.zeros(n, bool)
         if allowed is not None:
-            moved = ~allowed[logits.argmax(axis=1)]
-            logits = np.where(allowed, logits, -np.inf)
-        yield Predicted(start, stop, softmax(logits, axis=1), weights, empty, moved)
+            moved = ~allowed[probability.labels(logits, probability.probs(logits))]
+        yield Predicted(start, stop, label, probs, weights, empty, moved)
 
 
 def batches(state: GinsengClassifierState, rows: Iterable[Rows], batch_size: int) -> Iterator[PaddedRows]:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from anndata import AnnData
 
+from ginseng import _logging
 from ginseng._cells.accept import accept
 from ginseng._cells.features import warn_of_other_features
-from ginseng._cells.genes import MIN_OVERLAP, Alignment, align_genes
+from ginseng._cells.gene_names import species
+from ginseng._cells.genes import MIN_OVERLAP, Alignment, align_genes, names_in
 from ginseng._cells.matrix import row_sums, take_columns
 from ginseng._cells.open import AnnDataOrPath, OpenCells, open_cells
 from ginseng._core.correction import Correction
@@ -21,8 +23,9 @@ from ginseng._errors import warn
 from ginseng._predict.adapt import correction_for
 from ginseng._predict.forward import Rows
 from ginseng.data._batches import prefetch
-from ginseng.model.file import ModelLike, open_model
+from ginseng.model.file import ModelLike
 from ginseng.model.state import GinsengClassifierState
+from ginseng.models.store import default_model, open_model
 
 #: Rows that are read at a time.
 ROWS = 8192
@@ -79,6 +82,21 @@ def open_query(
     return ask(cells, open_model(model), normalize=normalize, silent=silent)
 
 
+def chosen_model(cells: OpenCells) -> GinsengClassifierState:
+    """Return a model for cells of any tissue of the species of the data, and say which.
+
+    Raises
+    ------
+    ValueError
+        If none is on this machine.
+    """
+    found = species(names_in(cells.var, cells.gene_key).astype(str).tolist())
+    name = default_model(found)
+    state = open_model(name)
+    _logging.warning(f"the genes look {found}: model {name!r} is taken, {state.n_classes} types of all tissues")
+    return state
+
+
 def ask(
     cells: OpenCells,
     state: GinsengClassifierState,
@@ -112,6 +130,9 @@ def ask(
         normalize=state.normalize if normalize is None else normalize, insisted=normalize is not None,
         target_sum=own.target_sum or state.n_genes, any_total=own.normalize and own.library_size == "model_genes",
     )  # fmt: skip
+    if len(genes.missing):
+        missing = np.flatnonzero(np.isin(state.genes, genes.missing))
+        state = dataclasses.replace(state, params=state.network.without(state.params, missing))
     if not silent:
         if state.info.get("learned") is False:
             warn(

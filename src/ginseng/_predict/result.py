@@ -89,6 +89,7 @@ class Result:
         self.confidence = np.zeros(n_cells, np.float32)
         self.n_empty = 0
         self.labels, self.info = state.label_keys, state.info
+        self.reference = {k: v for k, v in state.info.get("reference", {}).items() if isinstance(v, str)}
         self.genes = state.genes
         self.found = genes
         self.weight = measured_weight(state, genes)
@@ -98,13 +99,12 @@ class Result:
     def add(self, part: Predicted) -> None:
         """Take in what is said of some cells."""
         here = slice(part.start, part.stop)
-        confidence = np.where(part.empty, 0, part.probs.max(axis=1))
+        confidence = np.where(part.empty, 0, np.take_along_axis(part.probs, part.label[:, None], axis=1)[:, 0])
         unsure = ~part.empty & (confidence < self.min_confidence)
-        label = part.probs.argmax(axis=1)
-        self.code[here] = np.where(part.empty | unsure, -1, label)
+        self.code[here] = np.where(part.empty | unsure, -1, part.label)
         if self.adaptation is not None:
             first = self.adaptation.first[here]
-            self.n_relabelled += int(((first >= 0) & (label != first)).sum())
+            self.n_relabelled += int(((first >= 0) & (part.label != first)).sum())
         self.confidence[here] = confidence
         self.n_empty += int(part.empty.sum())
         self.n_unsure += int(unsure.sum())
@@ -145,6 +145,8 @@ class Result:
                 "n_no_counts": self.n_empty,
             },
         }
+        if self.reference:
+            members["reference"] = self.reference
         if self.gene_weights is not None:
             members["genes"] = self.genes.astype(object)
         if self.adaptation is not None:

@@ -35,7 +35,7 @@ def annotate_iter(
     gene_key
         Column of `var` with the gene names; the index if None.
     layer
-        Layer with the counts; `X` if None.
+        Layer with the counts; `X` if None, `adata.raw` if `"raw"`.
     batch_size
         Cells at a time.
 

@@ -10,7 +10,8 @@ from ginseng.cli._outputs import CELLS, TABLES, Outcome, add_outputs, check, is_
 
 HELP = "label cells with a model"
 VERBS = ("tl.classify", "classify")
-EXAMPLES = """  ginseng annotate query.h5ad --model atlas.h5 --layer counts -o annotated.h5ad
+EXAMPLES = """  ginseng annotate my.h5ad -o labelled.h5ad
+  ginseng annotate query.h5ad --model atlas.h5 --layer counts -o annotated.h5ad
   ginseng annotate filtered_feature_bc_matrix.h5 --model atlas.h5 -o labels.csv.gz
   ginseng annotate query.h5ad --model atlas.h5 --min-confidence 0.5 --excluded "B cell" "T/NK" -o annotated.h5ad
   ginseng annotate s1.h5ad s2.h5ad s3.h5ad --model atlas.h5 --output-dir labels --format csv
@@ -25,7 +26,7 @@ PARAMETERS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     _options.add_data(parser, many=True)
-    _options.add_model(parser)
+    _options.add_model(parser, required=False, default="one that comes along, by the species of the genes")
     add_outputs(parser, (*CELLS, *TABLES), many=True, required=True)
     _options.add(parser, *PARAMETERS)
 
@@ -35,14 +36,14 @@ def run(args: argparse.Namespace) -> Outcome:
     check(args.output, (*CELLS, *TABLES), args)
     import ginseng as gs
 
-    options = _options.given(args, *PARAMETERS)
+    options = _options.given(args, *PARAMETERS, "overwrite")
     document = None
     if is_table(args.output):
         table: Any = gs.classify(args.data, args.model, return_table=True, **options)
         document = write_table(table, args)
         cell_type, confidence = table["cell_type"], table["confidence"]
     else:
-        gs.classify(args.data, args.model, output=args.output, overwrite=bool(args.overwrite), **options)
+        gs.classify(args.data, args.model, output=args.output, **options)
         obs, key = gs.read_adata(args.output, backed=True).obs, args.key_added or "ginseng"
         cell_type, confidence = obs[f"{key}_cell_type"], obs[f"{key}_confidence"]
     counts = {str(name): int(n) for name, n in cell_type.value_counts().items() if n}

@@ -16,8 +16,8 @@ EXAMPLES = """  ginseng compare atlas.h5ad --labels cell_type
 
 
 PARAMETERS = (
-    "models", "layer", "genes", "n_top_genes", "gene_key", "group_key", "split_key", "fractions", "normalize",
-    "epochs", "rng",
+    "models", "unlabeled", "layer", "genes", "n_top_genes", "gene_key", "group_key", "split_key", "fractions",
+    "normalize", "epochs", "rng",
 )  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> Outcome:
     from ginseng._disk.readers import open_adata
 
     adata = open_adata(args.data)
-    table: Any = gs.tl.compare(adata, args.label_key, **_options.given(args, *PARAMETERS))
+    table: Any = gs.tl.compare(adata, args.label_key, **_options.given(args, *PARAMETERS, "overwrite"))
     document = None if args.output is None else write_table(table, args)
     if args.figure is not None:
         write_figure(gs.pl.compare(adata, return_fig=True), args.figure)

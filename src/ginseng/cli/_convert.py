@@ -1,7 +1,7 @@
 """Turn a file into another format, told by its content and by the name of the output.
 
 h5ad, AnnData zarr and 10x become h5ad or zarr; with --labels, a training store, in memory that hardly grows with the
-cells; a model of ginseng 0.2 becomes one of the present format.
+cells; a model of ginseng 0.2 or of CellTypist becomes one of the present format.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ EXAMPLES = """  ginseng convert filtered_feature_bc_matrix/ cells.h5ad
   ginseng convert atlas.h5ad atlas.zarr
   ginseng convert sample1/ sample2/ sample3/ cells.h5ad
   ginseng convert atlas.h5ad store.zarr --labels cell_type --groups donor --layer counts --n-top-genes 2500
-  ginseng convert old_model.h5 model.h5"""
+  ginseng convert old_model.h5 model.h5
+  ginseng convert Immune_All_Low.pkl Immune_All_Low.h5"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _options.add(parser, "overwrite")
     _options.add(parser.add_argument_group("to read"), "modality", "transpose", "join", "genome", "prefix", "gex_only")
     store = parser.add_argument_group("to write a training store")
-    _options.add(store, "label_key", "group_key", "layer", "gene_key", "genes", "n_top_genes")
+    _options.add(store, "label_key", "unlabeled", "group_key", "layer", "gene_key", "genes", "n_top_genes")
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -83,5 +84,5 @@ def _store(args: argparse.Namespace) -> Any:
         genes = "ginseng_genes"
     return gs.data.GinsengDataset.create(
         args.output, adata, args.label_key, args.layer, genes, args.group_key, overwrite=bool(args.overwrite),
-        gene_key=args.gene_key,
+        gene_key=args.gene_key, unlabeled=args.unlabeled,
     )  # fmt: skip

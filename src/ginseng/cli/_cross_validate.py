@@ -23,7 +23,18 @@ EXAMPLES = """  ginseng cross-validate atlas.h5ad --labels cell_type --layer cou
   ginseng cross-validate atlas.h5ad --labels cell_type --groups donor --folds loo -o folds.csv --figure confusion.png
   ginseng cross-validate atlas.h5ad --labels cell_type --model linear -o atlas_cv.h5ad"""
 
-PARAMETERS = ("n_folds", "layer", "genes", "n_top_genes", "gene_key", "group_key", "normalize", "epochs", "rng")
+PARAMETERS = (
+    "n_folds",
+    "unlabeled",
+    "layer",
+    "genes",
+    "n_top_genes",
+    "gene_key",
+    "group_key",
+    "normalize",
+    "epochs",
+    "rng",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +57,7 @@ def run(args: argparse.Namespace) -> Outcome:
     from ginseng._disk.readers import open_adata
 
     adata, key = open_adata(args.data), args.key_added or _keys.CROSS_VALIDATION
-    options = _options.given(args, *PARAMETERS, "key_added")
+    options = _options.given(args, *PARAMETERS, "key_added", "overwrite")
     if str(options.get("n_folds", "loo")) != "loo":
         options["n_folds"] = _whole(options["n_folds"])
     gs.tl.cross_validate(adata, args.label_key, args.model, **options)

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> Outcome:
     from ginseng import _keys
     from ginseng._disk.readers import open_adata
 
-    options = _options.given(args, *PARAMETERS)
+    options = _options.given(args, *PARAMETERS, "overwrite")
     document = None
     if is_table(args.output):
         table: Any = gs.tl.embed(args.data, args.model, return_table=True, **options)

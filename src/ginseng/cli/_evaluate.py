@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _options.add_data(parser, many=True)
     _options.add(parser, "label_key", required=True, help="column of obs with the true types")
     add_outputs(parser, TABLES, many=True)
-    _options.add(parser, "figure", "prediction_key")
+    _options.add(parser, "figure", "prediction_key", "unlabeled")
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> Outcome:
     from ginseng._disk.readers import open_adata
 
     adata = open_adata(args.data)
-    gs.tl.evaluate(adata, **_options.given(args, "label_key", "prediction_key"))
+    gs.tl.evaluate(adata, **_options.given(args, "label_key", "prediction_key", "unlabeled", "overwrite"))
     metrics = adata.uns["ginseng"]["metrics"]
     per_class = metrics["per_class"]
     document = None if args.output is None else write_table(per_class, args)

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> Outcome:
     from ginseng._disk.readers import open_adata
 
     adata, key = open_adata(args.data), args.key_added or _keys.DEFAULT
-    gs.tl.explain(adata, args.model, args.cells, **_options.given(args, *PARAMETERS))
+    gs.tl.explain(adata, args.model, args.cells, **_options.given(args, *PARAMETERS, "overwrite"))
     table = adata.uns[key][_keys.EXPLANATION].set_index("cell")
     document = write_result(adata, table, args)
     if args.figure is not None:

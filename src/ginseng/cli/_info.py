@@ -46,6 +46,8 @@ def run(args: argparse.Namespace) -> Outcome:
     if best:
         stopped = ", interrupted" if info.get("interrupted") else ""
         shown["epoch"] = f"{best} of {len(history['epoch'])}{stopped}"
+    if info.get("learned") is False:
+        shown["learned"] = "nothing: it is no better than the commonest class"
     shown |= {name.replace("_", " "): value for name, value in measured.items() if math.isfinite(value)}
     versions = info.get("versions", {})
     shown["versions"] = ", ".join(f"{n} {v}" for n, v in versions.items()) or "not recorded (a file of ginseng 0.2)"

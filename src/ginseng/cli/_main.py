@@ -26,6 +26,7 @@ from ginseng.cli import (
     _evaluate,
     _explain,
     _info,
+    _models,
     _plot,
     _rank_genes,
     _select_genes,
@@ -39,7 +40,7 @@ from ginseng.cli._words import Words
 #: A new verb is a module like these, and a row here.
 COMMANDS = (
     _demo, _check, _select_genes, _train, _annotate, _vote, _evaluate, _cross_validate, _compare, _rank_genes, _explain,
-    _embed, _uncertainty, _plot, _info, _convert, _completion,
+    _embed, _uncertainty, _plot, _models, _info, _convert, _completion,
 )  # fmt: skip
 
 #: Exit codes, besides 2 for a command line that cannot be understood. Those above 128 are of signals: 2 and 13.

@@ -67,10 +67,6 @@ _MANNERS = {
         "--target-sum", metavar="N", type=_total, default=argparse.SUPPRESS,
         help="counts per cell after scaling; none for log-normalised values",
     ),
-    "adapt": _row(
-        "--adapt", action=argparse.BooleanOptionalAction,
-        help="take off what all cells differ in from those that were trained on (default: where the model knows how)",
-    ),
     "min_overlap": _row(
         "--min-overlap", metavar="SHARE", type=float, help="share of the genes of the model that the data must have"
     ),
@@ -84,6 +80,13 @@ _MANNERS = {
     "allowed": _row("--allowed", metavar="CLASS", **_NAMES, help="classes that are possible (default: all)"),
     "excluded": _row("--excluded", metavar="CLASS", **_NAMES, help="classes that are not possible"),
     "store_probs": _row("--probabilities", **_FLAG, help="write the probability of every class as well"),
+    "unlabeled": _row(
+        "--unlabeled", metavar="LABEL", nargs="*",
+        help="labels that mean none (default: the usual words, as unknown; without any: all words are cell types)",
+    ),
+    "adapt": _row(
+        "--adapt", action=argparse.BooleanOptionalAction, help="adapt the model to these cells (default: if it can be)"
+    ),
     "genes": _row("--genes", metavar="COLUMN", help="boolean column of var with the genes to use"),
     "n_top_genes": _row("--n-top-genes", metavar="N", type=int, help="use this many genes, selected for the purpose"),
     "flavor": _row("--flavor", choices=("seurat", "cell_ranger", "seurat_v3"), help="how variability is measured"),
@@ -119,7 +122,7 @@ _OUTPUTS = {
     "output_dir": _row("--output-dir", metavar="FOLDER", type=Path, help="folder for the results of several DATA"),
     "format": _row("--format", metavar="SUFFIX", help="suffix of files in --output-dir, or form of -o -"),
     "figure": _row("--figure", metavar="PATH", type=Path, help="draw it, as .png, .pdf or .svg"),
-    "overwrite": _row("--overwrite", **_FLAG, help="replace outputs that exist"),
+    "overwrite": _row("--overwrite", **_FLAG, help="replace outputs that exist, and results of the same name"),
 }
 
 OPTIONS = {**_PLACES, **_MANNERS, **_OUTPUTS}
@@ -140,9 +143,11 @@ def add_data(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
     add(parser, "modality")
 
 
-def add_model(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Add the argument that says which model."""
-    parser.add_argument("-m", "--model", metavar="MODEL", required=required, help="model that `ginseng train` wrote")
+def add_model(parser: argparse.ArgumentParser, *, required: bool = True, default: str | None = None) -> None:
+    """Add the argument that says which model, and what is taken without it."""
+    text = "model that `ginseng train` wrote or of CellTypist, or a name that `ginseng models list` shows"
+    text += f" (default: {default})" if default else ""
+    parser.add_argument("-m", "--model", metavar="MODEL", required=required, help=text)
 
 
 def given(args: argparse.Namespace, *parameters: str) -> dict[str, Any]:

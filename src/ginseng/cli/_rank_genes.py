@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> Outcome:
     from ginseng._disk.readers import open_adata
 
     adata, key = open_adata(args.data), args.key_added or _keys.DEFAULT
-    gs.tl.rank_genes(adata, args.model, **_options.given(args, *PARAMETERS))
+    gs.tl.rank_genes(adata, args.model, **_options.given(args, *PARAMETERS, "overwrite"))
     name = _keys.rank_genes(key)
     groups = list(adata.uns[name]["names"].dtype.names)
     parts: Any = {group: sc.get.rank_genes_groups_df(adata, group, key=name) for group in groups}

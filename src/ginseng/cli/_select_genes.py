@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     _options.add_data(parser)
     _options.add(parser, "label_key", help="column of obs with the cell types, to select what tells them apart")
+    _options.add(parser, "unlabeled")
     add_outputs(parser, (*CELLS, *TABLES), required=True)
     _options.add(parser, "n_top_genes", help="how many (default: 2000)")
     _options.add(parser, "figure", *COMMON[1:], *VARIABLE)
@@ -50,9 +51,9 @@ def run(args: argparse.Namespace) -> Outcome:
     adata: Any = open_adata(args.data)
     before = list(adata.var.columns)
     if args.label_key is not None:
-        gs.pp.select_markers(adata, args.label_key, **_options.given(args, *COMMON))
+        gs.pp.select_markers(adata, args.label_key, **_options.given(args, *COMMON, "unlabeled", "overwrite"))
     else:
-        gs.pp.select_hvgs(adata, **_options.given(args, *COMMON, *VARIABLE))
+        gs.pp.select_hvgs(adata, **_options.given(args, *COMMON, *VARIABLE, "overwrite"))
     new = [name for name in adata.var.columns if name not in before or name.startswith(f"{_keys.DEFAULT}_")]
     document = write_result(adata, adata.var[new], args)
     if args.figure is not None:

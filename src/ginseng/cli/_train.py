@@ -23,7 +23,7 @@ EXAMPLES = """  ginseng train atlas.h5ad --labels cell_type --layer counts -o at
 
 
 #: Parameters, and settings that have an option of their own.
-PARAMETERS = ("label_key", "layer", "genes", "gene_key", "group_key", "epochs", "resume")
+PARAMETERS = ("label_key", "unlabeled", "layer", "genes", "gene_key", "group_key", "epochs", "resume")
 SETTINGS = ("architecture", "holdout_fraction", "normalize", "seed")
 
 

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> Outcome:
     from ginseng import _keys
     from ginseng._disk.readers import open_adata
 
-    options, key = _options.given(args, *PARAMETERS), args.key_added or _keys.DEFAULT
+    options, key = _options.given(args, *PARAMETERS, "overwrite"), args.key_added or _keys.DEFAULT
     document = None
     if is_table(args.output):
         table: Any = gs.tl.uncertainty(args.data, args.model, return_table=True, **options)

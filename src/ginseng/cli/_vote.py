@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> Outcome:
     from ginseng._disk.readers import open_adata
 
     adata: Any = open_adata(args.data)
-    gs.tl.vote(adata, **_options.given(args, "groupby", *PARAMETERS))
+    gs.tl.vote(adata, **_options.given(args, "groupby", *PARAMETERS, "overwrite"))
     key = args.key_added or _keys.DEFAULT
     found = adata.uns[key]["vote"]
     clusters = found["table"]

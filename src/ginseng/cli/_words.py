@@ -192,7 +192,7 @@ class Words:
             return f"--no-{flags[-1].removeprefix('--')}"
         if "action" in how:
             return flags[-1]
-        return f"{flags[-1]} {_value(value, str(how.get('metavar', 'VALUE')))}"
+        return f"{flags[-1]} {_value(value, str(how.get('metavar', 'VALUE')))}".rstrip()
 
 
 def _one_command(found: re.Match[str]) -> str:
@@ -203,7 +203,9 @@ def _one_command(found: re.Match[str]) -> str:
         return f": `{'; '.join(lines)}`"
     if lines[-1].startswith("adata = "):
         lines.append("adata.write_h5ad('cells.h5ad')")
-    return f": `{'python -c' if found[1] == 'Python' else 'Rscript -e'} {shlex.quote('; '.join(lines))}`"
+    code = "; ".join(lines)
+    quoted = shlex.quote(code) if set(code) & set('"$\\!') else f'"{code}"'
+    return f": `{'python -c' if found[1] == 'Python' else 'Rscript -e'} {quoted}`"
 
 
 def _value(value: ast.expr, metavar: str) -> str:

@@ -18,6 +18,7 @@ from ginseng._cells.open import open_cells
 from ginseng._cells.training_set import choose_cells
 from ginseng._disk.atomic import recover
 from ginseng._disk.zarr_guard import check_zarr
+from ginseng._docs import document
 from ginseng._rng import RNGLike, SeedLike, generator
 from ginseng.data._batches import Source, StoreSource, class_weights, stream
 from ginseng.data._splits import held_out
@@ -167,6 +168,7 @@ class GinsengDataset:
         return indptr
 
     @classmethod
+    @document
     def create(
         cls,
         path: str | Path,
@@ -192,12 +194,10 @@ class GinsengDataset:
         ----------
         path
             Folder of the new store.
-        adata
-            Counts: an AnnData (in memory, backed, lazy), or a path or URL that :func:`ginseng.read_adata` reads.
+        %(adata_or_path)s
         label_key
             Column of `obs` with the labels, or a label for each cell. Cells without one are left out.
-        layer
-            Layer with the counts, `"raw"` for `adata.raw`; `X` if None.
+        %(layer)s
         genes
             Boolean column of `var` (as `"ginseng_genes"`), a mask, or gene names in the order in which they are
             wanted. All genes if None.
@@ -207,19 +207,15 @@ class GinsengDataset:
             Rows that are read at a time.
         overwrite
             Whether to replace a store of ginseng at `path`. What ginseng did not write is never replaced.
-        gene_key
-            Column of `var` with the gene names; the index if None.
+        %(gene_key)s
         normalize
             Whether training is to log-normalise the values. None asks for counts, and refuses values that look
             log-normalised; `True` takes them with a warning. `False` says that they are log-normalised, which the store
             remembers.
         rng
             Shuffles the rows.
-        silent
-            Whether to show no progress bar.
-        unlabeled
-            Labels that stand for none: such cells are left out. One name or more, besides the usual words (unknown,
-            unassigned, n/a and the like), which alone count if None. With an empty list, every name is a label.
+        %(silent)s
+        %(unlabeled)s
 
         Raises
         ------

@@ -19,15 +19,20 @@ from ginseng._disk.atomic import kind_of_path, replacing
 from ginseng._disk.schema import Found, parsed
 from ginseng._disk.strict_hdf5 import ERRORS, Reader, read_members, write_members
 from ginseng.model.header import FIRST_NETWORK, format_of, located
+from ginseng.model.logistic import from_sklearn, is_logistic_regression, read_celltypist
+from ginseng.model.pickles import MAX_BYTES as MAX_PICKLE
+from ginseng.model.pickles import is_pickle
 from ginseng.model.schema import FIRST, MODEL
 from ginseng.model.state import GinsengClassifierState, reference_shapes, shapes_of
 from ginseng.model.uns import model_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import Pipeline
 
 #: What a model is kept in.
-type ModelLike = GinsengClassifierState | AnnData | str | Path
+type ModelLike = GinsengClassifierState | AnnData | LogisticRegression | Pipeline | str | Path
 
 MAX_BYTES = 4 * 2**30
 
@@ -80,7 +85,7 @@ def target_of(path: str | Path) -> Path:
         path = path.with_name(f"{path.name}.h5")
     if path.exists():
         kind = kind_of_path(path)
-        if kind != "a file" or (path.stat().st_size and not is_model_file(path)):
+        if kind != "a file" or (path.stat().st_size and not _is_own(path)):
             kind = "not a model" if kind == "a file" else f"{kind}, not a model"
             msg = f"{path} exists and is {kind}, so it is not replaced. Choose another path or move it away."
             raise FileExistsError(msg)
@@ -88,7 +93,7 @@ def target_of(path: str | Path) -> Path:
 
 
 def load_model(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GinsengClassifierState:
-    """Load a model that :func:`save_model` wrote, or one of ginseng 0.2.
+    """Load a model that :func:`save_model` wrote, or one of ginseng 0.2, or of CellTypist (`.pkl`).
 
     Nothing in the file is executed, no other file is opened, and no more memory is taken than `max_bytes`.
 
@@ -106,19 +111,28 @@ def load_model(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GinsengClassi
     ModelFileError
         If it is damaged, not a model, or of a later format.
     """
-    return read_members(located(path), "model", _read, max_bytes)
+    path = located(path)
+    if path.is_file() and is_pickle(path):
+        return read_celltypist(path, max_bytes=min(max_bytes, MAX_PICKLE))
+    return read_members(path, "model", _read, max_bytes)
 
 
 def open_model(model: ModelLike) -> GinsengClassifierState:
     """Return a model, whatever it is kept in, once it has been looked at; :func:`load_model` says what is refused."""
-    return load_model(model) if isinstance(model, str | Path) else model_of(model)
+    if isinstance(model, str | Path):
+        return load_model(model)
+    return from_sklearn(model) if is_logistic_regression(model) else model_of(model)
 
 
 def is_model_file(path: str | Path) -> bool:
-    """Whether a file says that it is a model of ginseng, or can be loaded as one of 0.2, and has nothing else."""
+    """Whether a file says that it is a model of ginseng, or can be loaded as one of 0.2, or is a pickle."""
     path = Path(path).expanduser()
     if not path.is_file():  # to open a pipe would wait for ever
         return False
+    return is_pickle(path) or _is_own(path)
+
+
+def _is_own(path: Path) -> bool:
     try:
         with h5py.File(path, "r") as file:
             reader = Reader(file, MAX_BYTES)

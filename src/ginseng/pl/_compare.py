@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from ginseng import _keys
+from ginseng._docs import document
 from ginseng.pl import _figure, _tables
 from ginseng.pl._confusion import Matrix, write_values
 
@@ -31,6 +32,7 @@ _WIDEST, _GAP = 13, 0.2
 _CELL = (0.78, 0.27)
 
 
+@document
 def compare(
     adata: AnnData,
     models: Sequence[str] | None = None,
@@ -71,10 +73,8 @@ def compare(
     ax
         Axes to draw into: one for the table, then one for each model. By default a figure is made in which every
         label is readable.
-    show
-        Show the plot. By default as :attr:`ginseng.settings.autoshow` says, and not if `ax` is given.
-    return_fig
-        Return the figure, and do not show it.
+    %(show)s
+    %(return_fig)s
 
     Returns
     -------

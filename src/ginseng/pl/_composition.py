@@ -9,9 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from ginseng import _keys
+from ginseng._docs import document
 from ginseng.pl import _figure, _tables
 
 
+@document
 def composition(
     adata: AnnData,
     groupby: str,
@@ -34,25 +36,19 @@ def composition(
 
     Parameters
     ----------
-    adata
-        Annotated data, labelled by :func:`ginseng.tl.classify`.
+    %(adata_labelled)s
     groupby
         Column of `adata.obs` with the samples or other groups. Cells that have none are left out.
     label_key
         Column of `adata.obs` with the labels, as `"ginseng_vote"`. By default those that were predicted.
-    key
-        Prefix under which the labels were written.
+    %(key)s
     normalize
         Draw the fraction of each group; otherwise numbers of cells.
-    palette
-        A palette's name, one colour for each label, or a dictionary from labels to colours. By default as in
-        :func:`ginseng.pl.embedding`.
+    %(palette)s
     ax
         Axes to draw into. By default a figure is made in which every name is readable.
-    show
-        Show the plot. By default as :attr:`ginseng.settings.autoshow` says, and not if `ax` is given.
-    return_fig
-        Return the figure, and do not show it.
+    %(show)s
+    %(return_fig)s
 
     Returns
     -------

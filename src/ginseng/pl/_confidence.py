@@ -11,12 +11,14 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from ginseng import _keys
+from ginseng._docs import document
 from ginseng.pl import _figure, _tables
 
 #: Cells of a type from which on they are summed up by a box.
 BOX = 5
 
 
+@document
 def confidence(
     adata: AnnData,
     label_key: str | None = None,
@@ -42,23 +44,17 @@ def confidence(
 
     Parameters
     ----------
-    adata
-        Annotated data, labelled by :func:`ginseng.tl.classify`.
+    %(adata_labelled)s
     label_key
         Column of `adata.obs` with the true labels. Without it there is no reliability diagram.
-    key
-        Prefix under which the labels were written.
+    %(key)s
     n_bins
         Bins of confidence in the reliability diagram, of the same width.
-    palette
-        A palette's name, one colour for each type, or a dictionary from types to colours. By default as in
-        :func:`ginseng.pl.embedding`.
+    %(palette)s
     ax
         Axes to draw into, one for each panel.
-    show
-        Show the plot. By default as :attr:`ginseng.settings.autoshow` says, and not if `ax` is given.
-    return_fig
-        Return the figure, and do not show it.
+    %(show)s
+    %(return_fig)s
 
     Returns
     -------

@@ -11,9 +11,11 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
 from ginseng import _keys
+from ginseng._docs import document
 from ginseng.pl import _figure, _tables
 
 
+@document
 def confusion(
     adata: AnnData,
     label_key: str | None = None,
@@ -34,8 +36,7 @@ def confusion(
 
     Parameters
     ----------
-    adata
-        Annotated data, labelled by :func:`ginseng.tl.classify`.
+    %(adata_labelled)s
     label_key
         Column of `adata.obs` with the true labels. By default the table that :func:`ginseng.tl.evaluate`
         wrote into `adata.uns` is drawn.
@@ -53,10 +54,8 @@ def confusion(
         Colour map.
     ax
         Axes to draw into. By default a figure is made in which every label is readable.
-    show
-        Show the plot. By default as :attr:`ginseng.settings.autoshow` says, and not if `ax` is given.
-    return_fig
-        Return the figure, and do not show it.
+    %(show)s
+    %(return_fig)s
 
     Returns
     -------

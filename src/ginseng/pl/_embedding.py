@@ -11,12 +11,14 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
 from ginseng import _keys
+from ginseng._docs import document
 from ginseng.pl import _figure, _tables
 
 _TITLES = {"true": "True label", "predicted": "Predicted label", "confidence": "Confidence"}
 _PANEL = (2.4, 2.5)  # inches
 
 
+@document
 def embedding(
     adata: AnnData,
     basis: str = "umap",
@@ -37,14 +39,12 @@ def embedding(
 
     Parameters
     ----------
-    adata
-        Annotated data, labelled by :func:`ginseng.tl.classify`.
+    %(adata_labelled)s
     basis
         Entry of `adata.obsm`, with or without its `X_`.
     label_key
         Column of `adata.obs` with the true labels. Without it there is no panel of true labels.
-    key
-        Prefix under which the labels were written.
+    %(key)s
     components
         Which two dimensions to draw, from 1.
     size
@@ -57,10 +57,8 @@ def embedding(
         Colour map of the confidence.
     ax
         Axes to draw into, one for each panel.
-    show
-        Show the plot. By default as :attr:`ginseng.settings.autoshow` says, and not if `ax` is given.
-    return_fig
-        Return the figure, and do not show it.
+    %(show)s
+    %(return_fig)s
 
     Returns
     -------

@@ -9,12 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ginseng import _keys
+from ginseng._docs import document
 from ginseng.pl import _figure, _tables
 
 _MOST = 6
 _COLORS = {"for": _figure.OKABE_ITO[0], "against": _figure.OKABE_ITO[5]}
 
 
+@document
 def explain(
     adata: AnnData,
     cells: str | Sequence[str] | None = None,
@@ -42,10 +44,8 @@ def explain(
         Colours of `"for"` and `"against"`.
     ax
         Axes to draw into, one for each cell.
-    show
-        Show the plot. By default as :attr:`ginseng.settings.autoshow` says, and not if `ax` is given.
-    return_fig
-        Return the figure, and do not show it.
+    %(show)s
+    %(return_fig)s
 
     Returns
     -------

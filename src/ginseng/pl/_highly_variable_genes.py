@@ -7,9 +7,11 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ginseng._docs import document
 from ginseng.pl import _figure, _tables
 
 
+@document
 def highly_variable_genes(
     adata: AnnData,
     *,
@@ -31,10 +33,8 @@ def highly_variable_genes(
         Colours of `"selected"` and `"other"`.
     ax
         Two axes to draw into.
-    show
-        Show the plot. By default as :attr:`ginseng.settings.autoshow` says, and not if `ax` is given.
-    return_fig
-        Return the figure, and do not show it.
+    %(show)s
+    %(return_fig)s
 
     Returns
     -------

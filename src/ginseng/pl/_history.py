@@ -9,9 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ginseng import _keys
+from ginseng._docs import document
 from ginseng.pl import _figure, _tables
 
 
+@document
 def history(
     adata: AnnData | Any,
     *,
@@ -36,10 +38,8 @@ def history(
         Colours of `"training"`, `"holdout"`, `"accuracy"` and `"macro F1"`.
     ax
         Axes to draw into, one for each panel: two, or one where there was no holdout.
-    show
-        Show the plot. By default as :attr:`ginseng.settings.autoshow` says, and not if `ax` is given.
-    return_fig
-        Return the figure, and do not show it.
+    %(show)s
+    %(return_fig)s
 
     Returns
     -------

@@ -12,9 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ginseng import _keys
+from ginseng._docs import document
 from ginseng.pl import _figure, _tables
 
 
+@document
 def rank_genes(
     adata: AnnData,
     *,
@@ -52,10 +54,8 @@ def rank_genes(
         Colour map. By default `"Reds"` for expression, and `"RdBu_r"` for scores.
     ax
         Axes to draw into. By default a figure is made in which every label is readable.
-    show
-        Show the plot. By default as :attr:`ginseng.settings.autoshow` says, and not if `ax` is given.
-    return_fig
-        Return the figure, and do not show it.
+    %(show)s
+    %(return_fig)s
 
     Returns
     -------

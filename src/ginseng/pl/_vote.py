@@ -11,12 +11,14 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 
 from ginseng import _keys
+from ginseng._docs import document
 from ginseng.pl import _figure, _tables
 
 #: Width of the blocks, where the flow between them is one wide.
 BLOCK = 0.05
 
 
+@document
 def vote(
     adata: AnnData,
     *,
@@ -43,10 +45,8 @@ def vote(
         :func:`ginseng.pl.embedding`. Clusters have the colours that scanpy keeps for them, or none.
     ax
         Axes to draw into. By default a figure is made in which every name is readable.
-    show
-        Show the plot. By default as :attr:`ginseng.settings.autoshow` says, and not if `ax` is given.
-    return_fig
-        Return the figure, and do not show it.
+    %(show)s
+    %(return_fig)s
 
     Returns
     -------

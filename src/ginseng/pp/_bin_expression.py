@@ -10,13 +10,15 @@ from ginseng import _keys
 from ginseng._cells.matrix import Block, smallest_dtype, take_columns
 from ginseng._cells.open import open_cells
 from ginseng._cells.raw import place_in_adata
-from ginseng._cells.write import Results, check_layer, is_lost_view, write
+from ginseng._cells.write import Results, check_layer, write
 from ginseng._core.bins import bins_between
+from ginseng._docs import document
 from ginseng._logging import running
 
 MAX_BINS = 65_534  # with 0 and the bin of the highest value they fit into 16 bits
 
 
+@document
 def bin_expression(
     adata: AnnData,
     n_bins: int = 14,
@@ -46,8 +48,7 @@ def bin_expression(
         Name of the layer that is written.
     overwrite
         Whether to replace a layer of that name that has no bins.
-    copy
-        Whether to leave `adata` as it is and return a copy.
+    %(copy)s
 
     Returns
     -------
@@ -79,13 +80,12 @@ def bin_expression(
     >>> int(adata.layers["ginseng_bins"].max())
     15
     """
-    lost = is_lost_view(adata) and not copy
     n_bins = operator.index(n_bins)
     if not 2 <= n_bins <= MAX_BINS:
         msg = f"`n_bins` must be from 2 to {MAX_BINS:,}, not {n_bins}."
         raise ValueError(msg)
     cells = open_cells(adata, layer=layer, in_place=True)
-    check_layer(adata, key_added, overwrite=overwrite, lost=lost)
+    check_layer(adata, key_added, overwrite=overwrite)
     kept = getattr(cells.matrix, "format", "csr")
     dtype = smallest_dtype(n_bins + 1, integers=True)
     with running(f"bin_expression, {n_bins} bins") as report:

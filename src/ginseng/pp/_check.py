@@ -17,6 +17,7 @@ from ginseng._cells.genes import align_genes, by_name, named_genes, names_in
 from ginseng._cells.labels import coded, likely_label_column, without_label
 from ginseng._cells.open import OpenCells, open_cells
 from ginseng._cells.value_kind import Values
+from ginseng._docs import document
 from ginseng._logging import running
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class Check:
         return f"<pre>{html.escape(repr(self))}</pre>"
 
 
+@document
 def check(adata: AnnData | str | Path, model: GinsengClassifierState | AnnData | str | Path | None = None) -> Check:
     """Look at data before they are worked with, and say which call they need.
 
@@ -114,8 +116,7 @@ def check(adata: AnnData | str | Path, model: GinsengClassifierState | AnnData |
     ----------
     adata
         An AnnData (in memory, backed or lazy), or a path or URL that :func:`ginseng.read_adata` reads.
-    model
-        A trained state, the path of a saved one, or an AnnData trained with :func:`ginseng.tl.train`.
+    %(model)s
 
     Returns
     -------
@@ -143,7 +144,7 @@ def check(adata: AnnData | str | Path, model: GinsengClassifierState | AnnData |
 
 
 def _state(model: GinsengClassifierState | AnnData | str | Path) -> GinsengClassifierState:
-    from ginseng.model.file import open_model  # needs JAX, which data without a model do not
+    from ginseng.models.store import open_model  # needs JAX, which data without a model do not
 
     return open_model(model)
 

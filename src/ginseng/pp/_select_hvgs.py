@@ -4,12 +4,14 @@ from anndata import AnnData
 
 from ginseng import _keys
 from ginseng._cells.open import open_cells
-from ginseng._cells.write import check_genes, is_lost_view, write
+from ginseng._cells.write import check_genes, write
+from ginseng._docs import document
 from ginseng._logging import running
 from ginseng._select.columns import gene_results
 from ginseng._select.hvgs import Flavor, find_hvgs
 
 
+@document
 def select_hvgs(
     adata: AnnData,
     n_top_genes: int = 2000,
@@ -41,8 +43,7 @@ def select_hvgs(
     n_top_genes
         Number of genes to select. All genes, with a warning, if there are fewer. As in scanpy, genes tied
         with the last one are selected too.
-    layer
-        Layer to use instead of `X`.
+    %(layer_values)s
     target_sum
         Sum that the counts of each cell are scaled to before `log1p`. With `None` the matrix is taken to be
         log-normalised already, to the base in `adata.uns['log1p']`. `flavor='seurat_v3'` works on counts and
@@ -55,12 +56,9 @@ def select_hvgs(
     chunk_size
         Cells in memory at a time. Changes memory, never the result. Of a matrix stored by columns (CSC) that
         is large and on disk, a copy by rows is made among the temporary files.
-    silent
-        Whether to hide the progress bar.
-    copy
-        Whether to leave `adata` as it is and return a copy. The copy of a backed `adata` is in memory.
-    overwrite
-        Whether to replace a selection that was made by hand.
+    %(silent)s
+    %(copy)s
+    %(overwrite_genes)s
     flavor
         What variability is. `'seurat'` (Satija et al. 2015): dispersion of normalised counts, standardised
         within a bin of genes of similar mean. `'cell_ranger'` (Zheng et al. 2017): the same on log1p values,
@@ -122,10 +120,9 @@ def select_hvgs(
     >>> int(adata.var["ginseng_genes"].sum())
     200
     """
-    lost = is_lost_view(adata) and not copy
     with running(f"select_hvgs, flavor {flavor!r}") as added:
         cells = open_cells(adata, layer=layer, in_place=True)
-        check_genes(adata, overwrite=overwrite, lost=lost)
+        check_genes(adata, overwrite=overwrite)
         columns = find_hvgs(
             cells, n_top_genes,
             target_sum=target_sum, min_mean=min_mean, max_mean=max_mean, n_bins=n_bins, chunk_size=chunk_size,

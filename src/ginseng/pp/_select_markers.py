@@ -8,7 +8,8 @@ from ginseng._cells.features import warn_of_other_features
 from ginseng._cells.genes import genes_to_select
 from ginseng._cells.labels import Unlabeled, labels_of, obs_column
 from ginseng._cells.open import open_cells
-from ginseng._cells.write import check_genes, is_lost_view, write
+from ginseng._cells.write import check_genes, write
+from ginseng._docs import document
 from ginseng._errors import warn
 from ginseng._logging import running
 from ginseng._select.columns import gene_results
@@ -16,6 +17,7 @@ from ginseng._select.hvgs import check_size
 from ginseng._select.markers import find_markers
 
 
+@document
 def select_markers(
     adata: AnnData,
     label_key: str,
@@ -48,19 +50,15 @@ def select_markers(
         Column of `obs` with the cell types. Cells without a label are left out.
     n_top_genes
         Number of genes to select. All that differ, with a warning, if there are fewer.
-    layer
-        Layer to use instead of `X`.
+    %(layer_values)s
     target_sum
         Sum that the counts of each cell are scaled to before `log1p`. With `None` the values are taken as they are:
         log-normalised already.
     chunk_size
         Cells in memory at a time.
-    silent
-        Whether to hide the progress bar.
-    copy
-        Whether to leave `adata` as it is and return a copy. The copy of a backed `adata` is in memory.
-    overwrite
-        Whether to replace a selection that was made by hand.
+    %(silent)s
+    %(copy)s
+    %(overwrite_genes)s
     unlabeled
         Labels that stand for none, as in :func:`ginseng.tl.train`.
 
@@ -98,10 +96,9 @@ def select_markers(
     >>> int(adata.var["ginseng_genes"].sum())
     200
     """
-    lost = is_lost_view(adata) and not copy
     with running("select_markers") as added:
         cells = open_cells(adata, layer=layer, in_place=True)
-        check_genes(adata, overwrite=overwrite, lost=lost)
+        check_genes(adata, overwrite=overwrite)
         check_size(cells, n_top_genes=n_top_genes, chunk_size=chunk_size, target_sum=target_sum)
         labels = labels_of(obs_column(adata, label_key), label_key, unlabeled, obs=cells.obs)
         if len(labels.names) < 2:

@@ -11,22 +11,24 @@ from ginseng import _keys
 from ginseng._cells.genes import MIN_OVERLAP
 from ginseng._cells.labels import UNASSIGNED
 from ginseng._cells.open import open_cells
-from ginseng._cells.write import check_target, is_lost_view, write, write_file
+from ginseng._cells.write import check_target, write, write_file
 from ginseng._disk.writers import check_adata_target
 from ginseng._errors import check_names, warn
 from ginseng._logging import progress, running
 from ginseng._predict.adapt import adapt as adapt_to
 from ginseng._predict.adapt import correction_for
 from ginseng._predict.forward import predict
-from ginseng._predict.query import ask
+from ginseng._predict.query import ask, chosen_model
 from ginseng._predict.result import Result, allowed_classes
-from ginseng.model.file import is_model_file, open_model
+from ginseng.model.file import ModelLike, is_model_file
+from ginseng.model.logistic import is_logistic_regression
 from ginseng.model.state import GinsengClassifierState
+from ginseng.models.store import is_name, open_model
 
 
 def classify(
     adata: AnnData | str | Path,
-    model: GinsengClassifierState | AnnData | str | Path | None = None,
+    model: ModelLike | None = None,
     gene_key: str | None = None,
     *,
     layer: str | None = None,
@@ -50,7 +52,7 @@ def classify(
     seed: int = 123,
     silent: bool = False,
     key_added: str = _keys.DEFAULT,
-    model_state: GinsengClassifierState | str | Path | None = None,
+    model_state: ModelLike | None = None,
 ) -> AnnData | pd.DataFrame | None:
     """Label each cell with its most probable cell type.
 
@@ -65,7 +67,10 @@ def classify(
     adata
         Counts: an AnnData (in memory, backed or lazy), or a path or URL that :func:`ginseng.read_adata` reads.
     model
-        A trained state, the path of a saved one, or an AnnData trained with :func:`ginseng.tl.train`.
+        A trained state, the path of a saved one or of a model of CellTypist, an AnnData trained with
+        :func:`ginseng.tl.train`, a logistic regression of scikit-learn (see :func:`ginseng.models.from_sklearn`), or a
+        name, as `"human"` (see :func:`ginseng.models.available`). If None, a model on this machine for cells of any
+        tissue of the species, told by the names of the genes.
     gene_key
         Column of `var` with names like those of the model. If None, the index, or the column that has more of them.
     layer
@@ -180,11 +185,14 @@ def classify(
     >>> list(query.obs.columns[-2:])
     ['ginseng_cell_type', 'ginseng_confidence']
     """
-    lost = is_lost_view(adata) and not (copy or return_table)
     adata, model = _in_order(adata, model if model_state is None else model_state)
     from_path = not isinstance(adata, AnnData)
     output = _checked_output(adata, output, copy=copy, return_table=return_table, overwrite=overwrite)
-    state = open_model(model)
+    state = None if model is None else open_model(model)
+    cells = open_cells(adata, layer=layer, gene_key=gene_key, backed=backed and not copy)
+    data = cells.adata
+    if state is None:
+        state = chosen_model(cells)
     if store_gene_weights and not state.network.has_gene_weights:
         msg = f"A model of architecture {state.architecture!r} has no gene weights: leave out `store_gene_weights`."
         raise ValueError(msg)
@@ -196,8 +204,6 @@ def classify(
         msg = f"`unassigned` is {unassigned!r}, which is a class of the model: such cells would be taken for it."
         raise ValueError(msg)
     possible = allowed_classes(state.label_keys, allowed, excluded)
-    cells = open_cells(adata, layer=layer, gene_key=gene_key, backed=backed and not copy)
-    data = cells.adata
     if adapt and state.reference is None:
         msg = "The model does not know what it was trained on, so that nothing can be adapted to: leave out `adapt`."
         raise ValueError(msg)
@@ -206,7 +212,7 @@ def classify(
         normalize=normalize, target_sum=target_sum, min_overlap=min_overlap, silent=silent,
     )  # fmt: skip
     if output is not None or copy or not (return_table or from_path):
-        check_target(data, "classify", key_added, overwrite=overwrite, lost=lost)
+        check_target(data, "classify", key_added, overwrite=overwrite)
 
     with running(f"classification of {data.n_obs:,} cells") as report:
         result = Result(
@@ -220,7 +226,7 @@ def classify(
             result.adaptation = adapt_to(state, query.some_rows, query.genes, data.n_obs, **how)
             report(f"adapted to the cells by {result.adaptation.n_classes} of {state.n_classes} classes")
         predicted = predict(
-            state,
+            query.state,
             query.rows(),
             correction=correction_for(
                 state, query.genes, None if result.adaptation is None else result.adaptation.shift
@@ -255,13 +261,14 @@ def classify(
 
 
 def _in_order(adata: Any, model: Any) -> tuple[Any, Any]:
-    """Return data and model, whichever came first."""
-    if model is None:
-        msg = "`classify` needs cells and a model: `classify(adata, model)`."
+    """Return data and model, whichever came first; without a model one is chosen."""
+    first_is_model = isinstance(adata, GinsengClassifierState) or is_logistic_regression(adata)
+    first_is_model |= isinstance(adata, str | Path) and is_model_file(adata)
+    first_is_model |= isinstance(model, AnnData) and is_name(adata)
+    if first_is_model and model is None:
+        msg = "`classify` needs cells: `classify(adata, model)`."
         raise TypeError(msg)
-    if isinstance(adata, GinsengClassifierState) or (isinstance(adata, str | Path) and is_model_file(adata)):
-        return model, adata
-    return adata, model
+    return (model, adata) if first_is_model else (adata, model)
 
 
 def _local_path(adata: Any) -> Path | None:

@@ -17,6 +17,7 @@ from ginseng._cells.matrix import row_sums
 from ginseng._cells.open import OpenCells, open_cells
 from ginseng._cells.training_set import TrainingSet, choose_cells
 from ginseng._cells.write import Results, check_target, label_column, write
+from ginseng._docs import document
 from ginseng._errors import warn
 from ginseng._logging import progress, running
 from ginseng.data._splits import PARTS, partition, warn_of_unseen
@@ -32,6 +33,7 @@ SECONDS = ("fit_seconds", "predict_seconds")
 _COLUMNS = (_keys.cell_type, _keys.confidence)
 
 
+@document
 def compare(
     adata: AnnData | str | Path,
     label_key: str | Sequence[Any] | np.ndarray | pd.Series,
@@ -62,11 +64,8 @@ def compare(
 
     Parameters
     ----------
-    adata
-        Counts with labels: an AnnData (in memory, backed or lazy), or a path or URL that :func:`ginseng.read_adata`
-        reads.
-    label_key
-        Column of `obs` with the cell types, or a label for each cell.
+    %(adata_with_labels)s
+    %(label_key_or_labels)s
     models
         A list of any of these, or a dictionary that gives them names:
 
@@ -78,8 +77,7 @@ def compare(
           dense one if that is all it takes.
 
         If None, the default network and the two named estimators.
-    layer
-        Layer with the counts; `X` if None.
+    %(layer)s
     genes
         Boolean column of `var`, a mask, or gene names. If None, all up to 5,000 or else the 2,000 that differ most
         between the labels, chosen on the training cells alone as :func:`ginseng.pp.select_markers` does.
@@ -87,8 +85,7 @@ def compare(
         be asked for: `genes="ginseng_genes"`.)
     n_top_genes
         So many genes instead, chosen in the same way.
-    gene_key
-        Column of `var` with the gene names; the index if None.
+    %(gene_key)s
     group_key
         Column of `obs` with donors or batches, or a group for each cell: whole groups are then tested.
     fractions
@@ -102,15 +99,10 @@ def compare(
         `normalize` and `target_sum` hold for estimators as well. Its `seed` is that of the named estimators.
     rng
         Draws the split.
-    key_added
-        Prefix of what is written.
-    overwrite
-        Whether to replace what is there under the names of the results and was not written by ginseng.
-    silent
-        Whether to show no progress.
-    unlabeled
-        Labels that stand for none: such cells are left out. One name or more, besides the usual words (unknown,
-        unassigned, n/a and the like), which alone count if None. With an empty list, every name is a label.
+    %(key_added)s
+    %(overwrite)s
+    %(silent)s
+    %(unlabeled)s
 
     Returns
     -------

@@ -12,7 +12,8 @@ from anndata import AnnData
 from ginseng import _keys
 from ginseng._cells.open import open_cells
 from ginseng._cells.training_set import choose_cells
-from ginseng._cells.write import Results, check_target, is_lost_view, label_column, write
+from ginseng._cells.write import Results, check_target, label_column, write
+from ginseng._docs import document
 from ginseng._logging import progress, running
 from ginseng.data._splits import folds, warn_of_unseen
 from ginseng.tl import _contenders
@@ -22,6 +23,7 @@ from ginseng.tl._train import _settings, says_normalize
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 
 
+@document
 def cross_validate(
     adata: AnnData | str | Path,
     label_key: str | Sequence[Any] | np.ndarray | pd.Series,
@@ -52,44 +54,33 @@ def cross_validate(
 
     Parameters
     ----------
-    adata
-        Counts with labels: an AnnData (in memory, backed or lazy), or a path or URL that :func:`ginseng.read_adata`
-        reads.
-    label_key
-        Column of `obs` with the cell types, or a label for each cell.
+    %(adata_with_labels)s
+    %(label_key_or_labels)s
     model
         One of what :func:`ginseng.tl.compare` takes: the name of a network, settings, or an estimator of scikit-learn.
         If None, the network that `settings` say.
     n_folds
         Number of folds, each with the same share of each class; or `"loo"`, which leaves out one group at a time.
-    layer
-        Layer with the counts; `X` if None.
+    %(layer)s
     genes
         Boolean column of `var`, a mask, or gene names. If None, all up to 5,000 or else the 2,000 that
         differ most between the labels, chosen for each fold on the cells that are trained on.
     n_top_genes
         So many genes instead, chosen in the same way.
-    gene_key
-        Column of `var` with the gene names; the index if None.
+    %(gene_key)s
     group_key
         Column of `obs` with donors or batches, or a group for each cell: the cells of a group share a fold.
     settings
         How networks are trained, as in :func:`ginseng.tl.train`; single ones can be given by name: `epochs=5`.
     rng
         Draws the folds.
-    key_added
-        Prefix of what is written.
+    %(key_added)s
     return_table
         Whether to return the metrics of each fold, their mean and standard deviation, and those over all cells.
-    overwrite
-        Whether to replace what is there under the names of the results and was not written by ginseng.
-    copy
-        Whether to write to a copy of `adata` and return that.
-    silent
-        Whether to show no progress.
-    unlabeled
-        Labels that stand for none: such cells are left out. One name or more, besides the usual words (unknown,
-        unassigned, n/a and the like), which alone count if None. With an empty list, every name is a label.
+    %(overwrite)s
+    %(copy)s
+    %(silent)s
+    %(unlabeled)s
 
     Returns
     -------
@@ -129,7 +120,6 @@ def cross_validate(
     if genes is not None and n_top_genes is not None:
         msg = "`genes` names the genes and `n_top_genes` chooses some. Give one of them."
         raise ValueError(msg)
-    lost = is_lost_view(adata) and not (copy or return_table)
     common = _settings(settings, kwargs)
     model = common.architecture if model is None else model
     contender, model_name = _contenders.contender_of(model, common), _contenders.name_of(model)
@@ -142,7 +132,7 @@ def cross_validate(
         msg = f"The results would replace `adata.obs[{taken.pop()!r}]`, which is read. Choose another `key_added`."
         raise ValueError(msg)
     if not from_path:
-        check_target(adata, "cross_validate", key_added, overwrite=overwrite, lost=lost)
+        check_target(adata, "cross_validate", key_added, overwrite=overwrite)
     parts = folds(chosen.labels, chosen.groups, chosen.group_names, n_folds=n_folds, rng=np.random.default_rng(rng))
     warn_of_unseen(chosen.labels, chosen.label_names, [(f"fold {name!r}", test.astype(int)) for name, test in parts])
 

@@ -6,7 +6,8 @@ from anndata import AnnData
 
 from ginseng import _keys
 from ginseng._cells.open import AnnDataOrPath
-from ginseng._cells.write import Results, check_target, is_lost_view, write
+from ginseng._cells.write import Results, check_target, write
+from ginseng._docs import document
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import embed as embed_rows
 from ginseng._predict.inspect import embedding_width
@@ -14,6 +15,7 @@ from ginseng._predict.query import open_query
 from ginseng.model.file import ModelLike
 
 
+@document
 def embed(
     adata: AnnDataOrPath,
     model: ModelLike,
@@ -36,28 +38,18 @@ def embed(
 
     Parameters
     ----------
-    adata
-        Counts: an AnnData (in memory, backed or lazy), or a path or URL that :func:`ginseng.read_adata` reads.
-    model
-        A trained state, the path of a saved one, or an AnnData trained with :func:`ginseng.tl.train`.
-    gene_key
-        Column of `var` with names like those of the model. If None, the index, or the column that has more of them.
-    layer
-        Layer with the counts; `X` if None.
-    normalize
-        Overrides the model: whether the data are counts still to be log-normalised.
-    batch_size
-        Cells a forward pass. Changes memory, not the result.
+    %(adata_or_path)s
+    %(model)s
+    %(query_gene_key)s
+    %(layer)s
+    %(query_normalize)s
+    %(batch_size)s
     key_added
         The embedding is written as `X_{key_added}`.
-    return_table
-        Whether to return a table and write nothing.
-    overwrite
-        Whether to replace what is there under the names of the results and was not written by ginseng.
-    copy
-        Whether to write to a copy of `adata` and return that.
-    silent
-        Whether to show neither progress nor the warning of missing genes.
+    %(return_table)s
+    %(overwrite)s
+    %(copy)s
+    %(query_silent)s
 
     Returns
     -------
@@ -85,9 +77,8 @@ def embed(
     >>> gs.tl.embed(adata, adata, layer="counts", silent=True)
     >>> sc.pp.neighbors(adata, use_rep="X_ginseng")  # doctest: +SKIP
     """
-    lost = is_lost_view(adata) and not (copy or return_table)
     query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
-    check_target(query.adata, "embed", key_added, overwrite=overwrite, lost=lost)
+    check_target(query.adata, "embed", key_added, overwrite=overwrite)
     n_cells = query.adata.n_obs
     with running(f"embedding of {n_cells:,} cells") as report:
         values = np.zeros((n_cells, embedding_width(query.state)), np.float32)

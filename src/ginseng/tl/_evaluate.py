@@ -12,10 +12,12 @@ from ginseng import _keys
 from ginseng._cells.colors import known_colors
 from ginseng._cells.labels import compare_names, in_memory, paired_labels
 from ginseng._cells.write import Results, check_target, write
+from ginseng._docs import document
 from ginseng._errors import warn
 from ginseng._logging import running
 
 
+@document
 def evaluate(
     adata: AnnData,
     label_key: str,
@@ -40,8 +42,7 @@ def evaluate(
 
     Parameters
     ----------
-    adata
-        Annotated data, labelled by :func:`ginseng.tl.classify`.
+    %(adata_labelled)s
     label_key
         Column of `adata.obs` with the true labels.
     key_added
@@ -51,10 +52,8 @@ def evaluate(
     return_table
         Return the metrics of each class, followed by their averages, as a table. In its row `accuracy` the
         three columns agree: each is the accuracy once all cells are pooled.
-    overwrite
-        Whether to replace what is there under the names of the results and was not written by ginseng.
-    copy
-        Write into a copy of `adata`, and return that.
+    %(overwrite)s
+    %(copy)s
     unlabeled
         True labels that stand for none, as in :func:`ginseng.tl.train`.
 

@@ -8,7 +8,8 @@ from anndata import AnnData
 
 from ginseng import _keys
 from ginseng._cells.open import AnnDataOrPath
-from ginseng._cells.write import Results, check_target, is_lost_view, write
+from ginseng._cells.write import Results, check_target, write
+from ginseng._docs import document
 from ginseng._errors import MissingKeyError, suggest
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import Attributed, attribute
@@ -17,6 +18,7 @@ from ginseng.model.file import ModelLike
 from ginseng.model.state import GinsengClassifierState
 
 
+@document
 def explain(
     adata: AnnDataOrPath,
     model: ModelLike,
@@ -48,36 +50,26 @@ def explain(
 
     Parameters
     ----------
-    adata
-        Counts: an AnnData (in memory, backed or lazy), or a path or URL that :func:`ginseng.read_adata` reads.
-    model
-        A trained state, the path of a saved one, or an AnnData trained with :func:`ginseng.tl.train`.
+    %(adata_or_path)s
+    %(model)s
     cells
         Name of a cell, or names of some, as in `adata.obs_names`.
     versus
         Label to hold against that of the cell; the second most probable one of each cell if None.
     n_genes
         Genes for and genes against, each, by the size of their contribution; all genes of the model if None.
-    gene_key
-        Column of `var` with names like those of the model. If None, the index, or the column that has more of them.
-    layer
-        Layer with the counts; `X` if None.
-    normalize
-        Overrides the model: whether the data are counts still to be log-normalised.
+    %(query_gene_key)s
+    %(layer)s
+    %(query_normalize)s
     n_steps
         Gradients a cell, along the way from the baseline to it. A linear model needs but one and takes no more.
-    batch_size
-        Cells at a time. Changes memory, not the result.
+    %(batch_size)s
     key_added
         Entry of `adata.uns` that takes the table.
-    return_table
-        Whether to return a table and write nothing.
-    overwrite
-        Whether to replace what is there under the names of the results and was not written by ginseng.
-    copy
-        Whether to write to a copy of `adata` and return that.
-    silent
-        Whether to show neither progress nor the warning of missing genes.
+    %(return_table)s
+    %(overwrite)s
+    %(copy)s
+    %(query_silent)s
 
     Returns
     -------
@@ -116,9 +108,8 @@ def explain(
     >>> table.groupby("direction")["gene"].count().to_dict()
     {'against': 3, 'for': 3}
     """
-    lost = is_lost_view(adata) and not (copy or return_table)
     query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
-    check_target(query.adata, "explain", key_added, overwrite=overwrite, lost=lost)
+    check_target(query.adata, "explain", key_added, overwrite=overwrite)
     place = _places(query.adata.obs_names, [cells] if isinstance(cells, str) else [str(cell) for cell in cells])
     other = None if versus is None else _class(query.state, versus)
     if n_genes is not None and n_genes < 1:
@@ -128,7 +119,7 @@ def explain(
     names = query.adata.obs_names[place]
 
     def against_runner_up(start: int, stop: int, logits: np.ndarray) -> np.ndarray:
-        first, second = _pair(logits, other)
+        first, second = _pair(logits, query.state, other)
         one_of_each = np.eye(logits.shape[1], dtype=logits.dtype)
         return one_of_each[first] - one_of_each[second]
 
@@ -181,10 +172,13 @@ def _class(state: GinsengClassifierState, label: str) -> int:
     return names.index(label)
 
 
-def _pair(logits: np.ndarray, other: int | None) -> tuple[np.ndarray, np.ndarray]:
+def _pair(logits: np.ndarray, state: GinsengClassifierState, other: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Return the label of each cell, and the one that it is held against."""
-    order = np.argsort(-logits, axis=1, kind="stable")
-    return order[:, 0], order[:, 1] if other is None else np.full(len(logits), other)
+    first = state.network.probability.labels_of(logits)
+    if other is not None:
+        return first, np.full(len(logits), other)
+    others = np.where(np.arange(logits.shape[1]) == first[:, None], -np.inf, logits)
+    return first, others.argmax(axis=1)
 
 
 def _tables(
@@ -195,7 +189,7 @@ def _tables(
     measured: np.ndarray,
     n_genes: int | None,
 ) -> list[pd.DataFrame]:
-    first, second = _pair(part.logits, other)
+    first, second = _pair(part.logits, state, other)
     tables = []
     for i, cell in enumerate(names[part.start : part.stop]):
         if part.empty[i]:

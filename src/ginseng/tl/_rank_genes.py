@@ -12,7 +12,8 @@ from ginseng import _keys
 from ginseng._cells.entries import column
 from ginseng._cells.labels import as_labels, predicted_labels
 from ginseng._cells.open import AnnDataOrPath
-from ginseng._cells.write import Results, check_target, is_lost_view, write
+from ginseng._cells.write import Results, check_target, write
+from ginseng._docs import document
 from ginseng._errors import warn
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import Attributed, attribute
@@ -23,6 +24,7 @@ from ginseng.model.file import ModelLike
 TOLERANCE = 0.05
 
 
+@document
 def rank_genes(
     adata: AnnDataOrPath,
     model: ModelLike,
@@ -55,35 +57,25 @@ def rank_genes(
 
     Parameters
     ----------
-    adata
-        Counts: an AnnData (in memory, backed or lazy), or a path or URL that :func:`ginseng.read_adata` reads.
-    model
-        A trained state, the path of a saved one, or an AnnData trained with :func:`ginseng.tl.train`.
+    %(adata_or_path)s
+    %(model)s
     groupby
         Column of `adata.obs` with the groups; the labels that :func:`ginseng.tl.classify` wrote if None. Cells without
         a group are left out, as are cells without counts in the genes of the model.
     n_genes
         Genes a group; all that model and data share if None.
-    gene_key
-        Column of `var` with names like those of the model. If None, the index, or the column that has more of them.
-    layer
-        Layer with the counts; `X` if None.
-    normalize
-        Overrides the model: whether the data are counts still to be log-normalised.
+    %(query_gene_key)s
+    %(layer)s
+    %(query_normalize)s
     n_steps
         Gradients a cell, along the way from the baseline to it. A linear model needs but one and takes no more.
-    batch_size
-        Cells at a time. Changes memory, not the result.
+    %(batch_size)s
     key_added
         Prefix of what is written, and of the labels that `groupby` stands for by default.
-    return_table
-        Whether to return a table and write nothing.
-    overwrite
-        Whether to replace what is there under the names of the results and was not written by ginseng.
-    copy
-        Whether to write to a copy of `adata` and return that.
-    silent
-        Whether to show neither progress nor the warning of missing genes.
+    %(return_table)s
+    %(overwrite)s
+    %(copy)s
+    %(query_silent)s
 
     Returns
     -------
@@ -121,9 +113,8 @@ def rank_genes(
     >>> sc.get.rank_genes_groups_df(adata, "CD19+ B", key="ginseng_rank_genes")["names"][:2].sort_values().tolist()
     ['CD79A', 'MS4A1']
     """
-    lost = is_lost_view(adata) and not (copy or return_table)
     query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
-    check_target(query.adata, "rank_genes", key_added, overwrite=overwrite, lost=lost)
+    check_target(query.adata, "rank_genes", key_added, overwrite=overwrite)
     if n_genes is not None and n_genes < 1:
         msg = f"`n_genes` must be at least 1, or None for all, not {n_genes}."
         raise ValueError(msg)
@@ -132,7 +123,7 @@ def rank_genes(
     named = np.array([classes.index(group) if group in classes else -1 for group in groups] + [-1])[code]
 
     def label_against_all(start: int, stop: int, logits: np.ndarray) -> np.ndarray:
-        label = np.where(named[start:stop] < 0, logits.argmax(axis=1), named[start:stop])
+        label = np.where(named[start:stop] < 0, query.state.network.probability.labels_of(logits), named[start:stop])
         return np.eye(logits.shape[1], dtype=logits.dtype)[label] - logits.dtype.type(1 / logits.shape[1])
 
     with running(f"ranking of genes for {len(groups)} groups of {groupby!r}") as report:

@@ -15,7 +15,8 @@ from ginseng._cells.accept import accept
 from ginseng._cells.colors import distinct, hex_colors, known_colors
 from ginseng._cells.open import OpenCells, open_cells
 from ginseng._cells.training_set import choose_cells, choose_genes
-from ginseng._cells.write import Results, check_target, is_lost_view, write
+from ginseng._cells.write import Results, check_target, refuse_lost_view, write
+from ginseng._docs import document
 from ginseng._errors import suggest
 from ginseng._logging import in_lines, say
 from ginseng._select.columns import gene_results
@@ -32,6 +33,7 @@ from ginseng.train.trainer import GinsengClassifierTrainer
 ALL_GENES, TOP_GENES = 5000, 2000
 
 
+@document
 def train(
     adata: AnnData | GinsengDataset | str | Path,
     label_key: str | Sequence[Any] | np.ndarray | pd.Series | None = None,
@@ -60,14 +62,12 @@ def train(
         of one for data that do not fit in memory, or a path or URL that :func:`ginseng.read_adata` reads.
     label_key
         Column of `obs` with the cell types, or a label for each cell. Not needed for a dataset, which knows its own.
-    layer
-        Layer with the counts; `X` if None.
+    %(layer)s
     genes
         Boolean column of `var`, a mask, or gene names. If None, those of `var["ginseng_genes"]` where
         :func:`ginseng.pp.select_hvgs` or :func:`ginseng.pp.select_markers` has been run; else all up to 5,000; else the
         2,000 that differ most between the cell types in the training cells, which are then written there.
-    gene_key
-        Column of `var` with the gene names; the index if None.
+    %(gene_key)s
     group_key
         Column of `obs` with donors or batches, or a group for each cell: whole groups are held out then, unless
         `settings` say otherwise.
@@ -84,15 +84,10 @@ def train(
         same; the model is then the same to the bit as that of a call that was never interrupted.
     key_added
         Name in `uns`.
-    overwrite
-        Whether to replace what is there under the names of the results and was not written by ginseng.
-    copy
-        Whether to write to a copy of `adata` and return that.
-    silent
-        Whether to show no progress.
-    unlabeled
-        Labels that stand for none: such cells are left out. One name or more, besides the usual words (unknown,
-        unassigned, n/a and the like), which alone count if None. With an empty list, every name is a label.
+    %(overwrite)s
+    %(copy)s
+    %(silent)s
+    %(unlabeled)s
 
     Ctrl-C ends training after the batches that are being worked on, and the best model so far is what the call gives;
     a second ctrl-C stops at once.
@@ -134,7 +129,8 @@ def train(
     >>> len(adata.uns["ginseng"]["classes"])
     10
     """
-    lost = is_lost_view(adata) and not copy
+    if not copy:
+        refuse_lost_view(adata)
     said_so = says_normalize(settings, kwargs)
     single = kwargs if epochs is None else {**kwargs, "epochs": epochs}
     if group_key is not None and not isinstance(settings, GinsengClassifierTrainerSettings):
@@ -157,7 +153,7 @@ def train(
     cells = open_cells(adata, layer=layer, gene_key=gene_key)
     adata = cells.adata
     if not from_path:
-        check_target(adata, "train", key_added, overwrite=overwrite, lost=lost)
+        check_target(adata, "train", key_added, overwrite=overwrite)
     if label_key is None:
         listed = suggest("cell_type", adata.obs.columns)
         msg = f"Pass `label_key`, the column of `adata.obs` with the cell types. {listed}"

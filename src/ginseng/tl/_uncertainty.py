@@ -7,7 +7,8 @@ from scipy.stats import entropy
 
 from ginseng import _keys
 from ginseng._cells.open import AnnDataOrPath
-from ginseng._cells.write import Results, check_target, is_lost_view, label_column, write
+from ginseng._cells.write import Results, check_target, label_column, write
+from ginseng._docs import document
 from ginseng._errors import warn
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import dropout_passes
@@ -16,6 +17,7 @@ from ginseng._rng import RNGLike, SeedLike, generator
 from ginseng.model.file import ModelLike
 
 
+@document
 def uncertainty(
     adata: AnnDataOrPath,
     model: ModelLike,
@@ -42,33 +44,22 @@ def uncertainty(
 
     Parameters
     ----------
-    adata
-        Counts: an AnnData (in memory, backed or lazy), or a path or URL that :func:`ginseng.read_adata` reads.
-    model
-        A trained state, the path of a saved one, or an AnnData trained with :func:`ginseng.tl.train`.
-    gene_key
-        Column of `var` with names like those of the model. If None, the index, or the column that has more of them.
+    %(adata_or_path)s
+    %(model)s
+    %(query_gene_key)s
     n_passes
         Passes a cell, at least 2.
-    layer
-        Layer with the counts; `X` if None.
-    normalize
-        Overrides the model: whether the data are counts still to be log-normalised.
-    batch_size
-        Cells a forward pass. Changes memory, not the result.
-    key_added
-        Prefix of what is written.
+    %(layer)s
+    %(query_normalize)s
+    %(batch_size)s
+    %(key_added)s
     rng
         Seed or generator that dropout is drawn from. What is drawn for a cell depends on it, on the place of the cell
         in `adata` and on the number of the pass.
-    return_table
-        Whether to return a table and write nothing.
-    overwrite
-        Whether to replace what is there under the names of the results and was not written by ginseng.
-    copy
-        Whether to write to a copy of `adata` and return that.
-    silent
-        Whether to show neither progress nor the warning of missing genes.
+    %(return_table)s
+    %(overwrite)s
+    %(copy)s
+    %(query_silent)s
 
     Returns
     -------
@@ -108,9 +99,8 @@ def uncertainty(
     if n_passes < 2:
         msg = f"`n_passes` must be at least 2, not {n_passes}: one answer does not spread."
         raise ValueError(msg)
-    lost = is_lost_view(adata) and not (copy or return_table)
     query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
-    check_target(query.adata, "uncertainty", key_added, overwrite=overwrite, lost=lost)
+    check_target(query.adata, "uncertainty", key_added, overwrite=overwrite)
     state, n_cells = query.state, query.adata.n_obs
     if state.network.dropout_rate == 0:
         msg = "The model was trained without dropout, so that all passes would be the same. Set `dropout_rate`."
@@ -132,7 +122,7 @@ def uncertainty(
                 here = slice(part.start, part.stop)
                 mean[here], std[here], empty[here] = part.mean, part.std, part.empty
                 bar.update(part.stop - part.start)
-        label = mean.argmax(axis=1)
+        label = state.network.probability.labels(mean, mean)
         spread = np.where(empty, np.float32(np.nan), std[np.arange(n_cells), label])
         doubt = entropy(mean, axis=1) / np.log(state.n_classes)
         doubt = np.where(empty, np.nan, np.clip(doubt, 0, 1)).astype(np.float32)
@@ -140,7 +130,7 @@ def uncertainty(
             msg = f"{empty.sum():,} of {n_cells:,} cells have no counts in the genes of the model: no uncertainty."
             warn(msg)
         if return_table or not (isinstance(adata, AnnData) or copy):
-            confidence = np.where(empty, np.float32(0), mean.max(axis=1, initial=0))
+            confidence = np.where(empty, np.float32(0), mean[np.arange(n_cells), label])
             columns = {
                 "cell_type": label_column(np.where(empty, -1, label), state.label_keys),
                 "confidence": confidence,

@@ -10,11 +10,13 @@ from scipy.stats import entropy
 from ginseng import _keys
 from ginseng._cells.colors import categories, known_colors
 from ginseng._cells.labels import UNASSIGNED, as_labels, in_memory, predicted_labels
-from ginseng._cells.write import Results, check_target, is_lost_view, label_column, write
+from ginseng._cells.write import Results, check_target, label_column, write
+from ginseng._docs import document
 from ginseng._errors import MissingKeyError, check_names, suggest, warn
 from ginseng._logging import running
 
 
+@document
 def vote(
     adata: AnnData,
     groupby: str = "leiden",
@@ -39,8 +41,7 @@ def vote(
 
     Parameters
     ----------
-    adata
-        Annotated data, labelled by :func:`ginseng.tl.classify`.
+    %(adata_labelled)s
     groupby
         Column of `adata.obs` with the clusters.
     min_fraction
@@ -51,10 +52,8 @@ def vote(
         Column of `adata.obs` with the labels to count, where it is not `{key_added}_cell_type`.
     key_added
         Prefix under which the labels were written, and of what is written here.
-    overwrite
-        Whether to replace what is there under the names of the results and was not written by ginseng.
-    copy
-        Write into a copy of `adata`, and return that.
+    %(overwrite)s
+    %(copy)s
 
     Returns
     -------
@@ -98,8 +97,7 @@ def vote(
     if not 0 <= min_fraction <= 1:
         msg = f"`min_fraction` is between 0 and 1, not {min_fraction}."
         raise ValueError(msg)
-    lost = is_lost_view(adata) and not copy
-    check_target(adata, "vote", key_added, overwrite=overwrite, lost=lost)
+    check_target(adata, "vote", key_added, overwrite=overwrite)
     prediction_key = _keys.cell_type(key_added) if prediction_key is None else prediction_key
     obs = in_memory(adata.obs)
     cluster = _clusters(adata, obs, groupby)

@@ -94,8 +94,9 @@ def describe_run(dataset: Any, held_out: np.ndarray, settings: Any) -> dict[str,
     """Return what decides the weights, to the bit: the settings, none of them left open, and digests of the data."""
     counts = dataset.source.counts
     given = dataclasses.asdict(settings)
+    given = {name: value for name, value in given.items() if name not in given["config"]}  # which has them as well
     return {
-        "settings": _stated(json.loads(json.dumps(given, default=lambda value: value.item()))),
+        "settings": json.loads(json.dumps(given, default=lambda value: value.item())),
         "genes": _digest("\n".join(dataset.gene_names).encode()),
         "classes": _digest("\n".join(dataset.label_names).encode()),
         "labels": _digest(dataset.labels),
@@ -285,11 +286,6 @@ def _writer() -> str:
     return f"ginseng {__version__}, jax {jax.__version__} on {jax.default_backend()}"
 
 
-def _stated(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that say something."""
-    return {name: value for name, value in settings.items() if value is not None}
-
-
 def _nested(tree: Any) -> dict[str, Any]:
     """Return a tree of any kind as nested dicts."""
     out: dict[str, Any] = {}
@@ -316,7 +312,7 @@ def _read_run(path: Path) -> dict[str, Any]:
         if not isinstance(run, dict) or not isinstance(run.get("settings"), dict):
             msg = "it does not say which run it is of"
             raise ModelFileError(msg)
-        return run | {"settings": _stated(run["settings"])}
+        return run
 
     return read_members(path, "checkpoint", read)
 

@@ -234,8 +234,8 @@ class GinsengClassifierTrainer:
     def _run(self, epochs: int) -> dict[str, Any]:
         """Return what decides the weights, with all that the settings leave open."""
         used = dataclasses.replace(
-            self.settings, config=dataclasses.asdict(self.network), hidden_dim=None, dropout_rate=None,
-            epochs=epochs, lr=self.lr, batch_size=self.batch_size, monitor=self.monitor,
+            self.settings, config=dataclasses.asdict(self.network), epochs=epochs, lr=self.lr,
+            batch_size=self.batch_size, monitor=self.monitor,
         )  # fmt: skip
         return describe_run(self.dataset, self.holdout, used)
 

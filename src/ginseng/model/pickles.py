@@ -1,0 +1,494 @@
+"""Read what a pickle says without running it.
+
+`pickle.load` calls whatever the file names. Here the opcodes are interpreted instead: the names that fitted classifiers
+are made of become inert records, numbers and arrays are built from their bytes, and all else is an error. Nothing is
+imported, nothing of the file is called, and every opcode does an amount of work that its bytes pay for.
+"""
+
+from __future__ import annotations
+
+import math
+import pickletools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ginseng._disk.strict_hdf5 import ModelFileError
+
+#: Bytes of a file; the largest of CellTypist's has some 40 million.
+MAX_BYTES = 2**30
+#: Opcodes, objects that wait on the stack (pickle writes lists in parts of a thousand), and open marks.
+MAX_OPCODES, MAX_STACK, MAX_MARKS = 2_000_000, 4_000, 64
+MAX_PROTOCOL = 5
+#: Dimensions of an array, and bytes of a whole number.
+MAX_DIMENSIONS, MAX_INTEGER = 4, 16
+
+
+class PickleError(ModelFileError):
+    """A pickle that holds something else than a classifier, or tries to run something."""
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name that the file refers to; never looked up."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass
+class Record:
+    """An object of a class that is known by name: its attributes, and no behaviour."""
+
+    name: Name
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class _Type:
+    """A NumPy dtype: its code, and the order of its bytes once that is known."""
+
+    code: str
+    order: str = "="
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(self.order.replace("|", "=") + self.code)
+
+
+@dataclass
+class _Array:
+    """A NumPy array that waits for its contents."""
+
+    values: np.ndarray | None = None
+
+
+def _modules(package: str, *files: str) -> tuple[str, ...]:
+    return tuple(f"{package}.{file}" for file in files)
+
+
+#: Losses that a fitted SGDClassifier keeps, which is not looked at.
+_LOSSES = {
+    "Log": _modules("sklearn.linear_model", "_sgd_fast", "sgd_fast"),
+    "CyHalfBinomialLoss": ("sklearn._loss._loss", "_loss"),  # as its compiled module calls itself
+}
+#: Classes whose objects become records, by the modules that they have lived in.
+_RECORDS = {
+    "LogisticRegression": _modules("sklearn.linear_model", "_logistic", "logistic"),
+    "SGDClassifier": _modules("sklearn.linear_model", "_stochastic_gradient", "stochastic_gradient"),
+    "StandardScaler": _modules("sklearn.preprocessing", "_data", "data"),
+    "Model": ("celltypist.models",),
+    **_LOSSES,
+}
+_BUILTINS = ("builtins", "__builtin__")
+_MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
+_NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether a file starts as a pickle of protocol 2 or later does, or has the ending of one."""
+    with path.open("rb") as file:
+        head = file.read(2)
+    return path.suffix in (".pkl", ".pickle") or (head[:1] == b"\x80" and head[1:] in (b"\2", b"\3", b"\4", b"\5"))
+
+
+def read_pickle(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
+    """Return what a pickle holds: text, numbers, dicts, lists, tuples, arrays, and a :class:`Record` per object.
+
+    Raises
+    ------
+    PickleError
+        If it is damaged, larger than `max_bytes`, or holds anything else.
+    """
+    if (size := path.stat().st_size) > max_bytes:
+        msg = f"{path} has {size:,} bytes, and may have {max_bytes:,}; `max_bytes=` sets the limit."
+        raise PickleError(msg)
+    content = path.read_bytes()
+    try:
+        return _Machine(content).run()
+    except PickleError as error:
+        msg = f"{path} is not read: {error}"
+        raise PickleError(msg) from None
+    except (ValueError, TypeError, OverflowError, LookupError, RecursionError, MemoryError) as error:
+        msg = f"{path} is not a readable pickle: {error}"
+        raise PickleError(msg) from error
+
+
+class _Machine:
+    """The stack, the memo and the opcodes of one pickle."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+
+    def run(self) -> Any:
+        last = ""
+        for i, (code, argument, position) in enumerate(pickletools.genops(self.content)):
+            name = code.name
+            if i >= MAX_OPCODES:
+                self._refuse(f"it has over {MAX_OPCODES:,} opcodes")
+            if name == "STOP":
+                if len(self.stack) != 1 or self.marks:
+                    self._refuse("it ends in the middle")
+                if (position or 0) + 1 != len(self.content):
+                    self._refuse("there is something behind its end")
+                return self._checked(self.stack[0])
+            if (act := _ACTS.get(name)) is None:
+                self._refuse(f"it has the opcode {name}, which no fitted classifier needs")
+            if name in _PUTS and last in _PUTS:
+                self._refuse("it keeps one object under several numbers")
+            act(self, argument, position or 0)
+            if len(self.stack) > MAX_STACK:
+                self._refuse(f"over {MAX_STACK:,} objects wait on its stack")
+            last = name
+        self._refuse("it has no end")
+
+    @staticmethod
+    def _refuse(what: str) -> NoReturn:
+        raise PickleError(what)
+
+    # the stack
+
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
+
+    def pop(self) -> Any:
+        if len(self.stack) <= (self.marks[-1] if self.marks else 0):
+            self._refuse("its stack runs out")
+        return self.stack.pop()
+
+    def top(self) -> Any:
+        value = self.pop()
+        self.stack.append(value)
+        return value
+
+    def mark(self) -> None:
+        if len(self.marks) >= MAX_MARKS:
+            self._refuse(f"it has over {MAX_MARKS} open marks")
+        self.marks.append(len(self.stack))
+
+    def since_mark(self) -> list[Any]:
+        if not self.marks:
+            self._refuse("it has no mark where one is needed")
+        start = self.marks.pop()
+        values = self.stack[start:]
+        del self.stack[start:]
+        return values
+
+    # containers
+
+    def extend(self, values: list[Any]) -> None:
+        target = self.top()
+        if type(target) is not list:
+            self._refuse(f"it appends to {_kind(target)}")
+        target.extend(values)
+
+    def set_items(self, values: list[Any]) -> None:
+        target = self.top()
+        if type(target) is not dict:
+            self._refuse(f"it sets items of {_kind(target)}")
+        target.update(self._pairs(values))
+
+    def _pairs(self, values: list[Any]) -> dict[str, Any]:
+        if len(values) % 2 or any(type(key) is not str for key in values[::2]):
+            self._refuse("it has a dict whose keys are not text")
+        return dict(zip(values[::2], values[1::2], strict=True))
+
+    # the memo
+
+    def put(self, number: int) -> None:
+        if number < 0 or number > len(self.memo) + 1:  # they are counted, by Python from 0 and by others from 1
+            self._refuse(f"it keeps an object under the number {number}, after {len(self.memo)} others")
+        self.memo[number] = self.top()
+
+    def get(self, number: int) -> None:
+        if number not in self.memo:
+            self._refuse(f"it takes an object from the number {number}, under which there is none")
+        self.push(self.memo[number])
+
+    # objects
+
+    def name(self, module: Any, name: Any) -> None:
+        if type(module) is not str or type(name) is not str:
+            self._refuse("it builds a name from something else than text")
+        if module not in _NAMES.get(name, ()):
+            shown = f"{module}.{name}"[:100]
+            self._refuse(f"it refers to {shown!r}, and nothing but fitted classifiers and arrays is accepted")
+        self.push(Name(module, name))
+
+    def new(self, cls: Any, arguments: Any) -> None:
+        """Make an object of a class, as `cls.__new__(cls, *arguments)` would."""
+        if not isinstance(cls, Name) or cls.name not in _RECORDS:
+            self._refuse(f"it makes an object of {_kind(cls)}")
+        if arguments != ():
+            self._refuse(f"it makes a {cls} with arguments")
+        self.push(Record(cls))
+
+    def reduce(self, called: Any, arguments: Any) -> None:
+        """Stand in for a call, of what is known."""
+        if not isinstance(called, Name) or (make := _CALLS.get(called.name)) is None:
+            self._refuse(f"it calls {_kind(called)}")
+        if type(arguments) is not tuple:
+            self._refuse(f"it calls {called} with {_kind(arguments)}")
+        self.push(make(*arguments))
+
+    def build(self, state: Any) -> None:
+        """Give an object its state."""
+        target = self.top()
+        if isinstance(target, Record):
+            if type(state) is not dict or target.attributes:
+                self._refuse(f"it gives {target.name} a state of {_kind(state)}, or a second one")
+            target.attributes = dict(state)
+        elif isinstance(target, _Type):
+            _set_order(target, state)
+        elif isinstance(target, _Array):
+            if target.values is not None:
+                self._refuse("it fills an array twice")
+            target.values = _filled(state)
+        else:
+            self._refuse(f"it gives a state to {_kind(target)}")
+
+    def protocol(self, number: int) -> None:
+        if number > MAX_PROTOCOL:
+            self._refuse(f"it is of protocol {number}, and {MAX_PROTOCOL} is the last that is known")
+
+    def frame(self, length: int, position: int) -> None:
+        if length > len(self.content) - position - 9:
+            self._refuse(f"it announces a frame of {length:,} bytes, and has fewer")
+
+    # what comes out
+
+    def _checked(self, value: Any) -> Any:
+        """Put arrays in the place of what stood for them; each object once, however often it is referred to."""
+        seen: set[int] = set()
+        waiting = [value]
+        while waiting:
+            found = waiting.pop()
+            inside = found.attributes if isinstance(found, Record) else found
+            if type(inside) not in (dict, list) or id(inside) in seen:
+                continue
+            seen.add(id(inside))
+            for key, item in list(inside.items() if isinstance(inside, dict) else enumerate(inside)):
+                inside[key] = item = item.values if isinstance(item, _Array) else item
+                waiting.append(item)
+        return value.values if isinstance(value, _Array) else value
+
+
+def _kind(value: Any) -> str:
+    return str(value) if isinstance(value, Name | Record) else type(value).__name__.strip("_").lower()
+
+
+# NumPy, made by hand
+
+
+def _type(code: Any, *_: Any) -> _Type:
+    known = type(code) is str and (code in _CODES or (code[:1] in "US" and code[1:].isdecimal() and len(code) < 8))
+    if not known:
+        msg = f"it has values of type {str(code)[:20]!r}"
+        raise PickleError(msg)
+    return _Type(code)
+
+
+def _set_order(target: _Type, state: Any) -> None:
+    if type(state) is not tuple or len(state) < 2 or state[1] not in ("<", ">", "=", "|") or any(state[2:5]):
+        msg = "it has a type of values with fields"
+        raise PickleError(msg)
+    target.order = state[1]
+
+
+def _reconstruct(cls: Any, shape: Any, code: Any) -> _Array:
+    del shape, code  # those of an empty array, which its state replaces
+    if not isinstance(cls, Name) or cls.name != "ndarray":
+        msg = f"it has an array of {_kind(cls)}"
+        raise PickleError(msg)
+    return _Array()
+
+
+def _filled(state: Any) -> np.ndarray:
+    if type(state) is not tuple or len(state) != 5:
+        msg = "it has an array without shape, type and values"
+        raise PickleError(msg)
+    _, shape, kind, fortran, values = state
+    return _array(values, kind, shape, "F" if fortran else "C")
+
+
+def _from_buffer(values: Any, kind: Any, shape: Any, order: Any, *_: Any) -> _Array:
+    return _Array(_array(values, kind, shape, order))
+
+
+def _scalar(kind: Any, values: Any) -> Any:
+    return _array(values, kind, (), "C").item()
+
+
+def _array(values: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
+    """Return the array of these bytes or names, whose number must be that of the shape."""
+    if (
+        not isinstance(kind, _Type)
+        or type(shape) is not tuple
+        or len(shape) > MAX_DIMENSIONS
+        or order not in ("C", "F")
+    ):
+        msg = "it has an array of an unknown type or shape"
+        raise PickleError(msg)
+    if any(type(n) is not int or n < 0 for n in shape):
+        msg = f"it has an array of shape {shape}"
+        raise PickleError(msg)
+    size = math.prod(shape)
+    if kind.code[0] == "O":
+        if type(values) is not list or any(type(value) is not str for value in values) or len(values) != size:
+            msg = "it has an array of objects that are not names, or of another number than its shape says"
+            raise PickleError(msg)
+        return np.array(values, dtype=object).reshape(shape, order=order)
+    dtype = kind.dtype
+    if type(values) is not bytes or dtype.itemsize == 0 or len(values) != size * dtype.itemsize:
+        msg = f"it has an array of shape {shape} whose bytes are too few or too many"
+        raise PickleError(msg)
+    return np.frombuffer(values, dtype).astype(dtype.newbyteorder("="), copy=False).reshape(shape, order=order)
+
+
+def _encode(text: Any, encoding: Any) -> bytes:
+    """Return bytes, which the first protocols write as text."""
+    if type(text) is not str or encoding not in ("latin1", "latin-1"):
+        msg = "it encodes something else than bytes"
+        raise PickleError(msg)
+    return text.encode("latin1")
+
+
+def _reconstructor(cls: Any, base: Any, state: Any) -> Record:
+    """Return an empty object, as the first protocols make one."""
+    plain = isinstance(base, Name) and base.name == "object" and state is None
+    if not isinstance(cls, Name) or cls.name not in _RECORDS or not plain:
+        msg = f"it makes an object of {_kind(cls)}"
+        raise PickleError(msg)
+    return Record(cls)
+
+
+def _loss(name: str, *_: Any) -> Record:
+    return Record(Name(_LOSSES[name][0], name))
+
+
+def _empty_bytes(*arguments: Any) -> bytes:
+    if arguments:
+        msg = "it calls bytes with arguments"
+        raise PickleError(msg)
+    return b""
+
+
+_CODES = {f"{kind}{n}" for kind, sizes in {"f": (2, 4, 8), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8)}.items() for n in sizes}
+_CODES |= {"b1", "O8", "O"}
+
+#: What stands in for a call of each name.
+_CALLS: dict[str, Callable[..., Any]] = {
+    "_reconstruct": _reconstruct,
+    "_frombuffer": _from_buffer,
+    "scalar": _scalar,
+    "dtype": _type,
+    "encode": _encode,
+    "_reconstructor": _reconstructor,
+    **{name: partial(_loss, name) for name in _LOSSES},
+    "bytes": _empty_bytes,
+}
+_NAMES: dict[str, tuple[str, ...]] = {
+    **_RECORDS,
+    "_reconstruct": _MULTIARRAY,
+    "scalar": _MULTIARRAY,
+    "_frombuffer": _NUMERIC,
+    "dtype": ("numpy",),
+    "ndarray": ("numpy",),
+    "encode": ("_codecs",),
+    "_reconstructor": ("copy_reg", "copyreg"),
+    "object": _BUILTINS,
+    "bytes": _BUILTINS,
+}
+
+_PUTS = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}
+
+
+def _integer(machine: _Machine, argument: Any, _: int) -> None:
+    if not isinstance(argument, bool) and argument.bit_length() > 8 * MAX_INTEGER:
+        machine._refuse(f"it has a whole number of over {MAX_INTEGER} bytes")
+    machine.push(argument)
+
+
+def _reduce(machine: _Machine, *_: Any) -> None:
+    arguments = machine.pop()
+    machine.reduce(machine.pop(), arguments)
+
+
+def _new(machine: _Machine, *_: Any) -> None:
+    arguments = machine.pop()
+    machine.new(machine.pop(), arguments)
+
+
+def _stack_global(machine: _Machine, *_: Any) -> None:
+    name = machine.pop()
+    machine.name(machine.pop(), name)
+
+
+def _set_item(machine: _Machine, *_: Any) -> None:
+    value = machine.pop()
+    machine.set_items([machine.pop(), value])
+
+
+def _tuple(n: int) -> Callable[..., None]:
+    return lambda machine, *_: machine.push(tuple([machine.pop() for _ in range(n)][::-1]))
+
+
+#: What each opcode does; those that are not here are refused.
+_ACTS: dict[str, Callable[[_Machine, Any, int], None]] = {
+    "PROTO": lambda machine, number, _: machine.protocol(number),
+    "FRAME": lambda machine, length, position: machine.frame(length, position),
+    "MARK": lambda machine, *_: machine.mark(),
+    **dict.fromkeys(["INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"], _integer),
+    **dict.fromkeys(
+        [
+            "FLOAT",
+            "BINFLOAT",
+            "BINBYTES",
+            "SHORT_BINBYTES",
+            "BINBYTES8",
+            "UNICODE",
+            "BINUNICODE",
+            "SHORT_BINUNICODE",
+            "BINUNICODE8",
+            "STRING",
+            "BINSTRING",
+            "SHORT_BINSTRING",
+        ],
+        lambda machine, argument, _: machine.push(argument),
+    ),
+    "BYTEARRAY8": lambda machine, argument, _: machine.push(bytes(argument)),
+    "NONE": lambda machine, *_: machine.push(None),
+    "NEWTRUE": lambda machine, *_: machine.push(True),
+    "NEWFALSE": lambda machine, *_: machine.push(False),
+    "EMPTY_LIST": lambda machine, *_: machine.push([]),
+    "EMPTY_DICT": lambda machine, *_: machine.push({}),
+    "EMPTY_TUPLE": lambda machine, *_: machine.push(()),
+    "LIST": lambda machine, *_: machine.push(machine.since_mark()),
+    "DICT": lambda machine, *_: machine.push(machine._pairs(machine.since_mark())),
+    "TUPLE": lambda machine, *_: machine.push(tuple(machine.since_mark())),
+    "TUPLE1": _tuple(1),
+    "TUPLE2": _tuple(2),
+    "TUPLE3": _tuple(3),
+    "APPEND": lambda machine, *_: machine.extend([machine.pop()]),
+    "APPENDS": lambda machine, *_: machine.extend(machine.since_mark()),
+    "SETITEM": _set_item,
+    "SETITEMS": lambda machine, *_: machine.set_items(machine.since_mark()),
+    **dict.fromkeys(["PUT", "BINPUT", "LONG_BINPUT"], lambda machine, number, _: machine.put(number)),
+    "MEMOIZE": lambda machine, *_: machine.put(len(machine.memo)),
+    **dict.fromkeys(["GET", "BINGET", "LONG_BINGET"], lambda machine, number, _: machine.get(number)),
+    "GLOBAL": lambda machine, argument, _: machine.name(*argument.split(" ", 1)),
+    "STACK_GLOBAL": _stack_global,
+    "REDUCE": _reduce,
+    "NEWOBJ": _new,
+    "BUILD": lambda machine, *_: machine.build(machine.pop()),
+}

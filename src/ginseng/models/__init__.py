@@ -1,0 +1,6 @@
+"""Models that others have trained, by name."""
+
+from ginseng.model.logistic import from_sklearn
+from ginseng.models.store import available, fetch, info, load
+
+__all__ = ["available", "fetch", "from_sklearn", "info", "load"]
