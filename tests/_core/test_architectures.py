@@ -64,7 +64,9 @@ def test_the_head_reads_the_embedding(trained: GinsengClassifierState, test_set:
     params, network = jax.device_put(trained.params), trained.network
     x = jnp.log1p(test_set[0][:5])
     embedded = np.asarray(jax.vmap(lambda x: together(network).embed(params, x))(x))
-    head = params["head"] if "head" in params else params["group0"]["layer4"]  # of a cascade of one group
+    head = params.get("head")
+    if head is None:  # a cascade of one group
+        head = {**params["group0"]["layer4"], "b": params["group0"]["layer4"]["b"] + params["offset"]["b"]}
     heads = np.reshape(head["W"], (network.n_members, -1, 3))
     embedded = embedded.reshape(5, network.n_members, -1).swapaxes(0, 1)
     each = embedded @ heads + np.reshape(head["b"], (network.n_members, 1, 3))
