@@ -177,10 +177,8 @@ class GinsengClassifierTrainerSettings:
             given["n_members"] = 1  # there is nothing that members would differ in
         network = registry.get(self.architecture, given | self.config)
         if not network.trains:
-            msg = (
-                f"Architecture {self.architecture!r} is made from weights that were fitted elsewhere, and not trained. "
-            )
-            msg += f"Those that are: {', '.join(map(repr, registry.names()))}."
+            names = ", ".join(map(repr, registry.names()))
+            msg = f"Architecture {self.architecture!r} is made from weights that were fitted elsewhere. To train: {names}."
             raise ValueError(msg)
         return network
 
