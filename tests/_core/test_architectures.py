@@ -64,9 +64,12 @@ def test_the_head_reads_the_embedding(trained: GinsengClassifierState, test_set:
     params, network = jax.device_put(trained.params), trained.network
     x = jnp.log1p(test_set[0][:5])
     embedded = np.asarray(jax.vmap(lambda x: together(network).embed(params, x))(x))
-    heads = np.reshape(params["head"]["W"], (network.n_members, -1, 3))
+    head = params.get("head")
+    if head is None:  # a cascade of one group
+        head = {**params["group0"]["layer4"], "b": params["group0"]["layer4"]["b"] + params["offset"]["b"]}
+    heads = np.reshape(head["W"], (network.n_members, -1, 3))
     embedded = embedded.reshape(5, network.n_members, -1).swapaxes(0, 1)
-    each = embedded @ heads + np.reshape(params["head"]["b"], (network.n_members, 1, 3))
+    each = embedded @ heads + np.reshape(head["b"], (network.n_members, 1, 3))
     expected = softmax(each, axis=-1).mean(axis=0)
     logits = batch_logits(together(network), params, x)
     np.testing.assert_allclose(softmax(logits, axis=-1), expected, rtol=2e-4, atol=2e-5)

@@ -219,6 +219,34 @@ def test_symbols_are_found_as_well(server: Any) -> None:
     assert adata.uns["ginseng"]["reference"]["name"] == "human"
 
 
+@pytest.mark.parametrize("spelt", ["{}", "GRCh38_{}", "{}.17", "'{}'"])
+@pytest.mark.parametrize("place", ["index", "column"])
+def test_species_and_genes_however_they_are_spelt(server: Any, spelt: str, place: str) -> None:
+    genes = gs.models.load("human").genes[::3]
+    counts = np.random.default_rng(0).poisson(0.5, (10, len(genes))).astype(np.float32)
+    names = [spelt.format(gene) for gene in genes]
+    var = pd.DataFrame(index=names) if place == "index" else pd.DataFrame({"gene_ids": names})
+    var.index = var.index.astype(str)
+    adata = AnnData(counts, var=var)
+    gs.classify(adata, silent=True)
+    assert adata.uns["ginseng"]["overlap"]["n_found"] == len(genes)
+
+
+@pytest.mark.parametrize("spelt", ["{}", "GRCh38_{}"])
+def test_symbols_however_they_are_spelt(server: Any, spelt: str) -> None:
+    """By HGNC: current symbols, and a previous one (CCL2 was SCYA2)."""
+    symbols = {
+        "CD3D": "ENSG00000167286", "MS4A1": "ENSG00000156738", "SCYA2": "ENSG00000108691", "NKG7": "ENSG00000105374",
+        "CD68": "ENSG00000129226", "INS": "ENSG00000254647", "EPCAM": "ENSG00000119888", "HBB": "ENSG00000244734",
+        "COL1A1": "ENSG00000108821", "PECAM1": "ENSG00000261371", "CD79A": "ENSG00000105369",
+    }  # fmt: skip
+    known = {name: gene for name, gene in symbols.items() if gene in set(gs.models.load("human").genes)}
+    assert len(known) > 5
+    adata = AnnData(np.eye(len(known), dtype=np.float32) * 5, var=pd.DataFrame(index=[spelt.format(n) for n in known]))
+    gs.classify(adata, "human", silent=True, min_overlap=0)
+    assert adata.uns["ginseng"]["overlap"]["n_found"] == len(known)
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [

@@ -217,8 +217,10 @@ def test_a_trained_anndata_is_a_model(make_cells: Make) -> None:
     assert set(ref.uns["ginseng"]) >= {"model", "history", "overlap"}
     with pytest.raises(ValueError, match=r"holds no model\. Run `gs\.tl\.train"):
         gs.tl.classify(query, blurred(make_cells))
-    with pytest.raises(TypeError, match="needs cells and a model"):
+    with pytest.raises(ValueError, match="No model was named"):
         gs.tl.classify(query)
+    with pytest.raises(TypeError, match="needs cells"):
+        gs.tl.classify(state)
 
 
 def test_a_path_gives_a_table_and_loses_nothing(make_cells: Make, state: State, files: Path) -> None:

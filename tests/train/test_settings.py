@@ -120,6 +120,7 @@ def test_values_out_of_range_are_refused(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"architecture": "logistic"}, "fitted elsewhere"),
         ({"architecture": "gatd"}, "No architecture 'gatd'. There are: 'gated'"),
         ({"config": {"depth": 3}}, "has no setting depth. It has: dropout_rate, gate_dim"),
         ({"config": {"n_layers": 10**9}}, "`n_layers` of architecture 'gated' must be"),

@@ -165,6 +165,19 @@ def _text(name: Any) -> str:
     return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
 
+def species_of(var: pd.DataFrame, gene_key: str | None) -> str | None:
+    """Guess the species of the data, by the names or what is left of them without what is around them.
+
+    Without `gene_key`, other columns of `var` are looked at where the index says nothing.
+    """
+    for key in [gene_key, *(_columns(var) if gene_key is None else [])]:
+        names = names_in(var, key).dropna().tolist()
+        for spelt in (names, *([clean(name) for name in names] for _, clean in cleaned(names))):
+            if (found := species(spelt)) is not None:
+                return found
+    return None
+
+
 def _columns(var: pd.DataFrame, numbers: bool = False) -> list[str]:
     """Return the columns of `var` that may have names of genes, the likeliest first: texts that are hardly repeated."""
 
@@ -453,9 +466,11 @@ def _match(names: list[str], genes: list[str], measured: np.ndarray) -> Match:
     found = match_names(names, genes, measured)
     if id_type(genes) != "Ensembl ids" or id_type(names) != "symbols":
         return found
-    ids = map_names(pd.Index(names), "ensembl", species(genes) or "human").tolist()
-    mapped = match_names(ids, genes, measured)
-    if mapped.n_found <= found.n_found:
+    mapped = found
+    for spelt in (names, *([clean(name) for name in names] for _, clean in cleaned(names))):
+        ids = map_names(pd.Index(spelt), "ensembl", species(genes) or "human").tolist()
+        mapped = max(mapped, match_names(ids, genes, measured), key=lambda match: match.n_found)
+    if mapped is found:
         return found
     note = f"found {mapped.n_found:,} genes by the Ensembl ids of their symbols"
     return Match(mapped.position, mapped.n_found, (*mapped.notes, note))

@@ -52,6 +52,8 @@ class Architecture(ABC):
     knows_reference: ClassVar[bool] = True
     #: Whether it can be trained; otherwise it is made from weights that were fitted elsewhere.
     trains: ClassVar[bool] = True
+    #: Whether genes that were not measured say nothing, by :meth:`without`.
+    is_neutral: ClassVar[bool] = False
     #: Whether it is evaluated in double precision, on counts normalised as scanpy rounds them.
     is_double: ClassVar[bool] = False
 

@@ -34,6 +34,7 @@ class Logistic(Architecture):
     is_linear: ClassVar[bool] = True
     trains: ClassVar[bool] = False
     is_double: ClassVar[bool] = True
+    is_neutral: ClassVar[bool] = True
 
     link: Literal["sigmoid", "softmax"] = "sigmoid"
     clip: bool = True

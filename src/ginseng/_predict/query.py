@@ -12,8 +12,7 @@ from anndata import AnnData
 from ginseng import _logging
 from ginseng._cells.accept import accept
 from ginseng._cells.features import warn_of_other_features
-from ginseng._cells.gene_names import species
-from ginseng._cells.genes import MIN_OVERLAP, Alignment, align_genes, names_in
+from ginseng._cells.genes import MIN_OVERLAP, Alignment, align_genes, species_of
 from ginseng._cells.matrix import row_sums, take_columns
 from ginseng._cells.open import AnnDataOrPath, OpenCells, open_cells
 from ginseng._core.correction import Correction
@@ -90,7 +89,7 @@ def chosen_model(cells: OpenCells) -> GinsengClassifierState:
     ValueError
         If none is on this machine.
     """
-    found = species(names_in(cells.var, cells.gene_key).astype(str).tolist())
+    found = species_of(cells.var, cells.gene_key)
     name = default_model(found)
     state = open_model(name)
     _logging.warning(f"the genes look {found}: model {name!r} is taken, {state.n_classes} types of all tissues")
@@ -143,7 +142,7 @@ def ask(
         if genes.notes:
             warn(f"Names of genes: {'; '.join(genes.notes)}.")
         if len(genes.missing):
-            _warn_of_missing(genes, neutral=state.reference is not None)
+            _warn_of_missing(genes, neutral=state.reference is not None or state.network.is_neutral)
     if own.normalize and not normalizes and own.library_size == "model_genes":
         # values scaled over all genes: the logarithm is undone, and they are scaled as the model scales counts
         return Query(cells, state, genes, dataclasses.replace(own, logged=True))

@@ -183,12 +183,10 @@ def default_model(species: str | None) -> str:
     for animal in (species or "").split(" or "):
         if (name := default_for(animal)) is not None:
             return name
-    found = catalogue.entries()
-    fetched = [
-        entry.name for entry in found if entry.species in (species or "").split(" or ") and entry.tissues == "all"
-    ]
+    animals = (species or "").split(" or ")
+    remote = [e.name for e in catalogue.entries() if e.species in animals and e.tissues == "all"]
     what = f"look {species}" if species else "are of no species that can be told"
-    advice = f"Fetch one, `gs.models.fetch({fetched[0]!r})`, or name" if fetched else "Name"
+    advice = f"Fetch one, `ginseng models fetch {remote[0]}`, or name" if remote else "Name"
     msg = f"No model was named, and the genes {what}, for which none is on this machine. {advice} a file, or one that "
     msg += "`ginseng models list` shows."
     raise ValueError(msg)

@@ -155,12 +155,13 @@ def classify(
         called as the labels of the model are, else those of the training data, else of a palette. If that column has no
         colours, it gets the same ones.
     `adata.uns['ginseng']` : :class:`dict`
-        `classes`; in `overlap` how many genes of the model were found, and how much of the model's `weight` is on them:
-        the share of what tells its classes apart; in `adaptation` the `shift` of each of its `genes` that has one, the
-        `n_classes` that it is the mean of, and `n_relabelled`, how many of the `n_cells` that were looked at have
-        another label than without; in `unassigned` the `label` and the `min_confidence` above, and how many cells were
-        below it (`n_low_confidence`) or empty (`n_no_counts`). With `allowed` or `excluded`, in `restriction` the
-        classes that were `allowed`, and `n_relabelled`: cells whose most probable class was another.
+        `classes`; in `reference` what the makers of the model ask for (`licence`, `citation`); in `overlap` how many
+        genes of the model were found, and how much of the model's `weight` is on them: the share of what tells its
+        classes apart; in `adaptation` the `shift` of each of its `genes` that has one, the `n_classes` that it is the
+        mean of, and `n_relabelled`, how many of the `n_cells` that were looked at have another label than without; in
+        `unassigned` the `label` and the `min_confidence` above, and how many cells were below it (`n_low_confidence`)
+        or empty (`n_no_counts`). With `allowed` or `excluded`, in `restriction` the classes that were `allowed`, and
+        `n_relabelled`: cells whose most probable class was another.
 
     What an earlier call wrote is replaced, and what was made from its labels is removed: probabilities, metrics, votes,
     explanations, ranked genes and uncertainty. Columns of these names that are not from ginseng are kept, and

@@ -188,7 +188,12 @@ class GinsengClassifierTrainerSettings:
         given = registry.given(hidden_dim=self.hidden_dim, dropout_rate=self.dropout_rate)
         if self.solver == "lbfgs":
             given["n_members"] = 1  # there is nothing that members would differ in
-        return registry.get(self.architecture, given | self.config)
+        network = registry.get(self.architecture, given | self.config)
+        if not network.trains:
+            names = ", ".join(map(repr, registry.names()))
+            msg = f"Architecture {self.architecture!r} is made from weights that were fitted elsewhere. To train: {names}."
+            raise ValueError(msg)
+        return network
 
 
 def _check_type(name: str, value: Any, kind: Any) -> None:
