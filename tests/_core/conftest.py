@@ -1,4 +1,4 @@
-"""Cells of three classes, each with genes of its own."""
+"""Cells of three classes, each with its own marker genes."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ N_GENES, N_CLASSES = 24, 3
 
 
 def separable(n_cells: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Counts, labels, and totals over more genes than these."""
+    """Counts, labels, and library sizes over more genes than these."""
     rng = np.random.default_rng(seed)
     y = np.arange(n_cells) % N_CLASSES
     rate = np.where(np.arange(N_GENES) % N_CLASSES == y[:, None], 4.0, 0.4) * rng.uniform(0.5, 2, (n_cells, 1))

@@ -25,7 +25,7 @@ def network(layers: dict, x: np.ndarray) -> np.ndarray:
 
 
 def test_probabilities_multiply(params: dict) -> None:
-    """By NumPy: log p(class) = log p(group) + log p(class given group) + offset."""
+    """In NumPy: log p(class) = log p(group) + log p(class given group) + offset."""
     assert sorted(params) == ["coarse", "group1", "group2", "offset"]  # a group of one needs no network
     coarse = network(params["coarse"], X)
     fine = np.concatenate([[0.0], network(params["group1"], X), network(params["group2"], X)])

@@ -1,4 +1,4 @@
-"""Processes that are forked after JAX has run."""
+"""Processes forked after JAX was initialised."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 import ginseng as gs
 
-SCRIPT = """
+SCRIPT = r"""
 import multiprocessing, sys, warnings
 import numpy as np
 

@@ -19,13 +19,13 @@ def test_default_comes_first_and_names_are_those_of_the_classes() -> None:
 
 
 def test_unknown_architecture_lists_what_there_is() -> None:
-    with pytest.raises(ValueError, match=r"No architecture 'gatd'\. There are: 'gated'.*'instance'"):
+    with pytest.raises(ValueError, match=r"'gatd'.*'gated'.*'instance'"):
         registry.get("gatd")
 
 
 @pytest.mark.parametrize("name", registry.names())
 def test_unknown_setting_lists_what_there_is(name: str) -> None:
-    with pytest.raises(ValueError, match=r"has no setting depth\. It has: .*hidden_dim"):
+    with pytest.raises(ValueError, match=f"{name}.* depth.*hidden_dim"):
         registry.get(name, {"depth": 3})
 
 
@@ -38,14 +38,14 @@ BAD_SIZES = [0, -1, 65_537, 10**9, 2.5, math.nan, "64", None]
     ("setting", "value"),
     [("dropout_rate", v) for v in BAD_RATES] + [("hidden_dim", v) for v in BAD_SIZES],
 )
-def test_values_out_of_range_are_refused(name: str, setting: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=rf"`{setting}` of architecture '{name}' must be"):
+def test_out_of_range_values_are_refused(name: str, setting: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"`{setting}`.*'{name}'"):
         registry.get(name, {setting: value})
 
 
 @pytest.mark.parametrize("value", [0, 65, 10**9, 1.5])
 def test_number_of_layers_is_bounded(value: Any) -> None:
-    with pytest.raises(ValueError, match="`n_layers` of architecture 'gated' must be a whole number from 1 to 64"):
+    with pytest.raises(ValueError, match=r"`n_layers`.*'gated'.*64"):
         registry.get("gated", {"n_layers": value})
 
 
@@ -73,12 +73,12 @@ def test_weights_without_a_name_are_recognized_by_their_shapes(name: str) -> Non
     params = network.init_members(jax.random.key(0), N_GENES, N_CLASSES)
     assert registry.recognize(params, N_GENES, N_CLASSES, {"hidden_dim": 5}) == network
     for wrong in ((N_GENES + 1, N_CLASSES), (N_GENES, N_CLASSES + 1)):
-        with pytest.raises(ValueError, match="No architecture has parameters"):
+        with pytest.raises(ValueError, match=f"{wrong[0]} genes and {wrong[1]} classes"):
             registry.recognize(params, *wrong, {"hidden_dim": 5})
 
 
 def test_foreign_weights_are_not_recognized() -> None:
-    with pytest.raises(ValueError, match="Pass `architecture` and `config`"):
+    with pytest.raises(ValueError, match="`architecture` and `config`"):
         registry.recognize({"w": jnp.ones(3)}, N_GENES, N_CLASSES, {})
 
 

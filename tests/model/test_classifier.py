@@ -89,7 +89,7 @@ def test_documented_flow(
 def test_settings_that_no_shape_shows_must_be_passed(random_state: Any) -> None:
     state = random_state("gated", gate_dim=7)
     model = GinsengClassifier(state.n_genes, state.n_classes, hidden_dim=5)
-    with pytest.raises(ValueError, match="Pass `architecture` and `config`"):
+    with pytest.raises(ValueError, match="`architecture` and `config`"):
         model.params = state.params
     assert classifier_from_state(state).predict(np.ones((2, 12))).shape == (2, 3)
 

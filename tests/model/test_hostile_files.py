@@ -1,4 +1,4 @@
-"""Files that are damaged or made to do harm: each is refused, quickly, and no other file is opened."""
+"""Damaged or malicious files are refused quickly, without opening any other file."""
 
 import ctypes
 import json
@@ -22,7 +22,7 @@ from ginseng.model import GinsengClassifierState, ModelFileError, load_model, sa
 
 type Change = Callable[[h5py.File], Any]
 LIMIT = 0.05  # seconds to refuse a file
-SLOWER = {"many layers": 1.0, "many layers of a transformer": 1.0}  # to say their shapes takes JAX so long
+SLOWER = {"many layers": 1.0, "many layers of a transformer": 1.0}  # JAX takes this long to work out their shapes
 N_GENES, N_CLASSES, HIDDEN = 12, 3, 5
 WEIGHTS = "params/head/W"  # (HIDDEN, N_CLASSES)
 
@@ -96,7 +96,7 @@ def null(file: h5py.File) -> None:
 
 
 def filtered(name: str, shape: tuple[int, ...], dtype: Any, filters: list[tuple[int, tuple[int, ...]]]) -> Change:
-    """Store through these filters, without a byte written."""
+    """Store a dataset with these filters and no data."""
 
     def change(file: h5py.File) -> None:
         del file[name]
@@ -111,14 +111,14 @@ def filtered(name: str, shape: tuple[int, ...], dtype: Any, filters: list[tuple[
 
 
 def inflating(file: h5py.File) -> None:
-    """A chunk of 60 bytes that holds 256 MB of zeros, packed a thousandfold."""
+    """A chunk of 60 bytes that decompresses to 256 MB of zeros."""
     data = replace("genes", shape=(N_GENES,), dtype="S5", chunks=(N_GENES,), compression="gzip")(file)
     packer = zlib.compressobj(9)
     data.id.write_direct_chunk((0,), b"".join(packer.compress(bytes(2**20)) for _ in range(256)) + packer.flush())
 
 
 def inflating_to_scale(file: h5py.File) -> None:
-    """A chunk that is stored in no more than it declares, and unfolds to a thousand times that."""
+    """A chunk of its declared size that decompresses to a thousand times as much."""
     names = np.array([b"x" * 1000] * N_GENES)
     data = replace("genes", shape=(N_GENES,), dtype=names.dtype, chunks=(N_GENES,), compression="gzip")(file)
     data.id.write_direct_chunk((0,), zlib.compress(bytes(10 * 2**20), 9))
@@ -140,7 +140,7 @@ def many_members(file: h5py.File) -> None:
 
 
 def names_bomb(name: str, n: int, length: int) -> Change:
-    """Different names, which pack to a hundredth of their size or less."""
+    """Distinct names that compress to a hundredth of their size or less."""
 
     def change(file: h5py.File) -> None:
         names = np.full((n, length), ord("x"), np.uint8)
@@ -173,7 +173,7 @@ def many(group: str, n: int) -> Change:
 
 
 def many_layers(architecture: str) -> Change:
-    """As many layers as the settings say, none of them of any use."""
+    """As many layers as the settings say, all of them empty."""
 
     def change(file: h5py.File) -> None:
         attribute("architecture", architecture)(file)
@@ -342,7 +342,7 @@ SWAPPED: dict[str, Change] = {
 
 
 def sign(file: h5py.File) -> None:
-    """Put the digest of what is there now into the file, as an attacker would."""
+    """Update the digest of the file, as an attacker would."""
     attributes = {k: v.decode() if isinstance(v, bytes) else v.item() for k, v in file.attrs.items() if k != "sha256"}
     datasets: dict[str, np.ndarray] = {}
     file.visititems(lambda name, o: datasets.update({name: o[()]}) if isinstance(o, h5py.Dataset) else None)
@@ -368,7 +368,7 @@ def test_damaged(name: str, copy: Path) -> None:
 
 
 def test_large_models_are_not_taken_for_bombs(tmp_path: Path) -> None:
-    """Of 20,000 genes, 1,000 classes and 10,000 epochs, also packed, and with a name of the longest kind."""
+    """20,000 genes, 1,000 classes and 10,000 epochs, also compressed, and with a name of maximum length."""
     n_genes, n_classes = 20_000, 1000
     network = registry.get("gated", {"hidden_dim": 8, "gate_dim": 2, "n_members": 1})
     rng = np.random.default_rng(0)
@@ -422,7 +422,7 @@ def test_changed(name: str, copy: Path) -> None:
 
 
 def test_signing_is_what_saving_does(copy: Path) -> None:
-    """Else the tests above would only show that the digest is wrong."""
+    """Otherwise the tests above would only show that the digest is wrong."""
     before = load_model(copy)
     with h5py.File(copy, "a") as file:
         saved = file.attrs["sha256"]
@@ -487,7 +487,7 @@ def test_no_other_file_is_opened(attack: Callable[[h5py.File, Path], None], mode
     with Watch(secret) as watch:
         refused(copy)
         assert watch.opened() == 0
-        with h5py.File(copy, "r") as file:  # the attack would have worked
+        with h5py.File(copy, "r") as file:  # the attack works
             (
                 np.asarray(file[WEIGHTS]),
                 np.asarray(file["genes"]),
@@ -497,7 +497,7 @@ def test_no_other_file_is_opened(attack: Callable[[h5py.File, Path], None], mode
         assert watch.opened() > 0
 
 
-# -- chance damage -----------------------------------------------------------------------------------------------
+# -- random damage -----------------------------------------------------------------------------------------------
 
 
 def mutate(data: bytes, rng: np.random.Generator) -> bytes:
@@ -533,7 +533,7 @@ def test_damaged_by_chance(
     long: bool,
 ) -> None:
     copy = in_memory / "model.h5"
-    save_model(random_state(**network), copy)  # few datasets, so quick to read
+    save_model(random_state(**network), copy)  # few datasets, so it is fast to read
     data, expected = copy.read_bytes(), load_model(copy)
     n = 34_000 if long else 1250 if network.get("architecture") == "linear" else 500
 
@@ -557,7 +557,7 @@ def test_damaged_by_chance(
     assert result["slowest"] < 1
 
 
-# -- chance changes through h5py, which leave the file itself whole ----------------------------------------------
+# -- random changes through h5py, which keep the HDF5 structure intact --------------------------------------------
 
 
 def edit(file: h5py.File, rng: np.random.Generator, elsewhere: str) -> None:
@@ -650,7 +650,7 @@ def test_edited_by_chance(
             copy.write_bytes(data)
             with h5py.File(copy, "a") as file:
                 for _ in range(int(rng.integers(1, 4))):
-                    with suppress(OSError, KeyError, TypeError, ValueError, RuntimeError, Warning):  # no such change
+                    with suppress(OSError, KeyError, TypeError, ValueError, RuntimeError, Warning):  # refused by HDF5
                         edit(file, rng, str(elsewhere))
                 if signed:
                     with suppress(OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError):
@@ -687,7 +687,7 @@ def test_refusing_takes_little_time_and_memory_and_no_other_file(
                 sign(file)
 
     def peak() -> int:
-        """Return the most memory that was taken since this was called last, in kB."""
+        """Return the peak memory since the last call, in kB."""
         status = Path("/proc/self/status").read_text()
         Path("/proc/self/clear_refs").write_text("5")
         return int(status.partition("VmHWM:")[2].split()[0])
@@ -695,7 +695,7 @@ def test_refusing_takes_little_time_and_memory_and_no_other_file(
     release = getattr(ctypes.CDLL(None), "malloc_trim", lambda _: 0)
 
     def cost(path: Path) -> tuple[float, int]:
-        """Return seconds and kB to refuse a file, nothing that an earlier one left being of use."""
+        """Return the seconds and kB it takes to refuse a file, independent of earlier calls."""
         release(0)
         peak()
         before = peak()
@@ -708,16 +708,14 @@ def test_refusing_takes_little_time_and_memory_and_no_other_file(
         opened: list[str] = []
         sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
         with pytest.raises(ModelFileError):
-            load_model(files["NaN"])  # what is imported or compiled once
+            load_model(files["NaN"])  # warm-up: imports and compilation
         costs = {}
         for name, path in files.items():
             opened.clear()
             seconds, memory = cost(path)
             others = [file for file in opened if Path(file) != path and not file.startswith("/proc/self/")]
             for _ in range(2):
-                if (
-                    seconds > SLOWER.get(name, LIMIT) or memory > 50_000
-                ):  # the best of three: others use the machine too
+                if seconds > SLOWER.get(name, LIMIT) or memory > 50_000:  # best of three, since the machine is shared
                     registry._shapes.cache_clear()
                     again = cost(path)
                     seconds, memory = min(seconds, again[0]), min(memory, again[1])

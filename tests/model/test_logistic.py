@@ -1,4 +1,4 @@
-"""Logistic regressions of others say here what they say at home."""
+"""Imported logistic regressions give the same answers as in their own package."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAMES = ("default", "sgd", "two", "no_mean")
 
 @pytest.fixture(scope="module")
 def answers() -> Any:
-    """What CellTypist 1.7.1 said, see `make_celltypist.py`: of every fifth cell, with and without some genes."""
+    """Probabilities of CellTypist 1.7.1 (`make_celltypist.py`) for every fifth cell, with and without some genes."""
     return np.load(GOLDEN / "celltypist.npz")
 
 
@@ -35,7 +35,7 @@ def cells() -> AnnData:
 
 
 def fewer(cells: AnnData) -> tuple[AnnData, Any]:
-    """Cells without some genes, as log1p of what they have of 10,000 counts over all."""
+    """Cells without some genes: log1p counts per 10,000, scaled over all genes."""
     x, kept = cells.X.toarray(), np.arange(cells.n_vars) % 10 < 7
     x = np.log1p(x / (x.sum(axis=1, keepdims=True) / np.float32(1e4)))
     return AnnData(sparse.csr_matrix(x[:, kept]), obs=cells.obs, var=cells.var[kept])
@@ -142,14 +142,14 @@ def test_what_scikit_learn_says(n_classes: int, scaled: bool) -> None:
 
 def test_what_is_no_logistic_regression() -> None:
     _, x, y = sample(2)
-    with pytest.raises(ValueError, match="not been fitted"):
+    with pytest.raises(ValueError, match="fitted"):
         gs.models.from_sklearn(LogisticRegression())
     with pytest.raises(TypeError, match="StandardScaler"):
         gs.models.from_sklearn(StandardScaler())
     fitted = LogisticRegression(max_iter=50).fit(x.to_numpy(), y)
     with pytest.raises(ValueError, match="genes="):
         gs.models.from_sklearn(fitted)
-    with pytest.raises(ValueError, match="genes"):
+    with pytest.raises(ValueError, match=r"genes.*\(2,\).*\(765,\)"):
         gs.models.from_sklearn(fitted, ["A", "B"])
     assert gs.models.from_sklearn(fitted, x.columns).n_genes == x.shape[1]
 
@@ -159,7 +159,7 @@ def test_what_is_no_logistic_regression() -> None:
 
 def changed(**parts: Any) -> bytes:
     with (GOLDEN / "celltypist_default.pkl").open("rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of another version
+        warnings.simplefilter("ignore")  # pickled by another version
         model = pickle.load(file)
     classifier, scaler = model["Model"], model["Scaler_"]
     for name, value in parts.items():
@@ -174,12 +174,12 @@ def changed(**parts: Any) -> bytes:
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"Model": StandardScaler()}, "LogisticRegression or SGDClassifier is missing"),
-        ({"Scaler_": {}}, "StandardScaler is missing"),
+        ({"Model": StandardScaler()}, "LogisticRegression or SGDClassifier"),
+        ({"Scaler_": {}}, "StandardScaler"),
         ({"description": ["x"]}, "description"),
-        ({"coef_": np.zeros((3, 4))}, "'coef_' has shape|shape"),
-        ({"coef_": np.array(["a"])}, "where numbers are expected"),
-        ({"intercept_": np.zeros(3)}, "'intercept_' has shape"),
+        ({"coef_": np.zeros((3, 4))}, r"'coef_'.*\(3, 4\)"),
+        ({"coef_": np.array(["a"])}, "'coef_' is <U1"),
+        ({"intercept_": np.zeros(3)}, r"'intercept_'.*\(3,\)"),
         ({"scale_": np.zeros(765)}, "not above 0"),
         ({"mean_": np.full(765, np.nan)}, "NaN"),
         ({"coef_": np.full((10, 765), np.inf)}, "infinite"),
@@ -195,5 +195,5 @@ def test_models_that_contradict_themselves(parts: dict[str, Any], message: str, 
 
 def test_a_pickle_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "x.pkl").write_bytes(pickle.dumps([1, 2]))
-    with pytest.raises(PickleError, match="not of a model of CellTypist"):
+    with pytest.raises(PickleError, match="CellTypist"):
         gs.load_model(tmp_path / "x.pkl")

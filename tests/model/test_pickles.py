@@ -1,4 +1,4 @@
-"""Pickles are read without running them, and hostile ones are refused."""
+"""Pickles are read without executing them, and hostile ones are refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read(content: bytes) -> Any:
 
 
 class Runs:
-    """An object whose pickle calls something."""
+    """An object whose pickle calls a function."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self.answer = (function, arguments)
@@ -43,7 +43,7 @@ class Runs:
 
 
 class Sets:
-    """An object whose pickle sets the state of what another call gives."""
+    """An object whose pickle sets the state of the result of another call."""
 
     def __init__(self, *answer: Any) -> None:
         self.answer = answer
@@ -81,7 +81,7 @@ def persistent() -> bytes:
 
 
 def array_of(shape: tuple[int, ...], values: Any, code: str = "f8") -> bytes:
-    """A pickled array that says this of itself, whatever is right."""
+    """Return a pickled array that declares this shape and dtype, right or wrong."""
     array = np.zeros(1)
     function, arguments, _ = array.__reduce__()
     state = (1, shape, np.dtype(code), False, values)
@@ -176,7 +176,7 @@ HOSTILE: dict[str, bytes] = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_pickles_are_refused(name: str) -> None:
-    if name in ("a list in itself", "a dict in itself"):  # harmless, but no model
+    if name in ("a list in itself", "a dict in itself"):  # harmless, but not a model
         Path("x.pkl").write_bytes(HOSTILE[name])
         with pytest.raises(PickleError):
             gs.load_model("x.pkl")
@@ -188,7 +188,7 @@ def test_hostile_pickles_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["os.system", "stack global of os", "INST", "os.system, protocol 0"])
 def test_pickle_itself_runs_them(name: str) -> None:
-    """So that what is refused above would have done something."""
+    """The pickles refused above are indeed harmful."""
     pickle.loads(HOSTILE[name])
     assert RAN.exists()
 
@@ -239,7 +239,7 @@ def test_size_limit() -> None:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_damaged_pickles_are_refused_or_read(seed: int) -> None:
-    """Whatever bytes are changed, nothing else than the error comes out."""
+    """Whatever bytes change, the only exception is `PickleError`."""
     rng = np.random.default_rng(seed)
     content = bytearray(pickle.dumps(fitted(LogisticRegression()), int(rng.integers(6))))
     for _ in range(int(rng.integers(1, 6))):

@@ -1,4 +1,4 @@
-"""One table says what a file has: reading, writing and the documentation follow from it."""
+"""One schema defines a file: reading, writing and the documentation follow from it."""
 
 import dataclasses
 import importlib.util
@@ -31,7 +31,7 @@ def tables() -> Any:
 
 
 def test_the_documentation_is_up_to_date(tables: Any) -> None:
-    """If not: `python docs/tables.py`."""
+    """If this fails, run `python docs/tables.py`."""
     text = (DOCS / "formats.md").read_text(encoding="utf-8")
     assert tables.renewed(text) == text
     assert tables.renewed(text.replace("| `genes` |", "| `gene` |")) == text
@@ -65,7 +65,7 @@ class Extended(GinsengClassifierState):
 
 @pytest.fixture
 def extended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A later version of the format, which has an array more."""
+    """A later version of the format with one more array."""
     means = Array("gene_means", "mean of each gene", "<f4", ("n_genes",), since="1.2", optional=True)
     schema = dataclasses.replace(MODEL, entries=(*MODEL.entries, means))
     for module in (state, file):
@@ -87,16 +87,16 @@ def test_an_optional_array_takes_a_row(
         loaded: Any = load_model(path)
         np.testing.assert_array_equal(loaded.gene_means, given.gene_means)
         np.testing.assert_array_equal(Extended.from_dict(given.to_dict()).gene_means, given.gene_means)
-    with h5py.File(path, "a") as found:  # the digest is over it
+    with h5py.File(path, "a") as found:  # part of the digest
         found["gene_means"][3] += 1
     with pytest.raises(ModelFileError, match="SHA-256"):
         load_model(path)
     with h5py.File(path, "a") as found:
         del found["gene_means"]
         found["gene_means"] = np.zeros(11, "f4")
-    with pytest.raises(ModelFileError, match="'gene_means' has shape"):
+    with pytest.raises(ModelFileError, match="'gene_means'"):
         load_model(path)
     monkeypatch.undo()  # today's reader
     load_model(tmp_path / "plain.h5")
-    with pytest.raises(ModelFileError, match="unknown members: 'gene_means'"):
+    with pytest.raises(ModelFileError, match="'gene_means'"):
         load_model(path)

@@ -11,7 +11,7 @@ from ginseng.data._memory import MemoryDataset
 
 
 def donors(n_cells: int = 120, n_genes: int = 16, *, noise: float = 0.0, seed: int = 0) -> MemoryDataset:
-    """Return cells whose labels are a share of `noise` wrong; the last class is rare."""
+    """Return cells with a share `noise` of wrong labels; the last class is rare."""
     rng = np.random.default_rng(seed)
     y = rng.choice(4, n_cells, p=[0.5, 0.25, 0.2, 0.05])
     y[:8] = np.arange(8) % 4

@@ -1,8 +1,9 @@
-"""Training that is interrupted, however, ends as if it had not been: the same weights and history, to the bit."""
+"""Interrupted training, once resumed, ends with bit-identical weights and history."""
 
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -77,7 +78,7 @@ def beside(store: Path) -> list[Path]:
 
 @pytest.fixture
 def at_window(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Return a function by which something happens as soon as so many windows have been trained on."""
+    """Return a function that schedules a callback after a number of windows."""
 
     def at(n: int, happens: Callable[[], Any]) -> None:
         seen, progress = itertools.count(1), loop.progress
@@ -97,7 +98,7 @@ def fail() -> None:
     raise RuntimeError("power cut")
 
 
-# -- what happens, and what comes after ------------------------------------------------------------------------------
+# -- interruptions ---------------------------------------------------------------------------------------------------
 
 
 def test_checkpoints_change_nothing_and_none_is_left(store: Path, whole: GinsengClassifierState) -> None:
@@ -108,7 +109,7 @@ def test_checkpoints_change_nothing_and_none_is_left(store: Path, whole: Ginseng
 def test_quick_epochs_are_not_held_up(
     store: Path, monkeypatch: pytest.MonkeyPatch, whole: GinsengClassifierState
 ) -> None:
-    """After the first epoch and the last, unless more time has passed than writing takes, many times over."""
+    """Checkpoints follow the first and the last epoch; others only once writing is a small part of the time."""
     written: list[int] = []
     write = checkpoint.Checkpoint.write
     monkeypatch.setattr(
@@ -134,7 +135,7 @@ def test_an_error_at_any_moment(
     assert len(beside(store)) == written
     monkeypatch.undo()
     assert_same(fit(store, resume=True), whole)
-    assert ("training starts with the first epoch" in capsys.readouterr().err) is not written
+    assert ("no checkpoint at" in capsys.readouterr().err) is not written
     assert beside(store) == []
 
 
@@ -153,7 +154,7 @@ def test_ctrl_c_gives_the_best_model_so_far(
     assert all(np.isfinite(a).all() for a in jax.tree.leaves(state.params))
     (path,) = beside(store)
     told = capsys.readouterr().err
-    assert "interrupted in epoch 2 of 3. The model is that of epoch 1" in told
+    assert re.search("epoch 2 of 3.*epoch 1", told)
     assert "`resume=True`" in told
     assert str(path) in told
     with h5py.File(path) as file:
@@ -167,7 +168,7 @@ def test_ctrl_c_in_the_first_epoch(
     store: Path, whole: GinsengClassifierState, at_window: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_window(2, lambda: signal.raise_signal(signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt, match=r"in epoch 1 of 3\. To go on, train again with `resume=True`"):
+    with pytest.raises(KeyboardInterrupt, match=r"epoch 1 of 3.*`resume=True`"):
         fit(store)
     monkeypatch.undo()
     assert_same(fit(store, resume=True), whole)
@@ -213,12 +214,12 @@ def kill_at(n, owner, name):
     setattr(owner, name, killing)
 
 for n, where in [(3, "window"), (8, "window"), (1, "fsync"), (2, "replace"), (0, None)]:
-    if child := os.fork():  # after the imports, before JAX has a thread
+    if child := os.fork():  # after the imports, before JAX starts threads
         code = os.waitpid(child, 0)[1]
         assert os.WIFSIGNALED(code) == bool(where), (n, where, code)
         continue
     if where == "window":
-        kill_at(n + 1, compiling, "Batch")  # once for what is compiled
+        kill_at(n + 1, compiling, "Batch")  # one call is for compilation
     elif where:
         kill_at(n, *{"fsync": (os, "fsync"), "replace": (Path, "replace")}[where])
     fit = GinsengClassifierTrainer(store, GinsengClassifierTrainerSettings(**settings)).fit
@@ -231,7 +232,7 @@ for n, where in [(3, "window"), (8, "window"), (1, "fsync"), (2, "replace"), (0,
 
 @pytest.mark.slow
 def test_kill_9_again_and_again(store: Path, whole: GinsengClassifierState, tmp_path: Path) -> None:
-    """Killed in the first epoch, in the second, as a checkpoint is flushed, and as one is renamed."""
+    """Killed in the first and the second epoch, while flushing a checkpoint, and while renaming it."""
     command = [sys.executable, "-c", KILLED, str(store), str(tmp_path / "model.h5"), repr(SETTINGS)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -244,7 +245,7 @@ def test_kill_9_again_and_again(store: Path, whole: GinsengClassifierState, tmp_
 
 @pytest.fixture
 def stopped(store: Path, at_window: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Return a checkpoint of a training that ended after an epoch and three windows."""
+    """Return the checkpoint of a run that stopped after one epoch and three windows."""
     path = tmp_path / "run.checkpoint"
     at_window(8, fail)
     with pytest.raises(RuntimeError):
@@ -259,7 +260,7 @@ def test_a_path_of_ones_own_is_kept_and_ends_finished(
     assert_same(fit(store, checkpoint=stopped, resume=True), whole)
     assert beside(store) == []
     monkeypatch.setattr(GinsengClassifierTrainer, "_init", fail)
-    assert_same(fit(store, checkpoint=stopped, resume=True), whole)  # nothing is computed
+    assert_same(fit(store, checkpoint=stopped, resume=True), whole)  # nothing is left to compute
 
 
 def test_cells_in_memory_have_a_checkpoint_on_request(
@@ -280,36 +281,36 @@ def test_cells_in_memory_have_a_checkpoint_on_request(
     monkeypatch.undo()
     assert_same(train(checkpoint=tmp_path / "run.h5", resume=True), whole)
     for given in ({"resume": True}, {"checkpoint": True}):
-        with pytest.raises(ValueError, match=r"pass the path of a file, `checkpoint="):
+        with pytest.raises(ValueError, match="`checkpoint="):
             train(**given)
 
 
-def test_another_run_is_refused_with_the_reason(store: Path, stopped: Path, dataset: MemoryDataset) -> None:
+def test_checkpoints_of_other_runs_are_refused(store: Path, stopped: Path, dataset: MemoryDataset) -> None:
     before = stopped.read_bytes()
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"lr": 1e-3}, r"`lr` is 0\.\d+ there and 0\.001 here"),
-        ({"epochs": 4}, "`epochs` is 3 there and 4 here"),
-        ({"seed": 1}, "`seed` is 0 there and 1 here; other cells held out"),
-        ({"config": {}}, "`config` is"),
+        ({"lr": 1e-3}, r"`lr` .*0\.\d+ .*0\.001"),
+        ({"epochs": 4}, "`epochs` .*3 .*4"),
+        ({"seed": 1}, "`seed` .*0 .*1 .*held out"),
+        ({"config": {}}, "`config`"),
     ]
     for settings, reason in cases:
-        with pytest.raises(ValueError, match=f"is a checkpoint of another run.*{reason}"):
+        with pytest.raises(ValueError, match=f"{stopped.name}.*{reason}"):
             trainer(store, **settings).fit(silent=True, checkpoint=stopped, resume=True)
         with pytest.raises(FileExistsError, match=reason):
             trainer(store, **settings).fit(silent=True, checkpoint=stopped)
-    with pytest.raises(ValueError, match="other cells, or the same in another order"):
+    with pytest.raises(ValueError, match="cells"):
         GinsengClassifierTrainer(dataset, GinsengClassifierTrainerSettings(**SETTINGS)).fit(
             silent=True, checkpoint=stopped, resume=True
         )
     renamed = MemoryDataset(dataset.source, dataset.labels, ["a", "b", "c", "d"], dataset.gene_names[::-1], None, None)
-    with pytest.raises(ValueError, match=r"other genes; other classes"):
+    with pytest.raises(ValueError, match=r"genes.*classes"):
         GinsengClassifierTrainer(renamed, GinsengClassifierTrainerSettings(**SETTINGS)).fit(
             silent=True, checkpoint=stopped, resume=True
         )
     assert stopped.read_bytes() == before
 
 
-def test_beside_a_store_each_run_has_its_own(
+def test_each_run_has_its_own_checkpoint_next_to_a_store(
     store: Path, whole: GinsengClassifierState, at_window: Callable, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -318,13 +319,13 @@ def test_beside_a_store_each_run_has_its_own(
         fit(store)
     monkeypatch.undo()
     (path,) = beside(store)
-    with pytest.raises(ValueError, match=r"another run \(`lr` is .* there and 0\.5 here\)"):
+    with pytest.raises(ValueError, match=rf"{path.name}.*`lr` .*0\.5"):
         trainer(store, lr=0.5).fit(silent=True, resume=True)
     trainer(store, seed=3).fit(silent=True)
     assert beside(store) == [path]
     assert capsys.readouterr().err == ""
     assert_same(fit(store), whole)
-    assert f"{path} is a checkpoint of this run, and is replaced" in capsys.readouterr().err
+    assert str(path) in capsys.readouterr().err
     assert beside(store) == []
 
 
@@ -336,7 +337,7 @@ def test_two_trainings_do_not_share_a_checkpoint(
     def second() -> None:
         before = mine.stat().st_ino, mine.stat().st_mtime_ns
         for resume in (False, True):
-            with pytest.raises(LockedError, match=f"mine.h5 is the checkpoint of a training.*{os.getpid()}"):
+            with pytest.raises(LockedError, match=f"mine.h5.*{os.getpid()}"):
                 fit(store, checkpoint=mine, resume=resume)
         assert (mine.stat().st_ino, mine.stat().st_mtime_ns) == before
 
@@ -344,27 +345,27 @@ def test_two_trainings_do_not_share_a_checkpoint(
     assert_same(fit(store, checkpoint=mine), whole)
 
     def beside_it() -> None:
-        assert_same(fit(store), whole)  # of the same run, and with a checkpoint of its own
+        assert_same(fit(store), whole)  # the same run with a separate checkpoint
         others.extend(beside(store))
 
     at_window(8, beside_it)
     assert_same(fit(store), whole)
-    assert len([p for p in others if p.suffix == ".h5"]) == 1  # that of the first training, which goes on
+    assert len([p for p in others if p.suffix == ".h5"]) == 1  # the first run's, which is still going
     assert beside(store) == []
 
 
-def test_places_that_take_no_checkpoint(store: Path, tmp_path: Path, whole: GinsengClassifierState) -> None:
+def test_unusable_checkpoint_paths(store: Path, tmp_path: Path, whole: GinsengClassifierState) -> None:
     mine = tmp_path / "mine.h5"
     mine.write_text("keep")
-    with pytest.raises(FileExistsError, match="not replaced"):
+    with pytest.raises(FileExistsError, match=mine.name):
         fit(store, checkpoint=mine)
-    with pytest.raises(ModelFileError, match="not a readable checkpoint"):
+    with pytest.raises(ModelFileError, match=mine.name):
         fit(store, checkpoint=mine, resume=True)
     gs.save_model(whole, tmp_path / "model.h5")
-    with pytest.raises(FileExistsError, match=r"its format is 'ginseng-model'.*no checkpoint"):
+    with pytest.raises(FileExistsError, match="'ginseng-model'"):
         fit(store, checkpoint=tmp_path / "model.h5")
     assert mine.read_text() == "keep"
-    with pytest.raises(PermissionError, match="Choose another `checkpoint`"):
+    with pytest.raises(PermissionError, match="`checkpoint`"):
         fit(store, checkpoint=tmp_path / "nowhere" / "run.h5")
 
 
@@ -408,14 +409,14 @@ def _link(file: h5py.File) -> None:
         (_replace("best", np.zeros(5)), "shape"),
         (_replace("history/epoch", np.zeros(7)), "shape"),
         (_link, "link"),
-        (lambda file: file.create_group("more"), "unknown members: 'more'"),
-        (lambda file: file.pop("kept"), "missing"),
-        (_attribute("epoch", -1), "'epoch' is -1"),
-        (_attribute("epoch", 0), "no weights"),
+        (lambda file: file.create_group("more"), "'more'"),
+        (lambda file: file.pop("kept"), "kept"),
+        (_attribute("epoch", -1), "'epoch'.*-1"),
+        (_attribute("epoch", 0), "best epoch"),
         (_attribute("step", 4), "SHA-256"),
-        (_attribute("run", np.bytes_(b"[]")), "which run"),
-        (_attribute("run", np.bytes_(b"{")), "not a readable checkpoint"),
-        (_attribute("format_version", np.bytes_(b"2.0")), "format 2.0"),
+        (_attribute("run", np.bytes_(b"[]")), "run"),
+        (_attribute("run", np.bytes_(b"{")), "checkpoint"),
+        (_attribute("format_version", np.bytes_(b"2.0")), r"2\.0"),
     ],
 )  # fmt: skip
 def test_a_damaged_checkpoint_is_refused(
@@ -427,7 +428,7 @@ def test_a_damaged_checkpoint_is_refused(
         fit(store, checkpoint=stopped, resume=True)
 
 
-def test_what_a_checkpoint_says_of_its_run(stopped: Path) -> None:
+def test_description_of_the_run(stopped: Path) -> None:
     with h5py.File(stopped) as file:
         run = json.loads(file.attrs["run"])
         assert file.attrs["format"] == b"ginseng-checkpoint"

@@ -35,11 +35,11 @@ def test_labels_by_chance_are_told_from_a_model() -> None:
         right = [has_learned(y, np.where(rng.random(n) < 0.2, rng.permutation(y), y)) for _ in range(300)]
         assert np.mean([learned is True for learned in right]) > 0.97
         assert has_learned(y, y) is True
-        assert has_learned(y, np.full(n, np.bincount(y).argmax())) is False  # the commonest class alone
+        assert has_learned(y, np.full(n, np.bincount(y).argmax())) is False  # always the most common class
 
 
 def test_rare_types_found_are_something_learned() -> None:
-    """Whatever the accuracy: 60 of 3000 cells, all found, and 100 others taken for them."""
+    """Whatever the accuracy: all 60 of 3000 cells are found, with 100 false positives."""
     y = np.arange(3000) < 60
     predicted = np.arange(3000) < 160
     assert (predicted == y).mean() < (~y).mean()
@@ -78,7 +78,7 @@ def test_shuffled_labels_are_noticed_in_training_and_labelling(
     assert told.filename == __file__
 
 
-def test_the_solver_to_convergence_is_judged_as_well(pbmc: ad.AnnData) -> None:
+def test_lbfgs_is_diagnosed_as_well(pbmc: ad.AnnData) -> None:
     pbmc = pbmc[:, :60].copy()
     with pytest.warns(UserWarning, match="learned nothing"):
         gs.tl.train(pbmc, "shuffled", architecture="linear", solver="lbfgs", C=0.01, holdout_fraction=0.3, silent=True)

@@ -78,7 +78,7 @@ def test_every_setting_acts(name: str, dataset: MemoryDataset, base: list[np.nda
     assert not same
 
 
-def test_weights_of_all_classes_alike_are_none(dataset: MemoryDataset) -> None:
+def test_equal_class_weights_are_the_same_as_none(dataset: MemoryDataset) -> None:
     alike = weights(dataset, balance_by="weights", balance_exponent=0.0, logit_adjustment=0.0)
     assert all(map(np.array_equal, alike, weights(dataset, balance_train=False)))
 
@@ -111,9 +111,9 @@ INVALID: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("settings", INVALID, ids=str)
-def test_values_out_of_range_are_refused(settings: dict[str, Any]) -> None:
+def test_out_of_range_values_are_refused(settings: dict[str, Any]) -> None:
     names = "upper" if settings.keys() & {"upper", "lower"} and settings != {"lower": -1} else next(iter(settings))
-    with pytest.raises(ValueError, match=f"`{names}` .*must be"):
+    with pytest.raises(ValueError, match=f"`{names}`"):
         GinsengClassifierTrainerSettings(**settings)
 
 
@@ -121,9 +121,9 @@ def test_values_out_of_range_are_refused(settings: dict[str, Any]) -> None:
     ("settings", "message"),
     [
         ({"architecture": "logistic"}, "fitted elsewhere"),
-        ({"architecture": "gatd"}, "No architecture 'gatd'. There are: 'gated'"),
-        ({"config": {"depth": 3}}, "has no setting depth. It has: dropout_rate, gate_dim"),
-        ({"config": {"n_layers": 10**9}}, "`n_layers` of architecture 'gated' must be"),
+        ({"architecture": "gatd"}, "'gatd'.*'gated'"),
+        ({"config": {"depth": 3}}, "depth.*dropout_rate, gate_dim"),
+        ({"config": {"n_layers": 10**9}}, "`n_layers`.*'gated'"),
     ],
 )
 def test_architecture_and_its_settings_are_checked_at_once(settings: dict[str, Any], message: str) -> None:

@@ -63,7 +63,7 @@ def test_another_seed_gives_other_weights_and_another_holdout(dataset: MemoryDat
     assert not all(map(np.array_equal, leaves(one.fit(silent=True)[1]), leaves(two.fit(silent=True)[1])))
 
 
-# -- what is held out --------------------------------------------------------------------------------------------
+# -- holdout -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fraction", [0.05, 0.5, 0.9])
@@ -76,7 +76,7 @@ def test_every_class_keeps_cells(dataset: MemoryDataset, fraction: float) -> Non
 
 
 def test_the_holdout_is_never_seen_in_training(dataset: MemoryDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the steps nor the mean and scale of the input depend on the held-out cells."""
+    """Neither the steps nor the mean and scale of the input depend on held-out cells."""
     trainer = trainer_of(dataset, holdout_fraction=0.3, epochs=1)
     expected = leaves(trainer.fit(silent=True)[1])
     counts = dataset.source.counts.toarray()
@@ -113,7 +113,7 @@ def test_groups_that_are_not_there(dataset: MemoryDataset) -> None:
     alone = MemoryDataset(
         dataset.source, dataset.labels, dataset.label_names, dataset.gene_names, groups=None, group_names=None
     )
-    with pytest.raises(ValueError, match=r"There are no groups to hold out\. Give `group_key=`"):
+    with pytest.raises(ValueError, match="`group_key=`"):
         trainer_of(alone, group_level=True)
 
 
@@ -123,7 +123,7 @@ def test_a_class_that_only_the_held_out_groups_have_is_named(dataset: MemoryData
         groups=(dataset.labels == 3).astype(np.int32), group_names=["a", "b"],
     )  # fmt: skip
     seed = next(s for s in range(50) if np.random.default_rng([s, 1]).choice([0, 1]) == 1)  # holds out group b
-    with pytest.warns(UserWarning, match="No cell of 'mast' is left to train on"):
+    with pytest.warns(UserWarning, match="'mast'"):
         trainer_of(own, group_mode="loo", seed=seed)
 
 
@@ -136,7 +136,7 @@ def test_without_a_holdout_the_last_epoch_is_kept(dataset: MemoryDataset) -> Non
     assert (state.info["n_train"], state.info["n_holdout"]) == (120, 0)
 
 
-# -- which weights are kept --------------------------------------------------------------------------------------
+# -- model selection ---------------------------------------------------------------------------------------------
 
 
 def holdout_losses(trainer: GinsengClassifierTrainer) -> np.ndarray:
@@ -148,7 +148,7 @@ def holdout_losses(trainer: GinsengClassifierTrainer) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def overfitted(make_donors: Callable[..., MemoryDataset]) -> GinsengClassifierTrainer:
-    """A model of random labels, which does worse on the holdout the longer it trains."""
+    """A model of random labels, which gets worse on the holdout the longer it trains."""
     trainer = trainer_of(
         make_donors(160, noise=1.0), epochs=40, lr=0.05, holdout_fraction=0.3, patience=3, dropout_rate=0.0
     )
@@ -174,7 +174,7 @@ def test_the_kept_weights_are_those_of_the_best_epoch(overfitted: GinsengClassif
     assert best is not None
     assert losses.mean() == pytest.approx(history[best - 1], rel=1e-4)
     assert history[-1] > history[best - 1]
-    # the lowest, but for chance
+    # the lowest, up to one standard error
     assert history[best - 1] <= history.min() + losses.std() / np.sqrt(len(losses)) * 1.5
     assert overfitted.state.info["best_epoch"] == best
 
@@ -203,7 +203,7 @@ def test_macro_f1_can_be_watched(overfitted: GinsengClassifierTrainer) -> None:
     trainer = GinsengClassifierTrainer(overfitted.dataset, GinsengClassifierTrainerSettings(**settings))
     trainer.fit(silent=True)
     f1, data, out = np.asarray(trainer.logger.holdout_f1), trainer.dataset, trainer.holdout
-    best = len(f1) - int(f1[::-1].argmax())  # the last of them
+    best = len(f1) - int(f1[::-1].argmax())  # the last of the best epochs
     assert trainer.best_epoch == best
     assert len(f1) == min(best + 3, 40)
     predicted = trainer.model.predict(data.source.counts[out].toarray(), total=data.source.totals[out]).argmax(axis=1)
@@ -220,42 +220,36 @@ def test_history_holds_the_metrics_of_scikit_learn(overfitted: GinsengClassifier
     assert overfitted.logger.epoch == list(range(1, len(overfitted.logger.epoch) + 1))
 
 
-def test_a_loss_that_is_not_finite_says_why(dataset: MemoryDataset) -> None:
-    with pytest.raises(
-        ValueError,
-        match=r"The training loss is nan in epoch 1, batch 2\. The data are not the cause.*Lower the learning rate "
-        r"\(lr=1e\+30\), to 1e\+29, say",
-    ):
+def test_divergence_is_explained(dataset: MemoryDataset) -> None:
+    with pytest.raises(ValueError, match=r"nan in epoch 1, batch 2.*data are not the cause.*lr=1e\+30.*1e\+29"):
         trainer_of(dataset, lr=1e30, architecture="instance", config={}).fit(silent=True)
 
 
 @pytest.mark.parametrize("architecture", ["linear", "gated"])
-def test_values_too_large_to_compute_with_are_named(dataset: MemoryDataset, architecture: str) -> None:
+def test_values_that_overflow_are_named(dataset: MemoryDataset, architecture: str) -> None:
     counts = dataset.source.counts.astype(np.float32).tolil()
     counts[17, 5] = 1e38
     totals = np.asarray(counts.sum(axis=1), np.float32).ravel()
     source = MemorySource(counts.tocsr(), dataset.labels, totals)
     data = MemoryDataset(source, dataset.labels, dataset.label_names, dataset.gene_names, None, None)
     trainer = trainer_of(data, architecture=architecture, config={}, normalize=False, holdout_fraction=0.0)
-    with pytest.raises(
-        ValueError, match=r"The data are the cause: values are up to 1e\+38 \(gene 'gene5'\).*Repair or leave out"
-    ):
+    with pytest.raises(ValueError, match=r"data are the cause.*1e\+38.*'gene5'"):
         trainer.fit(silent=True)
     assert not hasattr(trainer, "state")
 
 
 @pytest.mark.parametrize("epochs", [0, -1])
 def test_no_epochs_are_refused(dataset: MemoryDataset, epochs: int) -> None:
-    with pytest.raises(ValueError, match="`epochs` must be at least 1"):
+    with pytest.raises(ValueError, match=r"`epochs`.* 1"):
         trainer_of(dataset).fit(epochs=epochs, silent=True)
 
 
-# -- what comes back ---------------------------------------------------------------------------------------------
+# -- return values -----------------------------------------------------------------------------------------------
 
 
 def test_fit_returns_model_and_state(dataset: MemoryDataset) -> None:
     trainer = trainer_of(dataset)
-    with pytest.raises(ValueError, match=r"Call `trainer.fit\(\)` first"):
+    with pytest.raises(ValueError, match=r"`trainer\.fit\(\)`"):
         state_from_classifier_trainer(trainer)
     model, state = trainer.fit(epochs=1, silent=True)
     assert state is state_from_classifier_trainer(trainer)
@@ -289,7 +283,7 @@ def test_silent_prints_nothing(dataset: MemoryDataset, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize("by", ["sampling", "weights"])
 def test_balanced_training_finds_the_rare_class_more_often(by: str, make_donors: Callable[..., MemoryDataset]) -> None:
-    """Measured on what the model says of all cells, where the classes overlap."""
+    """Measured on the predictions for all cells, with overlapping classes."""
     data = make_donors(400, noise=0.3, seed=2)
     share = {}
     for balanced in (True, False):
@@ -351,7 +345,7 @@ def test_a_split_that_leaves_a_class_without_cells_is_named(adata: ad.AnnData, t
     adata.obs["donor"] = np.where(adata.obs["cell_type"] == "mast", "a", "b")
     store = GinsengDataset.create(tmp_path / "cells.zarr", adata, "cell_type", group_key="donor", silent=True)
     store.make_split(stratify_group=True, mode="loo", group="a")
-    with pytest.warns(UserWarning, match="No cell of 'mast' is left to train on"):
+    with pytest.warns(UserWarning, match="'mast'"):
         trainer_of(store)
 
 

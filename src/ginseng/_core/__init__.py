@@ -1,4 +1,4 @@
 """The core: arrays in, arrays out. It knows nothing of AnnData, files or the user.
 
-Nothing is imported here, so that what needs no JAX can use the files that need none.
+Nothing is imported here, so that code without JAX can use the modules that do not need it.
 """

@@ -1,4 +1,4 @@
-"""Expression as one of a few levels, cell by cell: of arrays of JAX in the network, of NumPy elsewhere."""
+"""Binned expression per cell, for JAX arrays in the network and NumPy arrays elsewhere."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Any
 
 
 def bin_expression(x: Any, n_bins: int) -> Any:
-    """Cut what a cell expresses into `n_bins` bins of equal width.
+    """Bin the expression of one cell into `n_bins` bins of equal width.
 
     Parameters
     ----------
     x
-        (genes,) float32, an array of JAX or NumPy.
+        (genes,) float32 JAX or NumPy array.
 
     Returns
     -------
-    0 for a gene that is not expressed, 1 to `n_bins` from the lowest value to the highest, which is in `n_bins` + 1 by
-    itself; 1 for all where a cell has a single value.
+    0 for genes that are not expressed, 1 to `n_bins` for the others by increasing value. The highest value has bin
+    `n_bins` + 1 to itself. If all expressed genes have the same value, their bin is 1.
     """
     xp = x.__array_namespace__()
     low, high = xp.min(x, initial=xp.inf, where=x > 0), xp.max(x, initial=0.0)
@@ -24,7 +24,7 @@ def bin_expression(x: Any, n_bins: int) -> Any:
 
 
 def bins_between(x: Any, low: Any, high: Any, n_bins: int) -> Any:
-    """Return the bin, from 1, of each expressed value between the lowest and the highest of its cell."""
+    """Return the bin (from 1) of each expressed value, given the lowest and highest value of its cell."""
     xp = x.__array_namespace__()
     width = xp.where(high > low, high - low, 1.0).astype(x.dtype)
     inner = xp.clip(xp.floor((x - low) * n_bins / width), 0, n_bins - 1)

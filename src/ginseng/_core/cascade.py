@@ -1,4 +1,4 @@
-"""A coarse network that tells groups of types apart, and a network per group that tells its types apart."""
+"""A coarse classifier for groups of cell types, and one classifier per group for the types within it."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from ginseng._core.types import Params
 class Cascade(Architecture):
     """log p(class) = log p(group) + log p(class given group) (+ an offset per class).
 
-    Each network is a small MLP on the genes. The classes of a group follow one another; a group of one class needs no
-    network, and where all classes are one group there is no coarse one.
+    Each network is a small MLP on the genes. The classes of a group are consecutive. A group with a single class needs
+    no network, and a single group needs no coarse network.
     """
 
     name: ClassVar[str] = "cascade"
 
     hidden_dim: int = 25
     dropout_rate: float = 0.2
-    #: Units of the layers before the last hidden one.
+    #: Units of the hidden layers before the last one.
     widths: tuple[int, ...] = (100, 50)
-    #: Classes of each group; all in one if empty.
+    #: Number of classes per group; a single group if empty.
     groups: tuple[int, ...] = ()
 
     @property
@@ -43,13 +43,13 @@ class Cascade(Architecture):
 
     @property
     def n_layers(self) -> int:
-        """Entries of the parameters, besides the coarse network's and the offsets'."""
+        """Number of group networks, not counting the coarse network."""
         return sum(size > 1 for size in self.groups)
 
     def _sizes(self, n_classes: int) -> tuple[int, ...]:
         sizes = self.groups or (n_classes,)
         if sum(sizes) != n_classes:
-            msg = f"`groups` of architecture {self.name!r} have {sum(sizes):,} classes, where there are {n_classes:,}."
+            msg = f"`groups` of architecture {self.name!r} has {sum(sizes):,} classes, but there are {n_classes:,}."
             raise ValueError(msg)
         return sizes
 
@@ -94,5 +94,5 @@ class Cascade(Architecture):
         return {**params, "offset": {"b": params["offset"]["b"] + offset}}
 
     def embed(self, params: Params, x: Float[Array, " G"]) -> Float[Array, " K*H"]:
-        """Return what the last layers of all networks read, one behind the other."""
+        """Return the input of the last layer of every network, concatenated."""
         return jnp.concatenate([self._hidden(params[name], x, None) for name in sorted(set(params) - {"offset"})])

@@ -1,4 +1,4 @@
-"""The parts that architectures are made of."""
+"""Building blocks of the architectures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def xavier_uniform(key: PRNGKeyArray, shape: tuple[int, int]) -> Float[Array, "I
 
 
 def init_linear(key: PRNGKeyArray, in_dim: int, out_dim: int) -> Params:
-    """Weights `W` (Xavier uniform) and bias `b` (zero) of a linear layer."""
+    """Return weights `W` (Xavier uniform) and bias `b` (zero) of a linear layer."""
     return {"W": xavier_uniform(key, (in_dim, out_dim)), "b": jnp.zeros(out_dim, jnp.float32)}
 
 
@@ -28,10 +28,10 @@ def linear(params: Params, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
 
 
 def random_bits(key: PRNGKeyArray | None, *sizes: int) -> list[UInt32[Array, " N"] | None]:
-    """Return 32 random bits for each unit of some layers, for :func:`dropout`; None for each without a key.
+    """Return 32 random bits per unit for layers of these sizes, for :func:`dropout`; None per layer without a key.
 
-    The bits are a hash of the unit's number and of one draw from the key (lowbias32, Wellons 2018). Masks need no
-    better, and JAX's own bits would be a third of the time of a training step, and half of the time to compile it.
+    The bits are a hash of the unit's index and of one draw from the key (lowbias32, Wellons 2018). That is good enough
+    for masks; JAX's own generator would take a third of a training step, and half of its compile time.
     """
     if key is None:
         return [None] * len(sizes)
@@ -42,18 +42,18 @@ def random_bits(key: PRNGKeyArray | None, *sizes: int) -> list[UInt32[Array, " N
 
 
 def dropout(bits: UInt32[Array, "..."] | None, x: Float[Array, "..."], rate: float) -> Float[Array, "..."]:
-    """Set each value to zero with probability `rate` and scale the others by `1 / (1 - rate)`; nothing without bits."""
+    """Zero each value with probability `rate` and scale the others by `1 / (1 - rate)`; the identity without bits."""
     if bits is None or rate == 0.0:
         return x
     return jnp.where(bits >= jnp.uint32(round(rate * 2**32)), x / (1.0 - rate), 0.0)
 
 
 def init_standardize(n_genes: int) -> Params:
-    """Mean and scale of each gene that leave the input as it is; training puts the fitted ones in their place."""
+    """Return mean 0 and scale 1 for each gene; training replaces them with fitted values."""
     return {"mean": jnp.zeros(n_genes, jnp.float32), "scale": jnp.ones(n_genes, jnp.float32)}
 
 
 def standardize(params: Params, x: Float[Array, "*B G"], clip: float = 10.0) -> Float[Array, "*B G"]:
-    """Centre and scale each gene, then clip: a gene seen once in training must not outweigh all others."""
-    fitted = jax.lax.stop_gradient(params)  # the data's, not learned
+    """Centre, scale and clip each gene: a gene that was seen once in training must not outweigh all others."""
+    fitted = jax.lax.stop_gradient(params)  # fitted to the data, not learned
     return jnp.clip((x - fitted["mean"]) / fitted["scale"], -clip, clip)

@@ -14,7 +14,7 @@ def cross_entropy(
     weight: Float[Array, " B"] | None = None,
     label_smoothing: float = 0.0,
 ) -> Float[Array, ""]:
-    """Mean cross-entropy over the cells, weighted; cells of weight 0 are padding."""
+    """Return the weighted mean cross-entropy over cells; cells with weight 0 are padding."""
     target = optax.smooth_labels(jax.nn.one_hot(y, logits.shape[-1]), label_smoothing)
     losses = optax.softmax_cross_entropy(logits, target)
     if weight is None:

@@ -1,4 +1,4 @@
-"""AdamW through optax, with the learning rate as an input of the step."""
+"""AdamW from optax, with the learning rate as an input of the step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ginseng._core.types import Params
 
 
 def matrices(params: Params) -> Params:
-    """Which parameters are weights of a layer, and not biases or scales: True for each that is named `W`."""
+    """Return a mask of the weight matrices, excluding biases and scales: True for parameters named `W`."""
     return jax.tree.map_with_path(lambda path, _: path[-1].key == "W", params)
 
 
@@ -22,7 +22,7 @@ def matrices(params: Params) -> Params:
 class AdamW:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019).
 
-    The learning rate goes in with each update, so that fits that differ in length or rate share one compiled step.
+    The learning rate is passed to each update, so that runs of any length and rate share one compiled step.
     """
 
     betas: tuple[float, float] = (0.9, 0.999)
@@ -31,9 +31,9 @@ class AdamW:
 
     def _transform(self) -> optax.GradientTransformation:
         return optax.chain(
-            # all parameters as one vector: one update to compile and to run, instead of one for each
+            # flattened: one update to compile and run instead of one per parameter
             optax.flatten(optax.scale_by_adam(*self.betas, eps=self.eps)),
-            # matrices alone: biases, and the scale of the input, stay where the data put them
+            # matrices only: biases and the scale of the input are not shrunk towards zero
             optax.add_decayed_weights(self.weight_decay, mask=matrices),
         )
 
@@ -51,7 +51,7 @@ class AdamW:
 
 
 def warmup_cosine(n_steps: int, peak: float, warmup: float = 0.1, max_warmup: int = 100) -> np.ndarray:
-    """Learning rate of each of `n_steps`: up in a line, down in a cosine to zero (Loshchilov and Hutter 2017)."""
+    """Return the learning rate of each step: linear warm-up, then cosine decay to zero (Loshchilov and Hutter 2017)."""
     n_up = max(1, min(int(warmup * n_steps), max_warmup))
     step = np.arange(n_steps)
     fall = 0.5 * (1 + np.cos(np.pi * np.clip((step - n_up) / max(n_steps - n_up, 1), 0, 1)))

@@ -1,4 +1,4 @@
-"""From logits to probabilities and labels: the one step, of each kind that there is."""
+"""From logits to probabilities and labels, for each kind of output."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ type Kind = Literal["softmax", "one_vs_rest", "cascade"]
 
 @dataclass(frozen=True)
 class Probability:
-    """What the logits of a model mean.
+    """How the logits of a model become probabilities and labels.
 
     Attributes
     ----------
     kind
-        `"softmax"`: the classes share the probability. `"one_vs_rest"`: each class has a probability of its own, the
-        sigmoid of its logit, and those of a cell need not sum to 1. `"cascade"`: as `"softmax"`, but the label is found
-        step by step, the most probable group of classes first and then the most probable class in it.
+        `"softmax"`: the probabilities of a cell sum to 1. `"one_vs_rest"`: each class has an independent probability,
+        the sigmoid of its logit. `"cascade"`: as `"softmax"`, but the label is the most probable class within the most
+        probable group of classes.
     groups
-        Classes of each group of a cascade; those of a group follow one another.
+        Number of classes per group of a cascade. The classes of a group are consecutive.
     """
 
     kind: Kind = "softmax"
@@ -35,10 +35,10 @@ class Probability:
         Parameters
         ----------
         logits
-            (B, C) finite.
+            (B, C), finite.
         allowed
-            (C,) bool: the classes that may be given. They share all of the probability, or keep their own where each
-            class has one; the others have 0.
+            (C,) bool mask of the classes that may be assigned; the others get 0. The probabilities of the allowed
+            classes sum to 1 or, for `"one_vs_rest"`, stay as they are.
         """
         if self.kind == "one_vs_rest":
             small = np.exp(-np.abs(logits.astype(np.float64)))
@@ -51,12 +51,12 @@ class Probability:
         return out
 
     def labels_of(self, logits: np.ndarray) -> np.ndarray:
-        """Return the place of the label of each cell among the classes."""
+        """Return the class index of each cell's label."""
         return self.labels(logits, self.probs(logits))
 
     def labels(self, logits: np.ndarray, probs: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
-        """Return the place of the label of each cell among the classes; `probs` are those of these `logits`."""
-        if self.kind == "one_vs_rest":  # several may be as good as certain
+        """Return the class index of each cell's label; `probs` must be the probabilities of these `logits`."""
+        if self.kind == "one_vs_rest":  # several probabilities may round to 1
             return (logits if allowed is None else np.where(allowed, logits, -np.inf)).argmax(axis=1)
         if len(self.groups) < 2:
             return probs.argmax(axis=1)

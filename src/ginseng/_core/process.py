@@ -1,12 +1,12 @@
-"""JAX in forked processes, where it waits forever for threads that only the parent has."""
+"""Detect forked processes, in which JAX deadlocks: it waits for threads that exist only in the parent."""
 
 from __future__ import annotations
 
 import os
 
-from jax._src import xla_bridge  # nothing public says whether JAX has run without making it run
+from jax._src import xla_bridge  # no public API tells whether JAX is initialised without initialising it
 
-#: Whether this process was forked from one in which JAX had run.
+#: Whether this process was forked after JAX was initialised.
 _forked = False
 
 
@@ -20,17 +20,17 @@ if hasattr(os, "register_at_fork"):
 
 
 def check_process() -> None:
-    """Refuse to compute where that would never end; to be called before JAX is first asked for anything.
+    """Raise where JAX would deadlock; call this before the first use of JAX.
 
     Raises
     ------
     RuntimeError
-        If the process was forked after JAX had run.
+        If the process was forked after JAX was initialised.
     """
     if _forked:
         msg = (
-            "This process was forked from one in which JAX had run, and JAX would wait here forever. Start processes "
-            "anew: `multiprocessing.get_context('spawn')`, as in `get_context('spawn').Pool(4)` or "
+            "This process was forked after JAX was initialised, and JAX would deadlock in it. Spawn processes instead "
+            "of forking them: `multiprocessing.get_context('spawn')`, as in `get_context('spawn').Pool(4)` or "
             "`ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))`."
         )
         raise RuntimeError(msg)

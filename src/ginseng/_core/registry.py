@@ -13,7 +13,7 @@ import numpy as np
 from ginseng._core.architecture import Architecture
 from ginseng._core.types import Params
 
-#: The package's own, each a file of that name; the default comes first.
+#: Built-in architectures, each in a module of that name; the default comes first.
 OWN = ("gated", "linear", "instance", "transformer", "cascade", "logistic")
 
 _registry: dict[str, type[Architecture]] = {}
@@ -26,18 +26,18 @@ def _known() -> dict[str, type[Architecture]]:
 
 
 def register[T: type[Architecture]](cls: T) -> T:
-    """Make an architecture known by its `name`."""
+    """Register an architecture under its `name`."""
     _registry[cls.name] = cls
     return cls
 
 
 def names() -> list[str]:
-    """Names of the architectures that can be trained, the default first."""
+    """Return the names of the architectures that can be trained, the default first."""
     return [name for name, cls in _known().items() if cls.trains]
 
 
 def get(name: str, config: Mapping[str, Any] | None = None) -> Architecture:
-    """Return the architecture `name` with this configuration.
+    """Return the architecture `name` with these settings.
 
     Raises
     ------
@@ -63,25 +63,26 @@ def _shapes(architecture: Architecture, n_genes: int, n_classes: int) -> Params:
 
 
 def shapes(architecture: Architecture, n_genes: int, n_classes: int) -> Params:
-    """Return the shape and dtype of each parameter, without making any."""
-    return jax.tree.map(lambda shape: shape, _shapes(architecture, n_genes, n_classes))  # a dict that can be changed
+    """Return the shape and dtype of each parameter without allocating any."""
+    # a copy, since the cached dict must not change
+    return jax.tree.map(lambda shape: shape, _shapes(architecture, n_genes, n_classes))
 
 
 def given(**settings: Any) -> dict[str, Any]:
-    """Return the settings that are not None, which leaves a setting to the architecture."""
+    """Drop settings that are None; the architecture's default applies to them."""
     return {name: value for name, value in settings.items() if value is not None}
 
 
 def recognize(params: Params, n_genes: int, n_classes: int, config: Mapping[str, Any]) -> Architecture:
-    """Return the architecture whose parameters have the layers and shapes of these.
+    """Return the architecture whose parameters have the same layers and shapes as `params`.
 
-    For weights that come without the name of their architecture, as in ginseng 0.2, which had only one. All else
-    carries the name: a variant of an architecture has the parameters of the original.
+    Only for weights without the name of their architecture, as in ginseng 0.2, which had a single one. Everything else
+    stores the name, since variants of an architecture may share its parameter shapes.
 
     Raises
     ------
     ValueError
-        If none has, or several have.
+        If no architecture fits, or several do.
     """
     found = jax.tree.map(jnp.shape, params)
     fitting = []
@@ -94,10 +95,10 @@ def recognize(params: Params, n_genes: int, n_classes: int, config: Mapping[str,
         return fitting[0]
     if fitting:
         names = ", ".join(repr(architecture.name) for architecture in fitting)
-        msg = f"Several architectures have such parameters: {names}. Pass `architecture`."
+        msg = f"Several architectures have parameters of these shapes: {names}. Pass `architecture`."
         raise ValueError(msg)
     msg = (
         f"No architecture has parameters {found} for {n_genes} genes and {n_classes} classes with {dict(config)}. "
-        "Pass `architecture` and `config`, as a trained state has them."
+        "Pass `architecture` and `config`, as stored on a trained state."
     )
     raise ValueError(msg)

@@ -1,4 +1,4 @@
-"""Types that several files of the core name."""
+"""Types shared by the modules of the core."""
 
 from __future__ import annotations
 

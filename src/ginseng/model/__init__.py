@@ -20,7 +20,7 @@ __all__ = [
     "state_from_classifier_trainer",
 ]
 
-# `ginseng info` needs no JAX
+# lazy, so that `ginseng info` does not load JAX
 __getattr__, __dir__ = lazy(
     globals(),
     {

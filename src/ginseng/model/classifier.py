@@ -18,35 +18,35 @@ from ginseng._core.types import Params
 
 
 class GinsengClassifier:
-    """A network with its weights, for your own loops in JAX.
+    """A network with its weights, for custom training loops in JAX.
 
     Parameters
     ----------
     n_genes, n_classes
-        Size of the input and of the output.
+        Number of inputs and outputs.
     hidden_dim
-        Hidden units; the architecture's own number if None.
+        Hidden units; the architecture's default if None.
     dropout_rate
-        Dropout in training; the architecture's own rate if None.
+        Dropout rate in training; the architecture's default if None.
     normalize
-        Whether the input is counts, to be scaled to `target_sum` a cell and log1p to be taken.
+        Whether the input is counts, which are then scaled to `target_sum` per cell and log1p-transformed.
     target_sum
-        Counts a cell after scaling; the number of genes if None.
+        Counts per cell after scaling; the number of genes if None.
     seed
-        Draws the first weights, and the keys that are not given.
+        Seed of the initial weights, and of the dropout keys that are not given.
     architecture
         Name of the network, one of `ginseng.model.architectures()`.
     config
-        Its other settings.
+        Other settings of the architecture.
     library_size
-        Whether the counts of a cell are summed over all measured genes, given as `total=`, or over those of the model,
-        before scaling.
+        Genes over which the counts of a cell are summed before scaling: all measured ones (pass the sum as `total=`) or
+        those of the model.
 
     Attributes
     ----------
     params
-        Weights and biases. Others may be put in their place. If they do not fit the network, it becomes the one whose
-        layers and shapes they have.
+        Weights and biases; can be assigned. If the new ones do not fit the network, it becomes the architecture that
+        has these layers and shapes.
 
     Examples
     --------
@@ -81,7 +81,7 @@ class GinsengClassifier:
         self.config = registry.given(hidden_dim=hidden_dim, dropout_rate=dropout_rate) | (config or {})
         self.network: Architecture = registry.get(architecture, self.config)
         self._key = jax.random.key(seed)
-        self._params: Params | None = None  # drawn when first asked for
+        self._params: Params | None = None  # initialised on first access
 
     @property
     def architecture(self) -> str:
@@ -95,7 +95,7 @@ class GinsengClassifier:
 
     @property
     def dropout_rate(self) -> float:
-        """Dropout in training."""
+        """Dropout rate in training."""
         return self.network.dropout_rate
 
     @property
@@ -113,7 +113,7 @@ class GinsengClassifier:
         self._params = params
 
     def init(self) -> Params:
-        """Return the first weights, which depend on the seed alone."""
+        """Return the initial weights, which depend only on the seed."""
         return init_params(self.network, jax.random.key(self.seed), self.n_genes, self.n_classes)
 
     def _get_key(self) -> PRNGKeyArray:
@@ -143,13 +143,13 @@ class GinsengClassifier:
         params
             Weights to use instead of the model's own.
         key
-            Source of dropout in training.
+            Random key of the dropout; drawn from the seed if None.
         training
-            Whether dropout acts.
+            Whether to apply dropout.
         return_attn
             Whether to return the gene weights as well: (cells, genes), in (0, 1).
         total
-            (cells,) counts over all measured genes, for a model that scales by them; the sums of `x` if not given.
+            (cells,) counts over all measured genes, for a model that scales by them; the row sums of `x` if None.
         """
         params = self.params if params is None else params
         if training and key is None:
@@ -176,22 +176,22 @@ class GinsengClassifier:
         x: Num[Array | np.ndarray, "B G"],
         y: Int[Array | np.ndarray, " B"],
     ) -> Float[Array, ""]:
-        """Return the mean cross-entropy of a batch, with dropout."""
+        """Return the mean cross-entropy of a batch with dropout."""
         return cross_entropy(self._logits(params, x, key), jnp.asarray(y))
 
     def evaluate(self, x: Num[Array | np.ndarray, "B G"], y: Int[Array | np.ndarray, " B"]) -> tuple[float, float]:
-        """Return loss and accuracy of a batch, without dropout."""
+        """Return loss and accuracy of a batch without dropout."""
         logits = self._logits(self.params, x)
         y = jnp.asarray(y)
         return float(cross_entropy(logits, y)), float((logits.argmax(axis=1) == y).mean())
 
 
-# run once, so quick to compile rather than to run
+# runs once: optimise for compile time
 @partial(
     jax.jit,
     static_argnames=("network", "n_genes", "n_classes"),
     compiler_options={"xla_backend_optimization_level": 0},
 )
 def init_params(network: Architecture, key: PRNGKeyArray, n_genes: int, n_classes: int) -> Params:
-    """Return new parameters, drawn in one compiled call."""
+    """Initialise all parameters in one compiled call."""
     return network.init_members(key, n_genes, n_classes)

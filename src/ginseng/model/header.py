@@ -1,4 +1,4 @@
-"""Model files as far as they can be read without JAX: which format, and what they say of themselves."""
+"""The part of a model file that can be read without JAX: its format and metadata."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ginseng.model.schema import FIRST, MODEL
 
 #: The network of a file of ginseng 0.2, and how it scales counts.
 FIRST_NETWORK: dict[str, Any] = {"architecture": "instance", "library_size": "model_genes"}
-#: Weights, and groups within groups of them, beyond which a file is none of a model.
+#: Limits on the number of weight arrays and on the nesting of their groups.
 MAX_WEIGHTS, MAX_DEPTH = 10_000, 4
 
 
 def located(path: str | Path) -> Path:
-    """Return the path of a file that is there.
+    """Return the path if it exists.
 
     Raises
     ------
     FileNotFoundError
-        If there is none; the message names the models in its folder.
+        If it does not; the message lists the models in the same folder.
     """
     path = Path(path).expanduser()
     if not path.exists():
@@ -36,12 +36,12 @@ def located(path: str | Path) -> Path:
 
 
 def format_of(reader: Reader) -> tuple[Schema, dict[str, str]]:
-    """Return what a file has, and what it says of itself: nothing if it is of ginseng 0.2.
+    """Return the schema of a file and its header, which is empty for ginseng 0.2.
 
     Raises
     ------
     ModelFileError
-        If it is no model, or one of a later format.
+        If the file is not a model, or has a later format.
     """
     if "format" in reader.file.attrs:
         return MODEL, MODEL.check_header(reader, f"ginseng {__version__}", "model")
@@ -50,17 +50,16 @@ def format_of(reader: Reader) -> tuple[Schema, dict[str, str]]:
 
 
 def read_summary(path: str | Path) -> dict[str, Any]:
-    """Return what :class:`ginseng.model.GinsengClassifierState` has of a model, once the file has been verified.
+    """Verify a model file and return the fields of :class:`ginseng.model.GinsengClassifierState`.
 
-    The weights are taken as they are stored: whether they are those of the architecture is for
-    :func:`ginseng.load_model` to say, which knows it.
+    The weights are returned as stored. Whether they fit the architecture is checked by :func:`ginseng.load_model`.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ModelFileError
-        If it is damaged, not a model, or of a later format.
+        If the file is damaged, is not a model, or has a later format.
     """
 
     def read(reader: Reader) -> dict[str, Any]:
@@ -75,7 +74,7 @@ def read_summary(path: str | Path) -> dict[str, Any]:
 
 
 def _stored_shapes(name: str, found: Found) -> Mapping[str, Any]:
-    """Return the datasets in a group, which have shapes."""
+    """Return the datasets of a group, nested as in the file; their shapes are the expected ones."""
     left = MAX_WEIGHTS
 
     def inside(path: str, depth: int) -> dict[str, Any]:
@@ -83,7 +82,7 @@ def _stored_shapes(name: str, found: Found) -> Mapping[str, Any]:
         members = found.reader.members(path)
         left -= len(members)
         if left < 0 or depth > MAX_DEPTH:
-            msg = f"{name!r} has over {MAX_WEIGHTS:,} members, or groups within groups"
+            msg = f"{name!r} has over {MAX_WEIGHTS:,} members, or groups nested deeper than {MAX_DEPTH}"
             raise ModelFileError(msg)
         out: dict[str, Any] = {}
         for member in members:
@@ -96,13 +95,13 @@ def _stored_shapes(name: str, found: Found) -> Mapping[str, Any]:
 
 
 def _refuse_data(reader: Reader) -> None:
-    """Say so where cells were given for a model; they may have one in `uns`."""
+    """Raise a helpful error for a file of cells, which may hold a model in `uns`."""
     members, path = reader.members(), reader.file.filename
     if {"obs", "var"} <= set(members):
-        msg = f"it holds cells (AnnData), and is no model file. To label them: `gs.tl.classify({path!r}, model)`. "
+        msg = f"it holds cells (AnnData) and is not a model file. To label them: `gs.tl.classify({path!r}, model)`. "
         if reader.has(f"uns/{_keys.DEFAULT}/model"):
-            msg += f"The model that was trained on them: `gs.tl.classify(adata, gs.read_adata({path!r}))`."
+            msg += f"To use the model that was trained on them: `gs.tl.classify(adata, gs.read_adata({path!r}))`."
         raise ModelFileError(msg)
     if "matrix" in members:
-        msg = f"it holds counts, and is no model file. To label the cells: `gs.tl.classify({path!r}, model)`."
+        msg = f"it holds counts and is not a model file. To label the cells: `gs.tl.classify({path!r}, model)`."
         raise ModelFileError(msg)

@@ -1,4 +1,4 @@
-"""Documented names of ginseng 0.2 for its network."""
+"""Import path of ginseng 0.2 for the instance network."""
 
 from ginseng._v02.network import (
     nn_annotate,

@@ -1,4 +1,4 @@
-"""Logistic regressions of scikit-learn and CellTypist as states."""
+"""Convert logistic regressions of scikit-learn and CellTypist to states."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ginseng._core.logistic import Logistic
 from ginseng.model.pickles import MAX_BYTES, PickleError, Record, read_pickle
 from ginseng.model.state import GinsengClassifierState
 
-#: What CellTypist scales counts to, before log1p.
+#: Counts per cell to which CellTypist scales before log1p.
 TARGET_SUM = 1e4
 CELLTYPIST = {
     "name": "CellTypist",
@@ -22,15 +22,15 @@ CELLTYPIST = {
 
 
 def read_celltypist(path: Path, *, max_bytes: int = MAX_BYTES) -> GinsengClassifierState:
-    """Return the model in a pickle of CellTypist; nothing in the file is run.
+    """Return the model in a CellTypist pickle; nothing in the file is executed.
 
-    Probabilities are those of CellTypist: a sigmoid per class of logits from log1p counts per 10,000, standardised and
-    clipped at 10. A gene that the data lack has no effect.
+    The probabilities are CellTypist's: one sigmoid per class, with logits from log1p counts per 10,000 that are
+    standardised and clipped at 10. Genes missing from the data have no effect.
 
     Raises
     ------
     PickleError
-        If it holds anything else, or is damaged.
+        If the file is damaged or is not a CellTypist model.
     """
     found = read_pickle(path, max_bytes=max_bytes)
     try:
@@ -41,56 +41,56 @@ def read_celltypist(path: Path, *, max_bytes: int = MAX_BYTES) -> GinsengClassif
         return _state(classifier, scaler, genes, link="sigmoid", info={"reference": reference})
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
-        msg = f"{path} is a pickle, but not of a model of CellTypist: {reason}."
+        msg = f"{path} is a pickle, but not of a CellTypist model: {reason}."
         raise PickleError(msg) from error
 
 
 def from_sklearn(
     classifier: Any, genes: Any = None, *, scaler: Any = None, target_sum: float = TARGET_SUM
 ) -> GinsengClassifierState:
-    """Return the state of a fitted logistic regression of scikit-learn; its probabilities are the regression's own.
+    """Return the state of a fitted logistic regression of scikit-learn, with the same probabilities.
 
     Parameters
     ----------
     classifier
         A fitted :class:`sklearn.linear_model.LogisticRegression`, or a :class:`sklearn.pipeline.Pipeline` of a
-        :class:`sklearn.preprocessing.StandardScaler` and one. Trained on log1p of counts scaled to `target_sum` per
-        cell, over all measured genes.
+        :class:`sklearn.preprocessing.StandardScaler` and one. It must have been fitted to log1p counts, scaled to
+        `target_sum` per cell over all measured genes.
     genes
-        (genes,) names, in the order of the features; those that it was fitted with, as columns of a table, if None.
+        (genes,) names in the order of the features. If None, the column names of the table that it was fitted to.
     scaler
-        The fitted :class:`sklearn.preprocessing.StandardScaler` that the features went through, if they did.
+        The fitted :class:`sklearn.preprocessing.StandardScaler` that was applied to the features, if any.
     target_sum
         Counts per cell after scaling.
 
     Raises
     ------
     TypeError
-        If it is no logistic regression.
+        If it is not a logistic regression.
     ValueError
-        If it has not been fitted, the genes are not known, or their number is another.
+        If it has not been fitted, or the gene names are unknown or not as many as the features.
     """
     steps = [step for _, step in getattr(classifier, "steps", [])]
     if steps:
         genes = getattr(classifier, "feature_names_in_", None) if genes is None else genes
         *before, classifier = steps
         if len(before) > 1 or any(not hasattr(step, "with_mean") for step in before) or (before and scaler is not None):
-            msg = f"A pipeline may have a StandardScaler before its LogisticRegression, not {before}."
+            msg = f"A pipeline may only have a StandardScaler before its LogisticRegression, not {before}."
             raise TypeError(msg)
         scaler = before[0] if before else scaler
     if not is_logistic_regression(classifier):
-        msg = f"The classifier is a {type(classifier).__name__}, not a LogisticRegression of scikit-learn."
+        msg = f"The classifier is a {type(classifier).__name__}, not a scikit-learn LogisticRegression."
         raise TypeError(msg)
     if not hasattr(classifier, "coef_"):
         msg = "The LogisticRegression has not been fitted."
         raise ValueError(msg)
     several = len(classifier.classes_) > 2
     if several and (classifier.solver == "liblinear" or getattr(classifier, "multi_class", "auto") == "ovr"):
-        msg = "The LogisticRegression was fitted one class against the rest. Fit it with another `solver`, or none."
+        msg = "The LogisticRegression was fitted one-vs-rest. Fit a multinomial one: omit `multi_class` and `solver`."
         raise ValueError(msg)
     genes = getattr(classifier, "feature_names_in_", None) if genes is None else genes
     if genes is None:
-        msg = "The names of the genes are not known: pass `genes=`, in the order of the features."
+        msg = "The gene names are unknown: pass them in the order of the features, `genes=`."
         raise ValueError(msg)
     given = None if scaler is None else vars(scaler)
     info = {"reference": {"name": "LogisticRegression of scikit-learn"}}
@@ -98,21 +98,21 @@ def from_sklearn(
 
 
 def is_logistic_regression(model: Any) -> bool:
-    """Whether this is one of scikit-learn, or a pipeline that ends in one."""
+    """Whether this is a scikit-learn logistic regression, or a pipeline that ends in one."""
     steps = getattr(model, "steps", None)
     model = steps[-1][1] if isinstance(steps, list) and steps else model
     return type(model).__name__ == "LogisticRegression" and type(model).__module__.startswith("sklearn.")
 
 
 def _parts(found: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Return the attributes of classifier and scaler, and the description."""
+    """Return the attributes of the classifier and of the scaler, and the description."""
     if isinstance(found, Record) and found.name.name == "Model":
         attributes = found.attributes
         parts = attributes["classifier"], attributes["scaler"], attributes.get("description", {})
     elif isinstance(found, dict):
         parts = found["Model"], found["Scaler_"], found.get("description", {})
     else:
-        msg = "it is no dict with a model and its scaler"
+        msg = "it is not a dict with a model and its scaler"
         raise ValueError(msg)
     classifier, scaler, description = parts
     for part, names in ((classifier, ("LogisticRegression", "SGDClassifier")), (scaler, ("StandardScaler",))):
@@ -120,7 +120,7 @@ def _parts(found: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
             msg = f"a {' or '.join(names)} is missing"
             raise ValueError(msg)
     if not isinstance(description, dict):
-        msg = "its description is no dict"
+        msg = "its description is not a dict"
         raise TypeError(msg)
     return classifier.attributes, scaler.attributes, description
 
@@ -138,7 +138,7 @@ def _state(
     intercept = np.atleast_1d(_numbers(classifier["intercept_"], "intercept_"))
     labels = [str(label) for label in np.asarray(classifier["classes_"]).tolist()]
     names = [str(gene) for gene in np.asarray(genes).tolist()]
-    if len(labels) == 2 and len(coef) == 1:  # the score of the second class; the first has the opposite
+    if len(labels) == 2 and len(coef) == 1:  # scikit-learn stores the second class only; the first is its negative
         sign = np.array([-1.0, 1.0] if link == "sigmoid" else [0.0, 1.0])
         coef, intercept = sign[:, None] * coef, sign * intercept
     n = coef.shape[1]

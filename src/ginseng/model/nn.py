@@ -1,4 +1,4 @@
-"""Documented names of ginseng 0.2 for the parts of a network."""
+"""Import path of ginseng 0.2 for network layers."""
 
 from ginseng._v02.layers import nn_dropout, nn_init_linear, nn_linear, nn_xavier_uniform
 

@@ -1,8 +1,8 @@
-"""Read what a pickle says without running it.
+"""Read pickles of fitted classifiers without executing them.
 
-`pickle.load` calls whatever the file names. Here the opcodes are interpreted instead: the names that fitted classifiers
-are made of become inert records, numbers and arrays are built from their bytes, and all else is an error. Nothing is
-imported, nothing of the file is called, and every opcode does an amount of work that its bytes pay for.
+`pickle.load` calls whatever the file names. Here the opcodes are interpreted instead: the classes of fitted classifiers
+become inert records, numbers and arrays are built from their bytes, and anything else is an error. Nothing is imported,
+no callable named in the file is called, and the work per opcode is bounded by its size in bytes.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ import numpy as np
 
 from ginseng._disk.strict_hdf5 import ModelFileError
 
-#: Bytes of a file; the largest of CellTypist's has some 40 million.
+#: Maximum file size in bytes; CellTypist's largest model has about 40 million.
 MAX_BYTES = 2**30
-#: Opcodes, objects that wait on the stack (pickle writes lists in parts of a thousand), and open marks.
+#: Maximum number of opcodes, objects on the stack (pickle writes lists in batches of 1000) and open marks.
 MAX_OPCODES, MAX_STACK, MAX_MARKS = 2_000_000, 4_000, 64
 MAX_PROTOCOL = 5
-#: Dimensions of an array, and bytes of a whole number.
+#: Maximum dimensions of an array, and bytes of an integer.
 MAX_DIMENSIONS, MAX_INTEGER = 4, 16
 
 
 class PickleError(ModelFileError):
-    """A pickle that holds something else than a classifier, or tries to run something."""
+    """A pickle that is not a classifier, or tries to execute something."""
 
 
 @dataclass(frozen=True)
 class Name:
-    """A name that the file refers to; never looked up."""
+    """A global that the file refers to; never looked up."""
 
     module: str
     name: str
@@ -45,7 +45,7 @@ class Name:
 
 @dataclass
 class Record:
-    """An object of a class that is known by name: its attributes, and no behaviour."""
+    """An instance of a known class: attributes without behaviour."""
 
     name: Name
     attributes: dict[str, Any] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Record:
 
 @dataclass
 class _Type:
-    """A NumPy dtype: its code, and the order of its bytes once that is known."""
+    """A NumPy dtype: its code, and its byte order once known."""
 
     code: str
     order: str = "="
@@ -65,7 +65,7 @@ class _Type:
 
 @dataclass
 class _Array:
-    """A NumPy array that waits for its contents."""
+    """A NumPy array whose contents follow."""
 
     values: np.ndarray | None = None
 
@@ -74,12 +74,12 @@ def _modules(package: str, *files: str) -> tuple[str, ...]:
     return tuple(f"{package}.{file}" for file in files)
 
 
-#: Losses that a fitted SGDClassifier keeps, which is not looked at.
+#: Losses that a fitted SGDClassifier stores; they are ignored.
 _LOSSES = {
     "Log": _modules("sklearn.linear_model", "_sgd_fast", "sgd_fast"),
-    "CyHalfBinomialLoss": ("sklearn._loss._loss", "_loss"),  # as its compiled module calls itself
+    "CyHalfBinomialLoss": ("sklearn._loss._loss", "_loss"),  # the name that the compiled module gives itself
 }
-#: Classes whose objects become records, by the modules that they have lived in.
+#: Classes whose instances become records, and the modules that they have been defined in.
 _RECORDS = {
     "LogisticRegression": _modules("sklearn.linear_model", "_logistic", "logistic"),
     "SGDClassifier": _modules("sklearn.linear_model", "_stochastic_gradient", "stochastic_gradient"),
@@ -93,28 +93,28 @@ _NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
 
 
 def is_pickle(path: Path) -> bool:
-    """Whether a file starts as a pickle of protocol 2 or later does, or has the ending of one."""
+    """Whether a file starts like a pickle of protocol 2 or later, or has the suffix of a pickle."""
     with path.open("rb") as file:
         head = file.read(2)
     return path.suffix in (".pkl", ".pickle") or (head[:1] == b"\x80" and head[1:] in (b"\2", b"\3", b"\4", b"\5"))
 
 
 def read_pickle(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
-    """Return what a pickle holds: text, numbers, dicts, lists, tuples, arrays, and a :class:`Record` per object.
+    """Return the contents of a pickle: strings, numbers, containers, arrays, and one :class:`Record` per object.
 
     Raises
     ------
     PickleError
-        If it is damaged, larger than `max_bytes`, or holds anything else.
+        If the file is damaged, larger than `max_bytes`, or holds anything else.
     """
     if (size := path.stat().st_size) > max_bytes:
-        msg = f"{path} has {size:,} bytes, and may have {max_bytes:,}; `max_bytes=` sets the limit."
+        msg = f"{path} has {size:,} bytes, but at most {max_bytes:,} are read; `max_bytes=` sets the limit."
         raise PickleError(msg)
     content = path.read_bytes()
     try:
         return _Machine(content).run()
     except PickleError as error:
-        msg = f"{path} is not read: {error}"
+        msg = f"{path} is refused: {error}"
         raise PickleError(msg) from None
     except (ValueError, TypeError, OverflowError, LookupError, RecursionError, MemoryError) as error:
         msg = f"{path} is not a readable pickle: {error}"
@@ -138,19 +138,19 @@ class _Machine:
                 self._refuse(f"it has over {MAX_OPCODES:,} opcodes")
             if name == "STOP":
                 if len(self.stack) != 1 or self.marks:
-                    self._refuse("it ends in the middle")
+                    self._refuse("it is incomplete")
                 if (position or 0) + 1 != len(self.content):
-                    self._refuse("there is something behind its end")
+                    self._refuse("data follow its end")
                 return self._checked(self.stack[0])
             if (act := _ACTS.get(name)) is None:
                 self._refuse(f"it has the opcode {name}, which no fitted classifier needs")
             if name in _PUTS and last in _PUTS:
-                self._refuse("it keeps one object under several numbers")
+                self._refuse("it memoises one object several times")
             act(self, argument, position or 0)
             if len(self.stack) > MAX_STACK:
-                self._refuse(f"over {MAX_STACK:,} objects wait on its stack")
+                self._refuse(f"it puts over {MAX_STACK:,} objects on the stack")
             last = name
-        self._refuse("it has no end")
+        self._refuse("it has no STOP opcode")
 
     @staticmethod
     def _refuse(what: str) -> NoReturn:
@@ -163,7 +163,7 @@ class _Machine:
 
     def pop(self) -> Any:
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
-            self._refuse("its stack runs out")
+            self._refuse("it pops from an empty stack")
         return self.stack.pop()
 
     def top(self) -> Any:
@@ -178,7 +178,7 @@ class _Machine:
 
     def since_mark(self) -> list[Any]:
         if not self.marks:
-            self._refuse("it has no mark where one is needed")
+            self._refuse("a mark is missing")
         start = self.marks.pop()
         values = self.stack[start:]
         del self.stack[start:]
@@ -200,41 +200,41 @@ class _Machine:
 
     def _pairs(self, values: list[Any]) -> dict[str, Any]:
         if len(values) % 2 or any(type(key) is not str for key in values[::2]):
-            self._refuse("it has a dict whose keys are not text")
+            self._refuse("it has a dict with keys other than strings")
         return dict(zip(values[::2], values[1::2], strict=True))
 
     # the memo
 
     def put(self, number: int) -> None:
-        if number < 0 or number > len(self.memo) + 1:  # they are counted, by Python from 0 and by others from 1
-            self._refuse(f"it keeps an object under the number {number}, after {len(self.memo)} others")
+        if number < 0 or number > len(self.memo) + 1:  # numbered in sequence: from 0 by Python, from 1 by others
+            self._refuse(f"it memoises an object as number {number} after {len(self.memo)} others")
         self.memo[number] = self.top()
 
     def get(self, number: int) -> None:
         if number not in self.memo:
-            self._refuse(f"it takes an object from the number {number}, under which there is none")
+            self._refuse(f"it reads memo {number}, which is empty")
         self.push(self.memo[number])
 
     # objects
 
     def name(self, module: Any, name: Any) -> None:
         if type(module) is not str or type(name) is not str:
-            self._refuse("it builds a name from something else than text")
+            self._refuse("it refers to a name that is not a string")
         if module not in _NAMES.get(name, ()):
             shown = f"{module}.{name}"[:100]
-            self._refuse(f"it refers to {shown!r}, and nothing but fitted classifiers and arrays is accepted")
+            self._refuse(f"it refers to {shown!r}; only fitted classifiers and arrays are accepted")
         self.push(Name(module, name))
 
     def new(self, cls: Any, arguments: Any) -> None:
-        """Make an object of a class, as `cls.__new__(cls, *arguments)` would."""
+        """Create an instance, like `cls.__new__(cls, *arguments)`."""
         if not isinstance(cls, Name) or cls.name not in _RECORDS:
-            self._refuse(f"it makes an object of {_kind(cls)}")
+            self._refuse(f"it creates an instance of {_kind(cls)}")
         if arguments != ():
-            self._refuse(f"it makes a {cls} with arguments")
+            self._refuse(f"it creates a {cls} with arguments")
         self.push(Record(cls))
 
     def reduce(self, called: Any, arguments: Any) -> None:
-        """Stand in for a call, of what is known."""
+        """Replace the call of a known function."""
         if not isinstance(called, Name) or (make := _CALLS.get(called.name)) is None:
             self._refuse(f"it calls {_kind(called)}")
         if type(arguments) is not tuple:
@@ -242,33 +242,33 @@ class _Machine:
         self.push(make(*arguments))
 
     def build(self, state: Any) -> None:
-        """Give an object its state."""
+        """Set the state of an object."""
         target = self.top()
         if isinstance(target, Record):
             if type(state) is not dict or target.attributes:
-                self._refuse(f"it gives {target.name} a state of {_kind(state)}, or a second one")
+                self._refuse(f"it sets the state of {target.name} to {_kind(state)}, or sets it twice")
             target.attributes = dict(state)
         elif isinstance(target, _Type):
             _set_order(target, state)
         elif isinstance(target, _Array):
             if target.values is not None:
-                self._refuse("it fills an array twice")
+                self._refuse("it sets the contents of an array twice")
             target.values = _filled(state)
         else:
-            self._refuse(f"it gives a state to {_kind(target)}")
+            self._refuse(f"it sets the state of {_kind(target)}")
 
     def protocol(self, number: int) -> None:
         if number > MAX_PROTOCOL:
-            self._refuse(f"it is of protocol {number}, and {MAX_PROTOCOL} is the last that is known")
+            self._refuse(f"its protocol is {number}, but the latest supported one is {MAX_PROTOCOL}")
 
     def frame(self, length: int, position: int) -> None:
         if length > len(self.content) - position - 9:
-            self._refuse(f"it announces a frame of {length:,} bytes, and has fewer")
+            self._refuse(f"it has fewer than the {length:,} bytes of its frame")
 
-    # what comes out
+    # the result
 
     def _checked(self, value: Any) -> Any:
-        """Put arrays in the place of what stood for them; each object once, however often it is referred to."""
+        """Replace the placeholders of arrays; each object is visited once, however often it is referred to."""
         seen: set[int] = set()
         waiting = [value]
         while waiting:
@@ -287,35 +287,35 @@ def _kind(value: Any) -> str:
     return str(value) if isinstance(value, Name | Record) else type(value).__name__.strip("_").lower()
 
 
-# NumPy, made by hand
+# NumPy without NumPy's own unpickling
 
 
 def _type(code: Any, *_: Any) -> _Type:
     known = type(code) is str and (code in _CODES or (code[:1] in "US" and code[1:].isdecimal() and len(code) < 8))
     if not known:
-        msg = f"it has values of type {str(code)[:20]!r}"
+        msg = f"it has values of the unsupported dtype {str(code)[:20]!r}"
         raise PickleError(msg)
     return _Type(code)
 
 
 def _set_order(target: _Type, state: Any) -> None:
     if type(state) is not tuple or len(state) < 2 or state[1] not in ("<", ">", "=", "|") or any(state[2:5]):
-        msg = "it has a type of values with fields"
+        msg = "it has a structured dtype"
         raise PickleError(msg)
     target.order = state[1]
 
 
 def _reconstruct(cls: Any, shape: Any, code: Any) -> _Array:
-    del shape, code  # those of an empty array, which its state replaces
+    del shape, code  # placeholders; the state has the real ones
     if not isinstance(cls, Name) or cls.name != "ndarray":
-        msg = f"it has an array of {_kind(cls)}"
+        msg = f"it has an array of class {_kind(cls)}"
         raise PickleError(msg)
     return _Array()
 
 
 def _filled(state: Any) -> np.ndarray:
     if type(state) is not tuple or len(state) != 5:
-        msg = "it has an array without shape, type and values"
+        msg = "it has an array without shape, dtype or values"
         raise PickleError(msg)
     _, shape, kind, fortran, values = state
     return _array(values, kind, shape, "F" if fortran else "C")
@@ -330,44 +330,44 @@ def _scalar(kind: Any, values: Any) -> Any:
 
 
 def _array(values: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
-    """Return the array of these bytes or names, whose number must be that of the shape."""
+    """Return the array with these bytes or strings, which must be as many as the shape says."""
     if (
         not isinstance(kind, _Type)
         or type(shape) is not tuple
         or len(shape) > MAX_DIMENSIONS
         or order not in ("C", "F")
     ):
-        msg = "it has an array of an unknown type or shape"
+        msg = "it has an array with an unsupported dtype or shape"
         raise PickleError(msg)
     if any(type(n) is not int or n < 0 for n in shape):
-        msg = f"it has an array of shape {shape}"
+        msg = f"it has an array with the invalid shape {shape}"
         raise PickleError(msg)
     size = math.prod(shape)
     if kind.code[0] == "O":
         if type(values) is not list or any(type(value) is not str for value in values) or len(values) != size:
-            msg = "it has an array of objects that are not names, or of another number than its shape says"
+            msg = "it has an object array with values other than strings, or not as many as its shape says"
             raise PickleError(msg)
         return np.array(values, dtype=object).reshape(shape, order=order)
     dtype = kind.dtype
     if type(values) is not bytes or dtype.itemsize == 0 or len(values) != size * dtype.itemsize:
-        msg = f"it has an array of shape {shape} whose bytes are too few or too many"
+        msg = f"it has an array of shape {shape} with too few or too many bytes"
         raise PickleError(msg)
     return np.frombuffer(values, dtype).astype(dtype.newbyteorder("="), copy=False).reshape(shape, order=order)
 
 
 def _encode(text: Any, encoding: Any) -> bytes:
-    """Return bytes, which the first protocols write as text."""
+    """Return bytes, which early protocols store as a string."""
     if type(text) is not str or encoding not in ("latin1", "latin-1"):
-        msg = "it encodes something else than bytes"
+        msg = "it encodes something other than bytes"
         raise PickleError(msg)
     return text.encode("latin1")
 
 
 def _reconstructor(cls: Any, base: Any, state: Any) -> Record:
-    """Return an empty object, as the first protocols make one."""
+    """Return an empty instance, as created by early protocols."""
     plain = isinstance(base, Name) and base.name == "object" and state is None
     if not isinstance(cls, Name) or cls.name not in _RECORDS or not plain:
-        msg = f"it makes an object of {_kind(cls)}"
+        msg = f"it creates an instance of {_kind(cls)}"
         raise PickleError(msg)
     return Record(cls)
 
@@ -386,7 +386,7 @@ def _empty_bytes(*arguments: Any) -> bytes:
 _CODES = {f"{kind}{n}" for kind, sizes in {"f": (2, 4, 8), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8)}.items() for n in sizes}
 _CODES |= {"b1", "O8", "O"}
 
-#: What stands in for a call of each name.
+#: Replacement for the call of each function.
 _CALLS: dict[str, Callable[..., Any]] = {
     "_reconstruct": _reconstruct,
     "_frombuffer": _from_buffer,
@@ -411,11 +411,13 @@ _NAMES: dict[str, tuple[str, ...]] = {
 }
 
 _PUTS = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}
+_LITERALS = ["FLOAT", "BINFLOAT", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "UNICODE", "BINUNICODE",
+             "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING", "SHORT_BINSTRING"]  # fmt: skip
 
 
 def _integer(machine: _Machine, argument: Any, _: int) -> None:
     if not isinstance(argument, bool) and argument.bit_length() > 8 * MAX_INTEGER:
-        machine._refuse(f"it has a whole number of over {MAX_INTEGER} bytes")
+        machine._refuse(f"it has an integer of over {MAX_INTEGER} bytes")
     machine.push(argument)
 
 
@@ -443,29 +445,13 @@ def _tuple(n: int) -> Callable[..., None]:
     return lambda machine, *_: machine.push(tuple([machine.pop() for _ in range(n)][::-1]))
 
 
-#: What each opcode does; those that are not here are refused.
+#: Action per opcode; all other opcodes are refused.
 _ACTS: dict[str, Callable[[_Machine, Any, int], None]] = {
     "PROTO": lambda machine, number, _: machine.protocol(number),
     "FRAME": lambda machine, length, position: machine.frame(length, position),
     "MARK": lambda machine, *_: machine.mark(),
     **dict.fromkeys(["INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"], _integer),
-    **dict.fromkeys(
-        [
-            "FLOAT",
-            "BINFLOAT",
-            "BINBYTES",
-            "SHORT_BINBYTES",
-            "BINBYTES8",
-            "UNICODE",
-            "BINUNICODE",
-            "SHORT_BINUNICODE",
-            "BINUNICODE8",
-            "STRING",
-            "BINSTRING",
-            "SHORT_BINSTRING",
-        ],
-        lambda machine, argument, _: machine.push(argument),
-    ),
+    **dict.fromkeys(_LITERALS, lambda machine, argument, _: machine.push(argument)),
     "BYTEARRAY8": lambda machine, argument, _: machine.push(bytes(argument)),
     "NONE": lambda machine, *_: machine.push(None),
     "NEWTRUE": lambda machine, *_: machine.push(True),

@@ -1,4 +1,4 @@
-"""Documented names of ginseng 0.2 for labelling cells."""
+"""Import path of ginseng 0.2 for labelling cells."""
 
 from ginseng._v02.predict import annotate_iter, classify
 

@@ -1,7 +1,7 @@
-"""What a model file has, and what one of ginseng 0.2 has. The same names are in `uns` and on the trained state.
+"""The contents of model files, today's and those of ginseng 0.2. `uns` and the trained state use the same names.
 
-To add an array: a row here, and an attribute of :class:`ginseng.model.GinsengClassifierState`, None where it is
-`optional`. Give the row the next minor version as `since`; files without the array stay readable for earlier versions.
+To add an array, add a row here and an attribute to :class:`ginseng.model.GinsengClassifierState` (None if the row is
+`optional`). Set `since` of the row to the next minor version; earlier versions can still read files without the array.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from ginseng._disk.schema import Array, Columns, Names, Number, Schema, Text, Tree
 
 MAX_GENES, MAX_CLASSES, MAX_EPOCHS = 1_000_000, 100_000, 1_000_000
-#: Bytes of `info`.
+#: Maximum size of `info` in bytes.
 MAX_INFO = 4 * 2**20
 
 _GENES = Names("genes", "names, in the order of the input", "n_genes", most=MAX_GENES)

@@ -1,4 +1,4 @@
-"""The model that `adata.uns` holds once :func:`ginseng.tl.train` has been run."""
+"""The model that :func:`ginseng.tl.train` stores in `adata.uns`."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ if TYPE_CHECKING:
 
 
 def model_of(model: GinsengClassifierState | AnnData) -> GinsengClassifierState:
-    """Return a trained state, also from the `uns` of the AnnData it was trained on, once it has been looked at.
+    """Return a checked state, given the state itself or the AnnData that it was trained on.
 
     Raises
     ------
     ValueError
-        If there is none, or it is of no use, as :meth:`GinsengClassifierState.check` says.
+        If there is no model, or it fails :meth:`GinsengClassifierState.check`.
+    TypeError
+        If `model` is neither a state nor an AnnData.
     """
     if isinstance(model, GinsengClassifierState):
         model.check()
         return model
     if not hasattr(model, "uns"):
-        msg = f"A model is a state, or an AnnData with one in `uns['{_keys.DEFAULT}']`, not {type(model).__name__}."
+        msg = f"A model is a state or an AnnData with one in `uns['{_keys.DEFAULT}']`, not {type(model).__name__}."
         raise TypeError(msg)
     holders = [k for k, v in model.uns.items() if isinstance(v, Mapping) and isinstance(v.get("model"), Mapping)]
     if not holders:
         msg = "The AnnData holds no model. Run `gs.tl.train(adata, label_key)` first."
         raise ValueError(msg)
     if len(holders) > 1 and _keys.DEFAULT not in holders:
-        msg = f"The AnnData holds several models, in `uns` {holders}: rename one to {_keys.DEFAULT!r}."
+        msg = f"The AnnData holds several models in `uns`: {holders}. Rename one to {_keys.DEFAULT!r}."
         raise ValueError(msg)
     key = _keys.DEFAULT if _keys.DEFAULT in holders else holders[0]
     try:

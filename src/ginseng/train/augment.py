@@ -1,4 +1,4 @@
-"""Documented names of ginseng 0.2 for the noise that training adds to counts."""
+"""Import path of ginseng 0.2 for training noise."""
 
 from ginseng._v02.augment import augment, augment_background, augment_dropgene, augment_mask
 

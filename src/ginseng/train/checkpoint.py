@@ -1,7 +1,7 @@
-"""Checkpoints: all that a training needs to go on as if it had never stopped.
+"""Checkpoints: everything that a training run needs to resume with the same result.
 
-HDF5, written whole or not at all and read as strictly as a model. A checkpoint says which run it is of, by the settings
-and by digests of the data, and no other run goes on from it.
+HDF5, written atomically and read as strictly as a model. A checkpoint identifies its run by the settings and by digests
+of the data; no other run can resume from it.
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ CHECKPOINT = Schema(
     "ginseng-checkpoint",
     (
         Text("run", "JSON: all settings, and SHA-256 of genes, classes, labels, holdout and cells"),
-        Number("epoch", "epochs done", int, counts=True),
-        Number("window", "windows of batches done of the next epoch", int, counts=True),
-        Number("step", "steps done", int, counts=True),
-        Number("best_epoch", "epoch of the weights kept; 0 before there is one", int, counts=True),
+        Number("epoch", "completed epochs", int, counts=True),
+        Number("window", "completed windows of batches of the next epoch", int, counts=True),
+        Number("step", "completed steps", int, counts=True),
+        Number("best_epoch", "epoch of the weights kept; 0 if none yet", int, counts=True),
         Number("finished", "whether training has ended", bool),
-        Number("seconds", "time spent"),
+        Number("seconds", "training time so far"),
         Tree("params", "weights", "<layer>/<name>", exact=True),
         Tree("optimizer", "state of the optimiser", "...", exact=True),
         Tree("kept", "weights of the best epoch", "<layer>/<name>", exact=True, optional=True),
         Columns("history", "a value per epoch", "epoch", most=MAX_EPOCHS),
-        Array("losses", "loss of each batch of the epoch under way", "<f4", (None,)),
+        Array("losses", "loss of each batch of the current epoch", "<f4", (None,)),
         Array("best", f"{', '.join(MEASURES)} of the best epoch on the holdout", "<f8", (len(MEASURES),)),
     ),
 )  # fmt: skip
 
-#: Seconds after which a checkpoint is due within an epoch.
+#: Seconds between checkpoints within an epoch.
 SECONDS = 600
-#: After an epoch one is due, but not before so many times the time has passed that the last one took to write.
+#: At the end of an epoch a checkpoint is due once this many times the duration of the last write has passed.
 WAIT = 50
 
-#: What a run depends on besides its settings, in words.
+#: What a run depends on besides its settings, as worded in errors.
 _PARTS = {
     "genes": "other genes",
     "classes": "other classes",
@@ -69,32 +69,32 @@ _PARTS = {
 
 @dataclasses.dataclass
 class Progress:
-    """A training after some epochs and some windows of the next: what the loop changes, and a checkpoint keeps."""
+    """The state of a training run: everything that the loop changes and a checkpoint stores."""
 
     params: Params
     optimizer: Any
     logger: GinsengLogger
-    losses: list[Any] = dataclasses.field(default_factory=list)  # of the batches of the epoch under way, by window
-    kept: Params | None = None  # of the best epoch; None before there is one
-    best: Measures = dataclasses.field(default_factory=NOTHING.copy)  # of the best epoch on the holdout
+    losses: list[Any] = dataclasses.field(default_factory=list)  # per batch of the current epoch, one array per window
+    kept: Params | None = None  # weights of the best epoch; None if none yet
+    best: Measures = dataclasses.field(default_factory=NOTHING.copy)  # measures of the best epoch on the holdout
     epoch: int = 0
     window: int = 0
     step: int = 0
     best_epoch: int = 0
     finished: bool = False
-    started: float = dataclasses.field(default_factory=time.time)  # as if it had never stopped
+    started: float = dataclasses.field(default_factory=time.time)  # shifted on resuming
 
     @property
     def seconds(self) -> float:
-        """Time spent."""
+        """Training time so far."""
         return time.time() - self.started
 
 
 def describe_run(dataset: Any, held_out: np.ndarray, settings: Any) -> dict[str, Any]:
-    """Return what decides the weights, to the bit: the settings, none of them left open, and digests of the data."""
+    """Return everything that determines the weights: the resolved settings, and digests of the data."""
     counts = dataset.source.counts
     given = dataclasses.asdict(settings)
-    given = {name: value for name, value in given.items() if name not in given["config"]}  # which has them as well
+    given = {name: value for name, value in given.items() if name not in given["config"]}  # `config` has them as well
     return {
         "settings": json.loads(json.dumps(given, default=lambda value: value.item())),
         "genes": _digest("\n".join(dataset.gene_names).encode()),
@@ -106,16 +106,16 @@ def describe_run(dataset: Any, held_out: np.ndarray, settings: Any) -> dict[str,
 
 
 class Checkpoint:
-    """The file of one run.
+    """The checkpoint file of one run.
 
     Parameters
     ----------
     path
-        Where it is.
+        Path of the file.
     run
-        What :func:`describe_run` says.
+        Description of the run, from :func:`describe_run`.
     temporary
-        Whether the file is of no use once the training has ended.
+        Whether to remove the file once training has ended.
     """
 
     def __init__(self, path: Path, run: Mapping[str, Any], *, temporary: bool) -> None:
@@ -134,16 +134,16 @@ class Checkpoint:
         Parameters
         ----------
         given
-            A path; True for one beside the store, whose name tells runs apart; None for that where there is a store.
+            A path; True for a file next to the store, named after the run; None for the same, but only with a store.
 
         Raises
         ------
         ValueError
-            If `resume` asks for a checkpoint and the one that is there is of another run, or there cannot be any.
+            If `resume` is set and the existing checkpoint belongs to another run, or there is no place for one.
         FileExistsError
-            If at the path is something other than a checkpoint of this run.
+            If the path holds anything but a checkpoint of this run.
         PermissionError
-            If no file can be written there.
+            If the file cannot be written.
         """
         store = dataset.path if isinstance(dataset, GinsengDataset) else None
         others: list[Path] = []
@@ -164,20 +164,20 @@ class Checkpoint:
         elif resume and others:
             raise ValueError(own._refusal(others[-1]))
         elif resume:
-            warning(f"There is no checkpoint at {own.path}: training starts with the first epoch.")
+            warning(f"There is no checkpoint at {own.path}: training starts from the first epoch.")
         return own._if_writable()
 
     def _check_present(self, *, resume: bool) -> None:
-        """Refuse a file that is not of this run, and name one that is about to be replaced."""
+        """Refuse a file of another run, and warn about one that will be replaced."""
         try:
             run = _read_run(self.path)
         except ModelFileError as error:
-            msg = f"{error}. It is not replaced: move it away, or choose another `checkpoint`."
+            msg = f"{error}. It is not replaced: move it, or choose another `checkpoint`."
             raise (ModelFileError(msg) if resume else FileExistsError(msg)) from error
         if run != self.run:
             raise (ValueError if resume else FileExistsError)(self._refusal(self.path))
         if not resume:
-            warning(f"{self.path} is a checkpoint of this run, and is replaced. To go on from it, pass `resume=True`.")
+            warning(f"{self.path} is a checkpoint of this run and is replaced. To resume from it, pass `resume=True`.")
 
     def _refusal(self, path: Path) -> str:
         run = _read_run(path)
@@ -189,8 +189,8 @@ class Checkpoint:
         ]
         reasons += [words for name, words in _PARTS.items() if run.get(name) != self.run[name]]
         return (
-            f"{path} is a checkpoint of another run ({'; '.join(reasons)}). Train as it was begun to go on from it, "
-            "or choose another `checkpoint` and leave out `resume`."
+            f"{path} is a checkpoint of another run ({'; '.join(reasons)}). To resume, train with the same data and "
+            "settings. Otherwise choose another `checkpoint` and leave out `resume`."
         )
 
     def _if_writable(self) -> Checkpoint | None:
@@ -198,39 +198,39 @@ class Checkpoint:
         if self.path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
             msg = f"No checkpoint can be written at {self.path}."
             if not self.temporary:
-                raise PermissionError(f"{msg} Choose another `checkpoint`, a file in a folder that is there.")
-            warn(f"{msg} What is trained is lost if training is interrupted. Pass `checkpoint=` with a path, or False.")
+                raise PermissionError(f"{msg} Choose another `checkpoint`, a file in an existing folder.")
+            warn(f"{msg} An interrupted training run will be lost. Pass `checkpoint=` with a path, or False.")
             return None
         return self
 
     @contextmanager
     def claimed(self, *, resume: bool) -> Iterator[None]:
-        """Keep the file while training lasts: of two trainings that share one, each would lose the other's.
+        """Lock the file during training: two runs that share a checkpoint would overwrite each other's.
 
-        A file beside the store gets another name where the usual one is taken.
+        A file next to the store gets another name if the usual one is locked.
 
         Raises
         ------
         LockedError
-            If another training has it.
+            If another run has locked the file.
         """
         with ExitStack() as held:
             try:
                 held.enter_context(claimed(self.path))
             except LockedError as error:
                 if not self.temporary or resume:
-                    msg = f"{self.path} is the checkpoint of a training that is under way ({error})"
+                    msg = f"{self.path} is the checkpoint of a training run in progress ({error})"
                     raise LockedError(msg) from error
                 self.path = self.path.with_name(f"{self.path.stem}-{os.getpid()}{self.path.suffix}")
                 held.enter_context(claimed(self.path))
             yield
 
     def is_due(self, *, epoch_ended: bool) -> bool:
-        """Whether it is time to write."""
+        """Whether the next checkpoint is due."""
         return time.monotonic() - self._written >= (WAIT * self._cost if epoch_ended else SECONDS)
 
     def write(self, at: Progress) -> None:
-        """Replace the file. Training goes on where that fails, with a warning."""
+        """Replace the file atomically. If that fails, warn and go on training."""
         started = time.monotonic()
         values = {
             **{name: getattr(at, name) for name in ("epoch", "window", "step", "best_epoch", "finished", "seconds")},
@@ -248,7 +248,7 @@ class Checkpoint:
                 write_members(partial, attributes, arrays)
         except OSError as error:
             if not self._failed:
-                warning(f"The checkpoint {self.path} cannot be written ({error}). Training goes on without.")
+                warning(f"The checkpoint {self.path} cannot be written ({error}). Training continues without it.")
             self._failed = True
         else:
             self._failed = False
@@ -256,12 +256,12 @@ class Checkpoint:
         self._cost = self._written - started
 
     def read(self, params: Params, optimizer: Any) -> Progress | None:
-        """Return what was written, or None if there is no file; `params` and `optimizer` say which shapes it has.
+        """Return the stored state, or None if there is no file; `params` and `optimizer` have the expected shapes.
 
         Raises
         ------
         ModelFileError
-            If the file is damaged, foreign, or of a later version.
+            If the file is damaged, is not a checkpoint, or has a later version.
         """
         if not self.path.exists():
             return None
@@ -270,7 +270,7 @@ class Checkpoint:
         return found
 
     def end(self) -> None:
-        """Remove the file if the run alone needed it."""
+        """Remove the file if it is temporary."""
         if self.temporary:
             self.path.unlink(missing_ok=True)
 
@@ -287,7 +287,7 @@ def _writer() -> str:
 
 
 def _nested(tree: Any) -> dict[str, Any]:
-    """Return a tree of any kind as nested dicts."""
+    """Return any pytree as nested dicts."""
     out: dict[str, Any] = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
         *groups, name = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
@@ -299,7 +299,7 @@ def _nested(tree: Any) -> dict[str, Any]:
 
 
 def _as(tree: Any, nested: dict[str, Any]) -> Any:
-    """Return what :func:`_nested` made of such a tree as what it was."""
+    """Invert :func:`_nested`, given a pytree of the same structure."""
     structure: Any = jax.tree.structure(tree)
     order = jax.tree.leaves(_nested(jax.tree.unflatten(structure, range(structure.num_leaves))))
     return jax.tree.unflatten(structure, [leaf for _, leaf in sorted(zip(order, jax.tree.leaves(nested), strict=True))])
@@ -310,7 +310,7 @@ def _read_run(path: Path) -> dict[str, Any]:
         _check_header(reader)
         run = json.loads(reader.text("run"))
         if not isinstance(run, dict) or not isinstance(run.get("settings"), dict):
-            msg = "it does not say which run it is of"
+            msg = "it does not describe its run"
             raise ModelFileError(msg)
         return run
 
@@ -326,14 +326,14 @@ def _read(reader: Reader, params: Params, optimizer: Any) -> Progress:
 
     def expected(name: str, found: Found) -> dict[str, Any] | None:
         if bool(found.values["best_epoch"]) != bool(found.values["epoch"]):
-            msg = "it has no weights to keep"
+            msg = "the weights of its best epoch are missing"
             raise ModelFileError(msg)
         return None if name == "kept" and not found.values["best_epoch"] else _nested(shapes[name])
 
     header = _check_header(reader)
     values = CHECKPOINT.read(reader, header, expected)
     if header["written_by"] != _writer():
-        warning(f"The checkpoint is of {header['written_by']}; with {_writer()} the last bits may differ.")
+        warning(f"The checkpoint was written by {header['written_by']}; with {_writer()} the last bits may differ.")
     return Progress(
         **{name: _as(shapes[name], values[name]) for name in shapes if name in values},
         **{name: values[name] for name in ("epoch", "window", "step", "best_epoch", "finished")},

@@ -1,4 +1,4 @@
-"""The step as it is compiled, ahead of the data: compiling takes longest of what comes before the first step."""
+"""The compiled training step. It is compiled while data are read: compiling takes longest before the first step."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def noise_of(network: Architecture, settings: GinsengClassifierTrainerSettings) 
 
 
 class Step:
-    """A window of batches, each of which moves the weights, as one compiled call.
+    """One compiled call that takes an optimiser step for each batch of a window.
 
     Parameters
     ----------
     settings
-        Say how the optimiser works, and which noise there is.
+        Settings of the optimiser and of the noise.
     n_window, batch_size
-        Batches a window, cells a batch.
+        Batches per window, and cells per batch.
     """
 
     def __init__(
@@ -63,16 +63,16 @@ class Step:
     def __call__(
         self, params: Params, state: Any, window: Window, n: int, rates: np.ndarray, step: int
     ) -> tuple[Params, Any, Any]:
-        """Take a step for each of the first `n` batches: weights, optimiser state and losses after it."""
+        """Take a step for each of the first `n` batches; return weights, optimiser state and losses."""
         return self.call(params, state, Batch(*map(jnp.asarray, window)), n, rates, step, self.root)
 
     def shapes(self, n_genes: int, n_classes: int) -> tuple[Params, Any]:
-        """Return the shapes of weights and optimiser state."""
+        """Return the shapes of the weights and of the optimiser state."""
         params = registry.shapes(self.network, n_genes, n_classes)
         return params, jax.eval_shape(self.optimizer.init, params)
 
     def compile(self, source: Source, n_classes: int) -> None:
-        """Compile for windows of this shape; the first call finds it done."""
+        """Compile for windows of this shape ahead of the first call."""
         params, state = self.shapes(source.n_genes, n_classes)
         arrays: Any = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in empty_window(self.shape, source)]
         rates = jax.ShapeDtypeStruct(self.shape[:1], np.float32)
@@ -80,7 +80,7 @@ class Step:
 
 
 def ahead(*jobs: Callable[[], None]) -> list[Future[None]]:
-    """Do these in a thread, one after the other."""
+    """Run the jobs one after the other in a background thread."""
     pool = ThreadPoolExecutor(1)
     futures = [pool.submit(job) for job in jobs]
     pool.shutdown(wait=False)

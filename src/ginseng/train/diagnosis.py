@@ -1,4 +1,4 @@
-"""What has gone wrong, where training diverged or the model has learned nothing."""
+"""Diagnose training that diverged, or that learned nothing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ginseng._core.types import Params
 from ginseng.data._batches import Source, Window, stream
 from ginseng.train.loop import is_finite
 
-#: Held-out cells below which nothing is said: so few could not tell.
+#: Held-out cells below which nothing is said: there are too few to tell.
 LEAST_CELLS = 10
-#: Standard deviations above what chance gives that are more than chance (one model of no use in 44 gets there), and the
-#: share of the way to all cells right (Cohen's kappa) that is so in any case, where there are few cells.
+#: A model has learned something if its number of correct cells is this many standard deviations above chance (1 in 44
+#: useless models gets there), or if Cohen's kappa is this high, which is easier to reach with few cells.
 DEVIATIONS, KAPPA = 2.0, 0.3
 
 
@@ -29,16 +29,20 @@ def divergence(
     keep: np.ndarray,
     gene_names: Sequence[str],
 ) -> ValueError:
-    """Return the error that says why the loss is no longer finite.
+    """Return an error that explains why the loss is no longer finite.
 
-    The data are the cause if the weights that training started from give no finite logits either.
+    The data are the cause if the logits of the initial weights are not finite either.
 
     Parameters
     ----------
     losses
-        Of the batches of the epoch.
+        Loss of each batch of the epoch.
     first
-        The weights that training started from.
+        Initial weights.
+    logits
+        Returns the logits of the cells of a window.
+    keep
+        (cells,) bool, the cells that are trained on.
     """
     n = int(np.isfinite(losses).argmin()) if not np.isfinite(losses).all() else len(losses) - 1
     found = f"The training loss is {losses[n]} in epoch {epoch}, batch {n + 1}. "
@@ -48,26 +52,26 @@ def divergence(
         peak = np.maximum(peak, np.abs(window.x[0]).max(axis=0))
     if finite:
         return ValueError(
-            f"{found}The data are not the cause: the weights that training started from take them. Lower the "
-            f"learning rate (lr={lr:g}), to {lr / 10:g}, say."
+            f"{found}The data are not the cause: the logits of the initial weights are finite. Lower the learning rate "
+            f"(lr={lr:g}), for example to {lr / 10:g}."
         )
     return ValueError(
         f"{found}The data are the cause: values are up to {peak.max():.3g} (gene {gene_names[int(peak.argmax())]!r}), "
-        "too large to compute with. Repair or leave out the cells or genes that have them."
+        "too large for float32. Repair or leave out the cells or genes that have them."
     )
 
 
 def has_learned(y: np.ndarray, predicted: np.ndarray) -> bool | None:
-    """Whether a model labels held-out cells better than chance, or None if these cells could not tell.
+    """Whether a model labels held-out cells better than chance; None if there are too few cells or classes to tell.
 
-    Chance are the same labels, given to the cells at random; to give all the commonest class is the case of one label.
-    So it is Cohen's kappa that has to be above 0, and not the accuracy above the share of the commonest class: a model
-    that finds rare types among 98% of another one is of use, though its accuracy may be the lower.
+    Chance means the predicted labels shuffled among the cells, so the criterion is Cohen's kappa above 0, not accuracy
+    above the share of the most common class. A model that finds rare types among 98% of another type is useful, even if
+    its accuracy is below 98%.
 
     Parameters
     ----------
     y, predicted
-        (cells,) classes, and those that the model gives.
+        (cells,) true and predicted classes.
     """
     if len(y) < LEAST_CELLS or len(np.unique(y)) < 2:
         return None
@@ -76,12 +80,12 @@ def has_learned(y: np.ndarray, predicted: np.ndarray) -> bool | None:
 
 
 def by_chance(y: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Return mean and standard deviation of the cells that are right if labels are shuffled among the cells."""
+    """Return mean and standard deviation of the number of correct cells if labels are shuffled among the cells."""
     n = len(y)
-    if n < 2:  # nothing to shuffle
+    if n < 2:  # a single cell cannot be shuffled
         return float((labels == y).sum()), 0.0
     n_classes = int(max(y.max(), labels.max())) + 1
     a, b = (np.bincount(classes, minlength=n_classes).astype(float) for classes in (y, labels))
     mean = float(a @ b) / n
-    pairs = (a @ b) ** 2 - (a**2) @ (b**2) + (a * (a - 1)) @ (b * (b - 1))  # of two cells that are both right
+    pairs = (a @ b) ** 2 - (a**2) @ (b**2) + (a * (a - 1)) @ (b * (b - 1))  # of two correct cells
     return mean, math.sqrt(max(pairs / (n * (n - 1)) + mean - mean**2, 0.0))

@@ -1,4 +1,4 @@
-"""The cells that training does not see, and what a model says of them."""
+"""Held-out cells, and the predictions of a model for them."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ def choose_holdout(
     group_names: Sequence[str] | np.ndarray | None,
     settings: GinsengClassifierTrainerSettings,
 ) -> np.ndarray:
-    """Return which cells these settings hold out: (cells,) bool."""
+    """Return a mask of the held-out cells, (cells,) bool."""
     return held_out(
         labels, groups, group_names,
         fraction=settings.holdout_fraction, by_group=settings.group_level, mode=settings.group_mode,
-        rng=np.random.default_rng([settings.seed, 2**31]),  # a stream of its own
+        rng=np.random.default_rng([settings.seed, 2**31]),  # an independent stream
     )  # fmt: skip
 
 
 class Holdout:
-    """Held-out cells, and the network that is asked about them.
+    """Held-out cells, and the network to measure on them.
 
     Parameters
     ----------
     source
         All cells.
     cells
-        (cells,) bool, those that are held out.
+        (cells,) bool mask of the held-out cells.
     """
 
     def __init__(self, source: Source, cells: np.ndarray, network: Architecture, normalization: Normalization) -> None:
@@ -51,7 +51,7 @@ class Holdout:
         self.how: dict[str, Any] = {"architecture": network, "normalization": normalization}
 
     def compile(self, n_classes: int) -> None:
-        """Compile the forward pass, if there are any cells; the first call finds it done."""
+        """Compile the forward pass ahead of the first call, if any cells are held out."""
         if not self.cells.any():
             return
         params = registry.shapes(self.how["architecture"], self.source.n_genes, n_classes)
@@ -60,11 +60,11 @@ class Holdout:
         predict_logits.lower(params, x, total, **self.how).compile()
 
     def logits(self, params: Params, window: Window) -> np.ndarray:
-        """Return the logits of the cells of a window of one batch, without dropout."""
+        """Return the logits for a window of a single batch, without dropout."""
         return np.asarray(predict_logits(params, window.x[0], window.total[0], **self.how))
 
     def predict(self, params: Params) -> tuple[np.ndarray, np.ndarray]:
-        """Return the logits of the held-out cells, and their classes."""
+        """Return the logits and the true classes of the held-out cells."""
         if not self.cells.any():
             return np.empty((0, 1), np.float32), np.empty(0, np.int32)
         parts = []
@@ -76,6 +76,6 @@ class Holdout:
         return np.concatenate(logits), np.concatenate(y)
 
     def measure(self, params: Params) -> Measures:
-        """Return how the model does; NaN if nothing is held out."""
+        """Return the measures on the holdout; NaN if it is empty."""
         logits, y = self.predict(params)
         return measure(-log_softmax(logits, axis=1)[np.arange(len(y)), y], y, logits.argmax(axis=1))

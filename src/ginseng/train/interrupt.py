@@ -9,9 +9,9 @@ from typing import Any
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Yield a function that says whether ctrl-C has been pressed; a second press raises `KeyboardInterrupt`.
+    """Yield a function that tells whether ctrl-C was pressed; a second press raises `KeyboardInterrupt`.
 
-    In another thread than the main one, or where the program handles the signal itself, nothing changes.
+    Does nothing outside the main thread, or if the program handles the signal itself.
     """
     pressed = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Training to convergence: the weights at the minimum, instead of those after so many epochs."""
+"""Training to convergence with L-BFGS instead of a fixed number of epochs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ginseng._errors import warn
 from ginseng.data._batches import Window
 
 MAX_ITERATIONS = 5000
-#: Bound on each weight's distance from the minimum, where the objective is as flat as the penalty alone makes it.
+#: Bound on the distance of each weight from the minimum, in the worst case that only the penalty has curvature.
 PRECISION = 1e-6
 
 
@@ -32,16 +32,16 @@ def minimum(
     n_cells: int,
     after_each: Callable[[], object],
 ) -> tuple[Params, float, int]:
-    """Minimise the mean cross-entropy + |W|^2 / (2 C n_cells) over all matrices W, by L-BFGS in float64.
+    """Minimise the mean cross-entropy + |W|^2 / (2 C n_cells) over all matrices W with L-BFGS in float64.
 
     This is the objective of :class:`sklearn.linear_model.LogisticRegression`, divided by `C` `n_cells`.
 
     Parameters
     ----------
     params
-        Where to start.
+        Initial weights.
     windows
-        Reads the cells once.
+        Iterates over the cells once.
     after_each
         Called after each iteration.
 
@@ -75,5 +75,5 @@ def minimum(
         loss = cross_entropy(found.x)[0]
         weights = jax.tree.map(lambda a: np.asarray(a, np.float32), unravel(found.x))
     if found.nit >= MAX_ITERATIONS:
-        warn(f"No minimum was reached in {MAX_ITERATIONS:,} iterations. Take a smaller `C` than {C:g}.")
+        warn(f"L-BFGS did not converge in {MAX_ITERATIONS:,} iterations. Use a `C` below {C:g}.")
     return weights, loss, int(found.nit)

@@ -1,4 +1,4 @@
-"""The loop: epochs of windows of batches, until no later epoch is worth waiting for."""
+"""The training loop: epochs of windows of batches, with early stopping."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from ginseng.train.selection import compare, is_over
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What the loop goes through."""
+    """Schedule and data of a training run."""
 
-    epochs: int  # at the most
-    n_epoch: int  # batches an epoch
+    epochs: int  # at most
+    n_epoch: int  # batches per epoch
     rates: np.ndarray  # learning rate of each step
-    windows: Callable[[int], Iterator[Window]]  # of an epoch
-    weights: np.ndarray | None  # (classes,) of the loss, where classes are weighted and not drawn
+    windows: Callable[[int], Iterator[Window]]  # the windows of one epoch
+    weights: np.ndarray | None  # (classes,) loss weights, if classes are weighted rather than resampled
     monitor: str
     patience: int
 
@@ -37,7 +37,7 @@ class DivergedError(ArithmeticError):
     """The loss is no longer finite."""
 
     def __init__(self, losses: np.ndarray) -> None:
-        self.losses = losses  # of the batches of the epoch so far
+        self.losses = losses  # per batch of the current epoch
 
 
 def run(
@@ -50,30 +50,30 @@ def run(
     silent: bool,
     reports: bool,
 ) -> bool:
-    """Train, from where `at` is, and say whether it was interrupted.
+    """Train from the state `at`, and return whether training was interrupted.
 
     Parameters
     ----------
     at
-        Is changed in place.
+        State of the run; changed in place.
     measure
-        Says how weights do on the holdout.
+        Returns the measures of some weights on the holdout.
     place
-        Where checkpoints go.
+        Checkpoint to write, if any.
     silent, reports
-        Whether to show nothing; whether to print a line for each epoch.
+        Whether to hide all output, and whether to print one line per epoch.
 
     Raises
     ------
     DivergedError
-        If a loss, or a weight, is no longer finite.
+        If a loss or weight is no longer finite.
     """
     shown: dict[str, Any] = {"total": plan.epochs * plan.n_epoch, "initial": at.step, "unit": "batch", "silent": silent}
     with progress(desc="Training", **shown) as bar, interruptible() as interrupted:
         while not at.finished:
             for window in prefetch(islice(plan.windows(at.epoch), at.window, None)):
                 bar.update(_advance(at, plan, step, window))
-                if not all(np.isfinite(loss).all() for loss in at.losses[-2:-1]):  # the latest is being computed
+                if not all(np.isfinite(loss).all() for loss in at.losses[-2:-1]):  # the latest is still being computed
                     break
                 if interrupted():
                     break
@@ -95,7 +95,7 @@ def run(
 
 
 def _advance(at: Progress, plan: Plan, step: Step, window: Window) -> int:
-    """Train on a window, and return how many batches it has."""
+    """Train on one window, and return its number of batches."""
     if plan.weights is not None:
         window = window._replace(weight=window.weight * plan.weights[window.y])
     n = int(window.weight.any(axis=1).sum())
@@ -108,7 +108,7 @@ def _advance(at: Progress, plan: Plan, step: Step, window: Window) -> int:
 
 
 def _end_epoch(at: Progress, plan: Plan, train_loss: float, found: Measures) -> None:
-    """Take down an epoch, and keep its weights if they are the best."""
+    """Record an epoch, and keep its weights if they are the best so far."""
     at.epoch, at.window, at.losses = at.epoch + 1, 0, []
     at.logger.update(at.epoch, train_loss, **{f"holdout_{name}": value for name, value in found.items()})
     kept, at.best = compare(found, at.best, plan.monitor)
@@ -118,5 +118,5 @@ def _end_epoch(at: Progress, plan: Plan, train_loss: float, found: Measures) -> 
 
 
 def is_finite(params: Params) -> bool:
-    """Whether all weights are."""
+    """Whether all weights are finite."""
     return all(np.isfinite(a).all() for a in jax.tree.leaves(params))

@@ -1,4 +1,4 @@
-"""What is measured on the held-out cells. To add a measure: a row here, and a column of `GinsengLogger`."""
+"""Measures on the held-out cells. To add one, add a row here and a column to `GinsengLogger`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 type Measures = dict[str, float]
 
-#: Each from the cross-entropy of each cell, its class, and the class that the model gives it.
+#: Functions of the cross-entropy, the true class and the predicted class of each cell.
 MEASURES: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], float]] = {
     "loss": lambda losses, y, predicted: losses.mean(),
     "error": lambda losses, y, predicted: losses.std() / math.sqrt(len(losses)),  # standard error of the loss
@@ -20,5 +20,5 @@ MEASURES: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], float]] = {
 
 
 def measure(losses: np.ndarray, y: np.ndarray, predicted: np.ndarray) -> Measures:
-    """Return all measures; NaN if there are no cells."""
+    """Return all measures; NaN without cells."""
     return {name: float(f(losses, y, predicted)) if len(y) else math.nan for name, f in MEASURES.items()}

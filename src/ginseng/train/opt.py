@@ -1,4 +1,4 @@
-"""Documented names of ginseng 0.2 for the optimiser."""
+"""Import path of ginseng 0.2 for the optimiser."""
 
 from ginseng._v02.adam import AdamState, opt_adam_update, opt_init_adam
 

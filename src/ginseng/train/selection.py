@@ -1,4 +1,4 @@
-"""Which epoch is kept, and when no later one is worth waiting for."""
+"""Model selection and early stopping."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import math
 
 from ginseng.train.metrics import MEASURES, Measures
 
-#: Before the first epoch, which is always better.
+#: Initial value; the first epoch is always better.
 NOTHING: Measures = dict.fromkeys(MEASURES, math.nan) | {"loss": math.inf, "error": 0.0, "f1": -1.0}
 
 
 def compare(found: Measures, best: Measures, monitor: str) -> tuple[bool, Measures]:
-    """Return whether an epoch is to be kept, and the measures that later ones are compared with.
+    """Return whether to keep an epoch, and the measures to compare later epochs with.
 
-    By loss it is kept if its loss is not above the lowest by more than that one's standard error (the
-    one-standard-error rule, Breiman et al. 1984). By macro F1 it is kept if no earlier epoch has a higher one: of
-    equals the latest, since a small holdout has many. Without a holdout all is NaN, and the last epoch is kept.
+    By loss, an epoch is kept if its loss is within one standard error of the lowest (the one-standard-error rule,
+    Breiman et al. 1984). By macro F1, it is kept if no earlier epoch has a higher one; ties, which are common with a
+    small holdout, go to the latest. Without a holdout all measures are NaN, and the last epoch is kept.
     """
     if monitor == "loss":
         best = found if found["loss"] < best["loss"] else best
@@ -25,5 +25,5 @@ def compare(found: Measures, best: Measures, monitor: str) -> tuple[bool, Measur
 
 
 def is_over(epoch: int, best_epoch: int, *, epochs: int, patience: int) -> bool:
-    """Whether training ends with this epoch."""
+    """Whether training ends after this epoch."""
     return epoch == epochs or epoch - best_epoch >= patience

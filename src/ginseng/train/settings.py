@@ -191,7 +191,7 @@ class GinsengClassifierTrainerSettings:
         network = registry.get(self.architecture, given | self.config)
         if not network.trains:
             names = ", ".join(map(repr, registry.names()))
-            msg = f"Architecture {self.architecture!r} is made from weights that were fitted elsewhere. To train: {names}."
+            msg = f"The weights of {self.architecture!r} were fitted elsewhere. Architectures that train: {names}."
             raise ValueError(msg)
         return network
 

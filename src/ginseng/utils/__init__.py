@@ -1,4 +1,4 @@
-"""Names of the reference documentation that live elsewhere now."""
+"""Names of the ginseng 0.2 documentation that have moved."""
 
 from ginseng.utils.hvg import compute_hvgs, select_hvgs
 

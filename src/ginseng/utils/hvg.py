@@ -1,4 +1,4 @@
-"""Documented names of ginseng 0.2 for highly variable genes."""
+"""Import path of ginseng 0.2 for highly variable genes."""
 
 from ginseng._v02.hvg import compute_hvgs, select_hvgs
 
