@@ -26,7 +26,7 @@ PARAMETERS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     _options.add_data(parser, many=True)
-    _options.add_model(parser, required=False, default="one that comes along, by the species of the genes")
+    _options.add_model(parser, required=False, default="an included one, by the species of the genes")
     add_outputs(parser, (*CELLS, *TABLES), many=True, required=True)
     _options.add(parser, *PARAMETERS)
 

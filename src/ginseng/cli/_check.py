@@ -1,4 +1,4 @@
-"""Look at data before they are worked with: what the values are, which names genes have, how many a model finds."""
+"""Check data before an analysis: what the values are, how genes are named, how many genes of a model they have."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import dataclasses
 from ginseng.cli import _options
 from ginseng.cli._outputs import Outcome
 
-HELP = "look at data before they are worked with"
+HELP = "check data before an analysis"
 VERBS = ("pp.check",)
 EXAMPLES = """  ginseng check query.h5ad
   ginseng check query.h5ad --model atlas.h5 --json
 
-The exit code is 1 if something stands in the way."""
+The exit code is 1 if the data cannot be used as they are."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

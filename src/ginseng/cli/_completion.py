@@ -1,4 +1,4 @@
-"""Print a script that completes commands, options and paths by tab.
+"""Print a script for tab completion of commands, options and paths.
 
 In ~/.bashrc:              eval "$(ginseng completion bash)"
 In ~/.zshrc:               eval "$(ginseng completion zsh)"
@@ -11,12 +11,12 @@ import argparse
 
 from ginseng.cli._outputs import Outcome
 
-HELP = "print a script for completion by tab"
+HELP = "print a script for tab completion"
 EXAMPLES = """  eval "$(ginseng completion bash)"
   ginseng completion fish > ~/.config/fish/completions/ginseng.fish"""
 
 SHELLS = ("bash", "zsh", "fish")
-#: What is called so in the help is a path.
+#: Metavars of arguments that are paths.
 _PATHS = {"DATA", "MODEL", "PATH", "INPUT", "OUTPUT"}
 
 

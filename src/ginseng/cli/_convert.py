@@ -1,7 +1,7 @@
-"""Turn a file into another format, told by its content and by the name of the output.
+"""Convert a file to the format that the name of the output says.
 
-h5ad, AnnData zarr and 10x become h5ad or zarr; with --labels, a training store, in memory that hardly grows with the
-cells; a model of ginseng 0.2 or of CellTypist becomes one of the present format.
+Whatever other commands read is converted to h5ad or zarr; with --labels, to a training store, in nearly constant
+memory. A model of ginseng 0.2 or of CellTypist is converted to the current format.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from ginseng.cli import _options
 from ginseng.cli._outputs import CELLS, MODELS, Outcome, check
 
-HELP = "turn a file into another format"
+HELP = "convert a file to another format"
 VERBS = ("GinsengDataset.create", "read_adata", "read_10x_h5", "read_10x_mtx")
 EXAMPLES = """  ginseng convert filtered_feature_bc_matrix/ cells.h5ad
   ginseng convert atlas.h5ad atlas.zarr
@@ -26,12 +26,12 @@ EXAMPLES = """  ginseng convert filtered_feature_bc_matrix/ cells.h5ad
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
-        "inputs", metavar="INPUT", nargs="+", help="whatever other commands read, or a model; several are joined"
+        "inputs", metavar="INPUT", nargs="+", help="data that other commands read, or a model; several are joined"
     )
     parser.add_argument("output", metavar="OUTPUT", type=Path, help=".h5ad, .zarr, or .h5 for a model")
     _options.add(parser, "overwrite")
-    _options.add(parser.add_argument_group("to read"), "modality", "transpose", "join", "genome", "prefix", "gex_only")
-    store = parser.add_argument_group("to write a training store")
+    _options.add(parser.add_argument_group("reading"), "modality", "transpose", "join", "genome", "prefix", "gex_only")
+    store = parser.add_argument_group("writing a training store")
     _options.add(store, "label_key", "unlabeled", "group_key", "layer", "gene_key", "genes", "n_top_genes")
 
 

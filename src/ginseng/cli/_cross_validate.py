@@ -1,4 +1,4 @@
-"""Label every cell by a model that has not seen it, and measure how well that goes."""
+"""Label every cell with a model that has not seen it, and evaluate the labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ginseng.cli._outputs import (
     write_result,
 )
 
-HELP = "measure a model on cells that it has not seen"
+HELP = "evaluate a model on cells that it has not seen"
 VERBS = ("tl.cross_validate",)
 EXAMPLES = """  ginseng cross-validate atlas.h5ad --labels cell_type --layer counts
   ginseng cross-validate atlas.h5ad --labels cell_type --groups donor --folds loo -o folds.csv --figure confusion.png
@@ -76,5 +76,5 @@ def _whole(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        msg = f"--folds is a number or loo, not {text}."
+        msg = f"--folds must be a number or loo, not {text}."
         raise ValueError(msg) from None

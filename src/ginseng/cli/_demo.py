@@ -1,6 +1,6 @@
-"""Train on some of the cells that scanpy ships, annotate the others, and show how well it went.
+"""Train on some of the cells that ship with scanpy, annotate the others, and evaluate the labels.
 
-Then annotate them without any training, by the model of human cells that comes along.
+Then annotate them without any training, with the packaged model of human cells.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from ginseng.cli import _options
 from ginseng.cli._outputs import Outcome, lines, write_figure
 
-HELP = "train, annotate and measure on bundled cells"
+HELP = "train, annotate and evaluate on bundled cells"
 EXAMPLES = """  ginseng demo
   ginseng demo --output first_try --seed 1"""
 
@@ -74,12 +74,12 @@ def run(args: argparse.Namespace) -> Outcome:
 
 
 def _new_folder(path: Path | None) -> Path:
-    """Make a folder that was not there before."""
+    """Create a new folder."""
     names = (Path(f"ginseng_demo{'' if i == 1 else f'_{i}'}") for i in count(1)) if path is None else iter([path])
     folder = next(name for name in names if path is not None or not name.exists())
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
-        msg = f"{folder} exists. Give another --output."
+        msg = f"{folder} exists. Choose another --output."
         raise FileExistsError(msg) from None
     return folder

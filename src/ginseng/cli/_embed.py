@@ -1,4 +1,4 @@
-"""Put each cell where the model sees it: a basis for neighbours, UMAP and clusters."""
+"""Write the embedding that a model has learned: a basis for neighbours, UMAP and clustering."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from ginseng.cli import _options
 from ginseng.cli._outputs import CELLS, TABLES, Outcome, add_outputs, check, is_table, write_cells, write_table
 
-HELP = "write the embedding that the model reads classes off"
+HELP = "write the embedding that a model has learned"
 VERBS = ("tl.embed",)
 EXAMPLES = """  ginseng embed query.h5ad --model atlas.h5 --layer counts -o embedded.h5ad
   ginseng embed query.h5ad --model atlas.h5 -o embedding.tsv.gz"""

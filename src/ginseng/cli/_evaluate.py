@@ -1,4 +1,4 @@
-"""Measure predicted labels against true ones."""
+"""Compare predicted labels with true ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 from ginseng.cli import _options
 from ginseng.cli._outputs import FIGURES, TABLES, Outcome, add_outputs, check, lines, write_figure, write_table
 
-HELP = "measure predicted against true labels"
+HELP = "compare predicted with true labels"
 VERBS = ("tl.evaluate",)
 EXAMPLES = """  ginseng evaluate annotated.h5ad --labels cell_type
   ginseng evaluate annotated.h5ad --labels cell_type -o per_class.csv --figure confusion.png

@@ -1,4 +1,4 @@
-"""Show which genes of a cell speak for its label, and which for the runner-up."""
+"""Show which genes of a cell support its label, and which support the runner-up."""
 
 from __future__ import annotations
 

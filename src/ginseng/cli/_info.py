@@ -1,4 +1,4 @@
-"""Show what a model is: its classes and genes, what it was trained on, how well it did, and with which versions."""
+"""Describe a model: its classes and genes, training data, holdout metrics, and versions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from ginseng.cli._outputs import Outcome, lines, number
 
-HELP = "show what a model is"
+HELP = "describe a model file"
 VERBS = ("load_model", "ginseng.load_model")
 EXAMPLES = """  ginseng info atlas.h5
   ginseng info atlas.h5 --json | jq -r '.classes[]'"""
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> Outcome:
         stopped = ", interrupted" if info.get("interrupted") else ""
         shown["epoch"] = f"{best} of {len(history['epoch'])}{stopped}"
     if info.get("learned") is False:
-        shown["learned"] = "nothing: it is no better than the commonest class"
+        shown["learned"] = "nothing: it is no better than chance on the held-out cells"
     shown |= {name.replace("_", " "): value for name, value in measured.items() if math.isfinite(value)}
     versions = info.get("versions", {})
     shown["versions"] = ", ".join(f"{n} {v}" for n, v in versions.items()) or "not recorded (a file of ginseng 0.2)"

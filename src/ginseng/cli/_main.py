@@ -1,4 +1,4 @@
-"""One parser for all commands, and what they share: several inputs, errors, warnings, JSON, pipes."""
+"""One parser for all commands, and what they share: multiple inputs, errors, warnings, JSON, pipes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ COMMANDS = (
     _embed, _uncertainty, _plot, _models, _info, _convert, _completion,
 )  # fmt: skip
 
-#: Exit codes, besides 2 for a command line that cannot be understood. Those above 128 are of signals: 2 and 13.
+#: Exit codes, besides 2 for an invalid command line. Those above 128 stand for the signals 2 and 13.
 DONE, FAILED, INTERRUPTED, BROKEN_PIPE = 0, 1, 130, 141
 
 
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _nothing_after_a_broken_pipe():
             return _run(arguments)
-    except BrokenPipeError:  # who reads has had enough
+    except BrokenPipeError:  # the reader closed the pipe
         return BROKEN_PIPE
     except KeyboardInterrupt:
         print("ginseng: interrupted", file=sys.stderr)
@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def words() -> Words:
-    """Return how the commands say what Python says."""
+    """Return the translation of Python into the words of the commands."""
     return _parsers()[1]
 
 
@@ -73,7 +73,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     root, said = _parsers()
     args = root.parse_args(arguments, argparse.Namespace(root=root, words=said))
     if vars(args).get("output") == PIPE and args.json:
-        root.error("--json and -o - both write to standard output: choose one")
+        root.error("--json and -o - both write to standard output; choose one")
     try:
         inputs = _inputs(args)
     except (ValueError, OSError) as error:
@@ -82,7 +82,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     stdout = sys.stdout
     for one in inputs:
         try:
-            # only the result goes to standard output: progress and notes do not get into a pipe
+            # only the result goes to standard output, so that progress and notes stay out of pipes
             with contextlib.redirect_stdout(_Spoken(sys.stderr, said)), _warnings_in_lines(said), _settings(args):
                 outcome = args.run(one)
         except BrokenPipeError:
@@ -90,7 +90,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         except KeyboardInterrupt as error:
             print(f"ginseng: {said.say(str(error)) or 'interrupted'}", file=sys.stderr)
             return INTERRUPTED
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user gets a line and not a traceback
+        except Exception as error:  # noqa: BLE001 - users get one line, never a traceback
             _fail(error, args, said, f"{one.data}: " if len(inputs) > 1 else "")
             failed = True
             continue
@@ -105,14 +105,14 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _inputs(args: argparse.Namespace) -> list[argparse.Namespace]:
-    """Return the arguments for each of the inputs; where results go to a folder, with a file for each.
+    """Return the arguments for each input, with an output file each if results go to a folder.
 
     Raises
     ------
     ValueError
-        If several inputs would go into one file.
+        If several inputs would be written to one file.
     FileExistsError
-        If a result is there already.
+        If an output exists.
     """
     data = vars(args).get("data")
     if data is None:
@@ -124,7 +124,7 @@ def _inputs(args: argparse.Namespace) -> list[argparse.Namespace]:
     folder: Path | None = vars(args).get("output_dir")
     if folder is None:
         if len(data) > 1 and vars(args).get("output") is not None:
-            msg = f"--output is for one DATA, and there are {len(data)}. Give a folder for the results by --output-dir."
+            msg = f"--output takes one DATA, and there are {len(data)}. Pass a folder for the results as --output-dir."
             raise ValueError(msg)
         return [argparse.Namespace(**{**vars(args), "data": each}) for each in data]
     suffix = f".{args.format or args.suffixes[0].removeprefix('.')}"
@@ -142,12 +142,12 @@ def _inputs(args: argparse.Namespace) -> list[argparse.Namespace]:
 
 
 def _names(data: Sequence[str]) -> list[str]:
-    """Return a name for the result of each input: its own, or where it lies if others are called the same.
+    """Return a name for the result of each input: its own, with its folder if names are repeated.
 
     Raises
     ------
     ValueError
-        If an input is there twice.
+        If an input is repeated.
     """
     paths = [Path(each.rstrip("/")) for each in data]
     names = [Path(path.stem).stem if path.suffix == ".gz" else path.stem for path in paths]
@@ -157,7 +157,7 @@ def _names(data: Sequence[str]) -> list[str]:
         for i in alike:
             names[i] = "_".join(part for part in paths[i].parts if part not in shared) or name
     if twice := [each for each, name in zip(data, names, strict=True) if names.count(name) > 1]:
-        msg = f"{twice[0]} and {twice[-1]} would be written to the same file. Give them one by one, with --output."
+        msg = f"{twice[0]} and {twice[-1]} would be written to the same file. Run them one by one, with --output."
         raise ValueError(msg)
     return names
 
@@ -167,7 +167,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Words]:
         prog="ginseng",
         description="Label the cells of single-cell RNA-seq data with their types.",
         epilog="`ginseng COMMAND --help` shows what a command takes, with examples. Exit codes: 0 done, 1 failed, "
-        "2 not understood, 130 interrupted.",
+        "2 invalid command line, 130 interrupted.",
     )
     root.add_argument("--version", action="version", version=f"ginseng {__version__}")
     commands = root.add_subparsers(required=True, metavar="COMMAND")
@@ -192,7 +192,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Words]:
 
 @contextlib.contextmanager
 def _settings(args: argparse.Namespace) -> Iterator[None]:
-    """Let the package speak as one wants it to; what computes nothing does not load it for that."""
+    """Apply the settings of the run; commands that compute nothing skip this, as it loads the package."""
     if args.light:
         yield
         return
@@ -200,7 +200,7 @@ def _settings(args: argparse.Namespace) -> Iterator[None]:
 
     with settings.override(progress_bar=settings.progress_bar and not args.quiet, autoshow=False):
         if "matplotlib" not in sys.modules:
-            os.environ.setdefault("MPLBACKEND", "agg")  # there may be no display
+            os.environ.setdefault("MPLBACKEND", "agg")  # there may not be a display
         yield
 
 
@@ -218,7 +218,7 @@ def _warnings_in_lines(words: Words) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _nothing_after_a_broken_pipe() -> Iterator[None]:
-    """Write all to the pipes while errors can still be told, and nothing when Python ends."""
+    """Flush standard output while errors can still be reported, so that nothing is written at exit."""
     try:
         try:
             yield
@@ -231,7 +231,7 @@ def _nothing_after_a_broken_pipe() -> Iterator[None]:
 
 
 class _Spoken:
-    """A stream that takes what the package says while it runs, and passes it on in the words of the shell."""
+    """A stream that translates what the package logs into the words of the shell."""
 
     def __init__(self, stream: TextIO, words: Words) -> None:
         self.stream, self.words = stream, words
@@ -255,7 +255,7 @@ def _print(outcome: Outcome, stdout: TextIO, heading: str, *, quiet: bool) -> No
 
 
 def _fail(error: Exception, args: argparse.Namespace, words: Words, where: str = "") -> int:
-    """Say in a line what went wrong."""
+    """Report an error in one line."""
     if args.debug:
         traceback.print_exception(error)
     told = words.say(str(error))
@@ -266,7 +266,7 @@ def _fail(error: Exception, args: argparse.Namespace, words: Words, where: str =
 
 
 def _is_told(error: Exception) -> bool:
-    """Whether an error was made for users: one of this package, or of a kind whose text says what is wrong."""
+    """Whether an error is meant for users: raised in this package, or of a kind whose message explains it."""
     if isinstance(error, OSError | ValueError):
         return True
     last = list(traceback.walk_tb(error.__traceback__))[-1:]
@@ -274,5 +274,5 @@ def _is_told(error: Exception) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Turn what NumPy and pandas return into what JSON takes."""
+    """Convert NumPy and pandas values for JSON."""
     return value.tolist() if hasattr(value, "tolist") else str(value)

@@ -1,8 +1,8 @@
-"""List the models that have a name, fetch one, or tell about one.
+"""List, download or describe the models that are known by name.
 
-A name does for --model: those of the package, of your own folder (GINSENG_MODELS_DIR), of a list behind a URL
-(GINSENG_MODELS_URL), and of CellTypist. Nothing is downloaded but by `fetch`, `list --refresh`, or where such a name is
-given that is not on this machine; with GINSENG_OFFLINE=1 nothing at all.
+Names can be passed as --model: of included models, of models in your own folder (GINSENG_MODELS_DIR) or in a list at
+a URL (GINSENG_MODELS_URL), and of CellTypist models. Only `fetch`, `list --refresh` and the use of a model that is not
+yet on this machine download anything; with GINSENG_OFFLINE=1, nothing does.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from ginseng.cli._outputs import Outcome, lines
 
-HELP = "list, fetch and tell about models that have a name"
+HELP = "list, download and describe models known by name"
 EXAMPLES = """  ginseng models list
   ginseng models list --refresh
   ginseng models info human
@@ -24,14 +24,14 @@ EXAMPLES = """  ginseng models list
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("action", choices=("list", "fetch", "info"), help="what to do")
-    parser.add_argument("names", metavar="NAME", nargs="*", help="of the models to fetch or tell about")
-    parser.add_argument("--refresh", action="store_true", help="list: fetch the lists anew")
+    parser.add_argument("names", metavar="NAME", nargs="*", help="models to download or describe")
+    parser.add_argument("--refresh", action="store_true", help="list: download the lists again")
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    """Do it."""
+    """List, download or describe models."""
     if args.action == "list" and args.names:
-        msg = "`list` takes no names: `info` tells about a model."
+        msg = "`list` takes no names: use `info` to describe a model."
         raise ValueError(msg)
     if args.action != "list" and not args.names:
         msg = f"`{args.action}` needs the name of a model: `ginseng models list` shows them."
@@ -48,7 +48,7 @@ def _list(args: argparse.Namespace) -> Outcome:
     shown["tissues"] = [textwrap.shorten(str(tissues), 60) for tissues in shown["tissues"]]
     text = shown.to_string(index=False)
     if not any(name.startswith("celltypist/") for name in table.index):
-        text += "\n\nCellTypist's list has not been fetched: `ginseng models list --refresh`."
+        text += "\n\nThe list of CellTypist has not been downloaded: run `ginseng models list --refresh`."
     rows = table.astype(object).where(table.notna(), None).reset_index()
     return Outcome(text, {"models": rows.to_dict("records")})
 

@@ -1,6 +1,6 @@
-"""Every option of the command line, once, under the name that the parameter has in Python.
+"""Every option of the command line, defined once, under the name of its parameter in Python.
 
-The parsers are made of these rows, and so are the messages: what Python calls `label_key` is `--labels` here, see
+Parsers and messages are both built from these rows: what Python calls `label_key` is `--labels` here, see
 :mod:`ginseng.cli._words`.
 """
 
@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-#: Flags, and what argparse takes besides.
+#: Flags, and the other arguments of argparse.
 type Row = tuple[tuple[str, ...], dict[str, Any]]
 
 
@@ -25,11 +25,11 @@ def _total(text: str) -> float | None:
 _FLAG: dict[str, Any] = {"action": "store_const", "const": True}
 _NAMES: dict[str, Any] = {"nargs": "+"}
 
-#: Parameters that say where something is.
+#: Parameters that locate data.
 _PLACES = {
     "label_key": _row("-l", "--labels", metavar="COLUMN", help="column of obs with the cell types"),
     "group_key": _row("--groups", metavar="COLUMN", help="column of obs with donors or batches"),
-    "batch_key": _row("--batches", metavar="COLUMN", help="column of obs with batches, to select genes in each"),
+    "batch_key": _row("--batches", metavar="COLUMN", help="column of obs with batches, to select genes within each"),
     "groupby": _row("--groupby", metavar="COLUMN", help="column of obs with the groups"),
     "prediction_key": _row(
         "-p",
@@ -37,19 +37,19 @@ _PLACES = {
         metavar="COLUMN",
         help="column of obs with the predicted types",
     ),
-    "split_key": _row("--split-column", metavar="COLUMN", help="column of obs that says train, validation or test"),
+    "split_key": _row("--split-column", metavar="COLUMN", help="column of obs with train, validation or test"),
     "layer": _row("--layer", metavar="NAME", help="layer with the counts, or raw (default: X)"),
     "gene_key": _row("--gene-key", metavar="COLUMN", help="column of var with the gene names (default: its index)"),
     "basis": _row("--basis", metavar="NAME", help="entry of obsm with the embedding (default: umap)"),
-    "modality": _row("--modality", metavar="NAME", help="of a MuData: which one (default: the one with the genes)"),
+    "modality": _row("--modality", metavar="NAME", help="modality of a MuData (default: the one with the genes)"),
     "transpose": _row(
         "--transpose",
         action=argparse.BooleanOptionalAction,
-        help="table or mtx: rows are genes (default: by its names)",
+        help="table or mtx: rows are genes (default: detected)",
     ),
-    "join": _row("--join", choices=("inner", "outer"), help="of several samples: the genes of all, or of any"),
+    "join": _row("--join", choices=("inner", "outer"), help="several samples: genes of all (default) or of any"),
     "genome": _row("--genome", metavar="NAME", help="10x: keep the genes of this genome only"),
-    "prefix": _row("--prefix", metavar="NAME", help="10x folder: the sample, by what its files begin with"),
+    "prefix": _row("--prefix", metavar="NAME", help="10x folder: prefix of the files of one sample"),
     "gex_only": _row(
         "--gex-only", action=argparse.BooleanOptionalAction, help="10x: keep genes only (the default), or all features"
     ),
@@ -57,50 +57,52 @@ _PLACES = {
     "key": _row("--key", metavar="NAME", help="prefix under which results were written (default: ginseng)"),
 }
 
-#: Parameters that say how.
+#: Parameters of the method.
 _MANNERS = {
     "normalize": _row(
         "--normalize", action=argparse.BooleanOptionalAction,
-        help="say that the values are counts, or log-normalised already (default: as the values look)",
+        help="declare that the values are counts, or already log-normalised (default: detected)",
     ),
     "target_sum": _row(
         "--target-sum", metavar="N", type=_total, default=argparse.SUPPRESS,
         help="counts per cell after scaling; none for log-normalised values",
     ),
     "min_overlap": _row(
-        "--min-overlap", metavar="SHARE", type=float, help="share of the genes of the model that the data must have"
+        "--min-overlap", metavar="SHARE", type=float, help="minimum share of the model's genes that the data must have"
     ),
     "min_confidence": _row(
-        "--min-confidence", metavar="P", type=float, help="leave cells below it unassigned (default: 0)"
+        "--min-confidence", metavar="P", type=float, help="leave cells below this confidence unassigned (default: 0)"
     ),
     "min_fraction": _row(
-        "--min-fraction", metavar="SHARE", type=float, help="leave groups unassigned that agree less (default: 0.5)"
+        "--min-fraction", metavar="SHARE", type=float,
+        help="leave clusters unassigned if fewer of their cells agree (default: 0.5)",
     ),
     "unassigned": _row("--unassigned", metavar="NAME", help="name for cells without a label (default: unassigned)"),
     "allowed": _row("--allowed", metavar="CLASS", **_NAMES, help="classes that are possible (default: all)"),
     "excluded": _row("--excluded", metavar="CLASS", **_NAMES, help="classes that are not possible"),
-    "store_probs": _row("--probabilities", **_FLAG, help="write the probability of every class as well"),
+    "store_probs": _row("--probabilities", **_FLAG, help="also write the probability of every class"),
     "unlabeled": _row(
         "--unlabeled", metavar="LABEL", nargs="*",
-        help="labels that mean none (default: the usual words, as unknown; without any: all words are cell types)",
+        help="labels that stand for none (default: unknown, unassigned and the like; empty: every name is a type)",
     ),
     "adapt": _row(
         "--adapt", action=argparse.BooleanOptionalAction, help="adapt the model to these cells (default: if it can be)"
     ),
     "genes": _row("--genes", metavar="COLUMN", help="boolean column of var with the genes to use"),
-    "n_top_genes": _row("--n-top-genes", metavar="N", type=int, help="use this many genes, selected for the purpose"),
+    "n_top_genes": _row("--n-top-genes", metavar="N", type=int, help="select this many genes first"),
     "flavor": _row("--flavor", choices=("seurat", "cell_ranger", "seurat_v3"), help="how variability is measured"),
-    "span": _row("--span", metavar="SHARE", type=float, help="share of genes in each local fit of seurat_v3"),
-    "min_mean": _row("--min-mean", metavar="QUANTILE", type=float, help="least mean expression, as a quantile"),
-    "max_mean": _row("--max-mean", metavar="QUANTILE", type=float, help="highest mean expression, as a quantile"),
+    "span": _row("--span", metavar="SHARE", type=float, help="seurat_v3: share of genes in each local fit"),
+    "min_mean": _row("--min-mean", metavar="QUANTILE", type=float, help="minimum mean expression, as a quantile"),
+    "max_mean": _row("--max-mean", metavar="QUANTILE", type=float, help="maximum mean expression, as a quantile"),
     "n_genes": _row("--n-genes", metavar="N", type=int, help="genes to list"),
     "cells": _row("--cells", metavar="CELL", **_NAMES, help="names of the cells, as in the index of obs"),
-    "versus": _row("--versus", metavar="CLASS", help="class to hold against the label (default: the runner-up)"),
-    "n_steps": _row("--n-steps", metavar="N", type=int, help="gradients per cell"),
-    "n_passes": _row("--n-passes", metavar="N", type=int, help="passes with dropout per cell (default: 50)"),
-    "models": _row("--models", metavar="NAME", **_NAMES, help="names of networks, logistic_regression, random_forest"),
+    "versus": _row("--versus", metavar="CLASS", help="class to compare the label with (default: the runner-up)"),
+    "n_steps": _row("--n-steps", metavar="N", type=int, help="integration steps per cell"),
+    "n_passes": _row("--n-passes", metavar="N", type=int, help="dropout passes per cell (default: 50)"),
+    "models": _row("--models", metavar="NAME", **_NAMES, help="networks, logistic_regression or random_forest"),
     "fractions": _row(
-        "--split", metavar="SHARE", nargs=3, type=float, help="for training, validation and test (default: .7 .1 .2)"
+        "--split", metavar="SHARE", nargs=3, type=float,
+        help="shares for training, validation and test (default: 0.7 0.1 0.2)",
     ),
     "n_folds": _row("--folds", metavar="N", help="number of folds, or loo to leave out one group at a time"),
     "epochs": _row("--epochs", metavar="N", type=int, help="passes over the data (default: by the number of cells)"),
@@ -111,47 +113,47 @@ _MANNERS = {
     "seed": _row("--seed", metavar="N", type=int, help="seed of what is random (default: 0)"),
     "rng": _row("--seed", metavar="N", type=int, help="seed of what is random (default: 0)"),
     "checkpoint": _row(
-        "--checkpoint", metavar="PATH", type=Path, help="file to go on from after an interruption (default: by OUTPUT)"
+        "--checkpoint", metavar="PATH", type=Path, help="checkpoint file, to resume from (default: beside OUTPUT)"
     ),
-    "resume": _row("--resume", **_FLAG, help="go on from the checkpoint of an interrupted run"),
+    "resume": _row("--resume", **_FLAG, help="continue from the checkpoint of an interrupted run"),
 }  # fmt: skip
 
-#: Parameters that say where results go; `output_dir` and `format` are of the command line alone.
+#: Parameters of outputs; `output_dir` and `format` exist on the command line only.
 _OUTPUTS = {
     "output": _row("-o", "--output", metavar="PATH", type=Path, help="file for the result"),
     "output_dir": _row("--output-dir", metavar="FOLDER", type=Path, help="folder for the results of several DATA"),
-    "format": _row("--format", metavar="SUFFIX", help="suffix of files in --output-dir, or form of -o -"),
-    "figure": _row("--figure", metavar="PATH", type=Path, help="draw it, as .png, .pdf or .svg"),
-    "overwrite": _row("--overwrite", **_FLAG, help="replace outputs that exist, and results of the same name"),
+    "format": _row("--format", metavar="SUFFIX", help="suffix of files in --output-dir, or format of -o -"),
+    "figure": _row("--figure", metavar="PATH", type=Path, help="also plot the result, as .png, .pdf or .svg"),
+    "overwrite": _row("--overwrite", **_FLAG, help="replace existing outputs, and columns with the names of results"),
 }
 
 OPTIONS = {**_PLACES, **_MANNERS, **_OUTPUTS}
 
 
 def add(parser: Any, *parameters: str, **changes: Any) -> None:
-    """Add the options of these parameters; `changes` are what is other than usual."""
+    """Add the options of these parameters; `changes` override their usual definition."""
     for parameter in parameters:
         flags, how = OPTIONS[parameter]
         parser.add_argument(*flags, dest=parameter, **{**how, **changes})
 
 
 def add_data(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
-    """Add the argument that says which cells."""
+    """Add the argument for the data."""
     more: dict[str, Any] = {"nargs": "+"} if many else {}
-    kinds = "h5ad, zarr, h5mu, 10x h5, folder with an mtx, table of text, or a URL"
+    kinds = "h5ad, zarr, h5mu, 10x h5, folder with an mtx, text table, or a URL"
     parser.add_argument("data", metavar="DATA", help=kinds + ("; may be several" if many else ""), **more)
     add(parser, "modality")
 
 
 def add_model(parser: argparse.ArgumentParser, *, required: bool = True, default: str | None = None) -> None:
-    """Add the argument that says which model, and what is taken without it."""
-    text = "model that `ginseng train` wrote or of CellTypist, or a name that `ginseng models list` shows"
+    """Add the argument for the model, with its default."""
+    text = "model file of ginseng or CellTypist, or a name that `ginseng models list` shows"
     text += f" (default: {default})" if default else ""
     parser.add_argument("-m", "--model", metavar="MODEL", required=required, help=text)
 
 
 def given(args: argparse.Namespace, *parameters: str) -> dict[str, Any]:
-    """Return what was given of these parameters, as a verb takes it; the others keep the verb's own defaults."""
+    """Return those of these parameters that were given, as keyword arguments; the others keep the verb's defaults."""
     found = {parameter: vars(args).get(parameter) for parameter in parameters}
-    kept = {"target_sum"} & vars(args).keys()  # None is a value there
+    kept = {"target_sum"} & vars(args).keys()  # where None is a value
     return {parameter: value for parameter, value in found.items() if value is not None or parameter in kept}

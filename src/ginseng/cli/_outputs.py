@@ -1,4 +1,4 @@
-"""Where results go: checked before the work, written whole or not at all. Nothing slow is imported here."""
+"""Outputs: checked before any work, and written atomically. Imports nothing slow."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PIPE = Path("-")
 
 @dataclass
 class Outcome:
-    """What a command has to say.
+    """The result of a command.
 
     Attributes
     ----------
@@ -35,9 +35,9 @@ class Outcome:
     values
         For JSON.
     ok
-        Whether the exit code is that of success.
+        Whether the exit code is 0.
     document
-        What goes to standard output in the place of both, where the output is `-`; a function that writes to a stream.
+        Replaces both on standard output if the output is `-`; a function that writes to a stream.
     """
 
     text: str
@@ -47,7 +47,7 @@ class Outcome:
 
 
 def add_outputs(parser: argparse.ArgumentParser, suffixes: Sequence[str], *, many: bool = False, **how: Any) -> None:
-    """Add the options that say where the result goes; `many` inputs have a folder for theirs."""
+    """Add the options for the output; with `many` inputs, also those for a folder."""
     tables = bool(set(suffixes) & set(TABLES))
     text = f"{listed(suffixes)}{', or - for standard output' if tables else ''}"
     if CELLS[0] in suffixes:
@@ -61,27 +61,27 @@ def add_outputs(parser: argparse.ArgumentParser, suffixes: Sequence[str], *, man
         _options.add(parser, "output", **how)
     if tables:
         formats = [suffix.removeprefix(".") for suffix in suffixes]
-        text = f"{' | '.join(formats)}: form of files in --output-dir (default: {formats[0]})" if many else ""
+        text = f"{' | '.join(formats)}: format of files in --output-dir (default: {formats[0]})" if many else ""
         _options.add(
-            parser, "format", choices=formats, metavar="FORM",
-            help=f"{text + ', and ' if text else ''}{'of' if text else 'csv | tsv: form of'} -o - (default: csv)",
+            parser, "format", choices=formats, metavar="FORMAT",
+            help=f"{text + ', and ' if text else ''}{'of' if text else 'csv | tsv: format of'} -o - (default: csv)",
         )  # fmt: skip
     _options.add(parser, "overwrite")
     parser.set_defaults(suffixes=tuple(suffixes))
 
 
 def listed(suffixes: Sequence[str]) -> str:
-    """Name suffixes as one does in a sentence."""
+    """Join suffixes as in a sentence."""
     return " or ".join(filter(None, [", ".join(suffixes[:-1]), suffixes[-1]]))
 
 
 def suffix_of(path: Path, suffixes: Sequence[str]) -> str | None:
-    """Return which of the suffixes a name has; the longest, as .csv.gz before .gz."""
+    """Return which of the suffixes a name has, the longest first: .csv.gz before .gz."""
     return next((s for s in sorted(suffixes, key=len, reverse=True) if path.name.endswith(s)), None)
 
 
 def is_table(path: Path | None) -> bool:
-    """Whether a table is asked for, rather than cells with more in them."""
+    """Whether the output is a table, rather than cells with results."""
     return path is not None and (path == PIPE or suffix_of(path, TABLES) is not None)
 
 
@@ -93,9 +93,9 @@ def check(path: Path | None, suffixes: Sequence[str], args: argparse.Namespace, 
     ValueError
         If its name does not end in one of `suffixes`.
     FileExistsError
-        If it is there and may not be replaced, or is a folder where a file is due.
+        If it exists and may not be replaced, or is a folder instead of a file.
     FileNotFoundError
-        If its folder is not there.
+        If its folder does not exist.
     """
     if path is None or (path == PIPE and set(suffixes) & set(TABLES)):
         return
@@ -103,7 +103,7 @@ def check(path: Path | None, suffixes: Sequence[str], args: argparse.Namespace, 
     if suffix is None:
         end = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
         found = f"ends in {end}" if end and path != PIPE else "has no such suffix"
-        msg = f"{option} {path} {found}: it must end in {listed(suffixes)}, which says what is written."
+        msg = f"{option} {path} {found}: it must end in {listed(suffixes)}, which determines the format."
         raise ValueError(msg)
     if path.is_dir() and suffix != ".zarr":
         msg = f"{option} {path} is a folder, and {suffix} is written to a file."
@@ -119,18 +119,18 @@ def check(path: Path | None, suffixes: Sequence[str], args: argparse.Namespace, 
 
         check_adata_target(path)
     if not path.parent.is_dir() and path.parent != vars(args).get("output_dir"):
-        msg = f"There is no folder {path.parent} for {path.name}. Make it first."
+        msg = f"There is no folder {path.parent} for {path.name}. Create it first."
         raise FileNotFoundError(msg)
 
 
 def is_input(path: Path, args: argparse.Namespace) -> bool:
-    """Whether an output is the input itself, which then has the results as well."""
+    """Whether an output is the input itself, to which the results are then added."""
     source = Path(str(vars(args).get("data", "")))
     return path.exists() and source.exists() and path.samefile(source)
 
 
 def write_table(table: pd.DataFrame, args: argparse.Namespace) -> Any:
-    """Write a table as text, whole or not at all; return a function that writes it where it goes to a pipe."""
+    """Write a table as text, atomically; if it goes to a pipe, return a function that writes it instead."""
     path: Path = args.output
     if path == PIPE:
         form = vars(args).get("format") or "csv"
@@ -149,7 +149,7 @@ def _separator(form: str) -> str:
 
 
 def write_figure(figure: Any, path: Path) -> None:
-    """Write a figure in the format of its suffix, whole or not at all."""
+    """Write a figure in the format of its suffix, atomically."""
     from ginseng._disk.atomic import replacing
 
     with replacing(path) as partial:
@@ -157,7 +157,7 @@ def write_figure(figure: Any, path: Path) -> None:
 
 
 def write_cells(adata: AnnData, args: argparse.Namespace) -> None:
-    """Write cells with all that they have: what is new into a copy of their file if the format is the same."""
+    """Write cells with results: into a copy of their file if the format is the same."""
     from ginseng._disk.readers import open_adata
     from ginseng._disk.writers import can_be_added_to, write_adata, write_added
 
@@ -171,14 +171,14 @@ def write_cells(adata: AnnData, args: argparse.Namespace) -> None:
 
 
 def _new(before: Any, after: Any) -> dict[str, Any]:
-    """Return the members that are other than before, None for those that are gone."""
+    """Return the members that changed, with None for those that were removed."""
     changed = {name: after[name] for name in after if name not in before or not _same(before[name], after[name])}
     changed = {name: _plain(value) for name, value in changed.items()}
     return changed | {name: None for name in before if name not in after}
 
 
 def _plain(value: Any) -> Any:
-    """Return a column as it is written."""
+    """Return a column in the form in which it is written."""
     if not hasattr(value, "array"):
         return value
     return value.array if value.dtype == "category" else value.to_numpy()
@@ -195,7 +195,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def write_result(adata: AnnData, table: pd.DataFrame, args: argparse.Namespace) -> Any:
-    """Write the cells or the table, by what is asked for; return what :func:`write_table` does."""
+    """Write the cells or the table, depending on the output; return what :func:`write_table` does."""
     if args.output is None:
         return None
     if is_table(args.output):
@@ -205,18 +205,18 @@ def write_result(adata: AnnData, table: pd.DataFrame, args: argparse.Namespace) 
 
 
 def number(value: float) -> float | None:
-    """Return a number, or None if it is NaN or infinite, which JSON does not have."""
+    """Return a number, or None if it is NaN or infinite, which JSON cannot represent."""
     return float(value) if math.isfinite(value) else None
 
 
 def lines(values: dict[str, Any], indent: str = "") -> str:
-    """Return a line per entry, the values under one another."""
+    """Return one line per entry, with the values aligned."""
     width = max(map(len, values), default=0)
     shown = {name: f"{v:.3f}" if isinstance(v, float) else v for name, v in values.items()}
     return "\n".join(f"{indent}{name:<{width}}  {value}" for name, value in shown.items())
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a table as JSON takes them."""
+    """Return the rows of a table in a form that JSON can represent."""
     rows: Any = table.astype(object).where(table.notna(), None).to_dict("records")
     return rows

@@ -1,4 +1,4 @@
-"""Draw what a file of annotated cells has: labels and confidence on an embedding, and the other figures."""
+"""Plot the labels of annotated cells: labels and confidence on an embedding, and other figures."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from ginseng.cli import _options
 from ginseng.cli._outputs import FIGURES, Outcome, add_outputs, check, write_figure
 
-HELP = "draw labels on an embedding, and other figures"
+HELP = "plot labels on an embedding, and other figures"
 EXAMPLES = """  ginseng plot embedding annotated.h5ad -o umap.png
   ginseng plot embedding annotated.h5ad --basis tsne --labels cell_type -o tsne.pdf
   ginseng plot confidence annotated.h5ad --labels cell_type -o confidence.svg
   ginseng plot composition annotated.h5ad --groupby donor -o composition.png"""
 
-#: What each figure takes, besides the cells.
+#: The parameters of each figure, besides the cells.
 KINDS: dict[str, tuple[str, ...]] = {
     "embedding": ("basis", "label_key", "key"),
     "confidence": ("label_key", "key"),
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Outcome:
-    """Draw a figure."""
+    """Plot a figure."""
     check(args.output, FIGURES, args)
     kind = args.kind.replace("-", "_")
     options = _options.given(args, *dict.fromkeys(name for taken in KINDS.values() for name in taken))

@@ -1,4 +1,4 @@
-"""Rank the genes that the model labels the cells of each type by."""
+"""Rank the genes that drive the label of each type."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ginseng.cli._outputs import (
     write_result,
 )
 
-HELP = "rank the genes that each type is labelled by"
+HELP = "rank the genes that drive each label"
 VERBS = ("tl.rank_genes",)
 EXAMPLES = """  ginseng rank-genes annotated.h5ad --model atlas.h5 --layer counts -o genes.csv
   ginseng rank-genes atlas.h5ad --model atlas.h5 --groupby cell_type --n-genes 20 -o genes.csv --figure genes.png"""
 
 PARAMETERS = ("groupby", "n_genes", "layer", "gene_key", "normalize", "n_steps", "key_added")
-#: Genes of each type that are printed.
+#: Genes printed per type.
 SHOWN = 5
 
 

@@ -1,4 +1,4 @@
-"""Select genes to train on: those that differ most between cell types, with --labels, or vary most between cells."""
+"""Select genes to train on: with --labels, those that differ most between cell types, else highly variable genes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ VARIABLE = ("flavor", "batch_key", "span", "min_mean", "max_mean")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     _options.add_data(parser)
-    _options.add(parser, "label_key", help="column of obs with the cell types, to select what tells them apart")
+    _options.add(parser, "label_key", help="column of obs with the cell types, to select marker genes")
     _options.add(parser, "unlabeled")
     add_outputs(parser, (*CELLS, *TABLES), required=True)
     _options.add(parser, "n_top_genes", help="how many (default: 2000)")
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> Outcome:
     check(args.figure, FIGURES, args, option="--figure")
     if args.label_key is not None and (both := [*_options.given(args, *VARIABLE), *_options.given(args, "figure")]):
         flags = ", ".join(_options.OPTIONS[name][0][-1] for name in both)
-        msg = f"{flags}: of variable genes, and with --labels genes are selected by what tells the types apart."
+        msg = f"{flags}: for highly variable genes only. With --labels, marker genes are selected. Leave one out."
         raise ValueError(msg)
     import ginseng as gs
     from ginseng import _keys

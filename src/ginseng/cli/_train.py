@@ -1,7 +1,7 @@
-"""Train a model that tells cell types apart.
+"""Train a model that recognises cell types.
 
-DATA may also be a training store, which `ginseng convert --labels` writes: cells that do not fit in memory are read
-from there. Ctrl-C keeps a checkpoint, and the same command with --resume goes on from it.
+DATA may also be a training store, which `ginseng convert --labels` writes, for cells that do not fit in memory. Ctrl-C
+keeps a checkpoint, and the same command with --resume continues from it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", dest="settings", metavar="NAME=VALUE", action="append", default=[], type=_setting,
         help="any other setting of ginseng.train.GinsengClassifierTrainerSettings; may be repeated",
     )  # fmt: skip
-    _options.add(parser, "checkpoint", help="file to go on from (default: beside the output, until training ends)")
+    _options.add(parser, "checkpoint", help="checkpoint file (default: beside the output, until training ends)")
     _options.add(parser, "resume")
 
 
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> Outcome:
     state: Any = gs.tl.train(data, settings=settings, checkpoint=checkpoint, **options)
     state = gs.model.GinsengClassifierState.from_dict(data.uns["ginseng"]["model"]) if state is None else state
     if state.info["interrupted"]:
-        msg = f"Interrupted, and no model is written. The same command with --resume goes on from {checkpoint}."
+        msg = f"Interrupted; no model was written. The same command with --resume continues from {checkpoint}."
         raise KeyboardInterrupt(msg)
     _save(state, args.output, overwrite=bool(args.overwrite))
     if args.checkpoint is None:
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> Outcome:
 
 
 def _save(state: Any, path: Path, *, overwrite: bool) -> None:
-    """Save the model; beside its target if something has come to be there while it was trained."""
+    """Save the model; beside its target if that was created during training."""
     import ginseng as gs
 
     try:
@@ -91,7 +91,7 @@ def _save(state: Any, path: Path, *, overwrite: bool) -> None:
         others = (path.with_name(f"{path.stem}-{i}{path.suffix}") for i in itertools.count(2))
         aside = next(other for other in others if not other.exists())
         gs.save_model(state, aside, overwrite=False)
-        msg = f"{path} was written by somebody else in the meantime and is not replaced: the model is in {aside}."
+        msg = f"Another process wrote {path} in the meantime. It is not replaced: the model is in {aside}."
         raise FileExistsError(msg) from error
 
 

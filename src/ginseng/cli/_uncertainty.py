@@ -1,4 +1,4 @@
-"""Ask the model about each cell again and again, with dropout, and measure how far the answers spread."""
+"""Run the model many times per cell, with dropout, and measure the spread of the predictions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from ginseng.cli import _options
 from ginseng.cli._outputs import CELLS, TABLES, Outcome, add_outputs, check, is_table, lines, write_cells, write_table
 
-HELP = "measure how sure a model is, by passes with dropout"
+HELP = "measure how certain a model is, by Monte Carlo dropout"
 VERBS = ("tl.uncertainty",)
 EXAMPLES = """  ginseng uncertainty query.h5ad --model atlas.h5 --layer counts -o query_uncertainty.csv
   ginseng uncertainty annotated.h5ad --model atlas.h5 --n-passes 100 -o annotated.h5ad"""

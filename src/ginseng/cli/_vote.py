@@ -1,4 +1,4 @@
-"""Give each cluster the label that most of its cells have. The clusters are a column of obs, as of leiden."""
+"""Give each cluster the label of most of its cells. The clusters are a column of obs, such as that of leiden."""
 
 from __future__ import annotations
 

@@ -1,11 +1,10 @@
-"""Messages in the words of the shell.
+"""Messages of the package, translated into the words of the shell.
 
-Messages of the package name parameters, calls and places as Python does, between backticks. Here each such span is
-parsed and said as the command line says it, by the rows of :mod:`ginseng.cli._options` and the commands themselves:
-`layer='counts'` is `--layer counts`, `gs.tl.train(adata, label_key)` is `ginseng train DATA --labels COLUMN`,
-`adata.obs['x']` is obs/x. What only Python can do is left out with the colon, comma or bracket that introduces it, so
-that a message has to say in words what to do, and the code after that. Lines of code at the end become a command that
-runs them.
+Messages give parameters, calls and places in AnnData as Python code between backticks. Here, each such span is parsed
+and translated by the rows of :mod:`ginseng.cli._options` and the commands themselves: `layer='counts'` becomes
+`--layer counts`, `gs.tl.train(adata, label_key)` becomes `ginseng train DATA --labels COLUMN`, and `adata.obs['x']`
+becomes obs/x. Code without a counterpart is left out, with the colon, comma or bracket that introduces it. A message
+must therefore say in words what to do, before the code. Lines of code at the end become a command that runs them.
 """
 
 from __future__ import annotations
@@ -22,29 +21,29 @@ from typing import Any
 from ginseng.cli._options import OPTIONS
 
 _SPAN = re.compile(r"`([^`]+)`")
-#: Where Python code starts; what starts otherwise, as `gunzip`, is a command or a name within a file.
+#: How Python code starts; anything else, such as `gunzip`, is a command or a name within a file.
 _ROOTS = {"adata", "ginseng", "gs", "sc", "scanpy", "anndata", "ad", "mudata", "np", "pd", "GinsengDataset"}
 #: Commands of the shell.
 _COMMANDS = ("python -c ", "Rscript -e ", "ginseng ", "pip ")
 _NAMES = {"obs_names": "the index of obs", "var_names": "the index of var"}
-#: Before and after code that is left out.
+#: Text before code that is left out, which goes with it.
 _BEFORE = re.compile(r"(?:\s*[:,(]|\s+(?:with|by|as by|as|in))?\s*$")
-#: Lines of code at the end, and the language that they are said to be in.
+#: Lines of code at the end, and their language.
 _LINES = re.compile(r"(?: in (Python|R))?:((?:\n    .*)+)$")
 _BETWEEN = re.compile(r"\s*(?:;|,|and|then|, then|or)*\s*")
 
 
 class Unsayable(Exception):  # noqa: N818 - not an error
-    """It takes Python."""
+    """The code has no counterpart on the command line."""
 
 
 class Words:
-    """How the commands of one parser say what Python says.
+    """Translates Python in messages into the commands of one parser.
 
     Parameters
     ----------
     commands
-        Parser and verbs of each command, by its name.
+        Parser and verbs of each command, by name.
     """
 
     def __init__(self, commands: dict[str, tuple[argparse.ArgumentParser, Iterable[str]]]) -> None:
@@ -52,11 +51,11 @@ class Words:
         self.verbs = {verb: name for name, (_, verbs) in commands.items() for verb in verbs}
 
     def say(self, message: str) -> str:
-        """Return a message without Python, in one line."""
+        """Return a message without Python, as one line."""
         return self.line(" ".join(_LINES.sub(_one_command, message).split()))
 
     def line(self, message: str) -> str:
-        """Return a line without Python, its blanks as they are."""
+        """Return a line without Python, with its blanks unchanged."""
         said, end, dropped = "", 0, False
         for span in _SPAN.finditer(message):
             between = message[end : span.start()]
@@ -81,7 +80,7 @@ class Words:
         Raises
         ------
         Unsayable
-            If it is none.
+            If there is no such command.
         """
         return self._span(code).strip("`")
 
@@ -115,7 +114,7 @@ class Words:
         return self._place(tree, code)
 
     def _verb(self, code: str) -> str | None:
-        """Return the verb that code names, which has a command."""
+        """Return the verb that the code names, if it has a command."""
         names = (code, code.removeprefix("gs."), code.removeprefix("ginseng."))
         return next((name for name in names if name in self.verbs), None)
 
@@ -124,12 +123,12 @@ class Words:
         try:
             ast.parse(code)
         except SyntaxError:
-            return f"`{code}`"  # a command, as `pip install`
+            return f"`{code}`"  # a command, such as `pip install`
         raise Unsayable
 
     @staticmethod
     def _place(tree: ast.expr, code: str) -> str:
-        """Say where something is in an AnnData, as its file does: obs/cell_type."""
+        """Return a place in an AnnData as the path within its file: obs/cell_type."""
         path: list[str] = []
         while not isinstance(tree, ast.Name):
             if isinstance(tree, ast.Attribute):
@@ -153,14 +152,14 @@ class Words:
         return "/".join(path) if "[" in code else f"`{code}`"
 
     def _call(self, call: ast.Call) -> str:
-        """Say a call of a verb as its command, with what the command cannot do without."""
+        """Return a call of a verb as its command, with all required arguments."""
         verb = self._verb(ast.unparse(call.func))
         if verb is None:
             raise Unsayable
         name, signature = self.verbs[verb], _signature(verb)
         given = dict(zip(signature, (a for a in call.args if not _is_ellipsis(a)), strict=False))
         given |= {str(keyword.arg): keyword.value for keyword in call.keywords}
-        for parameter, how in signature.items():  # what the verb cannot do without is said
+        for parameter, how in signature.items():  # show required parameters
             if how.default is how.empty and parameter in OPTIONS:
                 given.setdefault(parameter, ast.Constant(...))
         cells = "adata" if "adata" in signature else "path"
@@ -196,7 +195,7 @@ class Words:
 
 
 def _one_command(found: re.Match[str]) -> str:
-    """Return lines of code as a command of the shell; those that read the result in Python are left out."""
+    """Return lines of code as a shell command, without those that read the result in Python."""
     lines = [re.sub(r"\s+# .*", "", line).strip() for line in found[2].strip().split("\n")]
     lines = [line for line in lines if not line.startswith("ginseng.")]
     if found[1] is None:
@@ -218,7 +217,7 @@ def _value(value: ast.expr, metavar: str) -> str:
 
 @functools.cache
 def _settings() -> frozenset[str]:
-    """Return the names that `--set` takes; asked only when a message is shown, since it loads JAX."""
+    """Return the names that `--set` takes; called only when a message is shown, since it loads JAX."""
     import dataclasses
 
     from ginseng.train.settings import GinsengClassifierTrainerSettings
