@@ -162,7 +162,7 @@ def test_nan_of_an_outer_join_gets_its_own_advice() -> None:
         part.var_names = [f"GENE{i}" for i in genes]
         part.obs["cell_type"] = np.array(["a", "b"])[np.arange(150) % 2]
     joined = ad.concat(parts, join="outer", index_unique="-", fill_value=np.nan)
-    with pytest.raises(ValueError, match=r"NaN .*`join='inner'`.*fill_value=0`"):
+    with pytest.raises(ValueError, match=r"NaN.*join='inner'.*fill_value=0"):
         gs.tl.train(joined, "cell_type", architecture="linear", epochs=1, silent=True)
     assert "fill_value=0" in repr(gs.pp.check(joined))
     other = ad.AnnData(COUNTS.copy())

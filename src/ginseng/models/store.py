@@ -59,8 +59,8 @@ def available(*, refresh: bool = False) -> pd.DataFrame:
     Examples
     --------
     >>> import ginseng as gs
-    >>> gs.models.available().loc["human", ["species", "n_classes", "where"]].tolist()
-    ['human', 324, 'packaged']
+    >>> gs.models.available().loc["human", ["species", "where"]].tolist()
+    ['human', 'packaged']
     """
     found = catalogue.entries(refresh=refresh)
     rows = {name: [getattr(entry, name) for entry in found] for name in _COLUMNS}
