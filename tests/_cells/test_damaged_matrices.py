@@ -100,7 +100,7 @@ def _opened(data: Any) -> ad.AnnData:
 def test_refused(holder: Callable[..., Any], form: str, what: str, model: Any, tmp_path: Path) -> None:
     data = holder(form, what, tmp_path)
     for name, verb in VERBS.items():
-        with pytest.raises(ValueError, match=r"is damaged: .*\. Read it, or make it, again"):
+        with pytest.raises(ValueError, match="is damaged: "):
             verb(data, model, tmp_path)
         assert not (tmp_path / "store").exists(), name
     if isinstance(data, ad.AnnData):

@@ -334,7 +334,7 @@ def test_without_raw_what_there_is_is_listed(make_cells: Make, state: State, raw
     if raw == "null":
         adata.raw = adata
         adata.raw._X = None
-    with pytest.raises(KeyError, match=r"no `raw`, nor a layer 'raw'\. Layers: counts"):
+    with pytest.raises(KeyError, match=r"neither `raw` nor a layer 'raw'\. Layers: counts"):
         gs.tl.classify(adata, state, layer="raw")
     assert list(gs.pp.check(adata, state).matrices) == ["X", "layers['counts']"]
 

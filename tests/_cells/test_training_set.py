@@ -58,7 +58,7 @@ def test_cells_without_label_are_left_out_with_a_warning(make_cells: Make, missi
     adata = make_cells()
     labels = adata.obs["cell_type"].astype(object).to_numpy(copy=True)
     labels[[3, 50]] = missing
-    with pytest.warns(UserWarning, match="2 of 120 cells have no label in 'label' and are left out"):
+    with pytest.warns(UserWarning, match="2 of 120 cells have no label in 'label'"):
         cells = choose(adata, labels, group_key="donor")
     assert cells.rows.tolist() == [i for i in range(120) if i not in (3, 50)]
     assert named(cells) == [labels[i] for i in cells.rows]
@@ -79,7 +79,7 @@ def test_blanks_around_labels_and_unused_categories_are_no_classes(make_cells: M
         ({"label_key": "cell_typ"}, KeyError, r"no column 'cell_typ'. Did you mean 'cell_type'\? There are: .*'donor'"),
         ({"label_key": ["a"] * 7}, ValueError, "`label_key` has 7 values for 120 cells"),
         ({"label_key": ["a"] * 120}, ValueError, "at least two classes; 'label' has only 'a' in 120 cells"),
-        ({"label_key": [None] * 120}, ValueError, "no label at all"),
+        ({"label_key": [None] * 120}, ValueError, "no labels in 120 cells"),
         ({"label_key": ["a", "b\n"] * 59 + ["a\tb", "b"]}, ValueError, "not plain text"),
         ({"layer": "count"}, KeyError, "`adata.layers` has no 'count'"),
         ({"group_key": "donr"}, KeyError, r"Did you mean 'donor'\?"),
@@ -88,7 +88,7 @@ def test_blanks_around_labels_and_unused_categories_are_no_classes(make_cells: M
         ({"genes": []}, ValueError, "No genes are selected"),
         ({"genes": np.ones(7, bool)}, ValueError, "mask has 7 values for 30 genes"),
         ({"genes": "ginseng_gene"}, KeyError, r"`adata.var` has no .*\. Did you mean 'ginseng_genes'\?"),
-        ({"genes": "gaps"}, ValueError, "must be a mask of True and False without gaps; it is object"),
+        ({"genes": "gaps"}, ValueError, "boolean mask .* it is object"),
         ({"gene_key": "symbl"}, KeyError, r"Did you mean 'symbol'\?"),
         ({"gene_key": "numbers"}, ValueError, r"`adata.var\['numbers'\]` has row numbers .* pass `gene_key='symbol'`"),
         ({"gene_key": "unnamed"}, ValueError, r"No gene has a name in `adata.var\['unnamed'\]`"),
@@ -142,11 +142,11 @@ def test_rows_of_one_name_are_summed(make_cells: Make, genes: object, in_column:
     lines = [str(w.message) for w in said]
     if genes is None:
         assert lines == [
-            "22 rows have the names of 2 genes, and are summed by name: c, d.",
+            "22 rows share the names of 2 genes and are summed by name: c, d.",
             "6 genes without a name are left out.",
         ]
     else:
-        assert lines == ["20 rows have the names of 1 genes, and are summed by name: c."]
+        assert lines == ["20 rows share the names of 1 genes and are summed by name: c."]
     counts = pd.DataFrame(adata.X.toarray().T).groupby(pd.Index(names)).sum().T
     wanted = {type(None): ["a", "b", "c", "d"], list: ["c", "a"], np.ndarray: ["a", "c"]}[type(genes)]
     assert cells.gene_names.tolist() == wanted
@@ -157,7 +157,7 @@ def test_copies_across_kinds_are_not_summed(make_cells: Make) -> None:
     adata = make_cells()
     adata.var["symbol"] = [*(f"CD{i}" for i in range(20)), *(f"CD{i}" for i in range(10))]
     adata.var["modality"] = ["rna"] * 20 + ["prot"] * 10
-    with pytest.warns(UserWarning, match="only the 20 genes are used.*10 'prot'"):
+    with pytest.warns(UserWarning, match="the 20 genes of 30 .*10 'prot'"):
         cells = choose(adata, "cell_type", genes=["CD3", "CD15"], gene_key="symbol")
     np.testing.assert_array_equal(read(cells, adata), adata.X.toarray()[:, [3, 15]])
 
@@ -165,7 +165,7 @@ def test_copies_across_kinds_are_not_summed(make_cells: Make) -> None:
 def test_a_long_list_of_genes_is_cut_to_those_at_hand(make_cells: Make) -> None:
     adata = make_cells()
     panel = [f"GENE{i}" for i in range(20, 60)]
-    with pytest.warns(UserWarning, match="Of the 40 genes given, the 10 that the data have are used, without GENE30"):
+    with pytest.warns(UserWarning, match="40 genes .* 10 .* GENE30"):
         cells = choose(adata, "cell_type", genes=pd.Index([*panel, "GENE20", None]))
     assert cells.gene_names.tolist() == panel[:10]
     np.testing.assert_array_equal(read(cells, adata), adata.X.toarray()[:, 20:])
@@ -238,4 +238,4 @@ def test_what_is_no_label(make_cells: Make, values: object, error: str | None) -
     adata.obs["mine"] = values
     with pytest.raises(ValueError, match=f"'mine' {error}") as found:
         choose(adata, "mine")
-    assert str(found.value).endswith("Pass a column with a label for many cells each: 'cell_type', 'donor'.")
+    assert str(found.value).endswith(": 'cell_type', 'donor'.")

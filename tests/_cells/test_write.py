@@ -462,9 +462,9 @@ def test_a_model_is_not_lost_with_a_view_without_a_name(make_cells: Make, tmp_pa
     if backed:
         adata.write_h5ad(tmp_path / "a.h5ad")
         adata = gs.read_adata(tmp_path / "a.h5ad", backed=True)
-    with pytest.raises(ValueError, match="a view that has no name"):
+    with pytest.raises(ValueError, match="`adata` is a temporary view"):
         gs.tl.train(adata[:90], "cell_type", **QUICK)
-    with pytest.raises(ValueError, match="a view that has no name"):
+    with pytest.raises(ValueError, match="`adata` is a temporary view"):
         gs.tl.train(adata=adata[adata.obs["donor"] != "d1", 3:], label_key="cell_type", **QUICK)
     view = adata[:90]
     kept = {"view": adata[:90]}

@@ -162,7 +162,7 @@ def test_rows_of_one_name_are_one_gene(pbmc: ad.AnnData, tmp_path: Path, select:
         return adata.var.filter(like="ginseng").reset_index(drop=True)
 
     expected = run(whole)
-    with pytest.warns(UserWarning, match="100 rows have the names of 50 genes|2 genes without a name") as said:
+    with pytest.warns(UserWarning, match="100 rows share the names of 50 genes|2 genes without a name") as said:
         found = run(dealt)
     assert len(said) == 2
     place = [*range(200), *range(50)]

@@ -496,7 +496,7 @@ def test_normalising_is_left_to_the_model_or_done_by_hand(make_cells: Make, stat
         adata.obsm["ginseng_probs"], by_hand(state, x, adata.var_names.tolist(), target_sum=500.0), atol=1e-5
     )
     assert np.abs(adata.obsm["ginseng_probs"] - expected).max() > 0.01
-    with pytest.warns(UserWarning, match=r"log1p of counts per 10,000: the logarithm is undone .* Say so with"):
+    with pytest.warns(UserWarning, match=r"log1p of counts per 10,000: the logarithm is undone, .* `normalize=False`"):
         gs.tl.classify(log, state, store_probs=True)
     check(log, state, expected, atol=1e-5)
 
@@ -504,7 +504,7 @@ def test_normalising_is_left_to_the_model_or_done_by_hand(make_cells: Make, stat
     of_all = dataclasses.replace(state, library_size="all_genes")
     with pytest.raises(ValueError, match=r"log1p of counts per 500, .*np\.expm1\(adata\.X\)"):
         gs.tl.classify(scaled, of_all)
-    with pytest.warns(UserWarning, match=r"log1p of counts per 10,000, .* used as it is\. Say so with"):
+    with pytest.warns(UserWarning, match=r"log1p of counts per 10,000, .* `normalize=False`"):
         gs.tl.classify(log, of_all, store_probs=True)
     check(log, of_all, by_hand(of_all, x, adata.var_names.tolist()), atol=1e-5)
 

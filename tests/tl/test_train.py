@@ -348,12 +348,12 @@ def test_rows_of_one_name_are_summed_wherever_they_are_read(make_cells: Make, tm
     gs.tl.train(whole, "cell_type", **FAST)
     expected = whole.uns["ginseng"]["model"]["params"]
     for given in (dealt, tmp_path / "a.h5ad", tmp_path / "a.zarr"):
-        with pytest.warns(UserWarning, match="20 rows have the names of 10 genes, and are summed by name: GENE5"):
+        with pytest.warns(UserWarning, match="20 rows share the names of 10 genes .*: GENE5"):
             state = gs.tl.train(given, "cell_type", gene_key="symbol", **FAST)
         state = GinsengClassifierState.from_dict(dealt.uns["ginseng"]["model"]) if state is None else state
         assert state.genes.tolist() == whole.var_names.tolist()
         jax.tree.map(np.testing.assert_array_equal, state.params, expected)
-    with pytest.warns(UserWarning, match="20 rows have the names of 10 genes"):
+    with pytest.warns(UserWarning, match="20 rows share the names of 10 genes"):
         store = GinsengDataset.create(
             tmp_path / "s.zarr", dealt, "cell_type", gene_key="symbol", chunk_size=64, silent=True
         )

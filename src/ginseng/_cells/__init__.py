@@ -1,1 +1,1 @@
-"""Between AnnData and arrays: matrices, gene names, labels, and what their values are."""
+"""Between AnnData and arrays: matrices, gene names, labels and value kinds."""

@@ -1,4 +1,4 @@
-"""Whether the numbers of a matrix are those that are wanted, and what to pass if not."""
+"""Check that a matrix holds the values a verb needs, and say what to pass if it does not."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ginseng._errors import warn
 
 
 def is_log_for(found: Values, target_sum: float | None, *, any_total: bool = False) -> bool:
-    """Whether values are what a model makes of counts: log1p of counts per `target_sum`.
+    """Whether values already are what the model computes from counts: log1p of counts per `target_sum`.
 
     Parameters
     ----------
     found
-        The values.
+        The judged values.
     target_sum
         Counts per cell after scaling.
     any_total
-        Whether the model undoes the logarithm, so that any total will do.
+        Whether the model undoes the logarithm, so that any total is accepted.
     """
     if found.kind != "log1p" or found.base != math.e or found.target_sum is None or target_sum is None:
         return False
@@ -29,7 +29,7 @@ def is_log_for(found: Values, target_sum: float | None, *, any_total: bool = Fal
 
 
 def is_counts(found: Values) -> bool:
-    """Whether values are counts, or what can be scaled like counts; how they were rounded or scaled does not matter."""
+    """Whether values are counts or can be scaled like counts, however they were rounded or scaled."""
     return found.kind in ("counts", "fractional", "normalised")
 
 
@@ -43,33 +43,33 @@ def accept(
     training: bool = False,
     option: Literal["normalize=False", "target_sum=None"] = "normalize=False",
 ) -> bool:
-    """Hold what the matrix is against what it should be, before any of it is worked with.
+    """Compare the kind of values found with the kind needed, before any work is done.
 
     Parameters
     ----------
     cells
         The matrix.
     normalize
-        Whether counts are wanted, or else log-normalised values.
+        Whether counts are needed (True) or log-normalised values (False).
     insisted
-        Whether the user has said so: what would be an error is a warning then.
+        Whether the user asked for this explicitly; what would be an error is then a warning.
     target_sum
-        What a model makes of counts: log1p of counts per this. Such values are taken, with a warning.
+        The model computes log1p of counts per `target_sum`. Such values are accepted, with a warning.
     any_total
-        Whether the logarithm can be undone, so that log1p of counts per any total is taken.
+        Whether the logarithm can be undone, so that log1p of counts per any total is accepted.
     training
-        Whether a model is to be trained, for which there must be a value.
+        Whether a model is trained; an all-zero matrix is then refused.
     option
-        How the user says that values are log-normalised.
+        How the user declares log-normalised values.
 
     Returns
     -------
-    Whether to log-normalise.
+    Whether to log-normalise the values.
 
     Raises
     ------
     ValueError
-        If it is something else; the message says what was found and what to pass.
+        If the values are of another kind; the message says what was found and what to pass.
     """
     found = cells.values
     has = f"`{found.where}` has {found.described}"
@@ -77,28 +77,28 @@ def accept(
         raise ValueError(f"{has}. {_remedy(cells, option, counts=normalize)}")
     if found.kind == "empty" or (is_counts(found) if normalize else found.kind == "log1p"):
         if found.mixed:
-            warn(f"{has}, where counts are wanted. {_remedy(cells, option, counts=normalize)}")
+            warn(f"{has}, where counts are expected. {_remedy(cells, option, counts=normalize)}")
         return normalize
     if not normalize:
-        msg = f"{has}, and log1p of normalised counts is wanted here. "
+        msg = f"{has}, but log1p of normalised counts is expected here. "
         if (any_total or option == "target_sum=None") and found.highest > LARGEST_LOG:
-            # whatever the user says: there is no logarithm to undo
+            # refused even if the user insists: the values cannot be logarithms
             raise ValueError(f"{msg}Leave out `{option}`. {_remedy(cells, option, counts=True)}")
         if found.kind == "counts":
             default = option.replace("False", "True").replace("None", "1e4")
-            msg += f"Pass `{default}`, or take the logarithm first."
+            msg += f"Pass `{default}`, or log-transform the data first."
             if not insisted:
                 raise ValueError(msg)
             warn(msg)
         else:
-            warn(f"{msg}Pass `layer=` with that, if there is one.")
+            warn(f"{msg}Pass `layer=` with log-normalised values, if there is such a layer.")
         return normalize
     if not insisted and is_log_for(found, target_sum, any_total=any_total):
-        what = "the logarithm is undone for the model, which takes counts" if any_total else "it is used as it is"
-        but = "" if any_total else ", which is what the model makes of counts"
-        warn(f"{has}{but}: {what}. Say so with `{option}`.")
+        what = "the logarithm is undone, because the model takes counts" if any_total else "used unchanged"
+        but = "" if any_total else ", which the model would compute from counts"
+        warn(f"{has}{but}: {what}. Pass `{option}` to silence this.")
         return False
-    msg = f"{has}, where counts are wanted: it would be log-normalised twice. {_remedy(cells, option, found)}"
+    msg = f"{has}, where counts are expected: they would be log-normalised twice. {_remedy(cells, option, found)}"
     if not insisted:
         raise ValueError(msg)
     warn(msg)
@@ -106,7 +106,7 @@ def accept(
 
 
 def where_counts_are(cells: OpenCells) -> list[str]:
-    """Say how to pass the other matrices that hold counts."""
+    """Say how to pass each of the other matrices that hold counts."""
     return [
         "leave out `layer`: `adata.X` has counts" if other.layer is None
         else f"pass `layer={other.layer!r}`, which has counts"
@@ -120,7 +120,7 @@ def _remedy(cells: OpenCells, option: str, found: Values | None = None, *, count
         return f"{elsewhere[0][0].upper()}{elsewhere[0][1:]}."
     if found is None:
         wanted = "counts" if counts else "log-normalised values"
-        return f"Pass `layer=` with {wanted}, or put them back from where the data came from."
+        return f"Pass `layer=` with {wanted}, or restore them from the original data."
     if found.target_sum is None or (found.base == math.e and abs(found.target_sum / 1e4 - 1) <= SAME):
         return f"Pass `layer=` with counts, or `{option}` if it is log1p of counts per 10,000."
     code = f"np.expm1({found.where}{'' if found.base == math.e else ' * np.log(2)'})"

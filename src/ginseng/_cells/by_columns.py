@@ -1,7 +1,7 @@
-"""Read by rows what is stored by columns, in memory that does not grow with the matrix.
+"""Read a column-major matrix by rows, in memory that does not grow with the matrix.
 
-The rows of a column are all over the file, so its values are first dealt, column by column, to temporary files of
-consecutive rows; then one of these after the other is put in order.
+The values of a row are scattered over the whole file. They are therefore distributed, column by column, to temporary
+files that each cover a range of consecutive rows; these files are then sorted one after the other.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from scipy import sparse
 
 from ginseng._disk.matrix_guard import check_matrix
 
-#: Values up to which a matrix is rather turned in memory (8 to 16 bytes each, twice), and that are dealt at a time.
+#: Up to `IN_MEMORY` values a matrix is converted in memory (8 to 16 bytes per value, twice); `AT_A_TIME` values are
+#: distributed per step.
 IN_MEMORY, AT_A_TIME = 2**24, 2**22
-#: Rows of a temporary file, at the least: 200 MB at 1,000 values a row.
+#: Minimum number of rows per temporary file: 200 MB at 1,000 values per row.
 ROWS = 16_384
 
 
 def is_by_columns(x: Any) -> bool:
-    """Whether rows of a matrix can only be had by reading all of it."""
+    """Whether reading any row of a matrix means reading all of it."""
     if hasattr(x, "chunks") and hasattr(x, "dask"):
         return len(x.chunks[1]) > 1 and len(x.chunks[0]) == 1 and x.shape[0] > 1
     return getattr(x, "format", None) == "csc"
 
 
 def blocks(x: Any, size: int) -> Iterator[sparse.csr_matrix]:
-    """Yield `size` rows at a time of a matrix for which :func:`is_by_columns` holds."""
+    """Yield blocks of `size` rows of a matrix for which :func:`is_by_columns` holds."""
     if sparse.issparse(x):
         turned = sparse.csr_matrix(x)
     elif hasattr(x, "group") and x.group["data"].shape[0] <= IN_MEMORY:
@@ -73,7 +74,7 @@ def _dealt(x: Any, size: int) -> Iterator[sparse.csr_matrix]:
 
 
 def _column_parts(x: Any) -> Iterator[tuple[int, Any]]:
-    """Yield consecutive columns, and the number of the first of them."""
+    """Yield blocks of consecutive columns, each with the index of its first column."""
     if not hasattr(x, "group"):  # dask
         starts = np.cumsum([0, *x.chunks[1]])
         for i, start in enumerate(starts[:-1]):
@@ -97,7 +98,7 @@ def _append(file: Path, values: np.ndarray) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         msg = (
-            f"There is no room for temporary files in {file.parents[1]}: what is stored by columns needs some. "
-            "Make room there, or set TMPDIR to a folder on another disk."
+            f"No space left for temporary files in {file.parents[1]}; matrices stored by columns need some. "
+            "Free some space there, or set TMPDIR to a folder on another disk."
         )
         raise OSError(error.errno, msg) from error

@@ -1,4 +1,4 @@
-"""One colour per label, in the lists that scanpy keeps in `uns`: as many as an atlas has types."""
+"""One colour per label, in the lists that scanpy keeps in `uns`, enough for the types of an atlas."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from anndata import AnnData
 
 from ginseng._cells.labels import as_labels
 
-# https://jfly.uni-koeln.de/color (Okabe and Ito), the pale yellow next to last: it is faint on white
+# https://jfly.uni-koeln.de/color (Okabe and Ito); pale yellow, which is faint on white, comes next to last
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 
-# Each next colour is the one farthest from all before it, from white and from the grey of missing labels, among those
-# that are neither grey nor too dark nor too pale to tell; far for the eye that sees them least apart of three: full
-# colour vision (whose distances count 0.6), deuteranopia and protanopia (Machado et al. 2009), in CAM02-UCS. No two of
-# the first 60 are closer than 6 for any of them; of scanpy's 102 colours, two of the first 60 are as close as 0.1.
+# Chosen greedily: each colour is the one farthest from all previous ones, from white and from the grey of missing
+# labels, leaving out greys and very dark or very pale colours. The distance is the smallest in CAM02-UCS under three
+# kinds of vision: full colour vision (weighted 0.6), deuteranopia and protanopia (Machado et al. 2009). Among the first
+# 60 colours no two are closer than 6 under any of them; among the first 60 of scanpy's 102, the minimum is 0.1.
 _FARTHEST = (
     "70004058400048089768587078DF8FBF10408780FF0010FF00EFFFC7089F5870608FAF9F304060582820879F50006830"
     "D7AFCF4860FF8F7887FF7087AFC758784050AF78C78F80508F9FBF50D7B78F4808B740C7009718F780DF68388058608F"
@@ -28,10 +28,10 @@ _FARTHEST = (
     "B77838A76097EFCFA7C700788080AFB79FAF8F1097F7CF609750A7707850CFC778D768684830309F87E7AF3828584058"
     "9F687818D7D70097C7BF978F2050EF9F408F18EFA7BF9700601050A79F68AFC7C7FF28CF875880603840"
 )
-#: Colours of labels. Black is none: it cannot be seen on a dark background, nor told from text on a light one.
+#: Colours of labels. Black is left out: it is invisible on a dark background and looks like text on a light one.
 DISTINCT = (*OKABE_ITO[:-1], *(f"#{_FARTHEST[i : i + 6]}" for i in range(0, len(_FARTHEST), 6)), "#E000F8")
 
-#: Colours of what is no type.
+#: Colours of cells without a type.
 MISSING = "#D3D3D3"
 UNASSIGNED = "#A0A0A0"
 
@@ -39,14 +39,14 @@ _HEX = re.compile(r"#[0-9a-fA-F]{6}([0-9a-fA-F]{2})?")
 
 
 def color_key(column: str) -> str:
-    """`uns` entry: the colours of a column of `obs`, in the order of :func:`categories`, as scanpy keeps them."""
+    """Name of the `uns` entry with the colours of an `obs` column, in the order of :func:`categories`, as in scanpy."""
     return f"{column}_colors"
 
 
 def categories(values: pd.Series) -> list[str]:
-    """Return the labels that a column can have, one for each of scanpy's colours and in the order of these.
+    """Return the labels that a column can take, in the order of scanpy's colours.
 
-    These are the categories; for text, what scanpy makes categories of when it first draws it.
+    For a categorical these are its categories; for text, the categories that scanpy creates when it first plots it.
     """
     found: Any
     if isinstance(values.dtype, pd.CategoricalDtype):
@@ -65,7 +65,7 @@ def categories(values: pd.Series) -> list[str]:
 
 
 def known_colors(obs: Any, uns: Mapping[str, Any], column: str) -> dict[str, str]:
-    """Return the colours that `uns` has for the labels of a column of `obs`; none if they are too few for it."""
+    """Return the colours that `uns` holds for the labels of an `obs` column; none if there are too few of them."""
     if column not in obs.columns:
         return {}
     names, stored = categories(obs[column]), uns.get(color_key(column))
@@ -75,18 +75,18 @@ def known_colors(obs: Any, uns: Mapping[str, Any], column: str) -> dict[str, str
         return {}
     found: dict[str, str] = {}
     for label, color in zip(names, stored, strict=False):
-        found.setdefault(label, str(color))  # of labels that are the same but for blanks, the first
+        found.setdefault(label, str(color))  # the first of labels that differ only by surrounding blanks
     return found
 
 
 def hex_colors(colors: Any) -> dict[str, str]:
-    """Return what is a colour in a mapping of labels that may hold anything."""
+    """Return the entries of a mapping from labels to anything that are valid colours."""
     pairs = colors.items() if isinstance(colors, Mapping) else ()
     return {str(label): color for label, color in pairs if isinstance(color, str) and _HEX.fullmatch(color)}
 
 
 def distinct(labels: Iterable[str], known: Mapping[str, str]) -> dict[str, str]:
-    """Return a colour for each label: its own where it is known, else the next of the palette that is still free."""
+    """Return a colour for each label: the known one, else the next unused colour of the palette."""
     labels = list(dict.fromkeys(labels))
     fixed = {label: known[label] for label in labels if label in known}
     taken = {color.lower() for color in fixed.values()}

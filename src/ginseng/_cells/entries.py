@@ -15,7 +15,7 @@ def column(frame: Any, key: str, *, what: str = "adata.obs") -> pd.Series:
     Raises
     ------
     KeyError
-        If there is none of that name; the message lists the columns and the closest one.
+        If there is no such column; the message lists the columns and the closest name.
     """
     if key not in frame.columns:
         msg = f"`{what}` has no column {key!r}. {suggest(key, frame.columns)}"

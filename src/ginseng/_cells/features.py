@@ -1,4 +1,4 @@
-"""Which rows of `var` are genes."""
+"""Tell the rows of `var` that are genes from antibodies, peaks and other features."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import pandas as pd
 
 from ginseng._errors import warn
 
-#: Columns of `var` that say what kind of feature a row is, in lower case and without blanks, dashes and underscores.
+#: Columns of `var` that give the feature type of a row; in lower case, without blanks, dashes and underscores.
 _COLUMNS = ("featuretypes", "featuretype", "modality", "featureclass", "featurebiotype", "featurekind")
 
-#: What such columns call genes, in the same spelling, and the biotypes of Ensembl.
+#: Words for genes in such columns, in the same spelling, and Ensembl's biotypes.
 _GENES = {
     "geneexpression", "gex", "rna", "mrna", "scrna", "snrna", "scrnaseq", "snrnaseq", "rnaseq", "gene", "genes",
     "geneexp", "expression", "transcript", "transcripts", "transcriptome", "transcriptomics", "wta", "cdna", "tec",
     "ribozyme", "artifact", "proteincoding", "noncoding", "antisense", "senseintronic", "senseoverlapping",
 }  # fmt: skip
 _GENES_LIKE = re.compile(r"geneexpression|[a-z]+(rna|trna|gene|pseudogene|transcript)")
-#: And what they call anything else.
+#: Words for other features.
 _OTHERS = {
     "ab", "abs", "adt", "adts", "prot", "cite", "citeseq", "hto", "htos", "cmo", "cmos", "atac", "scatac", "atacseq",
     "chromatin", "grna", "grnas", "sgrna", "sgrnas", "guiderna", "vdj", "tcr", "bcr", "ercc", "synthetic", "motif",
@@ -32,7 +32,7 @@ _OTHERS_LIKE = re.compile(
     r"antibod|protein(?!coding)|hashtag|hashing|peak|accessib|crispr|guide|custom|multiplex|antigen|isotype|spikein|"
     r"control|blank|codeword|barcode"
 )
-#: More kinds than this say something else: the pathway, or the chromosome.
+#: A column with more kinds than this says something else, for instance the pathway or the chromosome.
 _MAX_KINDS = 20
 
 #: Names of antibodies, hashtags, peaks and guides.
@@ -46,16 +46,16 @@ _NAMES = re.compile(
 
 @dataclass(frozen=True)
 class Features:
-    """Kinds of features of an AnnData.
+    """Feature types of an AnnData.
 
     Attributes
     ----------
     is_gene
-        (rows of `var`,) bool.
+        (rows of `var`,) bool, whether each feature is a gene.
     column
-        Column of `var` that says so; None if none does, and all are taken for genes.
+        Column of `var` with the feature types; None if there is none, and all features are taken for genes.
     kinds
-        (rows of `var`,) what it says, or None.
+        (rows of `var`,) feature types, or None.
     """
 
     is_gene: np.ndarray
@@ -64,14 +64,14 @@ class Features:
 
     @cached_property
     def others(self) -> dict[str, int]:
-        """How many rows of each kind are no genes."""
+        """Number of features of each kind other than genes."""
         if self.kinds is None or self.is_gene.all():
             return {}
         return {str(kind): int(n) for kind, n in self.kinds[~self.is_gene].value_counts().items()}
 
     @property
     def only_genes(self) -> str:
-        """Code that is True for the genes."""
+        """Python expression that selects the genes."""
         assert self.kinds is not None
         kinds = self.kinds[self.is_gene].unique().tolist()
         values = f"adata.var[{self.column!r}]"
@@ -81,14 +81,14 @@ class Features:
 
 
 def features_of(var: pd.DataFrame) -> Features:
-    """Tell genes from antibodies, peaks and what else is no gene.
+    """Tell genes from antibodies, peaks and other features.
 
-    The first column that tells genes from others decides. Without one, all rows are taken for genes.
+    The first column that distinguishes feature types decides. Without one, all features are taken for genes.
 
     Raises
     ------
     ValueError
-        If a column has several kinds, and none of them is known to be genes.
+        If a column has several kinds and none of them is known to mean genes.
     """
     keys = {_plain(key): key for key in reversed(var.columns)}
     for key in (keys[name] for name in _COLUMNS if name in keys):
@@ -98,18 +98,18 @@ def features_of(var: pd.DataFrame) -> Features:
         genes = [kind for kind in named if _is_gene(kind)]
         others = [kind for kind in named if _is_gene(kind) is False]
         if len(genes) == len(named) or (not others and not genes and not 1 < len(named) <= _MAX_KINDS):
-            continue  # it tells nothing apart
+            continue  # it distinguishes nothing
         if genes:
             return Features(kinds.isin(genes).to_numpy(), key, kinds)
         missing = (kinds == "missing").to_numpy()
-        if missing.any() and len(others) == len(named):  # joined to genes, of which nothing was said
+        if missing.any() and len(others) == len(named):  # other features were joined to unannotated genes
             return Features(missing, key, kinds)
         if len(named) > 1:
             sizes = kinds.value_counts()
             listed = ", ".join(f"{n:,} {kind!r}" for kind, n in sizes.items())
             likely = next((kind for kind in sizes.index if kind not in others), sizes.index[0])
             msg = (
-                f"`adata.var[{key!r}]` has {listed}, and none of these is known to be genes. Keep one kind: "
+                f"`adata.var[{key!r}]` has {listed}; none of these is known to mean genes. Keep one kind: "
                 f"`adata = adata[:, adata.var[{key!r}] == {likely!r}].copy()`."
             )
             raise ValueError(msg)
@@ -117,45 +117,45 @@ def features_of(var: pd.DataFrame) -> Features:
 
 
 def measured_genes(var: pd.DataFrame) -> np.ndarray:
-    """Return a bool for each row of `var`: False for antibodies, peaks and what else is no gene."""
+    """Return a bool per row of `var`: True for genes, False for antibodies, peaks and other features."""
     return features_of(var).is_gene
 
 
 def look_like_others(names: Any) -> np.ndarray:
-    """Return a bool for each name: whether it looks like that of an antibody, a hashtag, a peak or a guide."""
+    """Return a bool per name: whether it looks like an antibody, a hashtag, a peak or a guide."""
     return np.array([_NAMES.fullmatch(str(name)) is not None for name in names], bool)
 
 
 def warn_of_other_features(var: pd.DataFrame) -> None:
-    """Say which rows of `var` are no genes, and whether they are used."""
+    """Warn of features that are not genes, or do not look like genes."""
     found = features_of(var)
     for note in [*other_features(found, len(var)), *suspected_features(var, found)]:
         warn(note)
 
 
 def other_features(found: Features, n_features: int) -> list[str]:
-    """Say which features are left out, if there are such."""
+    """Say which features are left out, if any."""
     if not found.others:
         return []
     listed = ", ".join(f"{n:,} {kind!r}" for kind, n in found.others.items())
     return [
-        f"Of {n_features:,} features only the {found.is_gene.sum():,} genes are used, also for the counts of a cell; "
+        f"Only the {found.is_gene.sum():,} genes of {n_features:,} features are used, also for the library size; "
         f"left out by `adata.var[{found.column!r}]`: {listed}. "
         f"Drop them to silence this: `adata = adata[:, {found.only_genes}].copy()`."
     ]
 
 
 def suspected_features(var: pd.DataFrame, found: Features) -> list[str]:
-    """Say which of the features that are taken for genes have names of other things."""
+    """Say which features taken for genes have names that look like other features."""
     suspected = look_like_others(var.index) & found.is_gene
     if not suspected.any():
         return []
     names = [str(name) for name in var.index[suspected]]
     listed = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
     return [
-        f"{len(names):,} of {len(var):,} features have names as antibodies, hashtags, peaks or guides have ({listed}), "
-        "and are taken for genes, as no column of `adata.var` says otherwise. Say so in `adata.var['feature_types']` "
-        "('Gene Expression', 'Antibody Capture', ...), or drop them."
+        f"{len(names):,} of {len(var):,} features have names that look like antibodies, hashtags, peaks or guides "
+        f"({listed}). They are taken for genes, as no column of `adata.var` says otherwise. Set "
+        "`adata.var['feature_types']` ('Gene Expression', 'Antibody Capture', ...), or drop them."
     ]
 
 
@@ -164,7 +164,7 @@ def _plain(text: Any) -> str:
 
 
 def _is_gene(kind: str) -> bool | None:
-    """Tell whether a word means genes; None if it is not known."""
+    """Whether a word means genes; None if it is not known."""
     word = _plain(kind)
     if word in _GENES:
         return True

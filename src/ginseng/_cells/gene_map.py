@@ -1,4 +1,4 @@
-"""One name of a gene for another."""
+"""Map gene symbols to Ensembl ids."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pandas as pd
 
 
 def map_names(names: pd.Index, to: Literal["ensembl"] = "ensembl", species: str = "human") -> pd.Index:
-    """Return names of the other kind in the place of those that have one; others stay as they are.
+    """Return `names` with symbols replaced by Ensembl ids where they are known; other names are unchanged.
 
-    Symbols, previous symbols and aliases that stand for one gene alone become Ensembl ids.
+    Includes previous symbols and aliases, if they stand for one gene only.
     """
     known = _known(species) if to == "ensembl" else {}
     return names.map(lambda name: known.get(str(name), str(name)))

@@ -1,4 +1,4 @@
-"""What names of genes say: whether they are names, which kind of id, of which species, and what stands around them."""
+"""Analyse gene names: whether they are names at all, the kind of id, the species, and prefixes and suffixes."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ import pandas as pd
 type IdType = Literal["Ensembl ids", "Ensembl ids with versions", "Entrez ids", "symbols"]
 type Clean = Callable[[str], str]
 
-#: An Ensembl gene id: species, number, version, and a suffix of the copies on chromosome Y.
+#: An Ensembl gene id: species, number, version, and the suffix of copies on chromosome Y.
 _ENSEMBL = re.compile(r"(ENS([A-Z]{3,4})?G\d{11})(\.\d+)?(_PAR_Y)?")
 _SPECIES = {None: "human", "MUS": "mouse", "RNO": "rat", "DAR": "zebrafish", "MMU": "macaque", "SSC": "pig"}
-#: Families of symbols that only one species has, whatever the case of their letters.
+#: Families of symbols found in one species only, regardless of case.
 _MARKS = {
     "human": re.compile(r"HLA-[A-Z]+\d*|LINC\d{5}|RP(1|3|4|5|6|11|13)-.+|CT[ABCD]-.+|C(\d\d?|X)ORF\d+", re.IGNORECASE),
     "mouse": re.compile(r"H2-[A-Z]+\d*|GM\d{3,5}|\d{7}[A-Z]\d\dRIK|BC\d{6}", re.IGNORECASE),
     "zebrafish": re.compile(r"(si:|zgc:|im:|wu:).+", re.IGNORECASE),
 }
-#: So many of these tell the species.
+#: Minimum number of such symbols to infer the species.
 _ENOUGH_MARKS = 3
-#: As many names as this are looked at, spread over all.
+#: Number of names that are examined, evenly spaced over all.
 _SAMPLE = 2000
 
-#: What stands for "no name", also where it was made unique.
+#: What stands for "no name", including copies that were made unique.
 _MISSING = re.compile(r"\s*(|nan|NaN|None|NA|N/A|<NA>|null|NULL|-|--|\.|\?)\s*([-._]\d+)?")
-#: A row number, as it is or with what R puts before it.
+#: A row number, as it is or with the prefix that R adds.
 _ROW_NUMBER = re.compile(r"[VX]?(\d{1,9})(\.0*)?")
-#: Numbers that rise from row to row are row numbers, of which some were dropped, if there are this many below that;
-#: hardly any list of so many Entrez ids is without a higher one.
+#: At least `_MANY` increasing numbers below `_HIGHEST` are row numbers, some of which were dropped; a list of so many
+#: Entrez ids almost always has a higher one.
 _MANY, _HIGHEST = 50, 100_000
 
-#: A genome before a name: GRCh38_CD3D, hg19-CD3D, mm10___Cd3d.
+#: A genome prefix: GRCh38_CD3D, hg19-CD3D, mm10___Cd3d.
 _GENOME = re.compile(
     r"(GRC[hmrz]\w*?\d+|hg\d\d|mm\d\d?|T2T\w*|CHM13\w*|rn\d|mRatBN\w*|danRer\d+|(homo|mus)[-_]\w+?)[^A-Za-z0-9]+",
     re.IGNORECASE,
 )
-#: Share of the names that must have a prefix, suffix or separator for it to be one.
+#: Share of names that must have a prefix, suffix or separator for it to count.
 _MOST = 0.8
 _SEPARATORS = ("|", ";", ",", "\t", "__", "::", ":", "/", " ", "_")
 _AROUND = " \t\r\n\"'`\ufeff\xa0"
@@ -55,20 +55,20 @@ def without_version(name: str) -> str:
 
 
 def without_punctuation(name: str) -> str:
-    """Spell all that is neither letter nor digit as R does: `HLA-A` is `HLA.A`, and `7SK` is not `X7SK`."""
+    """Replace punctuation as R does: `HLA-A` becomes `HLA.A`; R's `X7SK` becomes `7SK`."""
     if name.isalnum() and not name.startswith("X"):
         return name
     return re.sub(r"^X(?=\d)", "", re.sub(r"[^A-Za-z0-9]+", ".", name))
 
 
 def missing_names(values: pd.Series) -> np.ndarray:
-    """Return a bool for each value: whether it is missing, blank, or says so."""
+    """Return a bool per value: whether it is missing, blank, or a word such as "NA"."""
     unnamed = [_MISSING.fullmatch(str(value)) is not None for value in values]
     return values.isna().to_numpy() | np.array(unnamed, bool)
 
 
 def are_row_numbers(names: Any) -> bool:
-    """Whether names only count the rows: `0, 1, 2, ...`, from 0 or 1, in any order, also as text or as floats."""
+    """Whether names are row numbers: `0, 1, 2, ...`, from 0 or 1, in any order, also as text or floats."""
     found = []
     for name in names:
         match = _ROW_NUMBER.fullmatch(str(name))
@@ -84,10 +84,10 @@ def are_row_numbers(names: Any) -> bool:
 
 
 def cleaned(names: list[str]) -> Iterator[tuple[str, Clean]]:
-    """Yield what most names have around them that could come off, and a function that takes it off.
+    """Yield descriptions of what could be stripped from most names, each with the function that strips it.
 
-    Blanks and quotes; the genome, or another prefix or suffix that most names share; a number at the end; one of
-    several names in one, as in `CD3D_ENSG00000167286` or `ENSG00000167286 | CD3D`.
+    Blanks and quotes; a genome prefix, or another prefix or suffix that most names share; a trailing number; one of
+    several joined names, as in `CD3D_ENSG00000167286` or `ENSG00000167286 | CD3D`.
     """
     bare = [_bare(name) for name in names]
     yield "without blanks and quotes", _bare
@@ -111,7 +111,7 @@ def _bare(name: str) -> str:
 
 
 def _ways(names: list[str]) -> Iterator[tuple[str, Clean]]:
-    """Yield what could be taken off names like these."""
+    """Yield the ways to clean names like these."""
     sample = _sampled(names)
     most = _MOST * len(sample)
     if not sample:
@@ -130,13 +130,13 @@ def _ways(names: list[str]) -> Iterator[tuple[str, Clean]]:
             yield "without the Ensembl id in them", lambda name: _ENSEMBL.sub("", name).strip(_BRACKETS) or name
         return
     if sum(re.search(r"[-._]\d+$", name) is not None for name in sample) >= most:
-        yield "without the number at the end", lambda name: re.sub(r"[-._]\d+$", "", name) or name
+        yield "without the trailing number", lambda name: re.sub(r"[-._]\d+$", "", name) or name
     for separator in _SEPARATORS:
         parts = [len(name.split(separator)) for name in sample if separator in name]
         if len(parts) >= most:
             for i in range(min(Counter(parts).most_common(1)[0][0], 4)):
                 yield (
-                    f"by part {i + 1} of them, divided by {separator!r}",
+                    f"by part {i + 1} of them, split at {separator!r}",
                     lambda name, s=separator, i=i: (  # type: ignore[misc]
                         _part(name, s, i)
                     ),
@@ -150,7 +150,7 @@ def _part(name: str, separator: str, i: int) -> str:
 
 
 def _common_start(names: list[str]) -> str:
-    """Return what most names start with, up to the last character of it that is neither letter nor digit."""
+    """Return the common prefix of most names, up to its last character that is neither a letter nor a digit."""
     start, among = "", names
     while among:
         following = Counter(name[len(start)] for name in among if len(name) > len(start) + 1)
@@ -163,7 +163,7 @@ def _common_start(names: list[str]) -> str:
 
 
 def id_type(names: Any) -> IdType:
-    """Tell the kind of id that most names are."""
+    """Return the kind of id of most names."""
     sample = _sampled(names)
     ensembl = [m for name in sample if (m := _ENSEMBL.fullmatch(name))]
     if len(ensembl) > len(sample) / 2:
@@ -173,7 +173,7 @@ def id_type(names: Any) -> IdType:
 
 
 def species(names: Any) -> str | None:
-    """Guess the species: from Ensembl's prefix, from families that it alone has (HLA-A, H2-K1), or from the case.
+    """Guess the species from Ensembl's prefix, from species-specific families (HLA-A, H2-K1), or from the case.
 
     CD3D is human, Cd3d mouse or rat.
     """
@@ -186,7 +186,7 @@ def species(names: Any) -> str | None:
     likeliest = max(marks, key=lambda animal: marks[animal])
     if marks[likeliest] >= _ENOUGH_MARKS and marks[likeliest] > 0.8 * sum(marks.values()):
         return likeliest
-    # without numbers, so that "gene1", "gene2", ... are one
+    # strip numbers, so that "gene1", "gene2", ... count once
     stems = {re.sub(r"[\d.-].*", "", name) for name in sample}
     words = [stem for stem in stems if len(stem) >= 3 and stem.isascii() and stem.isalpha()]
     if len(words) < 10:
@@ -197,13 +197,13 @@ def species(names: Any) -> str | None:
 
 
 def same_species(one: Any, other: Any) -> bool:
-    """Whether the names of both are of one species; False if that is not known."""
+    """Whether both lists of names are from the same species; False if either is unknown."""
     first, second = species(one), species(other)
     return first is not None and second is not None and bool({*first.split(" or ")} & {*second.split(" or ")})
 
 
 def some_of(n: int) -> np.ndarray:
-    """Return the places of some of `n` names, spread over all."""
+    """Return evenly spaced indices into `n` names."""
     return np.unique(np.linspace(0, n - 1, min(n, _SAMPLE)).astype(int))
 
 

@@ -1,4 +1,4 @@
-"""Which rows of the data are which genes, and which of them are genes of the model."""
+"""Identify the genes of the data and match them to the genes of a model."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from ginseng._cells.gene_names import (
 from ginseng._cells.labels import in_memory
 from ginseng._cells.matrix import Block, take_columns
 
-#: With a smaller share of the genes of a model than this, labels would be guesses: by a random fifth of its genes, a
-#: model of 2,000 genes of blood labels half of the cells rightly instead of nine in ten; by a tenth, one in five.
+#: Minimum share of the genes of a model. Below it labels are guesses: with a random fifth of its genes, a blood model
+#: of 2,000 genes labels half of the cells correctly instead of nine in ten; with a tenth, one in five.
 MIN_OVERLAP = 0.2
-#: Another column of `var` is taken if it has so many times the genes of the model that the index has.
+#: Another column of `var` is used if it has at least this many times the matches of the index.
 BETTER = 1.05
-#: Data of so few genes are those of a panel, or were cut to variable genes: said where more than a tenth of the genes
-#: of the model are missing.
+#: Data with at most `FEW_GENES` genes come from a panel or were cut to variable genes; users are told if more than
+#: `FEW_MISSING` of the genes of the model are missing.
 FEW_GENES, FEW_MISSING = 6000, 0.1
 
-#: Columns of `var` that often hold names of genes, the likeliest first; in lower case, without underscores.
+#: Columns of `var` that often hold gene names, the likeliest first; in lower case, without underscores.
 _COLUMNS = (
     "genesymbols", "genesymbol", "symbols", "symbol", "genenames", "genename", "featurename", "featurenames",
     "geneshortname", "hgncsymbol", "mgisymbol", "genes", "gene", "names", "name", "geneids", "geneid", "ensemblids",
@@ -50,16 +50,16 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class NamedGenes:
-    """The genes of an AnnData: rows of `var` that have one name are one gene.
+    """The genes of an AnnData; rows of `var` with the same name are one gene.
 
     Attributes
     ----------
     names
-        Names of the genes, unique, in the order in which they come first.
+        Unique gene names, in order of first appearance.
     position
-        (rows of `var`,) place of each row among `names`, or -1 for what is no gene or has no name.
+        (rows of `var`,) index of each row into `names`, or -1 for features that are not genes or have no name.
     n_unnamed
-        Genes without a name.
+        Number of genes without a name.
     """
 
     names: np.ndarray
@@ -68,24 +68,24 @@ class NamedGenes:
 
     @property
     def one_each(self) -> bool:
-        """Whether every row is a gene of its own."""
+        """Whether every row is a gene and no name is repeated."""
         return len(self.names) == len(self.position)
 
     def summed(self, block: Block) -> Block:
-        """Return the genes of a block of the matrix, (cells, rows of `var`), as (cells, genes)."""
+        """Return a block (cells, rows of `var`) as (cells, genes); rows with the same name are summed."""
         return block if self.one_each else take_columns(block, self.position, len(self.names))
 
     def spread(self, values: np.ndarray, fill: Any) -> np.ndarray:
-        """Return values of the genes for each row of `var`, and `fill` where there is no gene."""
+        """Return per-gene values for each row of `var`, with `fill` where there is no gene."""
         return np.where(self.position >= 0, values[self.position], fill)
 
     def notes(self, chosen: np.ndarray | None = None) -> list[str]:
-        """Say which rows are summed, and how many are dropped.
+        """Say which rows are summed and how many are dropped.
 
         Parameters
         ----------
         chosen
-            Places among `names`; all if None.
+            Indices into `names`; all if None.
         """
         notes = []
         n_rows = np.bincount(self.position[self.position >= 0], minlength=len(self.names))
@@ -94,7 +94,7 @@ class NamedGenes:
             copied = np.intersect1d(copied, chosen)
         if len(copied):
             notes.append(
-                f"{n_rows[copied].sum():,} rows have the names of {len(copied):,} genes, and are summed by name: "
+                f"{n_rows[copied].sum():,} rows share the names of {len(copied):,} genes and are summed by name: "
                 f"{_some(self.names[copied])}."
             )
         if self.n_unnamed and chosen is None:
@@ -103,7 +103,7 @@ class NamedGenes:
 
 
 def by_name(names: pd.Series, measured: np.ndarray) -> NamedGenes:
-    """Join the rows that have one name, where they are `measured`: (rows,) bool."""
+    """Group rows by name, where they are `measured`: (rows,) bool."""
     unnamed = missing_names(names) & measured
     rows = np.flatnonzero(measured & ~unnamed)
     codes, unique = pd.factorize(names.to_numpy(object)[rows])
@@ -113,7 +113,7 @@ def by_name(names: pd.Series, measured: np.ndarray) -> NamedGenes:
 
 
 def genes_to_select(var: pd.DataFrame, gene_key: str | None = None) -> NamedGenes:
-    """Return the genes of the data; where there are no names, which choosing some does not need, every row is one."""
+    """Return the genes of the data; without names, which a selection does not need, every row is one gene."""
     measured = measured_genes(var)
     try:
         return named_genes(var, gene_key)[0]
@@ -123,39 +123,39 @@ def genes_to_select(var: pd.DataFrame, gene_key: str | None = None) -> NamedGene
 
 
 def named_genes(var: pd.DataFrame, gene_key: str | None) -> tuple[NamedGenes, str | None, list[str]]:
-    """Return the genes of the data, the column that their names come from, and what a user should know of that.
+    """Return the genes of the data, the column of their names, and notes for the user.
 
     Raises
     ------
     KeyError
         If there is no such column.
     ValueError
-        If there are no names, but only row numbers, or no gene has one.
+        If there are only row numbers instead of names, or no gene has a name.
     """
     names, notes = names_in(var, gene_key), []
     if are_row_numbers(names):
         better = next((key for key in _columns(var) if key != gene_key and not are_row_numbers(var[key])), None)
-        what = f"{_where(gene_key)} has row numbers ({_some(names)}), which are no names of genes"
+        what = f"{_where(gene_key)} has row numbers ({_some(names)}) instead of gene names"
         if gene_key is not None or better is None:
             advice = (
                 f"pass `gene_key={better!r}`"
                 if better
-                else "put the names there: `adata.var_names = [...]`, in the order of the rows"
+                else "set the gene names: `adata.var_names = [...]`, in the order of the rows"
             )
             raise ValueError(f"{what}: {advice}.")
         gene_key, names = better, names_in(var, better)
-        notes.append(f"{what}: those of {_where(better)} are taken ({_some(names)}).")
+        notes.append(f"{what}; {_where(better)} is used instead ({_some(names)}).")
     found = by_name(names, measured_genes(var))
     if len(found.names) == 0:
         msg = (
-            f"No gene has a name in {_where(gene_key)}: pass `gene_key=` with the column of `adata.var` that has them."
+            f"No gene has a name in {_where(gene_key)}: pass `gene_key=` with the column of `adata.var` that has names."
         )
         raise ValueError(msg)
     return found, gene_key, notes
 
 
 def names_in(var: pd.DataFrame, gene_key: str | None) -> pd.Series:
-    """Return names as text; those that are missing stay so."""
+    """Return names as text; missing ones stay missing."""
     values = var.index.to_series() if gene_key is None else column(var, gene_key, what="adata.var")
     values = pd.Series(np.asarray(values, object))
     return values.where(values.isna(), values.map(_text))
@@ -179,7 +179,7 @@ def species_of(var: pd.DataFrame, gene_key: str | None) -> str | None:
 
 
 def _columns(var: pd.DataFrame, numbers: bool = False) -> list[str]:
-    """Return the columns of `var` that may have names of genes, the likeliest first: texts that are hardly repeated."""
+    """Return the columns of `var` that may hold gene names, the likeliest first: text with few repeats."""
 
     def may(key: Any) -> bool:
         values: Any = var[key]
@@ -207,21 +207,21 @@ def _some(names: Any) -> str:
     return ", ".join(str(n) for n in names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-# -- by name, to the genes of a model ---------------------------------------------------------------------------------
+# -- matching to the genes of a model ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Match:
-    """Names that were found among others.
+    """The result of looking up names in a list of genes.
 
     Attributes
     ----------
     position
-        (names,) place of each name among the others, or -1.
+        (names,) index of each name into the genes, or -1.
     n_found
-        How many of the others were found.
+        Number of genes that were found.
     notes
-        What was done to find them.
+        How the names had to be changed to match.
     """
 
     position: np.ndarray
@@ -230,16 +230,16 @@ class Match:
 
 
 def match_names(names: list[str], genes: list[str], usable: np.ndarray | None = None) -> Match:
-    """Find names among those of a model, as they are or, where that finds more, in another spelling.
+    """Match names to those of a model, as they are or in another spelling that matches more.
 
     Parameters
     ----------
     names
-        Names of the data, repeated or not.
+        Gene names of the data; may be repeated.
     genes
-        Names of the model, unique.
+        Gene names of the model, unique.
     usable
-        (names,) bool; False for what is no gene.
+        (names,) bool; False for features that are not genes.
     """
     usable = np.ones(len(names), bool) if usable is None else usable
     best = _found(names, genes, usable)
@@ -252,7 +252,7 @@ def match_names(names: list[str], genes: list[str], usable: np.ndarray | None = 
             if found.n_found > best.n_found:
                 note = f"matched {what}{_example(names, bare, found.position)}"
                 best, spelling = replace(found, notes=(note, *found.notes)), bare
-        if best.n_found < len(genes):  # or is it the model whose names have more to them
+        if best.n_found < len(genes):  # perhaps the names of the model need cleaning
             for what, clean in cleaned(genes):
                 bare = [clean(gene) for gene in genes]
                 if bare == genes or len(set(bare)) < len(bare):
@@ -264,12 +264,12 @@ def match_names(names: list[str], genes: list[str], usable: np.ndarray | None = 
     if best.n_found < len(genes):
         best = _filled(best, spelling, wanted, usable, without_punctuation, "punctuation")
     if best.n_found < len(genes) and same_species(wanted, [spelling[i] for i in np.flatnonzero(usable)]):
-        best = _filled(best, spelling, wanted, usable, str.casefold, "the case of letters")
+        best = _filled(best, spelling, wanted, usable, str.casefold, "case")
     return best
 
 
 def _likely(names: list[str], genes: list[str], usable: np.ndarray) -> list[tuple[str, Clean]]:
-    """Return the ways of cleaning names that may find more: by some of the names, but for blanks around a few."""
+    """Return the ways to clean names that may match more, judged on a sample; blanks are always tried."""
     rows = some_of(len(names))
     some, usable = [names[i] for i in rows], usable[rows]
     blanks, *ways = cleaned(some)
@@ -285,7 +285,7 @@ def _example(before: list[str], after: list[str], position: np.ndarray) -> str:
 
 
 def _found(names: list[str], genes: list[str], usable: np.ndarray) -> Match:
-    """Match names that are equal, or Ensembl ids that are but for their versions where that finds more."""
+    """Match equal names; or Ensembl ids without versions, where that matches more."""
     match = _equal(names, genes, usable)
     model = [without_version(gene) for gene in genes]
     if match.n_found < len(genes) and len(set(model)) == len(model):
@@ -304,7 +304,7 @@ def _equal(names: list[str], genes: list[str], usable: np.ndarray) -> Match:
 def _filled(
     match: Match, names: list[str], genes: list[str], usable: np.ndarray, key: Callable[[str], str], differ_by: str
 ) -> Match:
-    """Match what is left on both sides by a key of the name, where one name alone on each side has it."""
+    """Match the remaining names by `key(name)`, where it is unambiguous on both sides."""
     left: dict[str, list[int]] = {}
     for i in np.setdiff1d(np.arange(len(genes)), match.position):
         left.setdefault(key(genes[i]), []).append(int(i))
@@ -320,28 +320,28 @@ def _filled(
             examples.append(f"{names[same[0]]} is {genes[left[spelt][0]]}")
     if not examples:
         return match
-    note = f"matched {len(examples):,} genes whose names differ by {differ_by} alone ({examples[0]})"
+    note = f"matched {len(examples):,} genes whose names differ only by {differ_by} ({examples[0]})"
     return Match(position, match.n_found + len(examples), (*match.notes, note))
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Where the genes of the data go.
+    """How the genes of the data map to those of a model.
 
     Attributes
     ----------
     position
-        (genes of the data,) place among the genes of the model, or -1.
+        (genes of the data,) index into the genes of the model, or -1.
     n_model
-        Genes of the model.
+        Number of genes of the model.
     missing
-        Genes of the model that the data lack, which count as zero.
+        Genes of the model that the data lack; they count as zero.
     measured
-        (genes of the data,) bool, False for antibodies and the like, which are not counted.
+        (genes of the data,) bool, False for antibodies and other features, which do not count towards the library size.
     gene_key
         Column of `var` that the names come from; the index if None.
     notes
-        What else was done to match them.
+        How names had to be changed to match.
     """
 
     position: np.ndarray
@@ -353,24 +353,24 @@ class Alignment:
 
     @property
     def overlap(self) -> float:
-        """Share of the genes of the model that the data have."""
+        """Share of the genes of the model that are in the data."""
         return 1 - len(self.missing) / self.n_model
 
     @property
     def advice(self) -> str:
-        """What to do about genes that are missing, or nothing."""
+        """What to do about missing genes; empty if there is nothing to do."""
         return _advice(int(self.measured.sum()), self.overlap, self.gene_key)
 
 
 def _advice(n_genes: int, overlap: float, gene_key: str | None) -> str:
-    """Say how to do without the genes that a panel lacks."""
+    """Say how to work with data that have few genes."""
     if n_genes > FEW_GENES or overlap > 1 - FEW_MISSING:
         return ""
     names = "adata.var_names" if gene_key is None else f"adata.var[{gene_key!r}]"
     return (
-        f" The data have few genes ({n_genes:,}), as a panel or what was cut to variable genes has. Use them uncut, or "
-        f"train a model on the common genes: `gs.tl.train(reference, label_key, genes={names})`, which leaves out "
-        "names that the reference lacks."
+        f" The data have few genes ({n_genes:,}), as from a panel or cut to variable genes. Use the full data, or "
+        f"train a model on the shared genes: `gs.tl.train(reference, label_key, genes={names})`, which ignores names "
+        "that the reference lacks."
     )
 
 
@@ -379,9 +379,8 @@ def align_genes(
 ) -> Alignment:
     """Match genes by name.
 
-    Where `gene_key` is not given and a column of `var` has more genes of the model than the index, that column is
-    taken. Names also match if they differ by what :func:`match_names` takes off. A gene that the data have several
-    times is the sum of all.
+    If `gene_key` is not given and a column of `var` matches more genes of the model than the index, that column is
+    used. Names also match in the spellings that :func:`match_names` tries. Rows that match the same gene are summed.
 
     Parameters
     ----------
@@ -390,17 +389,17 @@ def align_genes(
     genes
         Names of the genes of the model, unique.
     gene_key
-        Column of `var` with the names; the index, or a column that has more of them, if None.
+        Column of `var` with the gene names; if None, the index, or a column that matches more genes.
     min_overlap
-        Share of the genes of the model that must be found.
+        Minimum share of the genes of the model that must be found.
 
     Raises
     ------
     KeyError
         If there is no such column.
     ValueError
-        If fewer genes of the model are found, or none; the message says what would match. If the names of the data or
-        of the model are row numbers.
+        If fewer genes of the model are found, or none; the message says what would match. Also if the names of the
+        data or of the model are row numbers.
     """
     if not 0 <= min_overlap <= 1:
         msg = f"`min_overlap` is a share of the genes of the model, in [0, 1], not {min_overlap!r}."
@@ -409,8 +408,8 @@ def align_genes(
     measured = measured_genes(var)
     if are_row_numbers(genes):
         msg = (
-            f"The genes of the model are row numbers ({_some(genes)}), which say nothing of the genes of other data: "
-            "train it again on data with the names of genes in `adata.var_names`."
+            f"The genes of the model are row numbers ({_some(genes)}), which cannot be matched to other data: train it "
+            "again on data with gene names in `adata.var_names`."
         )
         raise ValueError(msg)
     wanted = [str(gene) for gene in genes]
@@ -422,8 +421,8 @@ def align_genes(
     if better is not None and gene_key is None:
         key, in_column = better
         notes.append(
-            f"matched genes by {_where(key)}, which has {in_column.n_found:,} of the {len(genes):,} of the model, "
-            f"rather than by {_where(None)}, which has {'row numbers' if numbered else f'{found.n_found:,}'}"
+            f"matched genes by {_where(key)}, which has {in_column.n_found:,} of the {len(genes):,} of the model; "
+            f"{_where(None)} has {'row numbers' if numbered else f'{found.n_found:,}'}"
         )
         gene_key, found, names, better = key, in_column, _spelt(var, key), None
     elif better is not None:
@@ -433,8 +432,8 @@ def align_genes(
         )
     elif numbered:
         msg = (
-            f"{_where(gene_key)} has row numbers ({_some(names)}), which are no names of genes, and no column of "
-            f"`adata.var` has genes of the model ({_some(genes)}). Put the names there, in the order of the rows."
+            f"{_where(gene_key)} has row numbers ({_some(names)}) instead of gene names, and no column of `adata.var` "
+            f"has genes of the model ({_some(genes)}). Set `adata.var_names` to gene names, in the order of the rows."
         )
         raise ValueError(msg)
     n_found = found.n_found
@@ -449,7 +448,7 @@ def align_genes(
         else:
             msg += _what_would_match([names[i] for i in np.flatnonzero(measured)], wanted, n_found)
         if n_found:
-            msg += f" To label cells by these all the same, lower `min_overlap` from {min_overlap:g}."
+            msg += f" To label the cells anyway, lower `min_overlap` from {min_overlap:g}."
             msg += _advice(int(measured.sum()), n_found / len(genes), gene_key)
         raise ValueError(msg)
     missing = genes[np.setdiff1d(np.arange(len(genes)), found.position)]
@@ -462,7 +461,7 @@ def _spelt(var: pd.DataFrame, gene_key: str | None) -> list[str]:
 
 
 def _match(names: list[str], genes: list[str], measured: np.ndarray) -> Match:
-    """Find names among the genes, or the names of the other kind that stand for the same genes."""
+    """Match names to the genes, directly or by the Ensembl ids of symbols."""
     found = match_names(names, genes, measured)
     if id_type(genes) != "Ensembl ids" or id_type(names) != "symbols":
         return found
@@ -485,9 +484,9 @@ def _summed(position: np.ndarray) -> list[str]:
 def _better_column(
     var: pd.DataFrame, genes: list[str], measured: np.ndarray, gene_key: str | None, n_found: int
 ) -> tuple[str | None, Match] | None:
-    """Return the column of `var` (None: the index) that has most genes of the model, if it has clearly more."""
+    """Return the column of `var` (None: the index) that matches clearly more genes of the model, if there is one."""
     others = [key for key in [None, *_columns(var, numbers=id_type(genes) == "Entrez ids")] if key != gene_key]
-    # by some of the rows, which column it is
+    # pick the column on a sample of the rows
     rows = some_of(len(var))
     best: tuple[str | None, int] = (None, 0)
     for key in others:
@@ -517,10 +516,10 @@ def _what_would_match(names: list[str], genes: list[str], n_found: int) -> str:
         of_model, of_data = species(genes), species(names)
         which = f" (the model looks {of_model}, the data {of_data})" if of_model and of_data else ""
         return (
-            f"They match but for the case of letters: are the data of another species than the model{which}? "
-            "Then map them to its genes by orthology, and pass the column with their names as `gene_key=`."
+            f"They match only if case is ignored: are the data from another species than the model{which}? "
+            "Then map the genes by orthology, and pass the column with the mapped names as `gene_key=`."
         )
     kinds = id_type(genes), id_type(names)
     if kinds[0] != kinds[1]:
         return f"The model has {kinds[0]}, the data {kinds[1]}: pass `gene_key=` with a column of {kinds[0]}."
-    return "Pass `gene_key=` with the column of `adata.var` that has names like the model's."
+    return "Pass `gene_key=` with the column of `adata.var` that has names like those of the model."

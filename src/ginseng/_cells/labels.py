@@ -1,4 +1,4 @@
-"""Labels of cells: what counts as one, and which cells have one."""
+"""Cell labels: which values count as labels, and which cells have one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ginseng._errors import MissingKeyError, check_names, suggest, warn
 #: What stands for "no label".
 MISSING = frozenset({"", "nan", "NaN", "None", "NA", "<NA>"})
 
-#: What labels say where nobody knew, in lower case; "cell", "type" or the like may follow.
+#: Words for unknown types, in lower case; "cell", "type" or the like may follow.
 UNKNOWN = frozenset(
     {
         "unknown", "unk", "unassigned", "not assigned", "unlabeled", "unlabelled", "not labeled",
@@ -29,25 +29,25 @@ UNKNOWN = frozenset(
     }
 )  # fmt: skip
 
-#: Names that users give for "no label"; see :func:`stand_for_none`.
+#: What users pass as names for "no label"; see :func:`stand_for_none`.
 type Unlabeled = str | Iterable[str] | None
 
-#: What a cell that gets no label is called, unless the user says otherwise.
+#: Default label of cells that get none.
 UNASSIGNED = "unassigned"
 
 
 def in_memory(frame: Any) -> pd.DataFrame:
-    """Return `adata.obs` as a table, also where the AnnData was read lazily."""
+    """Return `adata.obs` in memory, also if the AnnData was read lazily."""
     return frame if isinstance(frame, pd.DataFrame) else frame.to_memory()
 
 
 def obs_column(adata: AnnData, key: str) -> pd.Series:
-    """Return a column of `adata.obs`, and read no other where the AnnData was read lazily.
+    """Return a column of `adata.obs`; of a lazy AnnData no other column is read.
 
     Raises
     ------
     KeyError
-        If there is none of that name; the message lists the columns and the closest one.
+        If there is no such column; the message lists the columns and the closest name.
     """
     found: Any = column(adata.obs, key)
     return found if isinstance(found, pd.Series) else in_memory(adata.obs[[key]])[key]
@@ -55,16 +55,16 @@ def obs_column(adata: AnnData, key: str) -> pd.Series:
 
 @dataclass(frozen=True)
 class Coded:
-    """Labels as numbers.
+    """Labels as integer codes.
 
     Attributes
     ----------
     codes
-        (cells,) int32, place among `names`, or -1 where there is no label.
+        (cells,) int32, index into `names`, or -1 for cells without a label.
     names
         The labels, sorted.
     without
-        How many cells have no label, by what is there instead; `"missing"` for nothing.
+        Number of cells without a label, by the word found instead; `"missing"` for missing values.
     """
 
     codes: np.ndarray
@@ -73,30 +73,30 @@ class Coded:
 
 
 def coded(column: pd.Series, key: str, unlabeled: Unlabeled = None) -> Coded:
-    """Return labels as numbers, and what stands for none.
+    """Encode labels as integers and find the cells without one.
 
-    One value per cell is held, whatever the length of the names.
+    Uses one integer per cell, whatever the length of the names.
 
     Parameters
     ----------
     column
-        A label for each cell.
+        One label per cell.
     key
-        What it is called.
+        Name of the column, for messages.
     unlabeled
         See :func:`stand_for_none`.
 
     Raises
     ------
     ValueError
-        If `unlabeled` has a name that is no label.
+        If `unlabeled` contains a name that does not occur.
     """
     codes, unique = pd.factorize(column)
     stripped = [_text(u).strip() for u in unique]
     no_label = stand_for_none(stripped, key, unlabeled)
     names = sorted(set(stripped) - no_label)
     place = {name: i for i, name in enumerate(names)}
-    lookup = np.array([*(place.get(name, -1) for name in stripped), -1], np.int32)  # the last is for -1, missing
+    lookup = np.array([*(place.get(name, -1) for name in stripped), -1], np.int32)  # the last is for missing, code -1
     said = np.array([*(name or "missing" for name in stripped), "missing"], object)
     found = lookup[codes]
     without = pd.Series(said[codes[found < 0]]).value_counts()
@@ -104,22 +104,22 @@ def coded(column: pd.Series, key: str, unlabeled: Unlabeled = None) -> Coded:
 
 
 def stand_for_none(names: Iterable[str], key: str, unlabeled: Unlabeled = None) -> frozenset[str]:
-    """Return the names that stand for "no label".
+    """Return the names in the data that mean "no label".
 
     Parameters
     ----------
     names
-        Those that are there.
+        Names in the data.
     key
         Name of the column.
     unlabeled
-        One or more of the names, besides the usual words (unknown, unassigned, n/a, ...). These alone if None; with an
-        empty list, every name is a label.
+        One or more names that mean "no label", besides the usual words (unknown, unassigned, n/a, ...). If None, only
+        the usual words do; if an empty list, every name is a label.
 
     Raises
     ------
     ValueError
-        If none of them is there.
+        If a given name does not occur in the data.
     """
     there = set(names)
     given = [unlabeled] if isinstance(unlabeled, str) else list(unlabeled or ())
@@ -144,55 +144,55 @@ def _means_no_label(name: str) -> bool:
 
 
 def without_label(coded: Coded, n_cells: int, key: str) -> str:
-    """Say which cells are left out, or nothing."""
+    """Say which cells are left out; empty if none are."""
     if not coded.without:
         return ""
     listed = ", ".join(f"{n:,} {name if name == 'missing' else repr(name)}" for name, n in coded.without.items())
     msg = f"{sum(coded.without.values()):,} of {n_cells:,} cells have no label in {key!r} and are left out ({listed})."
     if not coded.without.keys() <= MISSING | {"missing"}:
-        msg += " If such a word is a cell type here, pass `unlabeled=[]`."
+        msg += " If one of these words is a cell type here, pass `unlabeled=[]`."
     return msg
 
 
 def as_labels(column: pd.Series) -> pd.Series:
-    """Return labels as strings without blanks around them, and `None` where they are missing or say so."""
+    """Return labels as strings without surrounding blanks; missing ones are `None`."""
     codes, unique = pd.factorize(column)
     names = [_text(u).strip() for u in unique]
-    known = np.array([*(None if name in MISSING else name for name in names), None], dtype=object)  # -1 is missing
+    known = np.array([*(None if name in MISSING else name for name in names), None], dtype=object)  # code -1 is missing
     return pd.Series(known[codes], index=column.index, dtype=object)
 
 
 def _text(label: Any) -> str:
     if isinstance(label, bytes):
         return label.decode(errors="replace")
-    # integers that stand beside missing ones are floats to pandas
+    # pandas stores integers as floats if some are missing
     return str(int(label)) if isinstance(label, float | np.floating) and float(label).is_integer() else str(label)
 
 
 def look_alikes(names: np.ndarray) -> list[tuple[str, ...]]:
-    """Return the names that differ by nothing but the case of letters, blanks, or the way they are encoded."""
+    """Return groups of names that differ only by case, blanks or Unicode form."""
     plain = pd.Series([unicodedata.normalize("NFKC", " ".join(str(n).split())).casefold() for n in names])
     return [tuple(map(str, names[rows])) for rows in plain.groupby(plain).indices.values() if len(rows) > 1]
 
 
 def labels_of(values: pd.Series, key: str, unlabeled: Unlabeled = None, *, obs: pd.DataFrame | None = None) -> Coded:
-    """Return labels as numbers, once they have been checked, and warn of cells that have none.
+    """Check labels, encode them as integers and warn of cells without one.
 
     Parameters
     ----------
     values
-        A label for each cell.
+        One label per cell.
     key
-        What it is called.
+        Name of the column, for messages.
     unlabeled
         See :func:`stand_for_none`.
     obs
-        Where better columns may be, if `key` is one of its columns.
+        If `key` is one of its columns, searched for better ones.
 
     Raises
     ------
     ValueError
-        If these are no labels, or `unlabeled` has a name that is none of them.
+        If these are not labels, or `unlabeled` contains a name that does not occur.
     """
     found = coded(values, key, unlabeled)
     check_labels(found.names, values, int((found.codes >= 0).sum()), key, obs)
@@ -203,25 +203,25 @@ def labels_of(values: pd.Series, key: str, unlabeled: Unlabeled = None, *, obs: 
 
 
 def check_labels(names: np.ndarray, values: pd.Series, n_labelled: int, key: str, obs: pd.DataFrame | None) -> None:
-    """Refuse what can be no labels: fractional numbers, and names of which nearly every cell has its own.
+    """Reject values that cannot be labels: fractional numbers, or nearly one name per cell.
 
     Parameters
     ----------
     names
-        The labels.
+        The distinct labels.
     values
-        What they were made of.
+        The values that they come from.
     n_labelled
-        Cells that have one.
+        Number of cells with a label.
     key
         Name of the column.
     obs
-        Where better columns may be, if `key` is one of its columns.
+        If `key` is one of its columns, searched for better ones.
 
     Raises
     ------
     ValueError
-        If they are no labels; the message names columns that may have some.
+        If they are not labels; the message suggests other columns.
     """
     unique = values.dropna().unique()
     floats = [float(v) for v in unique if isinstance(v, float | np.floating)]
@@ -237,11 +237,11 @@ def check_labels(names: np.ndarray, values: pd.Series, n_labelled: int, key: str
         found = f"has {len(names):,} different numbers for {n_labelled:,} cells"
     else:
         return
-    msg = f"{key!r} {found}, which are no cell types."
+    msg = f"{key!r} {found}; these are not cell types."
     if obs is not None:
         better = [name for name in label_columns(obs) if name != key]
         msg += (
-            f" Pass a column with a label for many cells each: {', '.join(map(repr, better[:8])) or 'there is none'}."
+            f" Pass a column in which many cells share a label: {', '.join(map(repr, better[:8])) or 'there is none'}."
         )
     raise ValueError(msg)
 
@@ -270,12 +270,12 @@ def label_columns(obs: pd.DataFrame) -> list[str]:
 
 
 def likely_label_column(obs: pd.DataFrame) -> str | None:
-    """Return the column of `obs` that by its name has cell types, if there is one."""
+    """Return the column of `obs` whose name says that it holds cell types, if there is one."""
     return next((key for key in label_columns(obs) if _rank(key)[0] < len(_USUAL_COLUMNS)), None)
 
 
 def predicted_labels(adata: AnnData, prediction_key: str) -> pd.Series:
-    """Return the predicted label of each cell, `None` where it has none."""
+    """Return the predicted label of each cell; `None` for cells without one."""
     obs = in_memory(adata.obs)
     if prediction_key not in obs:
         msg = (
@@ -289,7 +289,7 @@ def predicted_labels(adata: AnnData, prediction_key: str) -> pd.Series:
 def paired_labels(
     adata: AnnData, label_key: str, prediction_key: str, unlabeled: Unlabeled = None
 ) -> tuple[pd.Series, pd.Series]:
-    """Return the true and the predicted labels of the cells that have both, and warn of the others."""
+    """Return true and predicted labels of the cells that have both, and warn of the others."""
     given = column(in_memory(adata.obs), label_key)
     truth = coded(given, label_key, unlabeled)
     predicted = predicted_labels(adata, prediction_key)
@@ -299,7 +299,7 @@ def paired_labels(
     if not known.any():
         msg = (
             f"No cell has both labels: {true.notna().sum()} of {len(true)} have one in {label_key!r}, "
-            f"{predicted.notna().sum()} in {prediction_key!r}. Check that these are the columns to compare."
+            f"{predicted.notna().sum()} in {prediction_key!r}. Check that these are the right columns."
         )
         raise ValueError(msg)
     if truth.without:
@@ -310,16 +310,16 @@ def paired_labels(
 
 
 def compare_names(true: pd.Series, predicted: pd.Series, known: Iterable[str], label_key: str) -> str:
-    """Say that truth and prediction share no or few names, or nothing.
+    """Say that true and predicted labels share few or no names; empty if they share enough.
 
     Parameters
     ----------
     true, predicted
         Labels of the same cells.
     known
-        Names that could have been predicted, besides those that were.
+        Labels that could have been predicted, besides those that were.
     label_key
-        Where the true ones are.
+        Column of the true labels.
     """
     possible = {*map(str, known), *predicted.unique()}
     sizes = true.value_counts()
@@ -334,9 +334,9 @@ def compare_names(true: pd.Series, predicted: pd.Series, known: Iterable[str], l
     n_shared = len(sizes) - len(lost)
     msg = (
         f"{label_key!r} and the predicted labels share {n_shared or 'none'} of {len(sizes)} names: {lost.sum():,} of "
-        f"{len(true):,} cells have one that is never predicted ({listed}), and count as wrong. "
+        f"{len(true):,} cells have a label that is never predicted ({listed}), and count as wrong. "
         f"Predicted are {predictable}."
     )
     if alike:
-        msg += f" {' and '.join(map(repr, sorted(alike[0])))} differ by case, blanks or encoding alone."
+        msg += f" {' and '.join(map(repr, sorted(alike[0])))} differ only by case, blanks or encoding."
     return msg + f" Give both the same names: `adata.obs[{label_key!r}] = adata.obs[{label_key!r}].replace({{...}})`."

@@ -1,4 +1,4 @@
-"""One way to read a count matrix by rows, whatever holds it."""
+"""Read a count matrix by blocks of rows, in memory or on disk."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ginseng._cells.by_columns import blocks, is_by_columns
 from ginseng._disk.matrix_guard import check_matrix
 from ginseng._errors import MissingKeyError, suggest
 
-#: Blocks of rows that are read between two clearings of memory.
+#: Number of blocks between two calls of `malloc_trim`.
 BLOCKS_PER_TRIM = 16
 
 type Block = sparse.csr_matrix | np.ndarray
 
 
 def matrix_of(adata: AnnData, layer: str | None = None) -> Any:
-    """Return `adata.X`, or the layer of that name, as it is held: NumPy, SciPy, dask or on disk.
+    """Return `adata.X` or a layer, without loading it: NumPy, SciPy, dask or on disk.
 
     Raises
     ------
@@ -48,8 +48,8 @@ def matrix_of(adata: AnnData, layer: str | None = None) -> Any:
 
 
 def layers_of(adata: AnnData) -> list[str]:
-    """Names of the layers."""
-    return [name for name in list(adata.layers.keys()) if name is not None]  # from 0.13 on, anndata lists X as None
+    """Return the names of the layers."""
+    return [name for name in list(adata.layers.keys()) if name is not None]  # anndata >= 0.13 lists X as None
 
 
 def row_blocks(
@@ -64,28 +64,28 @@ def row_blocks(
     layer
         Layer to read instead of `X`.
     size
-        Rows a block.
+        Rows per block.
     every
-        Of so many blocks, the first is read.
+        Read only the first of every so many blocks.
 
     Yields
     ------
     start, stop
-        The rows of the block.
+        Row range of the block.
     block
-        CSR or a dense array, cells x genes, in memory, of the dtype that the data have.
+        CSR or dense array in memory, cells x genes, with the dtype of the data.
 
     Raises
     ------
     TypeError, ValueError
-        If what comes from disk is not of numbers, or is sparse and has indices that are out of bounds. A matrix in
-        memory is to be checked before.
+        If a matrix on disk is not numeric, or is sparse with out-of-bounds indices. Matrices in memory must be checked
+        beforehand.
     """
     starts = range(0, adata.n_obs, size * every)
     whole = held(adata, layer)
     by_columns = is_by_columns(whole)
     if adata.is_view and not by_columns:
-        # `.X` of a view would load all of its rows
+        # `.X` of a view would load all of its rows at once
         parts: Iterator[Any] = (matrix_of(adata[start : start + size], layer) for start in starts)
     else:
         x = matrix_of(adata, layer)
@@ -97,74 +97,73 @@ def row_blocks(
 
 
 def _trim() -> None:
-    """Have the C library give back memory that is free.
+    """Return free memory to the operating system.
 
-    The blocks of a sparse matrix differ in size, and what glibc keeps between them grows by 100 MB in a million cells.
+    The blocks of a sparse matrix differ in size; without this, glibc retains 100 MB more per million cells.
     """
-    with suppress(AttributeError, OSError, TypeError):  # other C libraries have no need of it
+    with suppress(AttributeError, OSError, TypeError):  # only glibc has, and needs, `malloc_trim`
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def held(adata: AnnData, layer: str | None) -> Any:
-    """Return the matrix that an AnnData, or the one it is a view of, holds."""
+    """Return the matrix of an AnnData, or of the parent if it is a view."""
     holder: Any = adata._adata_ref if adata.is_view else adata
     return matrix_of(holder, layer)
 
 
 def is_in_memory(x: Any) -> bool:
-    """Whether a matrix is in memory, so that checking it checks all parts of it."""
+    """Whether a matrix is entirely in memory, so that one check covers all of it."""
     return isinstance(x, np.ndarray) or sparse.issparse(x)
 
 
 def to_memory(x: Any, *, of: Any) -> Block:
-    """Return rows `x` of the matrix `of` as CSR or as a dense array."""
+    """Return rows `x` of the matrix `of` as CSR or dense array in memory."""
     if hasattr(x, "to_memory"):
         x = x.to_memory()
     elif hasattr(x, "compute"):
         x = x.compute()
     if not is_in_memory(of):
         check_matrix(x)
-    if x.dtype == np.float16:  # SciPy has no such matrices
+    if x.dtype == np.float16:  # not supported by SciPy
         x = x.astype(np.float32)
     return sparse.csr_matrix(x) if sparse.issparse(x) else np.asarray(x)
 
 
 def copied(adata: AnnData) -> AnnData:
-    """Return a copy, in memory where the matrices are on disk."""
+    """Return a copy, in memory if the matrices are on disk."""
     if not adata.isbacked:
-        with suppress(NotImplementedError):  # anndata copies no matrix that it did not open itself
+        with suppress(NotImplementedError):  # anndata cannot copy backed matrices that it did not open itself
             return adata.copy()
     return adata.to_memory(copy=True)
 
 
 def make_actual(adata: AnnData) -> None:
-    """Make a view an AnnData of its own, so that writing to it leaves its parent alone; anndata would warn of it."""
+    """Turn a view into an actual AnnData, so that writing leaves its parent alone, without anndata's warning."""
     if adata.is_view:
         adata._init_as_actual(copied(adata))
 
 
 def row_sums(block: Block, columns: np.ndarray | None = None) -> np.ndarray:
-    """Total counts a cell, in float64: (rows,); over all columns, or those for which `columns` is True."""
+    """Return total counts per cell in float64, (rows,); over all columns, or those where `columns` is True."""
     if columns is not None and columns.all():
         columns = None
     if isinstance(block, np.ndarray):
         return (block if columns is None else block[:, columns]).sum(axis=1, dtype=np.float64)
-    # far faster than `.sum(axis=1)`
+    # much faster than `.sum(axis=1)`
     return block @ (np.ones(block.shape[1]) if columns is None else columns.astype(np.float64))
 
 
 def take_columns(block: Block, position: np.ndarray, n_columns: int) -> Block:
-    """Place columns of `block` where `position` says.
+    """Rearrange the columns of `block` by `position`.
 
     Parameters
     ----------
     block
         (rows, columns).
     position
-        (columns,), the place of each column in the result, or -1 for a column that is left out. Columns that share
-        a place are summed.
+        (columns,) index of each column in the result, or -1 to drop it. Columns with the same index are summed.
     n_columns
-        Columns of the result; those that no column of `block` goes to are zero.
+        Number of columns of the result; those that no column maps to are zero.
 
     Returns
     -------
@@ -174,7 +173,7 @@ def take_columns(block: Block, position: np.ndarray, n_columns: int) -> Block:
     columns = columns[np.argsort(position[columns], kind="stable")]
     places = position[columns]
     one_each = len(np.unique(places)) == len(places)
-    if not one_each:  # a sum may not fit the type of its parts
+    if not one_each:  # sums may overflow the dtype of the addends
         block = block.astype(np.result_type(block.dtype, np.float32))
     if isinstance(block, np.ndarray):
         out = np.zeros((block.shape[0], n_columns), dtype=block.dtype)
@@ -190,7 +189,7 @@ def take_columns(block: Block, position: np.ndarray, n_columns: int) -> Block:
 
 
 def smallest_dtype(largest: float, integers: bool) -> np.dtype:
-    """Return the smallest dtype that holds counts up to `largest`; float32 if they are not all integers."""
+    """Return the smallest dtype that holds counts up to `largest`; float32 if not all are integers."""
     if not integers:
         return np.dtype(np.float32)
     types = (np.uint8, np.uint16, np.uint32, np.uint64)

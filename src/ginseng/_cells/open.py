@@ -1,4 +1,4 @@
-"""The one way in: cells are opened here, whatever holds them, and read by rows."""
+"""Open cells, from an AnnData or a path, and read their matrix by blocks of rows."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ type AnnDataOrPath = AnnData | str | Path
 
 @dataclass(frozen=True)
 class OpenCells:
-    """Cells, and the one of their matrices that is worked with. What is found out about it is found out once.
+    """Cells and the matrix to work with. Properties of the matrix are computed once.
 
     Attributes
     ----------
     adata
-        What results are written to; its `obs` has the cells.
+        Results are written here; its `obs` describes the cells.
     holder
-        What holds the matrix, in `X` or `layer`: `adata` itself, or its `raw`, which has genes of its own.
+        Holds the matrix, in `X` or `layer`: `adata` itself, or its `raw`, which has its own genes.
     layer
-        As the user named it: a layer, `"raw"`, or None for `X`.
+        As passed by the user: a layer, `"raw"`, or None for `X`.
     gene_key
         Column of `var` with the gene names; the index if None.
     path
-        Where `adata` was read from, if it was.
+        Path that `adata` was read from, or None.
     """
 
     adata: AnnData
@@ -51,12 +51,12 @@ class OpenCells:
 
     @property
     def is_raw(self) -> bool:
-        """Whether the matrix is that of `raw`."""
+        """Whether the matrix is `adata.raw.X`."""
         return self.holder is not self.adata
 
     @property
     def where(self) -> str:
-        """What a user calls the matrix."""
+        """Name of the matrix in messages."""
         if self.is_raw:
             return "adata.raw.X"
         return "adata.X" if self.layer is None else f"adata.layers[{self.layer!r}]"
@@ -68,32 +68,32 @@ class OpenCells:
 
     @property
     def n_vars(self) -> int:
-        """Number of genes that the matrix has."""
+        """Number of genes of the matrix."""
         return self.holder.n_vars
 
     @cached_property
     def obs(self) -> pd.DataFrame:
-        """The table of the cells, in memory."""
+        """The table of cells, in memory."""
         return in_memory(self.adata.obs)
 
     @cached_property
     def var(self) -> pd.DataFrame:
-        """The table of the genes that the matrix has, in memory."""
+        """The table of genes of the matrix, in memory."""
         return in_memory(self.holder.var)
 
     @cached_property
     def measured(self) -> np.ndarray:
-        """(genes,) bool, False for antibodies and the like, which are not counted."""
+        """(genes,) bool, False for antibodies and other features, which do not count towards the library size."""
         return measured_genes(self.var)
 
     @cached_property
     def matrix(self) -> Any:
-        """The matrix as it is held, also that of the cells that a view leaves out.
+        """The matrix, not loaded; if `adata` is a view, the whole matrix of its parent.
 
         Raises
         ------
         TypeError, ValueError
-            If there is none, if it is not of numbers, or is sparse and has indices that are out of bounds.
+            If there is no matrix, if it is not numeric, or if it is sparse with out-of-bounds indices.
         """
         x = held(self.holder, self._layer)
         check_matrix(x, f"`{self.where}`")
@@ -101,27 +101,27 @@ class OpenCells:
 
     @cached_property
     def values(self) -> Values:
-        """What the numbers are, judged by a few thousand cells."""
+        """The kind of values, judged on a few thousand cells."""
         return judge(self.holder, self._layer, self.matrix, self.where)
 
     def blocks(
         self, size: int = 4096, *, every: int = 1, largest: float = LARGEST_COUNT
     ) -> Iterator[tuple[int, int, Block]]:
-        """Yield `(start, stop, block)` over consecutive cells, the block CSR or a dense array, cells x genes.
+        """Yield `(start, stop, block)` over consecutive cells; the block is CSR or dense, cells x genes.
 
-        Of `every` blocks, the first is read.
+        Only the first of every `every` blocks is read.
 
         Raises
         ------
         ValueError
             If a value is negative, NaN, infinite or above `largest`.
         """
-        _ = self.matrix  # checked as a whole
+        _ = self.matrix  # checks the indices of a matrix in memory once
         for start, stop, block in row_blocks(self.holder, self._layer, size=size, every=every):
             yield start, stop, checked(block, self.where, largest)
 
     def take(self, rows: np.ndarray) -> Self:
-        """Return some of the cells."""
+        """Return a subset of the cells."""
         adata = self.adata[rows]
         return replace(self, adata=adata, holder=self.holder[rows] if self.is_raw else adata)
 
@@ -147,25 +147,25 @@ def open_cells(
     backed: bool = True,
     in_place: bool = False,
 ) -> OpenCells:
-    """Open cells, and find the matrix to work with. Nothing but names is read yet.
+    """Open cells and find the matrix to work with. No values are read yet.
 
     Parameters
     ----------
     adata
-        In memory, backed, lazy or a view; or a path or URL that :func:`ginseng.read_adata` reads.
+        AnnData in memory, backed, lazy or a view; or a path or URL that :func:`ginseng.read_adata` reads.
     layer
-        Layer to use instead of `X`; `"raw"`, where no layer is called so, stands for `adata.raw`.
+        Layer to use instead of `X`; `"raw"` means `adata.raw`, unless a layer has that name.
     gene_key
         Column of `var` with the gene names; the index if None.
     backed
-        Whether the matrices of a path stay on disk, where its format allows it.
+        Whether matrices of a file stay on disk, where the format allows it.
     in_place
-        Whether results can go into an AnnData alone, so that a path is refused.
+        Whether results are written into the AnnData, so that paths are refused.
 
     Raises
     ------
     TypeError
-        If it is something else.
+        If `adata` is neither an AnnData nor, unless `in_place`, a path.
     KeyError
         If there is no such layer.
     """
@@ -178,7 +178,7 @@ def open_cells(
     if layer == RAW and RAW not in adata.layers:
         raw = raw_as_adata(adata)
         if raw is None:
-            msg = f"`adata` has no `raw`, nor a layer {RAW!r}. Layers: {', '.join(layers_of(adata)) or 'none'}."
+            msg = f"`adata` has neither `raw` nor a layer {RAW!r}. Layers: {', '.join(layers_of(adata)) or 'none'}."
             raise MissingKeyError(msg)
         return OpenCells(adata, raw, RAW, gene_key, path)
     if layer is not None:

@@ -1,4 +1,4 @@
-"""The `raw` of an AnnData, which has a matrix and genes of its own, as an AnnData like any other."""
+"""Use `adata.raw`, with its own matrix and genes, like any other AnnData."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from anndata import AnnData
 from ginseng import _keys
 from ginseng._cells.labels import in_memory
 
-#: What `layer=` calls it.
+#: Value of `layer=` that selects it.
 RAW = "raw"
 
 
 def raw_as_adata(adata: AnnData) -> AnnData | None:
-    """Return `adata.raw` with its own genes, on disk if it is there, and None where there is none.
+    """Return `adata.raw` as an AnnData with its own genes, on disk if it is there; None if there is no `raw`.
 
-    The `raw` of a view would be loaded whole: rows are taken of that of its parent.
+    For a view, rows are taken from the `raw` of its parent: `raw` of the view itself would load all rows.
     """
     whole: Any = adata._adata_ref if adata.is_view else adata
     try:
         x = None if whole.raw is None else whole.raw.X
-    except (AttributeError, KeyError):  # a file that has the name, and nothing under it
+    except (AttributeError, KeyError):  # `raw` exists in the file, but is empty
         x = None
     if x is None or len(x.shape) != 2 or x.shape[1] != len(whole.raw.var_names):
         return None
@@ -36,7 +36,7 @@ def raw_as_adata(adata: AnnData) -> AnnData | None:
 
 
 def _var(adata: AnnData) -> pd.DataFrame:
-    """Return the table of the genes of `raw`, with what `adata.var` says of them."""
+    """Return the gene table of `raw`, extended by columns of `adata.var`."""
     raw, own = in_memory(adata.raw.var).copy(), in_memory(adata.var)
     names = raw.index.astype(str)
     if len(raw) == len(own) and (names == np.arange(len(raw)).astype(str)).all():
@@ -54,9 +54,9 @@ def _var(adata: AnnData) -> pd.DataFrame:
 def columns_of_adata(
     adata: AnnData, raw: pd.DataFrame, columns: dict[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-    """Return columns of the genes of `raw` as columns of `adata.var`, and the selected genes if that lacks some.
+    """Map columns for the genes of `raw` to `adata.var`; also return the selected genes if `adata.var` lacks some.
 
-    A gene that `raw` lacks is not selected and has no statistics.
+    Genes that `raw` lacks are not selected and have no statistics.
     """
     to = place_in_adata(adata, raw)
     here = {}
@@ -69,7 +69,7 @@ def columns_of_adata(
 
 
 def place_in_adata(adata: AnnData, raw: pd.DataFrame) -> np.ndarray:
-    """Return the place of each gene of `raw` in `adata.var`, or -1; the first of a repeated name stands for all."""
+    """Return the index in `adata.var` of each gene of `raw`, or -1; for repeated names, of the first only."""
     names, own = raw.index.astype(str), adata.var_names.astype(str)
     if names.equals(own):
         return np.arange(len(own))

@@ -1,4 +1,4 @@
-"""What to train on: labels, groups and genes of an AnnData, checked before anything is read or written."""
+"""Choose labels, groups and genes to train on; all are checked before any values are read."""
 
 from __future__ import annotations
 
@@ -31,24 +31,25 @@ from ginseng._errors import MissingKeyError, check_names, suggest, warn
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The cells, classes and genes that training reads.
+    """The cells, classes and genes used for training.
 
     Attributes
     ----------
     rows
-        Rows of the AnnData that have a label.
+        Rows of the AnnData with a label.
     labels
-        (rows,) int32, index into `label_names`.
+        (rows,) int32, indices into `label_names`.
     label_names
         Names of the classes, sorted.
     groups, group_names
-        (rows,) int32 and names of the donors, batches or the like, or None.
+        (rows,) int32 codes and names of donors, batches or the like, or None.
     gene_position
-        (genes of the AnnData,) place of each gene among `gene_names`, or -1.
+        (genes of the AnnData,) index of each gene into `gene_names`, or -1.
     gene_names
-        Names of the genes, in the order in which the model sees them.
+        Gene names, in the order in which the model sees them.
     measured
-        (genes of the AnnData,) bool, False for antibodies and the like, which are not counted.
+        (genes of the AnnData,) bool, False for antibodies and other features, which do not count towards the library
+        size.
     """
 
     rows: np.ndarray
@@ -64,11 +65,11 @@ class TrainingSet:
 
     @property
     def genes(self) -> NamedGenes:
-        """The genes, by the rows of `var` that are summed for each."""
+        """The genes, with the rows of `var` that are summed for each."""
         return NamedGenes(self.gene_names, self.gene_position)
 
     def only(self, rows: np.ndarray) -> TrainingSet:
-        """Return the same cells with some of the genes: those of the chosen `rows` of `var`, (rows of `var`,) bool."""
+        """Return the same cells with a subset of genes, given by a mask over the rows of `var`."""
         chosen = np.unique(self.gene_position[rows & (self.gene_position >= 0)])
         place = np.full(len(self.gene_names) + 1, -1)
         place[chosen] = np.arange(len(chosen))
@@ -80,11 +81,11 @@ class TrainingSet:
         Yields
         ------
         chosen
-            Positions among `rows`, ascending.
+            Indices into `rows`, ascending.
         counts
             CSR, cells x `gene_names`.
         total
-            Counts of each cell over all measured genes, float64.
+            Library size per cell over all measured genes, float64.
 
         Raises
         ------
@@ -104,7 +105,8 @@ class TrainingSet:
             )
 
 
-#: A list of so many genes is that of a panel or another file, and is cut to those that are there, if so many are.
+#: A list of at least `MANY_GENES` genes is taken to come from a panel or another file: genes that the data lack are
+#: ignored, if at least a share of `LEAST_FOUND` is found.
 MANY_GENES, LEAST_FOUND = 20, 0.1
 
 
@@ -121,28 +123,28 @@ def choose_cells(
     Parameters
     ----------
     cells
-        What to choose from.
+        The cells to choose from.
     label_key
-        Column of `obs`, or a label for each cell.
+        Column of `obs`, or one label per cell.
     genes
-        Boolean column of `var`, boolean mask, or gene names in the order in which they are wanted; all if None. See
+        Boolean column of `var`, boolean mask, or gene names in the desired order; all genes if None. See
         :func:`choose_genes`.
     group_key
-        Column of `obs`, or a group for each cell.
+        Column of `obs`, or one group per cell.
     unlabeled
-        Labels that stand for none, see :func:`ginseng._cells.labels.stand_for_none`.
+        Labels that mean "no label", see :func:`ginseng._cells.labels.stand_for_none`.
 
     Raises
     ------
     KeyError
-        If a column or gene is not there.
+        If a column or gene does not exist.
     ValueError
-        If there is no matrix, no cells or no genes, labels that are none, fewer than two classes, or genes without
-        names.
+        If there are no matrix, cells, genes or gene names, if the labels are not labels, or if there are fewer than two
+        classes.
     """
     adata = cells.adata
     if 0 in (cells.n_obs, cells.n_vars):
-        msg = f"`adata` has {cells.n_obs:,} cells and {cells.n_vars:,} genes: there is nothing to train on."
+        msg = f"`adata` has {cells.n_obs:,} cells and {cells.n_vars:,} genes; there is nothing to train on."
         raise ValueError(msg)
     _ = cells.matrix
     values, label_name = _per_cell(adata, label_key, "label_key", "label")
@@ -150,7 +152,7 @@ def choose_cells(
     found = labels_of(values, label_name, unlabeled, obs=obs)
     labelled = found.codes >= 0
     if len(found.names) < 2:
-        had = f"only {str(found.names[0])!r}" if len(found.names) else "no label at all"
+        had = f"only {str(found.names[0])!r}" if len(found.names) else "no labels"
         msg = f"Training needs cells of at least two classes; {label_name!r} has {had} in {adata.n_obs:,} cells."
         if found.without and not len(found.names):
             msg += f" {without_label(found, adata.n_obs, label_name)}"
@@ -168,9 +170,9 @@ def choose_cells(
         groups, group_names = of_cell.codes[labelled], of_cell.names
         if (groups < 0).any():
             n = int((groups < 0).sum())
-            msg = f"{n:,} labelled cells have no group in {group_name!r}: fill them in or leave them out."
+            msg = f"{n:,} labelled cells have no group in {group_name!r}. Fill in the groups or drop these cells."
             raise ValueError(msg)
-        in_use = np.unique(groups)  # other groups may be of cells without a label
+        in_use = np.unique(groups)  # some groups may have only cells without a label
         groups, group_names = np.searchsorted(in_use, groups).astype(np.int32), group_names[in_use]
 
     warn_of_other_features(cells.var)
@@ -193,26 +195,26 @@ def choose_cells(
 
 def _warn_of_labels(names: np.ndarray, sizes: np.ndarray, key: str) -> None:
     messages = [
-        f"{key!r} has {' and '.join(map(repr, alike))}, which differ by case, blanks or encoding alone and are classes "
-        "of their own. Give them one name if they are one type."
+        f"{key!r} has {' and '.join(map(repr, alike))}, which differ only by case, blanks or encoding and are separate "
+        "classes. Give them the same name if they are one type."
         for alike in look_alikes(names)
     ]
     if len(single := names[sizes == 1]):
         listed = ", ".join(map(repr, single[:10].tolist())) + (", ..." if len(single) > 10 else "")
         messages.append(
-            f"{len(single):,} of the {len(names):,} classes of {key!r} have a single cell: {listed}. A model "
-            "can hardly learn them, and nothing measures whether it did. Merge them with others, or leave them out."
+            f"{len(single):,} of the {len(names):,} classes of {key!r} have a single cell: {listed}. A model can "
+            "hardly learn them, and the holdout cannot measure them. Merge them with others, or leave them out."
         )
     for msg in messages:
         warn(msg)
 
 
 def _per_cell(adata: AnnData, key: Any, parameter: str, default_name: str) -> tuple[pd.Series, str]:
-    """Return one value a cell, from a column or as given, and a name for it."""
+    """Return one value per cell, from a column or as given, and a name for messages."""
     if isinstance(key, str):
         return obs_column(adata, key), key
     if isinstance(key, pd.Series) and key.index.is_unique and adata.obs_names.isin(key.index).all():
-        key = key[adata.obs_names]  # a table in another order
+        key = key[adata.obs_names]  # same cells in another order
     elif (
         isinstance(key, pd.Series)
         and not isinstance(key.index, pd.RangeIndex)
@@ -220,49 +222,49 @@ def _per_cell(adata: AnnData, key: Any, parameter: str, default_name: str) -> tu
     ):
         known = int(adata.obs_names.isin(key.index).sum())
         msg = (
-            f"The index of `{parameter}` is not that of the cells: {known:,} of {adata.n_obs:,} `adata.obs_names` are "
-            f"in it{', some twice' if not key.index.is_unique else ''}. Give it these names, or pass "
-            f"`{parameter}=values.to_numpy()` if the order is that of the cells."
+            f"The index of `{parameter}` does not match the cells: it has {known:,} of {adata.n_obs:,} "
+            f"`adata.obs_names`{', some of them twice' if not key.index.is_unique else ''}. Use these names as its "
+            f"index, or pass `{parameter}=values.to_numpy()` if the values are in the order of the cells."
         )
         raise ValueError(msg)
     if not hasattr(key, "__len__") or np.ndim(key) != 1:
-        msg = f"`{parameter}` is {key!r:.60}; pass a column of `obs` by its name, or one value for each cell."
+        msg = f"`{parameter}` is {key!r:.60}; pass the name of a column of `obs`, or one value per cell."
         raise TypeError(msg)
     if len(key) != adata.n_obs:
         msg = (
-            f"`{parameter}` has {len(key):,} values for {adata.n_obs:,} cells: pass one for each, or a column of `obs`."
+            f"`{parameter}` has {len(key):,} values for {adata.n_obs:,} cells: pass one per cell, or a column of `obs`."
         )
         raise ValueError(msg)
     return pd.Series(np.asarray(key)), str(getattr(key, "name", None) or default_name)
 
 
 def choose_genes(var: pd.DataFrame, genes: Any, gene_key: str | None) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Choose the genes to train on. Rows that have one name are one gene, however many of them were chosen.
+    """Choose the genes to train on. Rows with the same name are one gene, even if only some of them are selected.
 
-    Of a list of many genes (20 or more), as of a panel, those that the data lack are left out; a short one is taken for
-    a choice by hand, in which a name that is not there is a mistake.
+    In a list of 20 or more genes, such as a panel, genes that the data lack are ignored. In a shorter list they are
+    mistakes and raise.
 
     Returns
     -------
     position
-        (rows of `var`,) place of each row among the chosen genes, or -1.
+        (rows of `var`,) index of each row into the chosen genes, or -1.
     names
         Names of the chosen genes.
     notes
-        What a user should know.
+        Notes for the user.
 
     Raises
     ------
     KeyError
-        If there is no such column, or names of a short list, or nearly all of a long one, are not there.
+        If the column does not exist, or genes of a short list, or nearly all of a long one, are missing.
     ValueError
-        If no genes are selected, or a mask does not fit, or the genes have no names.
+        If no genes are selected, the mask does not fit, or the genes have no names.
     """
     found, gene_key, notes = named_genes(var, gene_key)
     if isinstance(genes, str):
         mask = column(var, genes, what="adata.var")
         if not (mask.dtype == bool or str(mask.dtype) == "boolean"):
-            msg = f"`adata.var[{genes!r}]` must be a mask of True and False without gaps; it is {mask.dtype}."
+            msg = f"`adata.var[{genes!r}]` must be a boolean mask without missing values; it is {mask.dtype}."
             raise ValueError(msg)
         genes = mask.to_numpy(bool, na_value=False) if str(mask.dtype) == "boolean" else mask.to_numpy(bool)
     if genes is None:
@@ -281,20 +283,20 @@ def choose_genes(var: pd.DataFrame, genes: Any, gene_key: str | None) -> tuple[n
     notes += found.notes(None if genes is None else chosen)
     names = found.names[chosen].astype(str)
     check_names(names, "The list of genes")
-    place = np.full(len(found.names) + 1, -1)  # the last is for rows that are no gene
+    place = np.full(len(found.names) + 1, -1)  # the last entry is for rows that are not genes
     place[chosen] = np.arange(len(chosen))
     return place[found.position], names, notes
 
 
 def _listed_genes(names: np.ndarray, given: np.ndarray, gene_key: str | None) -> tuple[np.ndarray, list[str]]:
-    """Return the places among `names` of the genes of a list, in its order, and what a user should know."""
+    """Return the indices into `names` of the listed genes, in the order of the list, and notes for the user."""
     texts = pd.Series(given.astype(object))
     given = pd.unique(texts[~missing_names(texts)].astype(str).to_numpy(object))
     if len(given) == 0:
         return np.empty(0, int), []
     match = match_names([str(name) for name in names], [str(gene) for gene in given])
     rows = np.full(len(given), -1)
-    hits = np.flatnonzero(match.position >= 0)[::-1]  # of two spellings, the first
+    hits = np.flatnonzero(match.position >= 0)[::-1]  # reversed, so that the first of two spellings wins
     rows[match.position[hits]] = hits
     lost = given[rows < 0]
     listed = ", ".join(map(str, lost[:10])) + (", ..." if len(lost) > 10 else "")

@@ -1,4 +1,4 @@
-"""What the numbers of a matrix are: counts, log-normalised or scaled. Judged on cells spread over all of it."""
+"""Judge what the values of a matrix are (counts, log-normalised, scaled, ...) on a sample of its cells."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ from ginseng._cells.matrix import Block, matrix_of, row_sums, to_memory
 
 type ValueKind = Literal["counts", "log1p", "normalised", "fractional", "scaled", "empty"]
 
-#: Cells that are looked at, in runs of neighbours that are spread over all cells.
+#: Number of sampled cells, in runs of neighbours spread over all cells.
 CELLS, RUN = 2048, 64
-#: Of a matrix that is stored by columns on disk, genes instead of cells.
+#: Number of sampled genes, for matrices stored by columns on disk.
 GENES, GENE_RUN = 128, 8
-#: Sums of cells this close together, relative to their median, are one sum.
+#: Library sizes within this relative distance of their median count as equal.
 SAME = 0.01
-#: How far a ratio of two values may be from a whole number, and up to which ratio that is looked at.
+#: Tolerance for a ratio of two values to be an integer, and the largest ratio considered.
 NEAR_WHOLE, LARGEST_RATIO = 1e-3, 50
-#: Share of the values that are whole multiples of the lowest one of their cell, where counts were scaled by cell.
+#: Minimum share of values that are integer multiples of the lowest value of their cell, for scaled counts.
 MULTIPLES = 0.9
 
 
 @dataclass(frozen=True)
 class Values:
-    """What a matrix holds, as far as it was looked at.
+    """The values of a matrix, as judged on a sample.
 
     Attributes
     ----------
     where
-        The matrix, as `adata.X`.
+        Name of the matrix, such as `adata.X`.
     kind
-        `"counts"`; `"log1p"` of counts per some total; `"normalised"` to one total, without a logarithm;
-        `"fractional"`: neither, as counts are that were estimated or corrected for ambient RNA (SoupX, CellBender,
-        alevin, STARsolo); `"scaled"`: with values below zero; `"empty"`.
+        `"counts"`; `"log1p"` of counts per some total; `"normalised"` to one total, not log-transformed;
+        `"fractional"`: counts that were estimated, or corrected for ambient RNA (SoupX, CellBender, alevin,
+        STARsolo); `"scaled"`: with negative values; `"empty"`.
     n_cells, n_empty
-        Cells looked at, and how many of them have no count. 0 for what is stored by columns on disk.
+        Number of sampled cells, and of those without counts. 0 for matrices stored by columns on disk.
     lowest, highest
-        Of the values that are numbers.
+        Range of the finite values.
     whole
-        Share of the non-zero values that are whole numbers.
+        Share of non-zero values that are integers.
     n_bad
-        Values that are NaN or infinite.
+        Number of NaN or infinite values.
     outer_join
         Whether the NaN are whole genes that some cells lack.
     mixed
-        Whether some cells have counts and others do not.
+        Whether some cells have counts and others other values.
     target_sum
-        Total of each cell before the logarithm, where it is one.
+        Total per cell before the logarithm, if all cells have the same.
     base
-        Of the logarithm, where that is known.
+        Base of the logarithm, if known.
     """
 
     where: str
@@ -74,41 +74,41 @@ class Values:
 
     @property
     def described(self) -> str:
-        """In words."""
+        """A description in words."""
         per = "an unknown total" if self.target_sum is None else f"{self.target_sum:,.0f}"
         log = "log1p" if self.base in (None, math.e) else f"log{self.base:.0f}(1 + x)"
         if self.mixed:
             return f"counts in some cells and other numbers in the rest (up to {self.highest:,.4g})"
         return {
-            "counts": f"counts (whole numbers up to {self.highest:,.0f})",
+            "counts": f"counts (integers up to {self.highest:,.0f})",
             "log1p": f"{log} of counts per {per}",
-            "normalised": f"counts per {per}, without a logarithm",
-            "fractional": f"counts that are not whole (up to {self.highest:,.4g}), as estimated or corrected ones are",
+            "normalised": f"counts per {per}, not log-transformed",
+            "fractional": f"non-integer counts (up to {self.highest:,.4g}), as if estimated or corrected",
             "scaled": f"negative values (lowest {self.lowest:.3g}), as scaled data have",
             "empty": "nothing but zeros",
         }[self.kind]
 
 
 def judge(adata: AnnData, layer: str | None, x: Any, where: str) -> Values:
-    """Tell what `X`, or a layer, holds. Reads a few thousand cells, however many there are.
+    """Judge `X` or a layer. Reads a few thousand cells at most.
 
     Parameters
     ----------
     adata, layer
         The matrix.
-    x
+    The matrix as :func:`ginseng._cells.matrix.held` returns it, already checked.
         The same as :func:`ginseng._cells.matrix.held` returns it, once it has been checked.
     where
-        What a user calls it.
+        Name of the matrix in messages.
     """
     by_columns = is_by_columns(x) and not sparse.issparse(x)
-    if adata.is_view and not by_columns:  # its `.X` would load all of its rows
+    if adata.is_view and not by_columns:  # `.X` of a view would load all of its rows
         return _judge(where, (to_memory(matrix_of(adata[rows], layer), of=x) for rows in _runs(adata.n_obs)), rows=True)
-    return judge_matrix(x, where)  # by columns also of the cells that a view leaves out: rows are not to be had alone
+    return judge_matrix(x, where)  # by columns: over all cells of the parent, as rows cannot be read alone
 
 
 def judge_matrix(x: Any, where: str) -> Values:
-    """Tell what a matrix holds: NumPy, SciPy, dask or on disk."""
+    """Judge a matrix: NumPy, SciPy, dask or on disk."""
     n_rows, n_columns = x.shape
     if is_by_columns(x):
         if not sparse.issparse(x):
@@ -122,7 +122,7 @@ def judge_matrix(x: Any, where: str) -> Values:
 
 
 def _runs(n: int, wanted: int = CELLS, length: int = RUN) -> Iterator[slice]:
-    """Yield runs of neighbours, spread evenly from the first to the last."""
+    """Yield evenly spaced runs of neighbours, from the first to the last."""
     if n <= wanted:
         yield from (slice(start, min(start + length, n)) for start in range(0, n, length))
         return
@@ -132,13 +132,13 @@ def _runs(n: int, wanted: int = CELLS, length: int = RUN) -> Iterator[slice]:
 
 @dataclass
 class _Seen:
-    """What was seen of a matrix under the assumption that its values are counts, or the logarithm of counts."""
+    """Statistics of a matrix, assuming that its values are counts or log-transformed counts with a given base."""
 
     sums: list[np.ndarray]
     n_multiples: int = 0
 
     def add(self, x: sparse.csr_matrix) -> None:
-        """Take note of cells, the assumed logarithm undone; no value is zero."""
+        """Add cells, with the assumed logarithm undone; no value is zero."""
         self.sums.append(row_sums(x))
         lowest = np.full(x.shape[0], np.inf)
         cell = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr))
@@ -153,7 +153,7 @@ class _Seen:
 
     @property
     def one_sum(self) -> float | None:
-        """The total that all cells have, if they have one."""
+        """The total that all cells share, if they do."""
         sums = self.total[self.total > 0]
         if len(sums) < 3:
             return None
@@ -204,7 +204,7 @@ def _judge(where: str, blocks: Iterator[Block], *, rows: bool) -> Values:
         for seen, base in ((natural, math.e), (binary, 2.0)):
             if (target := seen.one_sum) is not None:
                 return replace(values, kind="log1p", target_sum=target, base=base)
-        # without the genes that were left out, cells no longer have one sum, but values are still multiples of one
+        # after genes were dropped, totals differ between cells, but values are still multiples of the lowest
         for seen, base in ((natural, math.e), (binary, 2.0)):
             if seen.n_multiples >= MULTIPLES * n_values and seen.n_multiples > plain.n_multiples:
                 return replace(values, kind="log1p", base=base)

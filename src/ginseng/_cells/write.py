@@ -1,7 +1,7 @@
-"""The one way out: all that is written into an AnnData, or added to the file of one, goes through here.
+"""Write results into an AnnData or its file; nothing else in the package does.
 
-What a verb writes stands in :data:`ginseng._keys.OUTPUTS`. From it follows what may be replaced, what is stale once it
-is, and what is left alone.
+What each verb writes is declared in :data:`ginseng._keys.OUTPUTS`. It determines what may be replaced, what becomes
+stale, and what is left alone.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from ginseng._errors import ForeignError
 
 @dataclass
 class Results:
-    """What a verb has to write.
+    """What a verb writes.
 
     Attributes
     ----------
     obs, obsm, var, layers
         By name.
     members
-        Entries of `uns[key_added]`, beside those that are there.
+        Entries of `uns[key_added]`; existing ones with other names stay.
     entries
-        Entries of `uns`; `None` for one that is to go.
+        Entries of `uns`; `None` removes one.
     stale
         Columns of `obs` that an earlier call wrote and this one does not.
     classes
-        All labels that the columns of cell types could have: labels take their colours in this order.
+        All labels that the columns of cell types can have, in the order in which they take colours.
     truth
-        Column of `obs` whose labels are of the same kind, and whose colours they share.
+        Column of `obs` with the true labels, which share the colours.
     colors
-        Colours that labels have elsewhere.
+        Colours that labels already have elsewhere.
     unassigned
-        What cells without a label are called.
+        Name for cells without a label.
     """
 
     obs: dict[str, Any] = field(default_factory=dict)
@@ -70,14 +70,14 @@ def label_column(
     rows: np.ndarray | None = None,
     n_obs: int = 0,
 ) -> pd.Categorical:
-    """Return a column of labels. Its categories are those that cells have, in the order of `names`.
+    """Return a categorical column of labels. Its categories are those that occur, in the order of `names`.
 
     Parameters
     ----------
     codes
-        Places in `names`, -1 for cells that are `unassigned`.
+        Indices into `names`, -1 for `unassigned` cells.
     rows
-        Which of `n_obs` cells these are; the label of the others is missing. All if None.
+        Indices of these cells among `n_obs`; all other cells have a missing label. All cells if None.
     """
     known = [str(name) for name in names]
     known += [] if unassigned in known else [unassigned]
@@ -100,21 +100,21 @@ def check_target(
     overwrite: bool = False,
     columns: Mapping[str, bool] | None = None,
 ) -> None:
-    """Refuse a prefix that no file could keep, or under which there is what ginseng did not write.
+    """Reject a prefix that cannot be stored, or whose names hold data that ginseng did not write.
 
     Parameters
     ----------
     verb
         Key of :data:`ginseng._keys.OUTPUTS`.
     overwrite
-        Whether that may be replaced.
+        Whether such data may be replaced.
     columns
-        Further prefixes of labels that will be written, and whether an earlier call recorded that it did.
+        Further prefixes of labels that will be written, and whether an earlier call recorded them.
 
     Raises
     ------
     ValueError
-        If it cannot be used; the message says why.
+        If the prefix cannot be used; the message says why.
     """
     if not isinstance(key_added, str) or not key_added.strip(".") or not key_added.isprintable() or "/" in key_added:
         msg = f"`key_added` is {key_added!r}; it must be plain text without '/', as in `key_added='ginseng_2'`."
@@ -129,14 +129,14 @@ def check_target(
 
 
 def check_genes(adata: AnnData, *, overwrite: bool = False) -> None:
-    """Refuse to replace a selection of genes that was made by hand: that has no statistics beside it."""
+    """Refuse to replace a manual selection of genes, recognised by the absence of statistics."""
     var = adata.var.columns
     if _keys.GENES in var and not overwrite and not any(name in var for name in _keys.STATISTICS):
         raise ForeignError("var", _keys.GENES)
 
 
 def check_layer(adata: AnnData, name: str, *, overwrite: bool = False) -> None:
-    """Refuse to replace a layer that has no bins: in these, all cells have the same highest value."""
+    """Refuse to replace a layer that does not hold bins: bins have the same maximum in all cells."""
     if name not in adata.layers or overwrite:
         return
     layer = adata.layers[name]
@@ -149,11 +149,11 @@ def check_layer(adata: AnnData, name: str, *, overwrite: bool = False) -> None:
 
 
 def _foreign(adata: AnnData, output: _keys.Output, key: str) -> Iterator[tuple[str, str]]:
-    """Yield the places that would be written to and have what ginseng did not write."""
+    """Yield the places that would be overwritten and hold data that ginseng did not write."""
     entry: Any = adata.uns.get(key, {})
     if output.members and (
         not isinstance(entry, Mapping)
-        # a training store has a `format`
+        # an entry with `format` belongs to a training store
         or (not _records(entry) and "format" not in entry and any(name in entry for name in output.members))
     ):
         yield "uns", key
@@ -180,14 +180,14 @@ def _records(entry: Any) -> list[str]:
 
 
 def _is_known(adata: AnnData, output: _keys.Output, key: str) -> bool:
-    """Whether ginseng wrote what is there under the names of an output.
+    """Whether ginseng wrote what is stored under the names of an output.
 
-    Either `uns` has a record of it, or, where cells of several samples were merged and `uns` is gone, the columns are
-    all there and have what only such columns have together.
+    Either `uns` has a record of it; or, after merging samples dropped `uns`, all of its columns are present and have
+    the dtypes and ranges that ginseng writes.
     """
     records = _records(adata.uns.get(key))
     labels = _keys.OUTPUTS["classify"]
-    if not _columns(output, key):  # arrays alone
+    if not _columns(output, key):  # only arrays
         return bool(records) or _looks_ours(adata, labels, key)
     return any(_keys.OUTPUTS[verb] is output for verb in records) or _looks_ours(adata, output, key)
 
@@ -205,23 +205,23 @@ def _looks_ours(adata: AnnData, output: _keys.Output, key: str) -> bool:
 
 
 def _are_float32(values: Any) -> bool:
-    """Whether an array is of float32, or was: merging with cells that lack it widens it."""
+    """Whether an array is float32, or was before a merge with cells that lack it widened it."""
     if getattr(values, "dtype", None) == np.float64 and isinstance(values, np.ndarray):
         return np.array_equal(values, values.astype(np.float32), equal_nan=True)
     return getattr(values, "dtype", None) == np.float32
 
 
 def _ranking(adata: AnnData, name: str) -> Mapping[str, Any] | None:
-    """Return the parameters of genes that were ranked by :func:`ginseng.tl.rank_genes`."""
+    """Return the parameters of a ranking made by :func:`ginseng.tl.rank_genes`, or None."""
     entry: Any = adata.uns[name]
     params = entry.get("params") if isinstance(entry, Mapping) else None
     return params if isinstance(params, Mapping) and params.get("method") == _keys.RANKED_BY else None
 
 
 def refuse_lost_view(adata: Any) -> None:
-    """Refuse a view that nobody holds but the call: what is written into it would be gone with it.
+    """Reject a temporary view, which would take the results with it when the call returns.
 
-    To be called by a verb with its own argument, as the first thing it does: references are counted.
+    Must be called first in a verb, with its own argument: it counts references.
 
     Raises
     ------
@@ -231,12 +231,12 @@ def refuse_lost_view(adata: Any) -> None:
     if not isinstance(adata, AnnData) or not adata.is_view:
         return
     parent: Any = adata._adata_ref
-    like = parent[:1]  # held by a name here, and by none in the next line
+    like = parent[:1]  # a view with one more reference than the temporary one in the next line
     nobody = _references_of(parent[:1])
     if sys.getrefcount(adata) - 1 <= nobody < _references_of(like):
         msg = (
-            "`adata` is a view that has no name, such as `adata[rows]` within the call, and what is written into it "
-            "would be lost. Name it first, `part = adata[rows].copy()`, or pass `copy=True`."
+            "`adata` is a temporary view, such as `adata[rows]` within the call, so the results would be lost. "
+            "Assign it first, `part = adata[rows].copy()`, or pass `copy=True`."
         )
         raise ValueError(msg)
 
@@ -250,7 +250,7 @@ def _references_of(adata: AnnData) -> int:
 
 @dataclass
 class _Changes:
-    """New values by name, and `None` for what is removed."""
+    """New values by name; `None` removes."""
 
     obs: dict[str, Any]
     obsm: dict[str, Any]
@@ -258,9 +258,9 @@ class _Changes:
 
 
 def write(adata: AnnData, verb: str, key_added: str, results: Results, *, copy: bool = False) -> AnnData:
-    """Write results into an AnnData, or a copy of it, and return that; a view becomes an AnnData of its own.
+    """Write results into an AnnData or a copy of it, and return that; a view becomes an actual AnnData.
 
-    What depended on what is replaced is removed; everything else is left as it is.
+    Results derived from what is replaced are removed; everything else stays.
     """
     adata = copied(adata) if copy else adata
     others = results.members or any(n in adata.uns or v is not None for n, v in results.entries.items())
@@ -292,27 +292,27 @@ def write_file(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Write a file of the cells with results; `output` is what it was before, or all of the new file.
+    """Write the cells and results to a file, atomically.
 
     Parameters
     ----------
     source
-        The file that the cells came from, if there is one. If it is of the format of `output`, it is copied and
-        added to, never loaded.
+        The file that the cells were read from, or None. If it has the format of `output`, it is copied and extended
+        without loading it.
     adata
         The cells.
     output
         The file to write, h5ad or zarr; may be `source`.
     overwrite
-        Whether it may be another file that exists.
+        Whether another existing file may be replaced.
 
     Raises
     ------
     FileExistsError
-        If it is one that may not be replaced: it came into being during the work.
+        If `output` appeared while the cells were being labelled and may not be replaced.
     """
     if not overwrite and output.exists() and not (source is not None and output.samefile(source)):
-        msg = f"{output} was written by somebody else while the cells were labelled. It is not replaced."
+        msg = f"{output} was created by another process while the cells were labelled. It is not replaced."
         raise FileExistsError(msg)
     if source is None or not can_be_added_to(source, output):
         write_adata(write(adata.to_memory(), verb, key_added, results), output)
@@ -328,7 +328,7 @@ def _changed(frame: Any, new: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _write_var_of_backed_view(adata: AnnData, new: Mapping[str, Any]) -> None:
-    """Write columns of genes into a view that stays one: assignment would copy the file."""
+    """Write columns of `var` in place: assigning `var` would make a backed view copy its file."""
     var: Any = adata.var
     for name in var.columns.intersection([_keys.GENES, *_keys.STATISTICS]):
         del var[name]
@@ -337,7 +337,7 @@ def _write_var_of_backed_view(adata: AnnData, new: Mapping[str, Any]) -> None:
 
 
 def _changes(adata: AnnData, verb: str, key: str, results: Results) -> _Changes:
-    """Return what is to be written, and what that makes stale."""
+    """Return the values to write, and the stale ones to remove."""
     output = _keys.OUTPUTS[verb]
     before = dict(adata.uns)
     uns = dict(before)
@@ -358,11 +358,11 @@ def _changes(adata: AnnData, verb: str, key: str, results: Results) -> _Changes:
             replaced += columns
             arrays = [array(key) for array in other.arrays]
             obsm = {**dict.fromkeys(n for n in arrays if n in adata.obsm and _are_float32(adata.obsm[n])), **obsm}
-    for column in replaced:  # grows: what is made from votes goes with them
+    for column in replaced:  # grows: what was derived from votes goes with them
         for columns in _drop_made_from(adata, uns, column):
             obs |= dict.fromkeys(name for name in columns if name not in obs)
             replaced += [name for name in columns if name not in replaced]
-        uns.pop(f"dendrogram_{column}", None)  # scanpy's, of the categories that were there
+        uns.pop(f"dendrogram_{column}", None)  # scanpy's, for the previous categories
     for column in [name for name, values in obs.items() if values is None]:
         uns.pop(color_key(column), None)
 
@@ -380,7 +380,7 @@ def _changes(adata: AnnData, verb: str, key: str, results: Results) -> _Changes:
 
 
 def _drop(uns: dict[str, Any], key: str, members: set[str]) -> None:
-    """Remove members from an entry, and the entry with the last of them."""
+    """Remove members of an entry, and the entry itself once it is empty."""
     entry = uns.get(key)
     if not isinstance(entry, Mapping) or not members & set(entry):
         return
@@ -390,7 +390,7 @@ def _drop(uns: dict[str, Any], key: str, members: set[str]) -> None:
 
 
 def _drop_made_from(adata: AnnData, uns: dict[str, Any], column: str) -> Iterator[list[str]]:
-    """Remove what was made from a column of `obs`, whatever its prefix, and yield the columns that it has in `obs`."""
+    """Remove results derived from an `obs` column, whatever their prefix; yield their own `obs` columns."""
     for key, entry in list(uns.items()):
         for verb in _records(entry):
             output = _keys.OUTPUTS[verb]
@@ -403,7 +403,7 @@ def _drop_made_from(adata: AnnData, uns: dict[str, Any], column: str) -> Iterato
 
 
 def _colors(adata: AnnData, results: Results, columns: list[str]) -> dict[str, list[str]]:
-    """Return the colours of columns of types, and of the true labels where these have none."""
+    """Return the colours for columns of cell types, and for the true labels if they have none."""
     classes = [str(name) for name in results.classes]
     if not classes:
         return {}
