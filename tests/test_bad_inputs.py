@@ -277,7 +277,7 @@ VALUES = [
     Row("nothing but zeros", TRAIN, "adata.X = adata.X * 0", ValueError,
         "`adata.X` has nothing but zeros", "Pass `layer=` with counts"),
     Row("numbers that are none", TRAIN, "adata.X = adata.X.astype(np.complex64)", TypeError,
-        "`adata.X` has values of type complex64", "Convert it to numbers",
+        "`adata.X` has values of type complex64", "Convert them to numbers",
         "adata.X = abs(adata.X); " + TRAIN),
     Row("half an epoch", "gs.tl.train(adata, 'cell_type', epochs=1.5)", "", ValueError, "not 1.5",
         "`epochs` must be a whole number or None", "gs.tl.train(adata, 'cell_type', epochs=1, silent=True)"),
@@ -537,7 +537,7 @@ FILES = [
 URLS = [
     Row("404", "read(server.url('none.h5ad'))", "", FileNotFoundError, "cannot be downloaded: 404",
         "Check the address", "read(server.url('cells.h5ad'))"),
-    Row("a login", "read(server.url('cells.h5ad', 'login'))", "", PermissionError, "401", "wants a login"),
+    Row("a login", "read(server.url('cells.h5ad', 'login'))", "", PermissionError, "401", "requires a login"),
     Row("a page instead of a file", "read(server.url('page.h5ad'))", "", ValueError, "a web page", "login"),
     Row("a server that falls silent", "read(server.url('cells.h5ad', 'stall'))", "", TimeoutError, "sent nothing",
         "Try again"),

@@ -153,5 +153,5 @@ def test_a_view_of_what_is_on_disk_is_read_in_parts(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_of_temporary_files_is_named() -> None:
-    with pytest.raises(OSError, match="temporary files in .*TMPDIR"):
+    with pytest.raises(OSError, match=r"temporary files in .*TMPDIR"):
         by_columns._append(Path("/dev/full"), np.zeros(10_000))

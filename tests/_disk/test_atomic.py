@@ -379,9 +379,7 @@ def test_nothing_is_cleared_away_while_somebody_writes(tmp_path: Path) -> None:
 def test_space_is_looked_at_before_the_first_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=3 * 10**9))
     check_space(tmp_path, 2 * 10**9)
-    with pytest.raises(
-        OSError, match=r"no room for about 7\.000 GB in .*: 3\.000 GB are free\. Make room there"
-    ) as caught:
+    with pytest.raises(OSError, match=r"no room for about 7\.000 GB in .*: 3\.000 GB are free") as caught:
         check_space(tmp_path, 7 * 10**9)
     assert caught.value.errno == errno.ENOSPC
     for write in (replacing, replacing_folder):
@@ -395,8 +393,8 @@ def test_space_is_looked_at_before_the_first_byte(tmp_path: Path, monkeypatch: p
 def test_a_disk_that_fills_up_is_named(
     tmp_path: Path, writing: Callable[..., AbstractContextManager[Path]], error: Exception
 ) -> None:
-    said = r"The disk of .* is full: 'f' {}\. Make room there"
-    with pytest.raises(OSError, match=said.format("was not made")) as caught, writing(tmp_path / "f"):
+    said = r"The disk of .* is full: 'f' {}"
+    with pytest.raises(OSError, match=said.format("was not created")) as caught, writing(tmp_path / "f"):
         raise error
     assert caught.value.errno == errno.ENOSPC
     (tmp_path / "f").touch()
@@ -410,5 +408,5 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path, monkeypatch
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(atomic.os, "open", denied)
-    with pytest.raises(PermissionError, match=r"Nothing can be written to .* choose another folder for 'f'"):
+    with pytest.raises(PermissionError, match=r"Cannot write to .* 'f'"):
         write(tmp_path / "f")

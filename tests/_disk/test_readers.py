@@ -218,7 +218,7 @@ def test_a_compressed_file_that_unfolds_without_end(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(packed, "ALLOWANCE", 2**20)
     monkeypatch.setattr(packed, "RATIO", 100)
     (tmp_path / "a.h5ad.gz").write_bytes(gzip.compress(b"\x89HDF\r\n\x1a\n" + bytes(2**24)))
-    with pytest.raises(ValueError, match="unfolds to far more than it stores"):
+    with pytest.raises(ValueError, match="expands to"):
         read_adata(tmp_path / "a.h5ad.gz")
 
 
@@ -628,7 +628,7 @@ def test_url_hash(h5ad: Path, server: Any) -> None:
     ("how", "name", "error", "message"),
     [
         ("ok", "b.h5ad", FileNotFoundError, "404 Not Found. Check the address"),
-        ("login", "a.h5ad", PermissionError, "401 Unauthorized. It wants a login"),
+        ("login", "a.h5ad", PermissionError, "401 Unauthorized"),
         ("truncated", "a.h5ad", ConnectionError, "broke off.*pass its path"),
         ("truncated-no-length", "a.h5ad", ValueError, "cannot be opened.*truncated"),
         ("hang", "a.h5ad", TimeoutError, r"sent nothing for 0\.2 s"),

@@ -210,9 +210,9 @@ def test_repeated_names_and_values_that_are_missing(counts: pd.DataFrame, tmp_pa
         ("ACTB 0 1 5 0\nTP53 1 2 0 0\n", "no header"),
         ("chr1\t10\t90\tACGTACGTACGTAAAA-1\t2\n" * 9, "no header"),
         ("g,c1,c2\nACTB,1,2\n" + "MT-CO1,1,2\n" * 200 + "TP53,1,oops\n", "other than numbers in rows .*oops"),
-        ("hello world\nthis is text\nand more\n", "which no format that ginseng reads"),
-        ("gene,cell\n", "which no format that ginseng reads"),
-        ('{"a": [1, 2]}\n', "which no format that ginseng reads"),
+        ("hello world\nthis is text\nand more\n", "which matches no"),
+        ("gene,cell\n", "which matches no"),
+        ('{"a": [1, 2]}\n', "which matches no"),
     ],
 )
 def test_what_is_no_table_of_counts(tmp_path: Path, text: str, message: str) -> None:
@@ -232,7 +232,7 @@ def test_bombs(counts: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(packed, "ALLOWANCE", 2**20)
     monkeypatch.setattr(packed, "RATIO", 100)
     (tmp_path / "a.csv.bz2").write_bytes(bz2.compress(counts.T.to_csv().encode() + b"ACTB" + b"," * 2**23))
-    with pytest.raises(ValueError, match=r"unfolds to far more than it stores|more than .* characters"):
+    with pytest.raises(ValueError, match=r"expands to|more than .* characters"):
         read_adata(tmp_path / "a.csv.bz2")
     monkeypatch.setattr(text_table, "LINE", 2**16)
     (tmp_path / "b.csv").write_text(counts.T.to_csv() + "ACTB" + ",1" * 2**17)

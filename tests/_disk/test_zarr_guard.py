@@ -150,7 +150,7 @@ UNFOLDS = {
     "zstd, by what it says": (zstd(1, 2**31), "zstd", "2,147,483,648 bytes"),
     "zstd, second frame": (zstd(1, 2**17) + zstd(8000), "zstd", "1,048,707,072 bytes"),
     "zstd, after what is skipped": (b"\x50\x2a\x4d\x18\2\0\0\0ab" + zstd(8000), "zstd", "1,048,576,000 bytes"),
-    "zstd that is none": (b"hello, world", "zstd", "is not of Zstandard"),
+    "zstd that is none": (b"hello, world", "zstd", "is not Zstandard"),
     "zstd cut short": (zstd(3)[:12], "zstd", "ends too early"),
     "blosc": (blosc(2**31 - 1), "blosc", "2,147,483,647 bytes"),
     "lz4": (struct.pack("<I", 2**31 - 1) + b"\0" * 20, "lz4", "2,147,483,647 bytes"),
@@ -204,7 +204,7 @@ V2: dict[str, tuple[Attack, str]] = {
     "more dimensions than chunks": (put("X/data/.zarray", shape=[1, 2]), "cannot be read"),
     "consolidated leads outside": (
         edit(".zmetadata", lambda m: m["metadata"].update({"../v3.zarr/X/.zarray": m["metadata"]["X/data/.zarray"]})),
-        "lead out of the folder",
+        "outside of the folder",
     ),
     "consolidated is text": (put(".zmetadata", metadata="x"), "cannot be read"),
     "packed twice": (put("X/data/.zarray", filters=[{"id": "zlib"}], compressor={"id": "zlib"}), "unknown way"),
@@ -263,11 +263,11 @@ V3: dict[str, tuple[Attack, str]] = {
     "storage transformers": (put("X/data/zarr.json", storage_transformers=[{"name": "x"}]), "storage transformers"),
     "consolidated leads outside": (
         edit("zarr.json", lambda m: m[CONSOLIDATED]["metadata"].update({"../v2.zarr/X": {"node_type": "group"}})),
-        "lead out of the folder",
+        "outside of the folder",
     ),
     "consolidated leads to the top": (
         edit("zarr.json", lambda m: m[CONSOLIDATED]["metadata"].update({"/etc": {"node_type": "group"}})),
-        "lead out of the folder, to '/etc'",
+        "'/etc', outside",
     ),
     "link to a file outside": (link("X/data/zarr.json", "../../../outside"), "'X/data/zarr.json' is a link.*cp -rL"),
     "link to a folder outside": (link("X", "../outside"), "'X' is a link"),
@@ -281,10 +281,10 @@ V3: dict[str, tuple[Attack, str]] = {
     "deep JSON": (lambda root: (root / "X/zarr.json").write_text('{"a":' * 200_000), "cannot be read"),
     "not UTF-8": (lambda root: (root / "X/zarr.json").write_bytes(b'{"\xff\xfe": 1}'), "cannot be read"),
     **{f"unfolds: {k}": (bomb(packed, c), f"'X/data/c/0' .*{m}") for k, (packed, c, m) in UNFOLDS.items()},
-    "unfolds in a shard": (sharded, "'X/data/c/0' unfolds to 1,048,576,000 bytes or more, and has room for 4,000"),
+    "unfolds in a shard": (sharded, "'X/data/c/0' unpacks to 1,048,576,000 bytes or more, but has room for 4,000"),
     "an index that leads out of its file": (
         both(sharded, lambda root: (root / "X/data/c/0").write_bytes(struct.pack("<6Q", 0, 2**40, 0, 0, 0, 0))),
-        "has an index that leads out of it",
+        "out-of-bounds",
     ),
     "an index that would fill the memory": (
         both(
@@ -312,7 +312,7 @@ V3: dict[str, tuple[Attack, str]] = {
     ),
     "an array within another": (
         lambda root: (root / "X/data/c/zarr.json").write_bytes((root / "X/data/zarr.json").read_bytes()),
-        "'X/data/c' is an array within another",
+        "'X/data/c' is an array inside another",
     ),
     "long JSON": (lambda root: os.truncate(root / "X/zarr.json", 2**30), "over 67,108,864 bytes"),
 }  # fmt: skip

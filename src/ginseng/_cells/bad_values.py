@@ -53,7 +53,9 @@ def _described(block: sparse.csr_matrix | np.ndarray, values: np.ndarray, where:
     if counted["NaN"] and are_of_outer_join(block):
         return f"`{where}` has values that are NaN {parts}. {OUTER_JOIN}"
     if counted["NaN"] or counted["infinite"]:
-        return f"`{where}` has values that are NaN or infinite {parts}. Repair them, or drop these cells or genes first."
+        return (
+            f"`{where}` has values that are NaN or infinite {parts}. Repair them, or drop these cells or genes first."
+        )
     return (
         f"`{where}` has negative values (lowest {values.min():.3g}), as scaled data have {parts}. "
         "Pass `layer=` with counts, or restore them from the original data."

@@ -1,1 +1,1 @@
-"""Files and folders: atomic writes, readers and writers, and what is refused before it is read."""
+"""Files and folders: atomic writes, readers, writers, and guards against harmful input."""

@@ -18,7 +18,7 @@ from anndata.io import read_elem, sparse_dataset
 from ginseng._disk.tables import read_frame
 from ginseng._errors import suggest, warn
 
-#: What the modality with the genes is called.
+#: Names of the modality with the genes.
 _GENE_WORDS = {"rna", "gex", "gene expression", "gene", "genes", "expression", "mrna", "scrna", "transcriptome"}
 _MEMBERS = ("obs", "var", "obsm", "varm", "obsp", "varp", "uns")
 
@@ -37,11 +37,13 @@ def open_h5ad(path: Path) -> AnnData:
             f.close()
             with _names_as_text():
                 return anndata.io.read_h5ad(path, backed="r")
-        if not _is_there(f, "X") or ("raw" in f and not _has_raw(f)):  # anndata would look for them there
+        if not _is_there(f, "X") or (
+            "raw" in f and not _has_raw(f)
+        ):  # anndata would fail on a missing `X` or null `raw`
             adata = _on_disk(f)
             on_error.pop_all()
             return adata
-        # a handle of their own, since anndata closes its one when it writes the object to another file
+        # a separate handle: anndata closes its own when it writes the object to another file
         layers: Any = on_error.enter_context(h5py.File(path, "r")).get("layers", {})
         raw: Any = (
             {name: _element(f["raw"][name]) for name in ("var", "varm") if name in f["raw"]} if _has_raw(f) else {}
@@ -80,12 +82,12 @@ def open_mudata(path: Path, modality: str | None = None) -> AnnData:
     path
         An h5mu file or a zarr folder.
     modality
-        Its name. If None, the one with the genes.
+        Name of the modality. If None, the one with the genes.
 
     Raises
     ------
     ValueError
-        If there is no such modality, or no one that must be meant; the message lists what there is.
+        If there is no such modality, or the choice is ambiguous; the message lists all of them.
     """
     with ExitStack() as on_error:
         root: Any = zarr.open_group(path, mode="r") if path.is_dir() else on_error.enter_context(h5py.File(path, "r"))
@@ -100,12 +102,12 @@ def open_mudata(path: Path, modality: str | None = None) -> AnnData:
                 msg += f"`read_adata(path, modality={first!r})`, or the path {f'{path}/{first}'!r} for any verb."
                 raise ValueError(msg)
             if len(names) > 1:
-                warn(f"{str(path)!r} is a MuData file: its modality {modality!r} is taken, of {listed}.")
+                warn(f"{str(path)!r} is a MuData file; of its modalities {listed}, {modality!r} is read.")
         elif modality not in names:
             msg = f"{str(path)!r} has no modality {modality!r}. {suggest(modality, names)}"
             raise ValueError(msg)
         if not {"obs", "var"} <= set(modalities[modality]):
-            msg = f"The modality {modality!r} of {str(path)!r} has no `obs` and `var`: it is damaged. Copy it again."
+            msg = f"The modality {modality!r} of {str(path)!r} has no `obs` or `var`: it is damaged. Copy it again."
             raise ValueError(msg)
         adata = _on_disk(modalities[modality])
         _add_shared_columns(adata, read_frame(root["obs"]) if "obs" in root else None, names)
@@ -114,7 +116,7 @@ def open_mudata(path: Path, modality: str | None = None) -> AnnData:
 
 
 def _add_shared_columns(adata: AnnData, shared: pd.DataFrame | None, modalities: list[str]) -> None:
-    """Add columns about cells that a MuData has for all modalities together, such as labels."""
+    """Add the columns of `obs` that a MuData holds for all modalities together, such as labels."""
     if shared is None or not shared.index.is_unique:
         return
     copies = tuple(f"{name}:" for name in modalities)
@@ -152,7 +154,7 @@ def _on_disk(root: Any) -> AnnData:
 
 
 def _is_there(root: Any, name: str) -> bool:
-    """Whether there is such a member, and not merely a note that there is none."""
+    """Whether a member exists and is not null."""
     return name in root and root[name].attrs.get("encoding-type") != "null"
 
 
@@ -172,7 +174,7 @@ def _matrix(element: Any) -> Any:
 
 @contextmanager
 def _names_as_text() -> Iterator[None]:
-    """Take names that are stored as numbers or bytes for text, as anndata does, without a word about it."""
+    """Convert names stored as numbers or bytes to text, as anndata does, but without its warnings."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Transforming to str index", anndata.ImplicitModificationWarning)
         warnings.filterwarnings("ignore", ".*_index' was written without encoding", anndata.OldFormatWarning)

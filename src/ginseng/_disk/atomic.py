@@ -1,8 +1,8 @@
-"""Files and folders that are whole or not there at all, written by one process at a time.
+"""Atomic writes: a file or folder is complete or absent, and has one writer at a time.
 
-What is written goes to a neighbour of its target, named after the process and the machine that write it, and is
-renamed when it is whole and on the disk. A lock, which goes with the process that holds it, keeps others away
-meanwhile. What a process that was killed has left is cleared away by the next one that writes to the same place.
+A write goes to a temporary sibling of the target, whose name contains the process and the machine. Once it is complete
+and synced, it is renamed to the target. Meanwhile a lock, which is released when its process ends, keeps other writers
+away. The next writer to the same target removes what a killed process left behind.
 """
 
 from __future__ import annotations
@@ -24,43 +24,43 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-#: Seconds after which what another machine has left is cleared away, and a lock without a locking system is void.
+#: Seconds after which leftovers of other machines are removed, and locks on systems without file locking expire.
 STALE = 24 * 3600
-#: Space that must be left once all is written, for the small files that nobody counts.
+#: Free space to leave after a write, for small files that no estimate includes.
 SPARE = 2**20
-#: How the names end of what is built beside its target, so that no name of a user is taken for one.
+#: Suffixes of temporary siblings, chosen so that they never clash with names of users.
 _MARK = ".ginseng"
-_MEANWHILE = "{} was written by somebody else in the meantime, so it is not replaced."
+_MEANWHILE = "{} was written by another process in the meantime, so it is not replaced."
 
 
 class LockedError(OSError):
-    """Another process writes to the same place."""
+    """Another process is writing to the same path."""
 
 
 @contextmanager
 def replacing(path: Path, *, size: int = 0, overwrite: bool = True) -> Iterator[Path]:
-    """Yield a path to write a file to; it takes the place of `path` once the block has ended without an error.
+    """Yield a temporary path to write a file to; it replaces `path` when the block ends without an error.
 
     Parameters
     ----------
     path
-        The file. If it is a link, what it leads to is replaced. The new file may be read by whom the old one was.
+        The file. If it is a link, its target is replaced. The new file keeps the permissions of the old one.
     size
-        Bytes that will be written, as far as they are known.
+        Number of bytes that will be written, as far as known.
     overwrite
-        Whether a file that is there already is replaced.
+        Whether an existing file is replaced.
 
     Raises
     ------
     FileExistsError
-        If what is at `path` is no file, as a folder or a device; if it was written by somebody else in the meantime, or
-        is there and must not be replaced.
+        If `path` is not a regular file, such as a folder or a device; if another process wrote it in the meantime;
+        or if it exists and must not be replaced.
     PermissionError
         If it is write-protected.
     LockedError
-        If another process writes to `path`.
+        If another process is writing to `path`.
     OSError
-        If the disk has less than `size` bytes left, or is full before all is written.
+        If the disk has fewer than `size` bytes left, or fills up during the write.
     """
     path = Path(os.path.realpath(path))
     _check_replaceable(path)
@@ -87,15 +87,15 @@ def replacing(path: Path, *, size: int = 0, overwrite: bool = True) -> Iterator[
 
 @contextmanager
 def replacing_folder(path: Path, *, size: int = 0) -> Iterator[Path]:
-    """Yield a path to build a folder at; it takes the place of `path` once the block has ended without an error.
+    """Yield a temporary path to build a folder at; it replaces `path` when the block ends without an error.
 
-    Parameters and errors are those of :func:`replacing`.
+    Takes the parameters of :func:`replacing` and raises the same errors.
     """
     path = Path(os.path.realpath(path))
     with _writing(path), _named_if_full(path):
         check_space(path.parent, size)
         partial, aside = _neighbour(path, "partial"), _neighbour(path, "replaced")
-        before = (_identity(path) or ())[:2]  # what is in it may change while it is read
+        before = (_identity(path) or ())[:2]  # ignore the time: the folder may be read meanwhile
         try:
             yield partial
             for folder, _, files in os.walk(partial):
@@ -115,7 +115,7 @@ def replacing_folder(path: Path, *, size: int = 0) -> Iterator[Path]:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder, into which threads of zarr may still write what another of them has failed to."""
+    """Remove a folder to which threads of zarr may still be writing after one of them failed."""
     for _ in range(50):
         if not folder.exists():
             return
@@ -134,25 +134,25 @@ _KINDS = {
 
 
 def kind_of_path(path: Path) -> str:
-    """Say what a path leads to. Opening what is neither a file nor a folder may wait for ever, or do things."""
+    """Describe what a path leads to. Opening a special file may block forever or have side effects."""
     return _KINDS.get(stat.S_IFMT(path.stat().st_mode), "a special file")
 
 
 def check_readable(path: Path) -> None:
-    """Refuse what is neither a file nor a folder, before it is opened.
+    """Reject anything but files and folders, before it is opened.
 
     Raises
     ------
     ValueError
-        If it is so.
+        If `path` is a special file.
     """
     if (kind := kind_of_path(path)) not in ("a file", "a folder"):
-        msg = f"{str(path)!r} is {kind}, not a file or folder. Write what comes from it to a file, and pass that."
+        msg = f"{str(path)!r} is {kind}, not a file or folder. Write its contents to a file, and pass that."
         raise ValueError(msg)
 
 
 def _identity(path: Path) -> tuple[int, ...] | None:
-    """Return what tells whether a file is still the same, or None if there is none."""
+    """Return values that change when a file does; None if there is no file."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -164,29 +164,31 @@ def _check_replaceable(path: Path) -> None:
     if not path.exists():
         return
     if (kind := kind_of_path(path)) != "a file":
-        msg = f"{path} exists and is {kind}: it is not replaced by a file."
+        msg = f"{path} exists and is {kind}; it is not replaced by a file."
         raise FileExistsError(msg)
     if not path.stat().st_mode & 0o222:
-        msg = f"{path} is write-protected, so it is not replaced. Choose another path, or allow it with `chmod u+w`."
+        msg = (
+            f"{path} is write-protected, so it is not replaced. Choose another path, or make it writable: `chmod u+w`."
+        )
         raise PermissionError(msg)
 
 
 @contextmanager
 def _named_if_full(path: Path) -> Iterator[None]:
-    """Say in our words that the disk is full, whichever library met it: HDF5 tells it among numbers of its own."""
+    """Raise a clear error when the disk is full, whichever library hit it; HDF5 hides the reason among error codes."""
     try:
         yield
     except Exception as error:
         full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
         if not full or "There is no room" in str(error):
             raise
-        was = "is as it was before" if path.exists() else "was not made"
-        msg = f"The disk of {path.parent} is full: {path.name!r} {was}. Make room there, or write to another disk."
+        was = "is unchanged" if path.exists() else "was not created"
+        msg = f"The disk of {path.parent} is full: {path.name!r} {was}. Free some space, or write to another disk."
         raise OSError(errno.ENOSPC, msg) from error
 
 
 def check_writable(path: Path, size: int) -> None:
-    """Raise what :func:`replacing` would raise, before the work whose result is to be written."""
+    """Raise the errors of :func:`replacing` in advance, before the work whose result will be written."""
     path = Path(os.path.realpath(path))
     if not path.is_dir():
         _check_replaceable(path)
@@ -195,34 +197,34 @@ def check_writable(path: Path, size: int) -> None:
 
 
 def recover(path: Path) -> None:
-    """Clear away what interrupted writers of `path` left, and put back what one of them had moved aside.
+    """Remove what interrupted writers of `path` left, and restore what one of them had moved aside.
 
-    Nothing is done where another process writes to `path`, or nothing can be written.
+    Does nothing if another process is writing to `path`, or if the folder is read-only.
     """
     path = Path(os.path.realpath(path))
     if not any(_leftovers(path)):
         return
     with suppress(OSError), _writing(path):
         return
-    for _ in range(50):  # a writer may be between two renames
+    for _ in range(50):  # wait: a writer may be between two renames
         if path.exists():
             return
         time.sleep(0.02)
 
 
 def check_space(folder: Path, size: int) -> None:
-    """Refuse to write so many bytes where there is no room for them.
+    """Raise if a folder has no room for so many bytes.
 
     Raises
     ------
     OSError
-        If so much is not free; the message says how much is.
+        If there is too little free space; the message says how much there is.
     """
     free = shutil.disk_usage(folder).free
     if size and size + SPARE > free:
         msg = (
             f"There is no room for about {size / 1e9:,.3f} GB in {folder}: {free / 1e9:,.3f} GB are free. "
-            "Make room there, or write to another disk."
+            "Free some space, or write to another disk."
         )
         raise OSError(errno.ENOSPC, msg)
 
@@ -232,12 +234,12 @@ def check_space(folder: Path, size: int) -> None:
 
 @contextmanager
 def claimed(path: Path) -> Iterator[None]:
-    """Keep a file for this process for as long as the block lasts, whatever is written to it in between.
+    """Lock a file for this process while the block runs, even if the file is replaced meanwhile.
 
     Raises
     ------
     LockedError
-        If it is another's.
+        If another process holds the lock.
     """
     with _writing(path.with_name(f"{path.name}.run")):
         yield
@@ -245,7 +247,7 @@ def claimed(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Be the only writer of `path`, and clear away what earlier ones have left."""
+    """Become the only writer of `path`, and remove what earlier ones left."""
     lock = path.with_name(f".{path.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -253,8 +255,8 @@ def _writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        msg = f"Nothing can be written to {path.parent} ({error.strerror}): choose another folder for {path.name!r}."
-        raise OSError(error.errno, msg) from error  # a PermissionError, by its number
+        msg = f"Cannot write to {path.parent} ({error.strerror}): choose another folder for {path.name!r}."
+        raise OSError(error.errno, msg) from error  # the errno makes it a PermissionError where it applies
     try:
         os.truncate(file, 0)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
@@ -263,7 +265,7 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):
-            lock.unlink(missing_ok=True)  # before it is let go, so that nobody else holds it
+            lock.unlink(missing_ok=True)  # before the lock is released, so that no other process can hold it
         os.close(file)
 
 
@@ -275,7 +277,7 @@ def _take(lock: Path) -> int:
                 owner = os.read(file, 200).decode(errors="replace")
                 msg = (
                     f"{lock.parent / lock.name[1:-5]} is being written by {owner or 'another process'}. Wait until it "
-                    f"has ended, or choose another path. If there is no such process, delete {lock}."
+                    f"finishes, or choose another path. If there is no such process, delete {lock}."
                 )
                 raise LockedError(msg)
             with suppress(FileNotFoundError):
@@ -284,11 +286,11 @@ def _take(lock: Path) -> int:
         except BaseException:
             os.close(file)
             raise
-        os.close(file)  # it was removed by its owner between the two
+        os.close(file)  # its owner removed it between open and lock
 
 
 def _locks(file: int) -> bool:
-    """Lock an open file, unless another process has."""
+    """Lock an open file, unless another process holds the lock."""
     if fcntl is not None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -299,7 +301,7 @@ def _locks(file: int) -> bool:
                 raise
         else:
             return True
-    # no locks on this system: the owner has to be told by what it wrote
+    # no file locking on this system: identify the owner by the contents of the file
     found = re.match(r"process (\d+) on ([^ ]+) ", os.read(file, 200).decode(errors="replace"))
     os.lseek(file, 0, os.SEEK_SET)
     fresh = time.time() - os.fstat(file).st_mtime < STALE
@@ -307,8 +309,8 @@ def _locks(file: int) -> bool:
 
 
 def _runs(pid: int) -> bool:
-    """Whether a process of this machine runs."""
-    if os.name == "nt":  # where asking would end it
+    """Whether a process is running on this machine."""
+    if os.name == "nt":  # where `os.kill` would end it
         return True
     try:
         os.kill(pid, 0)
@@ -319,7 +321,7 @@ def _runs(pid: int) -> bool:
     return True
 
 
-# -- what writers leave --------------------------------------------------------------------------------------------
+# -- leftovers of interrupted writers ------------------------------------------------------------------------------
 
 
 def _machine() -> str:
@@ -331,9 +333,9 @@ def _neighbour(path: Path, kind: str) -> Path:
 
 
 def _leftovers(path: Path) -> Iterator[tuple[Path, str, str]]:
-    """Yield what lies beside `path`, its kind, and the machine that wrote it."""
+    """Yield the temporary siblings of `path`, each with its kind and the machine that wrote it."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*-*"):
-        # the last is what `tempfile` adds
+        # the last part is added by `tempfile`
         names = rf"(partial|replaced|removed)-[1-9]\d*-([\w.]+){re.escape(_MARK)}(-[a-z0-9_]{{8}})?"
         found = re.fullmatch(names, leftover.name.removeprefix(f".{path.name}."))
         if found is not None:
@@ -341,15 +343,15 @@ def _leftovers(path: Path) -> Iterator[tuple[Path, str, str]]:
 
 
 def _clear(path: Path) -> None:
-    """Clear away what is left by writers that are no more; their lock is ours."""
-    for leftover, kind, machine in sorted(_leftovers(path), key=lambda found: found[1]):  # what was moved aside last
+    """Remove what dead writers left; the caller holds the lock."""
+    for leftover, kind, machine in sorted(_leftovers(path), key=lambda found: found[1]):  # "replaced" comes last
         if kind == "replaced" and not path.exists():
             leftover.rename(path)
-        # locks may not reach other machines
+        # locks may not work across machines
         elif machine != _machine() and time.time() - _last_change(leftover) < STALE:
             continue
         elif leftover.is_dir():
-            if kind == "replaced":  # under another name first: what is half removed must not be put back
+            if kind == "replaced":  # rename first: a half-removed folder must never be restored
                 removed = leftover.name.replace(f"{path.name}.replaced-", f"{path.name}.removed-")
                 leftover = leftover.rename(leftover.with_name(removed))
             shutil.rmtree(leftover, ignore_errors=True)
@@ -364,13 +366,13 @@ def _last_change(path: Path) -> float:
 
 
 def _sync(file: Path) -> None:
-    """Wait until a file is on the disk, and not only on its way there."""
+    """Flush a file to disk."""
     with file.open("rb+") as opened:
         os.fsync(opened.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
-    """The same for the names in a folder, where the system can."""
+    """Flush the names in a folder to disk, where the system supports it."""
     if os.name == "nt":
         return
     opened = os.open(folder, os.O_RDONLY)

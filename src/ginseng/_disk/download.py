@@ -1,4 +1,4 @@
-"""Files behind a URL, kept in the cache folder."""
+"""Download files, and keep them in the cache folder."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from ginseng._disk.atomic import LockedError, claimed
 from ginseng._settings import settings
 
 _ASIDE = "Or download the file by other means and pass its path."
-#: Seconds to wait for a connection, and for the next bytes.
+#: Timeouts in seconds, for the connection and between two reads.
 TIMEOUT = (10, 60)
 
 
 def fetch(url: str, known_hash: str | None = None, *, check: Callable[[Path], object], again: bool = False) -> Path:
-    """Download a file once, and return where it is kept.
+    """Download a file once and return its path in the cache.
 
     Parameters
     ----------
     url
         An http or https address.
     known_hash
-        What the file must hash to: a SHA-256, or `"md5:..."` and the like.
+        Expected hash of the file: a SHA-256, or `"md5:..."` and the like.
     check
-        Called with the complete download before it enters the cache; what it raises is passed on.
+        Called with the complete download before it enters the cache; its exceptions are passed on.
     again
-        Whether to fetch it also if it is in the cache, where it stays until the new one is complete.
+        Whether to download it even if it is cached. The cached file stays until the new one is complete.
 
     Returns
     -------
-    A path in `settings.cache_dir`; its name starts with a hash of the URL and ends with the file's own name. What
-    breaks off is taken up again by the next call, where the server can tell that the file is still the same.
+    A path in `settings.cache_dir`; its name starts with a hash of the URL and ends with the file's own name. The next
+    call resumes an interrupted download, if the server can tell that the file has not changed.
 
     Raises
     ------
     FileNotFoundError, PermissionError, TimeoutError, ConnectionError
-        If the server has no such file, wants a login, falls silent, or anything else goes wrong on the way; or if the
-        file is not in the cache and `settings.offline` is set. The cache holds only complete files.
+        If the server has no such file, requires a login, times out, or the download fails in another way; or if the
+        file is not cached and `settings.offline` is set. The cache holds complete files only.
     ValueError
         If the file does not match `known_hash`.
     """
@@ -59,11 +59,11 @@ def fetch(url: str, known_hash: str | None = None, *, check: Callable[[Path], ob
                 _resume(url, part, manager)
                 part.replace(output_file)
                 _forget(part)
-        except LockedError:  # another process fetches it, and this one on its own
+        except LockedError:  # another process is downloading it, so this one does the same on its own
             with open(output_file, "wb") as file, _clear_errors(url):
                 _get(url, file, manager)
         finally:
-            with suppress(OSError):  # others are still there
+            with suppress(OSError):  # other parts are still in the folder
                 part.parent.rmdir()
         check(Path(output_file))
 
@@ -78,7 +78,7 @@ def fetch(url: str, known_hash: str | None = None, *, check: Callable[[Path], ob
 
 
 def cached(url: str) -> Path | None:
-    """Return where a file is kept that has been fetched; None if it has not."""
+    """Return the path of a cached file; None if it is not cached."""
     path = settings.cache_dir / unique_file_name(url)
     return path if path.is_file() else None
 
@@ -89,13 +89,13 @@ def _get(url: str, file: IO[bytes], manager: Any, **options: Any) -> None:
 
 
 def _resume(url: str, part: Path, manager: Any) -> None:
-    """Download what `part` lacks; what is there stays if the server says that the file has not changed."""
-    tag = part.with_suffix(".tag")  # by which the server knows the version that the part is of
+    """Download the rest of `part`; existing bytes are kept if the server says that the file has not changed."""
+    tag = part.with_suffix(".tag")  # ETag of the version that `part` belongs to
     known = tag.read_text() if part.exists() and tag.exists() else ""
     with part.open("ab" if known else "wb") as file:
 
         def look(response: Any, **_: Any) -> None:
-            if response.status_code == 200:  # all of it, from the beginning
+            if response.status_code == 200:  # the whole file, from the start
                 file.truncate(0)
                 version = response.headers.get("ETag", "")
                 if version.startswith('"') and response.headers.get("Accept-Ranges") != "none":
@@ -134,21 +134,21 @@ def _clear_errors(url: str) -> Iterator[None]:
         if response.status_code in (404, 410):
             raise FileNotFoundError(msg + "Check the address.") from error
         if response.status_code in (401, 403):
-            raise PermissionError(msg + f"It wants a login, or the link has expired. {_ASIDE}") from error
+            raise PermissionError(msg + f"It requires a login, or the link has expired. {_ASIDE}") from error
         raise ConnectionError(msg + f"Try again later. {_ASIDE}") from error
     except requests.RequestException as error:
-        # requests wraps silence in the middle of a file in a plain ConnectionError
+        # requests raises a plain ConnectionError for a timeout in the middle of a file
         if isinstance(error, requests.Timeout) or "timed out" in str(error):
             connect, read = TIMEOUT
             msg = f"{url} did not connect within {connect} s, or sent nothing for {read} s. Try again. {_ASIDE}"
             raise TimeoutError(msg) from error
-        msg = f"{url} cannot be downloaded, or broke off: {error}. Try again. {_ASIDE}"
+        msg = f"{url} cannot be downloaded, or the download broke off: {error}. Try again. {_ASIDE}"
         raise ConnectionError(msg) from error
 
 
 @contextmanager
 def _quiet_pooch() -> Iterator[None]:
-    # pooch speaks at its own level; what a user sees is up to `settings.verbosity`
+    # pooch logs at its own level; `settings.verbosity` decides what users see
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""The formats that are read, one row each: what it is called, how it is told, how it is read."""
+"""The supported formats, one row each: name, detection and reader."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from ginseng._errors import suggest, warn
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file or folder.
+    """A kind of file or folder that can be read.
 
     Attributes
     ----------
     name
-        What it is called, in messages as well.
+        Its name, also in messages.
     sniff
-        Whether something is of it; the first format that says so is taken.
+        Whether something has this format; the first match wins.
     read
-        Reads it into memory; called with the path and those of `options` that were given.
+        Reads it into memory; called with the path and those `options` that the user passed.
     backed
-        Opens it with its matrices left on disk, if that can be done.
+        Opens it with the matrices left on disk; None if that is not possible.
     options
-        What :func:`ginseng.read_adata` may be told about it.
+        Options of :func:`ginseng.read_adata` that apply to it.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Format:
 
 
 def _read_packed(path: Path, **options: Any) -> AnnData:
-    """Read a compressed HDF5 file, which has to be unpacked first."""
+    """Read a compressed HDF5 file, after unpacking it."""
     with tempfile.TemporaryDirectory() as folder:
         inner = Path(folder, path.name).with_suffix("")
         packed.unpack(path, inner)
@@ -55,7 +55,7 @@ def _read_packed(path: Path, **options: Any) -> AnnData:
 
 
 def _read_run(path: Path) -> AnnData:
-    """Read what a counting program wrote for one sample or several, from the folder of the run."""
+    """Read the output of a counting program for one or more samples, from the folder of the run."""
     folders = folders_below(path)
     samples = {name: tenx.read_mtx(folder) for name, folder in folders.items()}
     if len(samples) == 1:
@@ -95,12 +95,12 @@ FORMATS = (
         options=frozenset({"transpose"}),
     ),
 )
-#: What is said to be read.
+#: The formats, for messages.
 READ = "h5ad, h5mu, AnnData zarr, 10x h5, 10x mtx and tables of text (csv, tsv)"
 
 
 def expect(path: Path, *kinds: str, name: str | None = None) -> None:
-    """Raise a `ValueError` unless a file or folder is of one of `kinds`."""
+    """Raise a `ValueError` unless a file or folder has one of the formats `kinds`."""
     found = kind_of(path, name)
     if found not in kinds:
         msg = f"{name or repr(str(path))} is {found}, not {' or '.join(kinds)}. "
@@ -109,19 +109,19 @@ def expect(path: Path, *kinds: str, name: str | None = None) -> None:
 
 
 def kind_of(path: Path, name: str | None = None) -> str:
-    """Tell what a file or folder holds; `name` is what errors call it."""
+    """Return the name of the format; `name` stands for the path in errors."""
     return format_of(path, name).name
 
 
 def format_of(path: Path, name: str | None = None) -> Format:
-    """Tell of which format a file or folder is.
+    """Detect the format of a file or folder.
 
     Raises
     ------
     ValueError
-        If of none; the message says what it is, and how to make an AnnData of it where that is known.
+        If it has no supported format; the message says what it is and, if known, how to convert it to an AnnData.
     FileNotFoundError
-        If a folder has no counts in it.
+        If a folder contains no counts.
     """
     look = Look(path, name or repr(str(path)))
     for known in FORMATS:
@@ -137,8 +137,8 @@ def format_of(path: Path, name: str | None = None) -> Format:
     elif look.container == "zarr":
         msg = f"{look.name} is a zarr store, but not of an AnnData. {suggest('X', members)}"
     else:
-        what = f"starts with {look.head[:16]!r}, which no format that ginseng reads does" if look.head else "is empty"
-        msg = f"{look.name} {what}. It reads {READ}."
+        what = f"starts with {look.head[:16]!r}, which matches no supported format" if look.head else "is empty"
+        msg = f"{look.name} {what}. Supported are {READ}."
     raise ValueError(msg)
 
 
@@ -163,12 +163,12 @@ def _no_counts(look: Look) -> Exception:
 def read(
     path: Path, found: Format, options: dict[str, Any], name: str | None = None, *, backed: bool = False
 ) -> AnnData:
-    """Read a file or folder of a format.
+    """Read a file or folder in its format.
 
     Raises
     ------
     ValueError
-        If an option is given that says nothing about such a format.
+        If an option does not apply to the format.
     """
     given = {option: value for option, value in options.items() if value is not None}
     if unknown := given.keys() - found.options:
@@ -177,5 +177,5 @@ def read(
     if backed and found.backed is not None:
         return found.backed(path, **given)
     if backed:
-        warn(f"{name or repr(str(path))} is {found.name}, and cannot be backed: all of it is read into memory.")
+        warn(f"{name or repr(str(path))} is {found.name}, which cannot be backed: all of it is read into memory.")
     return found.read(path, **given)

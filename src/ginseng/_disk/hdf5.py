@@ -1,7 +1,7 @@
-"""HDF5 files that are written on a disk that may be full.
+"""Write HDF5 files safely on a disk that may be full.
 
-HDF5 does not survive a write that fails: what it could not write it tries to write again when its objects are freed,
-among memory that is no more, and ends the process. So it never sees one here.
+HDF5 does not survive a failed write: when its objects are freed it retries, from memory that no longer exists, and
+crashes the process. Here it therefore never sees a write fail.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import h5py
 
 @contextmanager
 def written(path: Path) -> Iterator[h5py.File]:
-    """Yield a new HDF5 file in memory, which is at `path` once the block has ended without an error."""
+    """Yield a new HDF5 file in memory, which is written to `path` when the block ends without an error."""
     with h5py.File(path, "w", driver="core", backing_store=False) as file:
         yield file
         file.flush()
@@ -28,12 +28,12 @@ def written(path: Path) -> Iterator[h5py.File]:
 
 @contextmanager
 def added_to(path: Path) -> Iterator[h5py.File]:
-    """Yield the HDF5 file at `path`, to be changed; a new one if there is none.
+    """Yield the HDF5 file at `path` for changes; a new one if there is none.
 
     Raises
     ------
     OSError
-        If a write failed, once HDF5 is done; the file is of no use then.
+        If a write failed; raised once HDF5 has closed the file, which is then unusable.
     """
     new = not path.exists()
     with _Kept(path, "x+" if new else "r+") as kept:
@@ -48,9 +48,9 @@ def added_to(path: Path) -> Iterator[h5py.File]:
 
 
 class _Kept(RawIOBase):
-    """A file that never fails: from the first write that does, which is kept as `error`, what is written stays here.
+    """A file that never fails: after the first failed write, kept as `error`, further writes go to memory.
 
-    HDF5 reads back what it has written, so this has to be there, although the file is of no use any more.
+    HDF5 reads back what it has written, so the data must stay available although the file is unusable.
     """
 
     def __init__(self, path: Path, mode: str = "r+") -> None:
@@ -81,7 +81,7 @@ class _Kept(RawIOBase):
         return self.position
 
     def readinto(self, buffer: Any) -> int:
-        """Fill `buffer`; where nothing was ever written there are zeros, as in a file with holes."""
+        """Fill `buffer`; bytes that were never written are zero, as in a sparse file."""
         into = memoryview(buffer).cast("B")
         into[:] = bytes(len(into))
         start, stop = self.position, self.position + len(into)
@@ -106,7 +106,7 @@ class _Kept(RawIOBase):
             while len(left) and self.error is None:
                 left = left[self.file.write(left) :]
         except OSError as error:
-            self.error = error.with_traceback(None)  # which holds `data`, and that is memory of HDF5
+            self.error = error.with_traceback(None)  # the traceback would keep `data` alive, which is HDF5's memory
         if self.error is not None:
             self.unwritten.append((self.position, bytes(memoryview(data).cast("B"))))
         self.position += size

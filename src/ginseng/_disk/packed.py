@@ -1,4 +1,4 @@
-"""Compressed files, unpacked no further than what they store makes plausible."""
+"""Unpack compressed files, with a limit against decompression bombs."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from typing import Any
 
 from ginseng._disk.zarr_guard import ALLOWANCE, RATIO
 
-#: How compressed files begin.
+#: Magic bytes of compressed files.
 SIGNATURES = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip"}
-#: What a file that is truncated or damaged raises.
+#: Exceptions raised for truncated or damaged files.
 ERRORS = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile, OSError)
 _OPEN: dict[str, Any] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
 
 
 def packing_of(path: Path) -> str | None:
-    """Tell how a file is compressed, by its first bytes."""
+    """Return the kind of compression, by the first bytes."""
     with path.open("rb") as f:
         head = f.read(6)
     return next((packing for start, packing in SIGNATURES.items() if head.startswith(start)), None)
@@ -32,12 +32,12 @@ def packing_of(path: Path) -> str | None:
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[io.BufferedReader]:
-    """Yield the content of a file as a stream, whether it is compressed or not.
+    """Yield the content of a file as a stream, unpacked if it is compressed.
 
     Raises
     ------
     ValueError
-        While it is read, if it unfolds to far more than it stores; if it is an archive of several files.
+        While reading, if it expands to far more than it stores; or if it is an archive of several files.
     """
     packing = packing_of(path)
     if packing is None:
@@ -62,7 +62,7 @@ def unpacked(path: Path) -> Iterator[io.BufferedReader]:
 
 
 def files_of(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """List the files in an archive, without those that macOS adds."""
+    """List the files in an archive, without those added by macOS."""
     return [i for i in archive.infolist() if not i.is_dir() and not i.filename.startswith("__MACOSX/")]
 
 
@@ -72,21 +72,21 @@ def unpack(path: Path, target: Path) -> None:
     Raises
     ------
     ValueError
-        If it is truncated or damaged, or unfolds to far more than it stores.
+        If it is truncated or damaged, or expands to far more than it stores.
     """
     with target.open("wb") as f:
         try:
             with unpacked(path) as source:
                 shutil.copyfileobj(source, f, 2**22)
         except ERRORS as error:
-            if getattr(error, "errno", None) is not None:  # not the content: no room, no permission, ...
+            if getattr(error, "errno", None) is not None:  # not a fault of the content: no space, no permission, ...
                 raise
             msg = f"{str(path)!r} is truncated or damaged: {error}. Download or copy it again."
             raise ValueError(msg) from error
 
 
 class _Bounded(io.RawIOBase):
-    """A stream that ends in an error once more has come out of it than `limit` bytes."""
+    """A stream that raises after more than `limit` bytes."""
 
     def __init__(self, stream: Any, limit: int, name: str) -> None:
         self.stream, self.left, self.name = stream, limit, name
@@ -98,7 +98,7 @@ class _Bounded(io.RawIOBase):
         data = self.stream.read(len(buffer))
         self.left -= len(data)
         if self.left < 0:
-            msg = f"{self.name!r} unfolds to far more than it stores, and is not read any further."
+            msg = f"{self.name!r} expands to far more than it stores; reading stopped."
             raise ValueError(msg)
         buffer[: len(data)] = data
         return len(data)

@@ -1,4 +1,4 @@
-"""Read cells x genes from all formats that are known, each told by its content rather than its name."""
+"""Read cells x genes from all supported formats, detected by content rather than name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ginseng._errors import suggest
 
 type StrPath = str | os.PathLike[str]
 
-#: Formats that are one file, and so can be behind a URL.
+#: Formats that are a single file, and so can be behind a URL.
 _FILES = ("h5ad", "10x h5", "h5mu", "compressed HDF5", "table of text")
 
 
@@ -32,49 +32,49 @@ def read_adata(
     join: Literal["inner", "outer"] = "inner",
     known_hash: str | None = None,
 ) -> AnnData:
-    """Read an AnnData from any of the formats that single-cell counts come in.
+    """Read an AnnData from any of the common formats of single-cell counts.
 
     Parameters
     ----------
     path
         An h5ad or h5mu file, an AnnData or MuData zarr folder, a 10x Genomics h5 file (Cell Ranger 2 or later), a
-        folder with a Matrix Market file or that file itself (10x, STARsolo, Parse, kb-python, alevin-fry, GEO), the
-        folder of a run of such a program, a table of text (csv, tsv, txt), or the URL of a file. Tables and HDF5 files
-        may be compressed (gz, bz2, xz, zip). The content decides, not the name. What a URL leads to is downloaded once,
-        into `ginseng.settings.cache_dir`. Several samples are a list of such paths, or a dict of them by the names of
-        the samples.
+        Matrix Market file or the folder that contains it (10x, STARsolo, Parse, kb-python, alevin-fry, GEO), the output
+        folder of such a program, a text table (csv, tsv, txt), or the URL of a file. Tables and HDF5 files may be
+        compressed (gz, bz2, xz, zip). The format is detected by content, not by name. Files behind a URL are downloaded
+        once, into `ginseng.settings.cache_dir`. For several samples, pass a list of such paths, or a dict from sample
+        names to paths.
     backed
         With `True` or `"r"`, `X` and the layers of an h5ad file or a zarr folder stay on disk; the object can be
         written to any file but its own. Other formats are read into memory, with a warning.
     modality
-        Which modality of a MuData. If None, the one with the genes. A path may name it as well: `"cells.h5mu/rna"`.
+        Modality of a MuData to read. If None, the one with the genes. A path can also name it: `"cells.h5mu/rna"`.
     transpose
-        Whether the rows of a table, or of a Matrix Market file, are genes. If None, that is told by the names of a
-        table, and by the lengths of the files beside a matrix.
+        Whether the rows of a table or Matrix Market file are genes. If None, it is inferred: for a table from the
+        names, for a matrix from the lengths of the other files.
     join
-        Of several samples: whether genes that not all have are left out (`"inner"`), or count as zero (`"outer"`).
+        For several samples: keep the genes that all samples have (`"inner"`), or all genes, with zeros (`"outer"`).
     known_hash
-        What the file behind a URL must hash to: a SHA-256, or `"md5:..."` and the like.
+        Expected hash of the file behind a URL: a SHA-256, or `"md5:..."` and the like.
 
     Returns
     -------
-    Cells x genes, the values as they are in the file. Of several samples, `obs["sample"]` says which a cell is of, and
-    names of cells that occur twice get it appended.
+    Cells x genes, with unchanged values. For several samples, `obs["sample"]` holds the sample of each cell; it is
+    appended to cell names that occur more than once.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file, or a folder lacks one.
+        If there is no such file, or a folder lacks a required one.
     ValueError
-        If the content is something else, truncated, of several genomes or modalities, or not of that hash; if the
-        names of a table do not tell genes from cells, or samples have no gene in common. What cannot be read is named,
-        with the lines that make an AnnData of it.
+        If the content has another format, is truncated, contains several genomes or modalities, or does not match the
+        hash; if the names of a table do not tell genes from cells; or if samples share no genes. For known unsupported
+        formats, the message shows how to convert them to an AnnData.
     PermissionError, TimeoutError, ConnectionError
         If a download fails.
 
     See Also
     --------
-    read_10x_h5, read_10x_mtx : with the choice of genome, gene names and features.
+    read_10x_h5, read_10x_mtx : with options for genome, gene names and features.
     """
     if backed not in (True, False, None, "r"):
         msg = f"`backed` is {backed!r}; it can be True or 'r' (on disk, read only), or False."
@@ -96,7 +96,7 @@ def read_adata(
 
 
 def open_adata(path: StrPath) -> AnnData:
-    """Read what :func:`read_adata` reads, leaving the matrices on disk where the format allows it."""
+    """Read like :func:`read_adata`, but leave the matrices on disk where the format allows it."""
     where, options = _local(path)
     found = format_of(where)
     return read(where, found, options, backed=found.backed is not None)
@@ -123,34 +123,34 @@ def read_10x_h5(
     gex_only: bool = True,
     known_hash: str | None = None,
 ) -> AnnData:
-    """Read a 10x Genomics h5 file, of Cell Ranger 2 or later.
+    """Read a 10x Genomics h5 file (Cell Ranger 2 or later).
 
     Parameters
     ----------
     path
         The file, or its URL.
     genome
-        Keep only the genes of this genome. A Cell Ranger 2 file with several genomes needs one; of a later
-        file all are read.
+        Keep only the genes of this genome. Required for Cell Ranger 2 files with several genomes; by default, all genes
+        of later files are read.
     var_names
-        What names the genes; the other becomes a column of `var`.
+        Which column names the genes; the other one is stored in `var`.
     make_unique
         Append `-1`, `-2`, ... to repeated names.
     gex_only
         Drop features that are not genes, such as antibodies, with a warning.
     known_hash
-        What the file behind a URL must hash to: a SHA-256, or `"md5:..."` and the like.
+        Expected hash of the file behind a URL: a SHA-256, or `"md5:..."` and the like.
 
     Returns
     -------
-    Counts in CSR, cells x genes.
+    Counts in CSR format, cells x genes.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not a 10x h5 file, has no such genome or no genes, or has several genomes and none is named.
+        If it is not a 10x h5 file, lacks this genome, has no genes, or has several genomes and none was chosen.
     """
     where, _ = _local(path, known_hash)
     expect(where, "10x h5")
@@ -168,37 +168,36 @@ def read_10x_mtx(
 ) -> AnnData:
     """Read a folder of `matrix.mtx`, `barcodes.tsv` and `features.tsv` or `genes.tsv`, as 10x Genomics names them.
 
-    Each may be gzip-compressed, and called and laid out as by STARsolo, Parse, kb-python, alevin-fry or in GEO: one
-    file of features for many samples, with a header, the matrix either way up. Of the features file, the first column
-    is read as ids, the second, if any, as symbols, and the third as the kind of feature, unless a header says which is
-    which.
+    Each file may be gzip-compressed. Names and layouts of STARsolo, Parse, kb-python, alevin-fry and GEO are also
+    recognised: one features file for several samples, headers, and both orientations of the matrix. In a features file
+    without a header, the first column holds ids, the second (if any) symbols, and the third (if any) feature types.
 
     Parameters
     ----------
     path
         The folder, or the matrix file in it.
     var_names
-        What names the genes; the other becomes a column of `var`.
+        Which column names the genes; the other one is stored in `var`.
     make_unique
         Append `-1`, `-2`, ... to repeated names.
     prefix
-        What precedes the three names, as in `GSM123_matrix.mtx.gz`. Needed only if there are several samples.
+        Prefix of the three file names, as in `GSM123_matrix.mtx.gz`. Needed only if there are several samples.
     gex_only
         Drop features that are not genes, such as antibodies, with a warning.
     transpose
-        Whether the matrix is genes x cells, as of 10x, rather than cells x genes. If None, the lengths of the other
-        files decide.
+        Whether the matrix is genes x cells, as written by 10x, rather than cells x genes. If None, it is inferred from
+        the lengths of the other files.
 
     Returns
     -------
-    Counts in CSR, cells x genes, float32.
+    Counts in CSR format, cells x genes, float32.
 
     Raises
     ------
     FileNotFoundError
         If the folder or one of its files is missing.
     ValueError
-        If the folder has several samples and none is named, or a file is damaged or does not fit the others.
+        If the folder has several samples and none was chosen, or a file is damaged or does not fit the others.
     """
     where, _ = _local(path)
     expect(where, "10x mtx")
@@ -208,7 +207,7 @@ def read_10x_mtx(
 
 
 def _local(path: StrPath, known_hash: str | None = None) -> tuple[Path, dict[str, Any]]:
-    """Return where a file or folder is on this machine, and the modality if the path names one."""
+    """Return the local path of a file or folder, and the modality if the path names one."""
     name = os.fspath(path)
     if re.match("https?://", name):
         return fetch(name, known_hash, check=lambda file: expect(file, *_FILES, name=name)), {}

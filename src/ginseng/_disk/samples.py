@@ -1,4 +1,4 @@
-"""Several samples as one AnnData."""
+"""Join several samples into one AnnData."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anndata import AnnData
 
 from ginseng import _logging
 
-#: Parts of paths that say nothing about the sample.
+#: Parts of paths that do not identify a sample.
 _USUAL = re.compile(
     r"(sample_)?(filtered|raw)_(feature|gene)_bc_matri(x|ces)|outs?|count|DGE_filtered|Gene|filtered|raw|Solo\.out|"
     r"cells_x_genes|matrix|DGE|count_matrix|GRCh38|mm10|hg19",
@@ -22,7 +22,7 @@ _SUFFIX = re.compile(r"(\.(gz|bz2|xz|zip|mtx|h5ad|h5mu|h5|zarr|csv|tsv|txt))+$",
 
 
 def names_of(paths: Sequence[str]) -> list[str]:
-    """Name samples by the parts of their paths that differ."""
+    """Name samples by the parts in which their paths differ."""
     parts = [[_trimmed(part) for part in PurePath(path).parts] for path in paths]
     parts = [[part for part in each if part and not _USUAL.fullmatch(part)] for each in parts]
     common = set.intersection(*map(set, parts)) if len(parts) > 1 else set()
@@ -41,18 +41,18 @@ def _trimmed(part: str) -> str:
 
 
 def join_samples(samples: Mapping[str, AnnData], join: Literal["inner", "outer"] = "inner") -> AnnData:
-    """Put the cells of several samples under one another.
+    """Concatenate the cells of several samples.
 
     Parameters
     ----------
     samples
-        AnnData in memory, by the name of the sample.
+        AnnData in memory, by sample name.
     join
-        Whether genes that not all samples have are left out (`"inner"`) or count as zero (`"outer"`).
+        Keep the genes that all samples have (`"inner"`), or all genes, with zeros (`"outer"`).
 
     Returns
     -------
-    The cells, with the sample in `obs["sample"]`. Names of cells that occur twice get the sample appended.
+    The cells, with the sample in `obs["sample"]`. The sample is appended to cell names that occur more than once.
 
     Raises
     ------
@@ -69,9 +69,7 @@ def join_samples(samples: Mapping[str, AnnData], join: Literal["inner", "outer"]
     for names in others:
         shared, every = shared.intersection(names), every.union(names, sort=False)
     if not len(shared):
-        msg = (
-            f"The samples {', '.join(map(repr, samples))} have no gene in common. Read each by itself, and rename them."
-        )
+        msg = f"The samples {', '.join(map(repr, samples))} share no genes. Read them separately, and rename the genes."
         raise ValueError(msg)
     repeated = len({n for a in samples.values() for n in a.obs_names}) < sum(a.n_obs for a in samples.values())
     joined = anndata.concat(

@@ -1,7 +1,7 @@
-"""What a small HDF5 file has, as one table: writing, reading, checking and the documentation follow from it.
+"""Schema of a small HDF5 file as one table, from which writing, reading, checks and documentation follow.
 
-Values are known in two forms. Packed are those that `uns` keeps as well: arrays, numbers, text and nested dicts of
-them. Stored are those of the file, which the SHA-256 is over: names are bytes there.
+Values have two forms. Packed values are those kept in `uns`: arrays, numbers, text and nested dicts of them. Stored
+values are those in the file, with names as bytes; the SHA-256 is computed over them.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import numpy as np
 from ginseng._disk.strict_hdf5 import MAX_ATTRIBUTE, ModelFileError, Reader
 from ginseng._errors import check_unique_names
 
-#: Brackets and commas in a text of JSON: as Python objects, what they hold takes many times the memory of the text.
+#: Maximum number of brackets and commas in a JSON text: parsed objects take many times the memory of the text.
 MAX_PARTS = 300_000
-#: Bytes of all names together, and of all columns of a table.
+#: Maximum bytes of all names together, and of all columns of a table.
 MAX_NAME_BYTES, MAX_COLUMN_BYTES = 8 * 2**20, 16 * 2**20
-#: What a number that counts something may be.
+#: Allowed range of a number that counts something.
 MAX_COUNT = 2**31
 
 
 @dataclasses.dataclass
 class Found:
-    """What has been read so far, which says what else there has to be."""
+    """Values read so far, which determine what else the file must contain."""
 
     reader: Reader
     sizes: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -42,15 +42,15 @@ class Entry:
     Parameters
     ----------
     name
-        In the file, in `uns`, and of the attribute of the object.
+        Name in the file, in `uns`, and of the attribute of the object.
     about
-        What it is, in Markdown.
+        Description in Markdown.
     since
-        First version of the format that has it.
+        First format version that has it.
     optional
-        Whether it may be missing; it is None then.
+        Whether it may be missing; its value is then None.
     always
-        What is written whatever the object says, given the packed values: for readers of earlier versions.
+        Computes, from the packed values, a fixed value to write for readers of earlier versions.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Entry:
         return value
 
     def is_there(self, reader: Reader) -> bool:
-        """Whether the file has it."""
+        """Whether the file contains it."""
         return self.name in (reader.file.attrs if self.is_attribute else reader.members())
 
     def read(self, found: Found) -> Any:
@@ -83,21 +83,21 @@ class Entry:
         raise NotImplementedError
 
     def restore(self, value: Any) -> Any:
-        """Return the packed form of a stored value, once the file has been verified."""
+        """Return the packed form of a stored value, after the file was verified."""
         return value
 
     def leaves(self, value: Any) -> Iterator[tuple[str, Any]]:
-        """Yield each dataset, or the attribute, with its path."""
+        """Yield the path and value of each dataset, or of the attribute."""
         yield from _leaves(value, self.name) if isinstance(value, Mapping) else [(self.name, value)]
 
     def shown(self) -> tuple[str, str]:
-        """Return the path and the type for the documentation."""
+        """Return its path and type for the documentation."""
         raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True)
 class Text(Entry):
-    """Text; JSON of an object if `json`. Beyond what an attribute holds it is a dataset, of up to `longest` bytes."""
+    """Text; a JSON object if `json`. If too long for an attribute, it is a dataset of up to `longest` bytes."""
 
     _: dataclasses.KW_ONLY
     json: bool = False
@@ -126,7 +126,7 @@ class Text(Entry):
 
 @dataclasses.dataclass(frozen=True)
 class Number(Entry):
-    """A number of this kind; if `nan`, NaN stands for None. One that counts something may be a size of arrays."""
+    """A number of a given kind; if `nan`, NaN stands for None. Numbers that count something can be sizes of arrays."""
 
     kind: type = float
     _: dataclasses.KW_ONLY
@@ -157,7 +157,7 @@ class Number(Entry):
 
 @dataclasses.dataclass(frozen=True)
 class Names(Entry):
-    """Names, fixed-length UTF-8, none of them empty or repeated; how many they are is the size `size`."""
+    """Names in fixed-length UTF-8, not empty and unique; `size` names the size that is their number."""
 
     size: str = ""
     _: dataclasses.KW_ONLY
@@ -174,13 +174,13 @@ class Names(Entry):
             msg = f"{self.name!r} are empty or not unique"
             raise ModelFileError(msg)
         if found.sizes.setdefault(self.size, len(names)) != len(names):
-            msg = f"{self.size!r} is {found.sizes[self.size]}, and there are {len(names)} {self.name}"
+            msg = f"{self.size!r} is {found.sizes[self.size]}, but there are {len(names)} {self.name}"
             raise ModelFileError(msg)
-        # of the length of the longest one, as they are written
+        # padded to the longest name, as written
         return names.astype(f"S{max(1, int(np.strings.str_len(names).max(initial=0)))}", copy=False)
 
     def restore(self, value: np.ndarray) -> list[str]:
-        """Return text, a list until it is known to be short."""
+        """Return text; a list until its length was checked."""
         names = [name.decode("utf-8") for name in value.tolist()]
         check_unique_names(names, self.name)
         return names
@@ -191,7 +191,7 @@ class Names(Entry):
 
 @dataclasses.dataclass(frozen=True)
 class Array(Entry):
-    """An array of this type, and of these sizes: of a `Names` or a `Number`, a number, or None for any."""
+    """An array of a given type and sizes: each the name of a `Names` or `Number`, a number, or None for any size."""
 
     dtype: str = "<f4"
     shape: tuple[str | int | None, ...] = ()
@@ -215,7 +215,7 @@ class Array(Entry):
 
 @dataclasses.dataclass(frozen=True)
 class Tree(Entry):
-    """A nested dict of arrays, of the shapes that the caller knows; if `exact`, also of the types, and finite."""
+    """A nested dict of arrays with shapes given by the caller; if `exact`, also with the same types and finite."""
 
     inner: str = "..."
     _: dataclasses.KW_ONLY
@@ -230,7 +230,7 @@ class Tree(Entry):
         return np.asarray(value) if self.exact else np.asarray(value, "<f4")
 
     def read_shapes(self, found: Found, shapes: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-        """Return the arrays of these shapes, and nothing else."""
+        """Return the arrays, which must match these shapes exactly."""
         path = path or self.name
         if (members := sorted(found.reader.members(path))) != sorted(shapes):
             msg = f"{path!r} has {', '.join(members[:10])}, where {', '.join(sorted(shapes))} are expected"
@@ -256,7 +256,7 @@ class Tree(Entry):
 
 @dataclasses.dataclass(frozen=True)
 class Columns(Entry):
-    """Columns of numbers, by name, of the length of a `Number`, or of any."""
+    """Numeric columns by name, with the length of a `Number`, or any."""
 
     length: str | None = None
     _: dataclasses.KW_ONLY
@@ -283,14 +283,14 @@ class Columns(Entry):
 
 @dataclasses.dataclass(frozen=True)
 class Schema:
-    """The table of a format.
+    """The schema of a file format.
 
     Parameters
     ----------
     format
-        Its name, which the file says; none if the file says nothing of itself, and has no SHA-256.
+        Its name, which is stored in the file; None for files without a header and SHA-256.
     entries
-        What there is, sizes before what is measured by them.
+        The entries; sizes come before the entries that use them.
     """
 
     format: str
@@ -298,14 +298,14 @@ class Schema:
 
     @property
     def version(self) -> str:
-        """The latest version, which reads all earlier ones of the same major number."""
+        """The latest version, which reads all earlier ones with the same major number."""
         return max((self._since(entry) for entry in self.entries), key=_numbers)
 
     def _since(self, entry: Entry) -> str:
         return max(entry.since, "1.1" if isinstance(entry, Text) and entry.longest else "1.0", key=_numbers)
 
     def pack(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the packed values of an object, whose attributes these are."""
+        """Return the packed values of an object from its attributes."""
         packed: dict[str, Any] = {}
         for entry in self.entries:
             if entry.always is not None:
@@ -315,7 +315,7 @@ class Schema:
         return packed
 
     def unpack(self, packed: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the attributes of an object, without what is written for others alone.
+        """Return the attributes of an object, without values written only for other readers.
 
         Raises
         ------
@@ -329,7 +329,7 @@ class Schema:
         }
 
     def stored(self, packed: Mapping[str, Any], written_by: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return the attributes and datasets of a file, in the lowest version that can hold them."""
+        """Return the attributes and datasets to store, in the lowest version that can hold them."""
         values = {entry.name: entry.store(packed[entry.name]) for entry in self.entries if entry.name in packed}
         versions = ["1.0"]
         for entry in self.entries:
@@ -350,9 +350,9 @@ class Schema:
         return {**header, **attributes}, datasets
 
     def check_header(self, reader: Reader, this: str, what: str) -> dict[str, str]:
-        """Return what the file says of itself, if it is of this format, and not of a later one."""
+        """Return the header of a file, if it has this format in a supported version."""
         if (found := reader.text("format", "")) != self.format:
-            msg = f"its format is {found!r}, not {self.format!r}: it is no {what}"
+            msg = f"its format is {found!r}, not {self.format!r}; it is not a {what}"
             raise ModelFileError(msg)
         header = {name: reader.text(name) for name in ("format", "format_version", "written_by")}
         if header["format_version"].split(".")[0] != self.version.split(".")[0]:
@@ -369,14 +369,14 @@ class Schema:
         header: Mapping[str, Any],
         shapes: Callable[[str, Found], Mapping[str, Any] | None],
     ) -> dict[str, Any]:
-        """Return the packed values of a file that :func:`check_header` has looked at.
+        """Return the packed values of a file whose header :func:`check_header` accepted.
 
         Parameters
         ----------
         header
-            What that returned.
+            The header.
         shapes
-            Says of each tree, by its name and from what has been read so far, the shapes; None if it is not there.
+            Returns the expected shapes of a tree, by its name and the values read so far; None if the tree is absent.
         """
         known = {e.name for e in self.entries if not e.is_attribute or (isinstance(e, Text) and e.longest)}
         if unknown := set(reader.members()) - known:
@@ -390,7 +390,7 @@ class Schema:
             elif not entry.optional or entry.is_there(reader):
                 found.values[entry.name] = entry.read(found)
         if self.format:
-            reader.verify(*self._split(found.values, header))  # before what takes more than to read it
+            reader.verify(*self._split(found.values, header))  # before any processing beyond reading
         by_name = {entry.name: entry for entry in self.entries}
         return {name: by_name[name].restore(value) for name, value in found.values.items()}
 
@@ -421,12 +421,12 @@ class Schema:
 
 
 def check_parts(text: str, name: str) -> None:
-    """Refuse JSON that would take many times the memory of its text.
+    """Reject JSON that would take many times the memory of its text.
 
     Raises
     ------
     ValueError
-        If it has over 300,000 brackets and commas.
+        If it has more than 300,000 brackets and commas.
     """
     if sum(map(text.count, "[{,")) > MAX_PARTS:
         msg = f"{name!r} has over {MAX_PARTS:,} brackets and commas"
@@ -434,12 +434,12 @@ def check_parts(text: str, name: str) -> None:
 
 
 def parsed(text: Any, name: str) -> dict[str, Any]:
-    """Return the object that is written in JSON.
+    """Parse a JSON object.
 
     Raises
     ------
     ValueError
-        If it is none, or :func:`check_parts` refuses it.
+        If it is not a JSON object, or :func:`check_parts` rejects it.
     """
     text = str(text)
     check_parts(text, name)

@@ -1,4 +1,4 @@
-"""Look at a file or folder: what it holds is told by its content rather than its name."""
+"""Inspect a file or folder, to detect its format by content rather than name."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ import zarr
 from ginseng._disk import packed
 from ginseng._disk.zarr_guard import check_zarr
 
-#: Bytes that are looked at.
+#: Number of bytes to inspect.
 HEAD = 2**16
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 class Look:
-    """What can be seen of a file or folder without reading it.
+    """What can be seen of a file or folder without reading all of it.
 
     Attributes
     ----------
     path
         The file or folder.
     name
-        What errors call it.
+        Its name in errors.
     container
-        What kind of thing it is.
+        Kind of container.
     members
-        Names in it: files of a folder, members of HDF5 or zarr, of groups of HDF5 also what they have, as `"a/b"`.
+        Members: files of a folder, or members of HDF5 or zarr; for groups in HDF5 also nested ones, as `"a/b"`.
     head
-        The first bytes of a file, unpacked if it is compressed.
+        First bytes of a file, unpacked if it is compressed.
     packing
-        How it is compressed, if it is.
+        Kind of compression, if any.
     """
 
     def __init__(self, path: Path, name: str) -> None:
@@ -45,14 +45,14 @@ class Look:
         self.packing: str | None = None
         if path.is_dir():
             self._look_into_folder()
-        elif h5py.is_hdf5(path):  # also one that begins with a user block, as those of MuData do
+        elif h5py.is_hdf5(path):  # also with a user block, as in MuData files
             self.container = "hdf5"
             self._look_into_hdf5()
         else:
             self._look_at_bytes()
 
     def has(self, container: str, *members: str) -> bool:
-        """Whether it is of this kind and has these members."""
+        """Whether it is this kind of container and has these members."""
         return self.container == container and self.members.issuperset(members)
 
     @property
@@ -77,7 +77,7 @@ class Look:
         try:
             f = h5py.File(self.path, "r")
         except OSError as error:
-            if error.errno is not None:  # not the content: no permission, locked, ...
+            if error.errno is not None:  # not a fault of the content: no permission, locked, ...
                 raise
             msg = f"{self.name} cannot be opened: {error}. If it is truncated or damaged, download or copy it again."
             raise ValueError(msg) from error
@@ -106,7 +106,7 @@ class Look:
 
 
 def _check_storage(f: h5py.File, path: Path, name: str) -> None:
-    """Refuse a file whose data are in other files, which HDF5 would open: those of somebody else's choice."""
+    """Reject a file that refers to other files: HDF5 would open whatever path the author chose."""
     found: list[str] = []
 
     def look(link: bytes, info: Any) -> None:

@@ -1,4 +1,4 @@
-"""Read `obs` and `var`, their names in parts: read at once, a million names pass through memory three times."""
+"""Read `obs` and `var` with their names in blocks: read at once, a million names pass through memory three times."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from anndata.io import read_elem
 
-#: Names that are read at a time.
+#: Number of names per block.
 PART = 65_536
 
 
@@ -19,7 +19,7 @@ def read_frame(group: Any) -> pd.DataFrame:
     """Read a table of an h5ad file or a zarr store, as :func:`anndata.io.read_elem` does."""
     attrs = group.attrs
     if attrs.get("encoding-type") != "dataframe" or attrs.get("encoding-version") != "0.2.0":
-        table: Any = read_elem(group)  # as older versions of anndata wrote it
+        table: Any = read_elem(group)  # as written by older versions of anndata
         table.index = pd.Index(_as_text(table.index), name=table.index.name)
         return table
     columns = [str(name) for name in attrs["column-order"]]
@@ -44,7 +44,7 @@ def _names(element: Any) -> Any:
 
 
 def name_parts(element: Any) -> Iterator[np.ndarray]:
-    """Yield consecutive names of the index of a table."""
+    """Yield consecutive blocks of names from the index of a table."""
     if not _in_parts(element):
         yield _as_text(_values(element))
         return
@@ -52,12 +52,12 @@ def name_parts(element: Any) -> Iterator[np.ndarray]:
 
 
 def _values(element: Any) -> Any:
-    # what was not written by anndata does not say what it is
+    # arrays not written by anndata have no encoding metadata
     return read_elem(element) if "encoding-type" in element.attrs else element[...]
 
 
 def _as_text(values: Any) -> np.ndarray:
-    """Return names as text; they may be stored as numbers, bytes or categories."""
+    """Return names as text, whether stored as numbers, bytes or categories."""
     index = pd.Index(values)
     if index.dtype == object or isinstance(index.dtype, np.dtype):
         index = pd.Index(
@@ -67,7 +67,7 @@ def _as_text(values: Any) -> np.ndarray:
 
 
 def _parts(values: Any) -> Iterator[np.ndarray]:
-    # h5py makes bytes of the names, and strings of these; zarr decodes a chunk at the least
+    # h5py creates bytes objects first, then strings; zarr decodes at least one chunk
     text = values.asstr() if hasattr(values, "asstr") else values
     size = PART if values.chunks is None else -(-PART // values.chunks[0]) * values.chunks[0]
     for start in range(0, values.shape[0], size):
@@ -87,7 +87,7 @@ def _text_of(element: Any) -> Any:
 
 @contextmanager
 def repeated_names() -> Iterator[None]:
-    """Silence what anndata says of repeated names: what to do about them is up to the caller."""
+    """Silence anndata's warnings about repeated names; the caller decides what to do about them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*names are not unique", UserWarning)
         yield

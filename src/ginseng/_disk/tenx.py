@@ -1,4 +1,4 @@
-"""Counts of 10x Genomics, and of the programs that write what it writes."""
+"""Read counts from 10x Genomics files, and from programs that write the same formats."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ginseng._errors import warn
 
 type VarNames = Literal["gene_symbols", "gene_ids"]
 
-#: Members of each genome in a file of Cell Ranger 2.
+#: Members per genome in a Cell Ranger 2 file.
 FIRST_MEMBERS = frozenset({"barcodes", "data", "gene_names", "genes", "indices", "indptr", "shape"})
 _GENES = "Gene Expression"
 
@@ -41,7 +41,7 @@ def read_h5(
                 raise ValueError(msg)
             genome = genome or found[0]
         elif genome is not None and "genome" not in f["matrix/features"]:
-            msg = f"{str(path)!r} does not say which genome a gene is of; leave out `genome={genome!r}`."
+            msg = f"{str(path)!r} does not say to which genome a gene belongs; leave out `genome={genome!r}`."
             raise ValueError(msg)
 
     try:  # slow to import
@@ -73,7 +73,7 @@ def _finish(adata: AnnData, path: Path, var_names: str, *, make_unique: bool, ge
     if var_names not in ("gene_symbols", "gene_ids"):
         msg = f"`var_names` is {var_names!r}; it can be 'gene_symbols' or 'gene_ids'."
         raise ValueError(msg)
-    check_matrix(adata.X, f"The matrix of {str(path)!r}")  # before columns of it are taken
+    check_matrix(adata.X, f"The matrix of {str(path)!r}")  # before its columns are indexed
     if gex_only and "feature_types" in adata.var:
         kinds = pd.Series(adata.var["feature_types"].to_numpy())
         is_gene = (kinds == _GENES).to_numpy()

@@ -1,4 +1,4 @@
-"""Counts as a table of text, as GEO has them: either way up, with whatever stands around the numbers."""
+"""Read counts from text tables, as found in GEO: either orientation, with annotations around the numbers."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from ginseng import _logging
 from ginseng._disk import packed
 from ginseng._disk.tables import repeated_names
 
-#: Lines that the layout is told by, and the characters that these, one line and one part of the table may have.
+#: Lines used to detect the layout, and maximum characters of these, of one line and of one block of the table.
 SAMPLE, SAMPLE_CHARACTERS, LINE, PART = 100, 2**22, 2**27, 2**24
-#: Leading columns and rows that may hold something other than counts.
+#: Maximum number of leading columns and rows that are not counts.
 AROUND = 20
-#: What stands between two values.
+#: Separators.
 _SEPARATORS = ("\t", ";", ",", "|", " ")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.IGNORECASE)
 _NOTHING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A")
 
-#: Names that are of a gene for certain: ids, families with numbers, and what nearly every cell has.
+#: Names that certainly belong to genes: ids, numbered families, and ubiquitous genes.
 _GENE = re.compile(
     r"ENS[A-Z]{0,4}[GT]\d{6,}(\.\d+)?|FBgn\d+|WBGene\d+|AT\dG\d{5}|Y[A-P][LR]\d{3}[CW](-[A-Z])?|g(ene)?[-_. ]?\d+"
     r"|mt-\w+|rp[ls]\d+[a-z]?\d*l?|actb|gapdh|malat1|b2m|eef1a1|tpt1|ftl1?|fth1|tmsb4x|hla-\w+|h2-\w+|vim|ptprc|lyz[12]?"
@@ -41,31 +41,31 @@ _GENE = re.compile(
 _CELL = re.compile(
     r"[ACGTN]{8,}|cell|barcode|well|plate|[SED]RR\d{4,}|GSM\d{4,}|^c[-_. ]?\d+$|_[A-P]\d{1,2}$", re.IGNORECASE
 )
-#: Heads of columns that are of genes, and of cells.
+#: Column names that indicate genes, and cells.
 _OF_GENES = re.compile(r"gene|symbol|ensembl|feature|transcript|chr|strand|biotype|description|^name$", re.IGNORECASE)
 _OF_CELLS = re.compile(
     r"cell|barcode|cluster|donor|sample|batch|patient|label|tissue|louvain|leiden|umap|tsne|^index$", re.IGNORECASE
 )
-#: Columns of numbers that describe a gene.
+#: Numeric columns that describe a gene.
 _POSITIONS = {"chr", "chromosome", "start", "end", "strand", "length", "gene_length", "entrez", "entrezid", "entrez_id"}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where in a table is what.
+    """Layout of a table.
 
     Attributes
     ----------
     sep
-        What stands between values.
+        Separator of values.
     header
-        Index of the line with the names of the columns.
+        Index of the line with the column names.
     names
-        Of the columns, that of the row names included.
+        Column names, including that of the row names.
     text
-        Columns that are no counts; the first has the row names, unless there are none.
+        Columns that are not counts; the first holds the row names, if there are any.
     n_text_rows
-        Rows below the header that describe the columns.
+        Number of rows below the header that describe the columns.
     decimal
         Decimal point.
     """
@@ -81,11 +81,11 @@ class Layout:
 
 
 class NoTableError(ValueError):
-    """Text that is no table, as opposed to a table with something wrong."""
+    """The text is not a table, as opposed to a table with errors."""
 
 
 def is_text_table(head: bytes) -> bool:
-    """Whether text begins as a table of numbers does."""
+    """Whether text starts like a table of numbers."""
     with suppress(NoTableError):
         lines = [line for line in _decoded(head).split("\n") if line.strip()]
         try:
@@ -93,9 +93,9 @@ def is_text_table(head: bytes) -> bool:
         except NoTableError:
             raise
         except ValueError:
-            return True  # and what is wrong is said when it is read
+            return True  # the error is reported when it is read
         return True
-    # names of very many cells fill what was looked at
+    # with very many cells, the header fills the whole sample
     first = head.split(b"\n", 1)[0]
     return len(head) >= 2**16 and any(first.count(sep.encode()) > 100 for sep in _SEPARATORS)
 
@@ -106,20 +106,20 @@ def read_text_table(path: Path, *, transpose: bool | None = None, name: str | No
     Parameters
     ----------
     path
-        The table; tabs, commas, semicolons or blanks stand between values. It may be compressed.
+        The table, separated by tabs, commas, semicolons or blanks. It may be compressed.
     transpose
-        Whether rows are genes. If None, the names decide.
+        Whether rows are genes. If None, it is inferred from the names.
     name
-        What errors call the file.
+        Name of the file in errors.
 
     Returns
     -------
-    Counts in CSR, cells x genes, float32; columns and rows of text are in `obs` and `var`.
+    Counts in CSR format, cells x genes, float32; text columns and rows are stored in `obs` and `var`.
 
     Raises
     ------
     ValueError
-        If it is no such table, or the names do not tell cells from genes.
+        If it is not such a table, or the names do not tell cells from genes.
     """
     name = name or repr(str(path))
     try:
@@ -166,12 +166,12 @@ def read_text_table(path: Path, *, transpose: bool | None = None, name: str | No
 
 
 def find_layout(sample: Sequence[str], name: str) -> Layout:
-    """Tell where the values are in the first lines of a table.
+    """Infer the layout from the first lines of a table.
 
     Raises
     ------
     ValueError
-        If there are none, or no names.
+        If there are no values or no names.
     """
     best: tuple[int, int, str, list[list[str]]] | None = None
     for sep in _SEPARATORS:
@@ -184,12 +184,12 @@ def find_layout(sample: Sequence[str], name: str) -> Layout:
         while start and len(rows[start - 1]) == n:
             start -= 1
         if start and len(rows[start - 1]) == n - 1 and not (rows[start - 1][0].startswith(("#", "!", "%")) and n > 2):
-            start -= 1  # R leaves out the name of the column with the names
-        # a decimal comma makes as many columns as the separator does, but for the header
+            start -= 1  # R omits the name of the column of row names
+        # a decimal comma yields as many columns as the separator, except in the header
         if len(rows) - start >= 2 and (best is None or (n > best[0] and (start <= best[1] or n > 2 * best[0]))):
             best = (n, start, sep, rows)
     if best is None:
-        msg = f"{name} is no table of counts: its first lines have no header and rows of values below it."
+        msg = f"{name} is not a table of counts: its first lines have no header with rows of values below it."
         raise NoTableError(msg)
     n, start, sep, rows = best
     header, body = rows[start], rows[start + 1 :]
@@ -212,18 +212,18 @@ def find_layout(sample: Sequence[str], name: str) -> Layout:
     ):
         text, row_names = [0, *text], 0
     elif row_names is not None and len(text) > 1 and _is_count(columns[0]) and not names[0] and not numeric[text[1]]:
-        row_names = text[1]  # the first are row numbers
+        row_names = text[1]  # the first text column has row numbers
         text = text[1:]
         blank.append(0)
     if row_names is not None and row_names > leading and row_names > 0:
-        row_names = None  # labels beside the values are no names
+        row_names = None  # text beside the values holds labels, not names
     values = [i for i in range(n) if i not in set(text) and i not in set(blank)]
     if not values:
-        msg = f"{name} is no table of counts: none of its {n} columns has numbers only."
+        msg = f"{name} is not a table of counts: none of its {n} columns has only numbers."
         raise NoTableError(msg)
     heads = [names[i] for i in values]
     no_heads = all(_is_number(head, decimal) for head in heads) and (len(heads) == 1 or not _is_count(heads))
-    if no_heads and row_names is not None and len(heads) > 1:  # but for numbers of genes, as of Entrez
+    if no_heads and row_names is not None and len(heads) > 1:  # unless the heads are numeric ids, as of Entrez
         corner, ids = names[row_names], len(set(heads)) == len(heads) and all(head.isdigit() for head in heads)
         no_heads = not ids or corner.isdigit() or bool(_GENE.fullmatch(corner))
     if no_heads or (row_names is not None and names[row_names] in columns[row_names]):
@@ -233,7 +233,7 @@ def find_layout(sample: Sequence[str], name: str) -> Layout:
 
 
 def _parse(rows: Iterator[str], layout: Layout, name: str) -> Iterator[tuple[sparse.csr_matrix, pd.DataFrame]]:
-    """Yield the values and the texts of consecutive rows."""
+    """Yield numbers and text of consecutive blocks of rows."""
     how: dict[str, Any] = {
         "header": None, "sep": r"\s+" if layout.sep == " " else layout.sep, "decimal": layout.decimal,
         "names": range(len(layout.names)), "index_col": False, "engine": "c", "skip_blank_lines": True,
@@ -273,7 +273,7 @@ def _rows(first: list[str], rest: Iterator[str]) -> Iterator[str]:
 def _lines(text: Any, name: str) -> Iterator[str]:
     while line := text.readline(LINE):
         if len(line) >= LINE and not line.endswith("\n"):
-            msg = f"{name} has a line of more than {LINE:,} characters: it is no table of cells and genes."
+            msg = f"{name} has a line of more than {LINE:,} characters: it is not a table of cells and genes."
             raise ValueError(msg)
         if line.strip():
             yield line.rstrip("\n")
@@ -307,7 +307,7 @@ def _is_number(value: str, decimal: str = ".") -> bool:
 
 
 def _is_numeric(column: Sequence[str], decimal: str) -> bool:
-    """Whether a column has values. A single one that is none is an error, which is told when it is read."""
+    """Whether a column holds values. A single invalid value is an error, which is raised when it is read."""
     other = {v for v in set(column) if not _is_number(v, decimal)}
     return not other or (len(column) >= 30 and sum(v in other for v in column) < 0.03 * len(column))
 
@@ -324,12 +324,12 @@ def _is_decimal_comma(body: Sequence[Sequence[str]]) -> bool:
 
 
 def _is_count(values: Sequence[str]) -> bool:
-    """Whether these are 0, 1, 2, ... or 1, 2, 3, ..."""
+    """Whether the values are 0, 1, 2, ... or 1, 2, 3, ..."""
     return any(list(values) == [str(i) for i in range(start, start + len(values))] for start in (0, 1))
 
 
 def _evidence(names: Sequence[str]) -> float:
-    """Return the share of names that are of genes, less that of names of cells."""
+    """Return the share of names that look like genes, minus the share that look like cells."""
     picked = [str(names[i]) for i in np.unique(np.linspace(0, len(names) - 1, 2000).astype(int))] if len(names) else []
     genes = [bool(_GENE.fullmatch(name)) for name in picked]
     cells = [not gene and bool(_CELL.search(name)) for gene, name in zip(genes, picked, strict=True)]
@@ -343,14 +343,14 @@ def _rows_are_genes(rows: pd.DataFrame, columns: list[str], layout: Layout, name
         evidence = sum(bool(_OF_GENES.search(head)) - bool(_OF_CELLS.search(head)) for head in heads)
     if evidence == 0:
         msg = (
-            f"{name} does not tell by its names whether the rows ({', '.join(map(str, rows.index[:3]))}, ...) or "
-            f"the columns ({', '.join(columns[:3])}, ...) are genes. Say so: `read_adata(path, transpose=True)` if "
+            f"The names in {name} do not tell whether the rows ({', '.join(map(str, rows.index[:3]))}, ...) or "
+            f"the columns ({', '.join(columns[:3])}, ...) are genes. Specify it: `read_adata(path, transpose=True)` if "
             "the rows are genes, `transpose=False` if they are cells."
         )
         raise ValueError(msg)
     n_genes, n_cells = (len(rows), len(columns)) if evidence > 0 else (len(columns), len(rows))
     _logging.warning(
-        f"{name} is read as {n_cells:,} cells x {n_genes:,} genes: by the names, its "
+        f"{name} is read as {n_cells:,} cells x {n_genes:,} genes: judging by the names, its "
         f"{'rows' if evidence > 0 else 'columns'} are genes (`transpose={evidence <= 0}` if not)."
     )
     return evidence > 0

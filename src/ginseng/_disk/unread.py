@@ -1,4 +1,4 @@
-"""What users hand over instead of counts: named, with what makes an AnnData of it."""
+"""Recognise common files that are not supported, and say how to convert them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ginseng._disk.sniff import HDF5, Look
 
 @dataclass(frozen=True)
 class Unread:
-    """A kind of file that is not read.
+    """A kind of file that is not supported.
 
     Attributes
     ----------
     sniff
-        Whether a file is of it.
+        Whether a file is of this kind.
     what
-        What it is called.
+        Its name.
     remedy
-        What to do. Of several lines, those after the first make an AnnData; `{path}` stands for the file.
+        What to do. In a text of several lines, those after the first create an AnnData; `{path}` is replaced.
     """
 
     sniff: Callable[[Look], bool]
@@ -51,7 +51,7 @@ _TO_H5AD = "adata.write_h5ad('cells.h5ad')"
 UNREAD = (
     # HDF5 and zarr
     Unread(lambda k: k.has("hdf5", "gem_group", "umi"), "a 10x molecule_info file",
-        "pass `filtered_feature_bc_matrix.h5` of the same run"),
+        "pass `filtered_feature_bc_matrix.h5` from the same run"),
     Unread(lambda k: k.has("hdf5", "row_attrs", "col_attrs"), "a loom file",
         _python("import anndata  # and `pip install loompy`",
             "anndata.io.read_loom({path!r}).write_h5ad('cells.h5ad')")),
@@ -105,7 +105,7 @@ UNREAD = (
     Unread(_starts(b"##fileformat=VCF", b"##gff", b"#!genome", b"##description"),
         "a file of variants or annotations, not of counts", "pass the counts"),
     # others
-    Unread(_starts(b"<"), "a web page", "the link wants a login, or leads to a page about the file"),
+    Unread(_starts(b"<"), "a web page", "the link requires a login, or leads to a page about the file"),
     Unread(_starts(b"version https://git-lfs"), "a Git LFS pointer", "run `git lfs pull` to get the file itself"),
     Unread(_starts(b"%PDF", b"\x89PNG", b"\xff\xd8\xff"), "a picture or a document", "pass the counts"),
     Unread(_starts(b"SQLite format"), "an SQLite database", "pass the counts"),
@@ -117,7 +117,7 @@ UNREAD = (
 
 
 def explain(look: Look) -> str | None:
-    """Say what something is and what to do, if it is of a kind that is known not to be read."""
+    """Describe a file and the remedy, if it is of a known unsupported kind."""
     for kind in UNREAD:
         if kind.sniff(look):
             remedy = kind.remedy.format(path=str(look.path))

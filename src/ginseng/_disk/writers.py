@@ -1,4 +1,4 @@
-"""Write an AnnData to a file, or more to the file of one, whole or not at all."""
+"""Write an AnnData to a file, or add results to an existing file, atomically."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MEMBERS = frozenset({"X", "layers", "obs", "var", "obsm", "varm", "obsp", "varp
 
 
 def write_adata(adata: AnnData, path: Path) -> None:
-    """Write an AnnData that is in memory, as zarr or as h5ad by the name of `path`; what is there is replaced."""
+    """Write an AnnData in memory to zarr or h5ad, by the suffix of `path`; existing files are replaced."""
     if path.suffix == ".zarr":
         with replacing_folder(path) as folder:
             adata.write_zarr(folder)
@@ -37,7 +37,7 @@ def write_adata(adata: AnnData, path: Path) -> None:
                 _consolidate(folder)
         return
     with replacing(path) as partial:
-        # not `write_h5ad`, which opens the file itself, and ends the process where the disk is full
+        # not `write_h5ad`, which opens the file itself and crashes when the disk is full
         adata.strings_to_categoricals()
         if adata.raw is not None:
             adata.strings_to_categoricals(adata.raw.var)
@@ -47,7 +47,7 @@ def write_adata(adata: AnnData, path: Path) -> None:
 
 
 def _drop_null_raw(root: Any) -> bool:
-    """Remove the note that there is no `raw`, which anndata before 0.12 cannot open; return whether there was one."""
+    """Remove a null `raw`, which anndata before 0.12 cannot open; return whether there was one."""
     if "raw" not in root or root["raw"].attrs.get("encoding-type") != "null":
         return False
     del root["raw"]
@@ -55,12 +55,12 @@ def _drop_null_raw(root: Any) -> bool:
 
 
 def check_adata_target(path: Path) -> None:
-    """Refuse to replace by an AnnData what is none, or has more in it: nobody asked for that to be lost.
+    """Refuse to replace a file that is not an AnnData or holds more than one, so that nothing is lost by accident.
 
     Raises
     ------
     FileExistsError
-        If there is such a thing; the message names it.
+        If there is such a file; the message says why.
     """
     if not path.exists():
         return
@@ -71,7 +71,7 @@ def check_adata_target(path: Path) -> None:
         elif path.is_dir():
             others = [p for p in path.iterdir() if p.name not in _MEMBERS | DESCRIBING] or sorted(foreign(path))
             if others:
-                why = f"it holds what is no part of an AnnData: {', '.join(map(str, others[:5]))}"
+                why = f"it holds members that are not part of an AnnData: {', '.join(map(str, others[:5]))}"
     except (ValueError, OSError) as error:
         why = str(error)
     if why:
@@ -80,7 +80,7 @@ def check_adata_target(path: Path) -> None:
 
 
 def can_be_added_to(source: Path, output: Path) -> bool:
-    """Whether a copy of one file of an AnnData, with more in it, makes the other."""
+    """Whether `output` can be a copy of `source` with additions: both have the same format."""
     kind = kind_of(source)
     if output.suffix != f".{kind}":
         return False
@@ -98,23 +98,23 @@ def write_added(
     obs_names: pd.Index,
     var: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a copy of a file of an AnnData with more in it; all else in it is kept, and never loaded.
+    """Copy the file of an AnnData and add results; everything else is kept, and never loaded.
 
     Parameters
     ----------
     source
-        An h5ad or a zarr folder for which :func:`can_be_added_to` holds.
+        An h5ad file or a zarr folder for which :func:`can_be_added_to` holds.
     output
         Where to write it; may be `source`.
     obs, obsm, uns, var
-        What to add, by name; what has such a name is replaced, or removed where the value is `None`.
+        Entries to add, by name. Existing ones are replaced, or removed if the value is `None`.
     obs_names
-        Names of the cells that these are of.
+        Names of the cells that the entries belong to.
 
     Raises
     ------
     RuntimeError
-        If the cells in `source` are others by now.
+        If the cells in `source` have changed.
     """
     if output.suffix == ".zarr":
         with replacing_folder(output) as folder:
@@ -131,7 +131,7 @@ def write_added(
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a folder up to the first error; `shutil.copytree` goes on after it."""
+    """Copy a folder, stopping at the first error; `shutil.copytree` would continue."""
     for here, _, files in os.walk(source):
         folder = target / Path(here).relative_to(source)
         folder.mkdir()
@@ -152,7 +152,7 @@ def _consolidate(folder: Path) -> None:
 
 @contextmanager
 def _opened(path: Path, kind: str, mode: Any) -> Iterator[Any]:
-    if kind == "zarr":  # as it is, whatever its consolidated metadata say
+    if kind == "zarr":  # the actual contents, whatever the consolidated metadata say
         yield zarr.open_group(path, mode=mode, use_consolidated=False)
         return
     with h5py.File(path, mode) as file:
@@ -167,7 +167,7 @@ def _add(root: Any, source: Path, obs: Any, obsm: Any, uns: Any, obs_names: pd.I
             break
         start += len(part)
     if start != len(obs_names):
-        msg = f"{source} was changed while its cells were labelled: nothing is written. Label it again."
+        msg = f"{source} was changed while its cells were labelled; nothing is written. Label it again."
         raise RuntimeError(msg)
     for columns, new in ((table, obs), (root["var"], var)):
         if not new:
@@ -176,7 +176,7 @@ def _add(root: Any, source: Path, obs: Any, obsm: Any, uns: Any, obs_names: pd.I
         order += [name for name, values in new.items() if values is not None and name not in order]
         columns.attrs["column-order"] = order if isinstance(columns, zarr.Group) else np.array(order, object)
     for group, new in (("obs", obs), ("var", var), ("obsm", obsm), ("uns", uns)):
-        if new and group not in root:  # other writers leave out what is empty
+        if new and group not in root:  # other writers omit empty groups
             write_elem(root, group, {})
         for name, value in new.items():
             if value is not None:

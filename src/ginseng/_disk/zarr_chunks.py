@@ -1,7 +1,7 @@
-"""What the chunks of a zarr array unfold to, told from the first bytes of what is stored rather than by unfolding it.
+"""Determine the unpacked size of zarr chunks from their first bytes, without unpacking them.
 
-The frames of Blosc, LZ4 and Zstandard say it, and what reads them takes no more memory than they say. Those of gzip
-and zlib may lie, so that as many of them are unfolded as takes no time, in pieces that are thrown away.
+The frames of Blosc, LZ4 and Zstandard declare it, and their decoders allocate no more. gzip and zlib may lie, so a
+limited amount of them is unpacked piecewise and discarded.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-#: Codecs that make bytes fewer; all others keep their number, but for a few bytes.
+#: Compressors; all other codecs preserve the number of bytes, up to a few.
 COMPRESSORS = {"blosc", "zstd", "gzip", "zlib", "lz4"}
-#: Files in the folder of an array that are its chunks.
+#: Names of chunk files in the folder of an array.
 NAME = re.compile(r"c|(c[./])?\d+([./]\d+)*")
 #: Bytes that a chunk may have beyond its values, such as checksums.
 MARGIN = 2**20
-#: Bytes that a chunk of any kind may unfold to.
+#: Maximum unpacked bytes of any chunk.
 SMALL = 64 * 2**20
-#: Bytes of gzip and zlib in a store that are unfolded to see what they are, which takes a second.
+#: Maximum bytes of gzip and zlib per store that are unpacked for the check, which takes a second.
 UNFOLDED = 64 * 2**20
-#: Deflate makes at most so many bytes of one; a block of Zstandard has at most so many.
+#: Maximum expansion of Deflate, and maximum size of a Zstandard block.
 _DEFLATE_RATIO, _ZSTD_BLOCK = 1032, 2**17
 
 
@@ -36,15 +36,15 @@ class Packing:
     Attributes
     ----------
     size
-        Bytes of a chunk in memory, `None` for text.
+        Bytes of a chunk in memory; `None` for text.
     compressor
         One of `COMPRESSORS`, or `None`.
     n_in_file
-        Chunks in a file with an index, `None` if each chunk is a file.
+        Number of chunks in a file with an index; `None` if each chunk is a file.
     index_first, index_size
-        Where that index is, and its bytes, with a checksum.
+        Position of that index, and its bytes, including a checksum.
     trailer
-        Bytes of checksums after what the compressor wrote.
+        Bytes of checksums after the compressed data.
     """
 
     size: int | None
@@ -56,18 +56,18 @@ class Packing:
 
 
 class DamagedError(Exception):
-    """A chunk is not what its array says."""
+    """A chunk does not match its array."""
 
 
 class Chunks:
-    """Tells what the chunks of a store unfold to; text may unfold to `ratio` times what is stored."""
+    """Measures the unpacked size of the chunks of a store; text may expand to `ratio` times the stored bytes."""
 
     def __init__(self, ratio: int) -> None:
         self.ratio = ratio
         self.left = UNFOLDED
 
     def sizes(self, path: Path, stored: int, packing: Packing) -> Iterator[int]:
-        """Yield the bytes that each chunk in a file takes in memory, or more.
+        """Yield an upper bound of the bytes that each chunk of a file takes in memory.
 
         Parameters
         ----------
@@ -79,7 +79,7 @@ class Chunks:
         Raises
         ------
         DamagedError
-            If one takes more than it should, or cannot be told.
+            If a chunk takes more than it should, or its size cannot be determined.
         """
         if packing.compressor is None and packing.n_in_file is None:
             yield self._checked(stored, stored, packing)
@@ -94,7 +94,7 @@ class Chunks:
     def _checked(self, size: int, stored: int, packing: Packing) -> int:
         if size > self._limit(stored, packing):
             most = f"stores {stored:,}" if packing.size is None else f"has room for {packing.size:,}"
-            msg = f"unfolds to {size:,} bytes or more, and {most}"
+            msg = f"unpacks to {size:,} bytes or more, but {most}"
             raise DamagedError(msg)
         return size
 
@@ -134,7 +134,7 @@ def _number(file: int, at: int, n: int) -> int:
 
 
 def _index(file: int, stored: int, packing: Packing) -> list[list[int]]:
-    """List where the chunks of a file are, and how long."""
+    """List offset and length of the chunks of a file."""
     start = 0 if packing.index_first else stored - packing.index_size
     if start < 0 or packing.index_size > stored:
         msg = "ends too early"
@@ -145,24 +145,24 @@ def _index(file: int, stored: int, packing: Packing) -> list[list[int]]:
     entries = np.frombuffer(_read(file, start, 16 * (packing.n_in_file or 0)), "<u8").reshape(-1, 2)
     entries = entries[(entries != 2**64 - 1).all(axis=1)]
     if (entries > stored).any() or (entries.sum(axis=1) > stored).any():
-        msg = "has an index that leads out of it"
+        msg = "has an index with out-of-bounds offsets"
         raise DamagedError(msg)
     return entries.tolist()
 
 
 def _zstd(file: int, at: int, end: int) -> int:
-    """Add up what the frames say; if one does not, what their blocks can be at most.
+    """Add up the sizes that frames declare; for frames that do not, the maximum of their blocks.
 
     RFC 8878, section 3.1.
     """
     said, most, all_say = 0, 0, True
     while at < end:
         magic = _number(file, at, 4)
-        if magic & 0xFFFFFFF0 == 0x184D2A50:  # to be skipped
+        if magic & 0xFFFFFFF0 == 0x184D2A50:  # a skippable frame
             at += 8 + _number(file, at + 4, 4)
             continue
         if magic != 0xFD2FB528:
-            msg = "is not of Zstandard, as its array says"
+            msg = "is not Zstandard, although its array says so"
             raise DamagedError(msg)
         flags = _number(file, at + 4, 1)
         single, checksum = flags >> 5 & 1, flags >> 2 & 1
@@ -183,7 +183,7 @@ def _zstd(file: int, at: int, end: int) -> int:
 
 
 def _deflated(file: int, start: int, stored: int, compressor: str, limit: int) -> int:
-    """Unfold bytes up to `limit`."""
+    """Unpack at most `limit` bytes."""
     bits, end = 31 if compressor == "gzip" else 15, start + stored
     unfolding, total, waiting = zlib.decompressobj(bits), 0, b""
     try:
@@ -193,13 +193,13 @@ def _deflated(file: int, start: int, stored: int, compressor: str, limit: int) -
                 start += len(waiting)
                 if not waiting:
                     break
-            if unfolding.eof:  # gzip may have several parts, with zeros between
+            if unfolding.eof:  # gzip may have several members, with zeros in between
                 if not (waiting := waiting.lstrip(b"\0")):
                     continue
                 unfolding = zlib.decompressobj(bits)
             total += len(unfolding.decompress(waiting, 2**20))
             waiting = unfolding.unused_data if unfolding.eof else unfolding.unconsumed_tail
     except zlib.error as error:
-        msg = f"cannot be unfolded ({error})"
+        msg = f"cannot be unpacked ({error})"
         raise DamagedError(msg) from error
     return total

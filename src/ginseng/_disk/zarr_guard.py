@@ -1,7 +1,7 @@
-"""Zarr folders from others: nothing in them may run code, lead out of the folder, or fill the memory.
+"""Check zarr folders from untrusted sources: they must not run code, leave the folder, or exhaust the memory.
 
-All is told from the names, the sizes, the JSON and the first bytes of the chunks, before zarr opens the folder: what
-zarr does not find by itself, such as what stands in consolidated metadata alone, included.
+All checks use names, sizes, JSON and the first bytes of chunks, before zarr opens the folder. They cover everything
+that zarr could be directed to, including arrays that exist only in consolidated metadata.
 """
 
 from __future__ import annotations
@@ -20,50 +20,49 @@ import numpy as np
 
 from ginseng._disk.zarr_chunks import COMPRESSORS, NAME, Chunks, DamagedError, Packing
 
-#: Codecs that turn bytes into numbers or text, and do nothing else; `pickle` and other codecs of objects run code.
+#: Codecs that only convert between bytes and numbers or text; `pickle` and other object codecs run code.
 CODECS = {
     "bytes", "endian", "transpose", "sharding_indexed", "crc32c", "crc32", "adler32", "fletcher32", "shuffle", "delta",
     "packbits", "vlen-utf8", "vlen-bytes", *COMPRESSORS,
 }  # fmt: skip
 _STRINGS = {"vlen-utf8", "vlen-bytes"}
-#: Arrays may declare so many times the bytes that they store; beyond, all together this many bytes.
+#: Maximum ratio of declared to stored bytes of an array; and the total that may exceed it.
 RATIO, ALLOWANCE = 1000, 2**30
-#: Chunks that may be missing, which zarr goes through one by one.
+#: Maximum number of missing chunks, which zarr visits one by one.
 MAX_MISSING = 2**17
-#: Bytes of one JSON file.
+#: Maximum bytes of a JSON file.
 MAX_JSON = 64 * 2**20
-#: Files that describe groups and arrays.
+#: Metadata files of groups and arrays.
 DESCRIBING = frozenset({"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"})
 
 
 def check_zarr(root: Path, name: str) -> dict[str, int]:
-    """Refuse a zarr folder that could do harm.
+    """Reject a zarr folder that could do harm.
 
     Parameters
     ----------
     root
         The folder.
     name
-        What errors call it.
+        Name of the folder in errors.
 
     Returns
     -------
-    How many of the chunks that each array declares are not there.
+    Number of missing chunks per array.
 
     Raises
     ------
     ValueError
-        If it has links or special files, codecs other than those in `CODECS`, entries outside of the folder, arrays
-        that declare far more than they store, chunks that unfold to more than declared, or metadata that cannot be
-        read.
+        If it has links or special files, codecs other than `CODECS`, entries outside of the folder, arrays that declare
+        far more than they store, chunks that unpack to more than declared, or unreadable metadata.
     """
-    arrays: dict[str, list[_Array]] = defaultdict(list)  # what each is said to be, here or there
+    arrays: dict[str, list[_Array]] = defaultdict(list)  # by path; conflicting metadata are all kept
     stored: dict[str | None, int] = defaultdict(int)
-    text: dict[str, int] = defaultdict(int)  # bytes that chunks unfold to, where the array does not say
+    text: dict[str, int] = defaultdict(int)  # unpacked bytes of chunks whose array declares no size
     n_chunks: dict[str, int] = defaultdict(int)
     chunks, seen = Chunks(RATIO), set()
     try:
-        folders: list[tuple[str, str | None]] = [("", None)]  # path below the root, and the array that it is part of
+        folders: list[tuple[str, str | None]] = [("", None)]  # path below the root, and the array that contains it
         while folders:
             folder, array = folders.pop()
             seen.add(folder)
@@ -89,7 +88,7 @@ def check_zarr(root: Path, name: str) -> dict[str, int]:
                             arrays[node].append(array_here)
             if folder in arrays:
                 if array is not None:
-                    msg = f"{folder!r} is an array within another"
+                    msg = f"{folder!r} is an array inside another"
                     raise _RefusedError(msg)
                 array = folder
             for where, entry in files.items():
@@ -101,7 +100,7 @@ def check_zarr(root: Path, name: str) -> dict[str, int]:
                     text[array] += max(n for _, n in found_here)
             folders += [(where, array) for where in below]
         if hidden := [node for node in arrays.keys() - seen if (root / node).exists()]:
-            msg = f"{hidden[0]!r} is another name of a folder"  # on a disk that takes A for a
+            msg = f"{hidden[0]!r} names a folder a second time"  # on a case-insensitive disk
             raise _RefusedError(msg)
     except _RefusedError as error:
         msg = f"{name} is not opened: {error}."
@@ -126,7 +125,7 @@ def check_zarr(root: Path, name: str) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class _Array:
-    """What metadata say of an array: the bytes that it takes, its chunks, and how they are stored."""
+    """Metadata of an array: its bytes, its chunks, and how they are stored."""
 
     size: int
     n_chunks: int
@@ -134,7 +133,7 @@ class _Array:
 
 
 def _check_chunks(chunks: Chunks, file: os.DirEntry[str], where: str, array: _Array) -> tuple[int, int]:
-    """Return the chunks in a file, and the bytes of text that they unfold to."""
+    """Return the number of chunks in a file, and their unpacked bytes if they are text."""
     try:
         sizes = list(chunks.sizes(Path(file.path), file.stat().st_size, array.packing))
     except DamagedError as error:
@@ -144,7 +143,7 @@ def _check_chunks(chunks: Chunks, file: os.DirEntry[str], where: str, array: _Ar
 
 
 class _RefusedError(Exception):
-    """Why a folder is refused."""
+    """The reason to reject a folder."""
 
 
 def _json(path: Path, where: str) -> dict[str, Any]:
@@ -154,7 +153,7 @@ def _json(path: Path, where: str) -> dict[str, Any]:
             raise ValueError(msg)
         found = json.loads(path.read_bytes())
         if not isinstance(found, dict):
-            msg = "no JSON object"
+            msg = "not a JSON object"
             raise TypeError(msg)
     except (ValueError, TypeError, RecursionError) as error:
         msg = f"{where!r} cannot be read ({error})"
@@ -163,7 +162,7 @@ def _json(path: Path, where: str) -> dict[str, Any]:
 
 
 def _nodes(folder: str, file: str, metadata: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield path and metadata of each array that a metadata file speaks of."""
+    """Yield path and metadata of each array in a metadata file."""
     if file == ".zarray":
         yield folder, metadata
     elif file == ".zmetadata":
@@ -189,13 +188,13 @@ def _members(metadata: Any, name: str) -> dict[str, Any]:
 def _inside(folder: str, key: str) -> str:
     parts = PurePosixPath(key).parts
     if key.startswith("/") or "\\" in key or ".." in parts:
-        msg = f"its metadata lead out of the folder, to {key!r}"
+        msg = f"its metadata refer to {key!r}, outside of the folder"
         raise _RefusedError(msg)
     return "/".join((*filter(None, [folder]), *parts))
 
 
 def _array(node: str, metadata: dict[str, Any]) -> _Array:
-    """Return what an array is by its metadata, of which nothing may be unknown."""
+    """Parse the metadata of an array; unknown fields are rejected."""
     try:
         if metadata.get("zarr_format") == 2:
             stages = [*(metadata.get("filters") or []), metadata.get("compressor")]
@@ -212,19 +211,19 @@ def _array(node: str, metadata: dict[str, Any]) -> _Array:
             encoding = metadata.get("chunk_key_encoding", {"name": "default"})
             separator = (encoding.get("configuration") or {}).get("separator", "/")
             if grid["name"] != "regular" or encoding["name"] not in ("default", "v2"):
-                msg = f"{node!r} keeps its chunks in an unknown way"
+                msg = f"{node!r} stores its chunks in an unknown way"
                 raise _RefusedError(msg)
             if metadata.get("storage_transformers"):
                 msg = f"{node!r} has storage transformers"
                 raise _RefusedError(msg)
             chunks = grid["configuration"]["chunk_shape"]
         if unknown := sorted(set(_codec_names(codecs)) - CODECS):
-            msg = f"{node!r} is stored through codecs that ginseng does not run: {', '.join(unknown)}"
+            msg = f"{node!r} uses codecs that ginseng does not run: {', '.join(unknown)}"
             raise _RefusedError(msg)
         shape, chunks = [int(n) for n in metadata["shape"]], [max(1, int(n)) for n in chunks]
         packing, inner = _packing(codecs, chunks, size)
         if packing is None or separator not in ("/", "."):
-            msg = f"{node!r} keeps its chunks in an unknown way"
+            msg = f"{node!r} stores its chunks in an unknown way"
             raise _RefusedError(msg)
         return _Array(
             size * prod(max(n, chunk) for n, chunk in zip(shape, chunks, strict=True)),
@@ -237,7 +236,7 @@ def _array(node: str, metadata: dict[str, Any]) -> _Array:
 
 
 def _packing(codecs: list[Any], chunks: list[int], size: int) -> tuple[Packing | None, list[int]]:
-    """Return how chunks are stored, None if in no way that is known, and their shape."""
+    """Return how chunks are stored (None if unknown) and their shape."""
     names = [_name(codec) for codec in codecs]
     if "sharding_indexed" in names:
         config = codecs[0]["configuration"]
@@ -261,7 +260,7 @@ def _packing(codecs: list[Any], chunks: list[int], size: int) -> tuple[Packing |
             compressor, after = name, []
         else:
             after.append(name)
-    if compressor is not None and set(after) - {"crc32c"}:  # packed twice, or changed once packed
+    if compressor is not None and set(after) - {"crc32c"}:  # compressed twice, or transformed after compression
         return None, chunks
     text = bool(_STRINGS & set(names))
     return Packing(
@@ -283,18 +282,18 @@ def _codec_names(codecs: list[Any]) -> Iterator[str]:
 
 
 def _item_size(data_type: Any) -> int:
-    """Return the bytes of a value of a zarr v3 data type, 8 if they are not fixed."""
+    """Return the bytes per value of a zarr v3 data type, 8 if they are variable."""
     if isinstance(data_type, str):
         digits = "".join(filter(str.isdigit, data_type.rpartition(".")[2]))
         return max(1, int(digits) // 8) if digits else 1 if data_type == "bool" else 8
     config = data_type.get("configuration", {})
-    if "fields" in config:  # pairs, or objects with a name and a type
+    if "fields" in config:  # as pairs, or as objects with name and type
         return sum(_item_size(f["data_type"] if isinstance(f, dict) else f[1]) for f in config["fields"])
     return max(8, int(config.get("length_bytes", 8)))
 
 
 def foreign(folder: Path) -> Iterator[Path]:
-    """Yield what zarr did not write into a folder, nor would read from it."""
+    """Yield files that zarr neither writes nor reads."""
     here = {path.name: path for path in folder.iterdir()}
     if not here.keys() & {"zarr.json", ".zarray", ".zgroup"}:
         yield folder
@@ -312,7 +311,7 @@ def foreign(folder: Path) -> Iterator[Path]:
 
 
 def is_array(metadata: Path) -> bool:
-    """Whether a `zarr.json` is that of an array."""
+    """Whether a `zarr.json` describes an array."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         return bool(json.loads(metadata.read_bytes())["node_type"] == "array")
     return False
