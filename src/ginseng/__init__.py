@@ -42,5 +42,5 @@ _HOMES = {
     **dict.fromkeys(["load_model", "save_model"], "ginseng.model.file"),
 }
 
-# `ginseng --help` needs no JAX
+# `ginseng --help` must not import JAX
 __getattr__, __dir__ = lazy(globals(), {name: _HOMES.get(name, f"ginseng.{name}") for name in __all__})

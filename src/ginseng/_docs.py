@@ -1,11 +1,11 @@
-"""Texts of parameters that several public functions share, each written once."""
+"""Descriptions of parameters shared by several public functions."""
 
 from __future__ import annotations
 
 import re
 import textwrap
 
-#: By the name that stands for it in a docstring: the parameter, and what it is.
+#: By placeholder: the parameter and its description.
 PARAMETERS = {
     "adata_labelled": ("adata", "Annotated data, labelled by :func:`ginseng.tl.classify`."),
     "adata_or_path": (
@@ -19,7 +19,7 @@ PARAMETERS = {
     ),
     "batch_size": ("batch_size", "Cells per forward pass. Changes memory use, never the result."),
     "copy": ("copy", "Whether to write to a copy of `adata` and return it. The copy of a backed `adata` is in memory."),
-    "key": ("key", "Prefix under which the labels were written."),
+    "key": ("key", "Prefix with which the labels were written."),
     "key_added": ("key_added", "Prefix of everything that is written."),
     "label_key_or_labels": ("label_key", "Column of `obs` with the cell types, or one label per cell."),
     "layer": ("layer", "Layer with the counts; `X` if None, `adata.raw` if `'raw'`."),
@@ -27,16 +27,16 @@ PARAMETERS = {
     "gene_key": ("gene_key", "Column of `var` with the gene names; the index if None."),
     "query_gene_key": (
         "gene_key",
-        "Column of `var` with names like those of the model. If None, the index, or the column that has more of them.",
+        "Column of `var` with names like those of the model. If None, the index, or a column that matches more genes.",
     ),
     "overwrite": (
         "overwrite",
-        "Whether to replace what is already there under the names of the results and was not written by ginseng.",
+        "Whether to replace existing data that have the names of the results but were not written by ginseng.",
     ),
-    "overwrite_genes": ("overwrite", "Whether to replace a selection that was made by hand."),
+    "overwrite_genes": ("overwrite", "Whether to replace a manual selection of genes."),
     "palette": (
         "palette",
-        "A palette's name, one colour per label, or a dictionary from labels to colours. By default as in "
+        "Name of a palette, one colour per label, or a dictionary from labels to colours. By default as in "
         ":func:`ginseng.pl.embedding`.",
     ),
     "model": (
@@ -45,15 +45,15 @@ PARAMETERS = {
     ),
     "query_normalize": (
         "normalize",
-        "Overrides the model: whether the data are counts that are still to be log-normalised.",
+        "Overrides the model: whether the data are counts that still have to be log-normalised.",
     ),
-    "return_table": ("return_table", "Whether to return a table and write nothing."),
-    "show": ("show", "Show the plot. By default as :attr:`ginseng.settings.autoshow` says, and not if `ax` is given."),
-    "return_fig": ("return_fig", "Return the figure, and do not show it."),
+    "return_table": ("return_table", "Whether to return a table instead of writing anything."),
+    "show": ("show", "Show the plot. Defaults to :attr:`ginseng.settings.autoshow`, or False if `ax` is given."),
+    "return_fig": ("return_fig", "Return the figure instead of showing it."),
     "unlabeled": (
         "unlabeled",
-        "Labels that stand for none: such cells are left out. One name or more, besides the usual words (unknown, "
-        "unassigned, n/a and the like), which alone count if None. With an empty list, every name is a label.",
+        'Labels that mean "no label": these cells are left out. One or more names, besides the usual words (unknown, '
+        "unassigned, n/a and the like), which always count if None. With an empty list, every name is a label.",
     ),
     "silent": ("silent", "Whether to hide the progress bar."),
     "query_silent": ("silent", "Whether to hide the progress bar and the warning about missing genes."),
@@ -64,13 +64,13 @@ _WIDTH = 110
 
 
 def document[T](documented: T) -> T:
-    """Put the shared texts into a docstring: a line ``%(layer)s`` becomes that parameter and its text."""
+    """Insert the shared descriptions into a docstring: a line ``%(layer)s`` becomes that parameter and its text."""
 
     def text(place: re.Match[str]) -> str:
         indent, (name, words) = place[1], PARAMETERS[place[2]]
         body = textwrap.fill(words, _WIDTH, initial_indent=f"{indent}    ", subsequent_indent=f"{indent}    ")
         return f"{indent}{name}\n{body}"
 
-    if documented.__doc__:  # not with `python -OO`
+    if documented.__doc__:  # None with `python -OO`
         documented.__doc__ = _PLACE.sub(text, documented.__doc__)
     return documented

@@ -7,17 +7,17 @@ import warnings
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-#: Warnings point at the first line outside of it.
+#: Warnings point at the first line outside of this folder.
 _PACKAGE = str(Path(__file__).parent)
 
 
 def warn(message: str) -> None:
-    """Warn the user, at the line that called ginseng, however deep the call has gone since."""
+    """Warn at the line of the user's code that called ginseng."""
     warnings.warn(message, UserWarning, skip_file_prefixes=(_PACKAGE,))
 
 
 def suggest(name: object, existing: Iterable[object]) -> str:
-    """Name the entry of `existing` closest to `name`, and list what there is."""
+    """Suggest the entry of `existing` closest to `name`, and list all."""
     names = [str(e) for e in existing]
     close = difflib.get_close_matches(str(name), names, n=1)
     listed = ", ".join(repr(n) for n in names[:20]) + (", ..." if len(names) > 20 else "")
@@ -25,21 +25,21 @@ def suggest(name: object, existing: Iterable[object]) -> str:
 
 
 class MissingKeyError(KeyError):
-    """A column, layer or other entry that is not there."""
+    """A column, layer or other entry does not exist."""
 
-    def __str__(self) -> str:  # KeyError shows its message in quotes, with escapes
+    def __str__(self) -> str:  # KeyError would show the message quoted and escaped
         return str(self.args[0]) if self.args else ""
 
 
 class ForeignError(ValueError):
-    """There is something under a name that would be written to, and ginseng did not write it.
+    """A name to write to holds data that ginseng did not write.
 
     Parameters
     ----------
     where, name
         The place: `adata.{where}[{name!r}]`.
     elsewhere
-        The argument that writes elsewhere, if there is one.
+        The argument that writes to another name, if there is one.
     """
 
     def __init__(self, where: str, name: str, elsewhere: str = "") -> None:
@@ -52,17 +52,17 @@ class ForeignError(ValueError):
         )
 
 
-#: Characters in the name of a gene or a label.
+#: Maximum length of a gene name or label.
 MAX_NAME = 256
 
 
 def check_names(names: Iterable[str], what: str) -> None:
-    """Refuse names that could not be shown or kept in a file.
+    """Reject names that cannot be displayed or stored in a file.
 
     Raises
     ------
     ValueError
-        If one is empty, has control characters, or more than 256 characters.
+        If a name is empty, has control characters, or more than 256 characters.
     """
     for name in names:
         if not 0 < len(name) <= MAX_NAME or not name.isprintable():
@@ -74,12 +74,12 @@ def check_names(names: Iterable[str], what: str) -> None:
 
 
 def check_unique_names(names: Collection[str], what: str) -> None:
-    """Refuse names that :func:`check_names` refuses, that are repeated, or of which there are none.
+    """Reject an empty list, repeated names, and names that :func:`check_names` rejects.
 
     Raises
     ------
     ValueError
-        If there are such.
+        If there are any.
     """
     check_names(names, what)
     if len(names) == 0 or len(set(names)) < len(names):

@@ -1,4 +1,4 @@
-"""Every name that ginseng writes into an AnnData, which verb writes it, and what it was made from."""
+"""All names that ginseng writes into an AnnData, which verb writes them, and what they are derived from."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ DEFAULT = "ginseng"
 #: `var` column: bool, the selected genes.
 GENES = f"{DEFAULT}_genes"
 
-#: `uns` entry: names of the selected genes of `adata.raw`, where `adata.var` lacks some of them.
+#: `uns` entry: names of the selected genes of `adata.raw`, if `adata.var` lacks some of them.
 RAW_GENES = f"{DEFAULT}_raw_genes"
 
-#: Layer: the bin of each value within its cell.
+#: Layer: bin of each value within its cell.
 BINS = f"{DEFAULT}_bins"
 
 
@@ -35,21 +35,21 @@ def probs(key_added: str = DEFAULT) -> str:
 
 
 def gene_weights(key_added: str = DEFAULT) -> str:
-    """`obsm` entry: cells x model genes, the weight that the model gives each gene in each cell."""
+    """`obsm` entry: cells x model genes, the weight of each gene in each cell."""
     return f"{key_added}_gene_weights"
 
 
 def embedding(key_added: str = DEFAULT) -> str:
-    """`obsm` entry: cells x width, what the last layer of the model reads."""
+    """`obsm` entry: cells x width, the input of the model's last layer."""
     return f"X_{key_added}"
 
 
 def rank_genes(key_added: str = DEFAULT) -> str:
-    """`uns` entry: genes by what they contribute to the labels, as scanpy lays out its ranked genes."""
+    """`uns` entry: genes ranked by their contribution to the labels, in scanpy's layout."""
     return f"{key_added}_rank_genes"
 
 
-#: How :func:`ginseng.tl.rank_genes` ranks, as it says in its parameters: tells its ranks from those of scanpy.
+#: `method` in the parameters written by :func:`ginseng.tl.rank_genes`, which distinguishes its results from scanpy's.
 RANKED_BY = "contributions"
 
 #: `uns[key_added]` entry: the genes for and against the labels of some cells.
@@ -76,17 +76,17 @@ def std_probs(key_added: str = DEFAULT) -> str:
     return f"{key_added}_probs_std"
 
 
-#: Prefix of what :func:`ginseng.tl.cross_validate` writes.
+#: Default prefix of :func:`ginseng.tl.cross_validate`.
 CROSS_VALIDATION = f"{DEFAULT}_cv"
 
 
 def of_model(model: str, key_added: str = DEFAULT) -> str:
-    """Prefix of what one of the models that are compared says of the cells."""
+    """Prefix for the results of one of the compared models."""
     return f"{key_added}_{model}"
 
 
 def split(key_added: str = DEFAULT) -> str:
-    """`obs` column: category, the part of the cells of a comparison, `"train"`, `"validation"` or `"test"`."""
+    """`obs` column: category, the part of each cell in a comparison, `"train"`, `"validation"` or `"test"`."""
     return f"{key_added}_split"
 
 
@@ -96,16 +96,16 @@ def fold(key_added: str = CROSS_VALIDATION) -> str:
 
 
 def vote(key_added: str = DEFAULT) -> str:
-    """`obs` column: category, the label that most cells of the same cluster have."""
+    """`obs` column: category, the majority label of the cluster."""
     return f"{key_added}_vote"
 
 
 def vote_fraction(key_added: str = DEFAULT) -> str:
-    """`obs` column: float32 in [0, 1], the fraction of the cluster with that label."""
+    """`obs` column: float32 in [0, 1], the share of the cluster with that label."""
     return f"{key_added}_vote_fraction"
 
 
-#: `var` columns: the statistics by which genes were selected. Which ones are written depends on the flavor.
+#: `var` columns: statistics of the selection. Which ones are written depends on the flavor.
 MEANS = f"{DEFAULT}_means"
 VARIANCES = f"{DEFAULT}_variances"
 VARIANCES_NORM = f"{DEFAULT}_variances_norm"
@@ -114,7 +114,7 @@ DISPERSIONS_NORM = f"{DEFAULT}_dispersions_norm"
 RANK = f"{DEFAULT}_rank"
 N_BATCHES = f"{DEFAULT}_n_batches"
 MARKER_T, MARKER_RANK = f"{DEFAULT}_t", f"{DEFAULT}_rank"
-#: All of these, besides the selected genes themselves.
+#: All statistics, without the selected genes themselves.
 STATISTICS = (MEANS, VARIANCES, VARIANCES_NORM, DISPERSIONS, DISPERSIONS_NORM, RANK, N_BATCHES, MARKER_T)
 
 
@@ -122,9 +122,9 @@ STATISTICS = (MEANS, VARIANCES, VARIANCES_NORM, DISPERSIONS, DISPERSIONS_NORM, R
 class Output:
     """What a verb writes. Names that depend on the prefix are functions of it."""
 
-    #: `obs` columns: category, a cell type per cell.
+    #: `obs` columns: category, cell types.
     types: tuple[Named, ...] = ()
-    #: `obs` columns: category, something else.
+    #: `obs` columns: category, other groups.
     groups: tuple[Named, ...] = ()
     #: `obs` columns: float32 in [0, 1].
     fractions: tuple[Named, ...] = ()
@@ -132,17 +132,17 @@ class Output:
     arrays: tuple[Named, ...] = ()
     #: Entries of `uns[key_added]`.
     members: tuple[str, ...] = ()
-    #: The member that only this verb writes, a dictionary or a table.
+    #: The member that only this verb writes, a dictionary or table.
     record: str = ""
     #: `uns` entries, besides `uns[key_added]`.
     entries: tuple[Named, ...] = ()
-    #: The parameter, among those written, that names the column of `obs` that this was made from.
+    #: Parameter in the record that names the `obs` column from which the results were derived.
     source: str = ""
-    #: Whether it is of the labels under the same prefix, and goes when these do.
+    #: Whether the results depend on the labels with the same prefix, and are removed with them.
     of_labels: bool = False
 
 
-#: What each verb writes. A verb that is not here cannot write, and a name that is not here is not protected.
+#: What each verb writes. Verbs that are not listed cannot write; names that are not listed are not protected.
 OUTPUTS = {
     "train": Output(members=("model", "params", "classes", "history", "versions"), record="model"),
     "classify": Output(
@@ -186,7 +186,7 @@ OUTPUTS = {
         record="folds",
     ),
 }
-#: Members of `uns[key_added]` that several verbs write, each for itself.
+#: Members of `uns[key_added]` that several verbs write independently.
 SHARED = frozenset({"classes", "params"})
 #: Entries of `obsm` whose columns are the `classes` of `uns[key_added]`.
 BY_CLASS = (probs, mean_probs, std_probs)

@@ -22,25 +22,25 @@ def _log(level: int, message: str) -> None:
         return
     if _logger.hasHandlers() and any(not isinstance(h, logging.NullHandler) for h in _logger.handlers):
         _logger.log(level, message)
-    else:  # nobody has set up logging: speak as scanpy does
+    else:  # logging is not configured: print like scanpy
         tqdm.write(message, file=sys.stderr)
 
 
 def warning(message: str) -> None:
-    """Log what the user should know while it runs, from verbosity 1 on."""
+    """Log a warning for the user, at verbosity 1 or higher."""
     _log(logging.WARNING, message)
 
 
 def info(message: str) -> None:
-    """Log what a verb does or wrote, from verbosity 2 on."""
+    """Log what a verb does or wrote, at verbosity 2 or higher."""
     _log(logging.INFO, message)
 
 
 @contextmanager
 def running(what: str) -> Iterator[Callable[[str], None]]:
-    """Log `running what` and, at the end, how long it took and what was added where.
+    """Log `running what` and, at the end, the elapsed time and what was written where.
 
-    Yields a function that takes the lines of that report.
+    Yields a function that takes the lines of this report.
     """
     lines: list[str] = []
     start = time.monotonic()
@@ -52,27 +52,27 @@ def running(what: str) -> Iterator[Callable[[str], None]]:
 
 
 def say(message: str, *, flush: bool = True) -> None:
-    """Print a line for the user to standard output, above a progress bar if there is one."""
+    """Print a line to standard output, above a progress bar if there is one."""
     tqdm.write(f"[ginseng] {message}")
     if flush:
         sys.stdout.flush()
 
 
 def at_a_screen() -> bool:
-    """Whether a bar can move: at a terminal or in a notebook, and not in the log of a job."""
+    """Whether a progress bar can be drawn: at a terminal or in a notebook, but not in a batch log."""
     return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
 def has_bar() -> bool:
-    """Whether long work shows a bar."""
+    """Whether to show a progress bar."""
     return settings.progress_bar and at_a_screen()
 
 
 def in_lines() -> bool:
-    """Whether progress is told line by line, since there is no screen for a bar."""
+    """Whether to report progress line by line, as a progress bar cannot be drawn."""
     return settings.progress_bar and not at_a_screen()
 
 
 def progress(iterable: Iterable[Any] | None = None, *, desc: str, silent: bool = False, **kwargs: Any) -> tqdm:
-    """Return a progress bar, which `settings.progress_bar` or `silent` switch off; there is none without a screen."""
+    """Return a progress bar; `settings.progress_bar`, `silent` or the lack of a terminal disable it."""
     return tqdm(iterable, desc=f"[ginseng] {desc}", disable=silent or not has_bar(), **kwargs)

@@ -7,5 +7,5 @@ type RNGLike = np.random.Generator | np.random.BitGenerator
 
 
 def generator(rng: SeedLike | RNGLike | None) -> np.random.Generator:
-    """Turn a seed, a generator or None into a generator, without touching NumPy's global one."""
+    """Return a generator from a seed, a generator or None; NumPy's global state is not used."""
     return np.random.default_rng(rng)

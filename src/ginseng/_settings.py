@@ -7,29 +7,29 @@ from scverse_misc import Settings
 
 
 class GinsengSettings(Settings):
-    """What holds for a whole session. Each can also be set by an environment variable, as `GINSENG_VERBOSITY=2`."""
+    """Settings of a session. Each can also be set by an environment variable, such as `GINSENG_VERBOSITY=2`."""
 
     verbosity: int = 1
     """What is logged: 0 errors, 1 warnings, 2 what runs and what it wrote."""
 
     progress_bar: bool = True
-    """Whether long work shows its progress: a bar at a terminal or in a notebook, elsewhere a line per epoch."""
+    """Whether to show progress: a bar at a terminal or in a notebook, one line per epoch elsewhere."""
 
     autoshow: bool = True
-    """Whether plots are shown at once, where `show` is not given."""
+    """Whether to show plots at once, if `show` is not given."""
 
     cache_dir: Path = Path(pooch.os_cache("ginseng"))
     """Folder for downloaded files."""
 
     offline: bool = False
-    """Whether nothing is downloaded: only what is in the cache is found."""
+    """Whether to use only cached files, and download nothing."""
 
     models_url: str | None = None
-    """Address of a catalogue of models, or of the folder with its `models.json`. Files of the known catalogues are
-    taken from there as well, as from a mirror: each is at the path that it has at home, or found by its name."""
+    """Address of a model catalogue, or of the folder with its `models.json`. It also serves as a mirror for files of
+    the known catalogues: each is looked up at its original path, or by its name."""
 
     models_dir: Path | None = None
-    """Folder with models of your own, which are then known by their names."""
+    """Folder with your own models, which can then be used by name."""
 
 
 settings = GinsengSettings()

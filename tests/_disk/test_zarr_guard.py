@@ -277,7 +277,7 @@ V3: dict[str, tuple[Attack, str]] = {
         lambda root: ((root / "X/data/zarr.json").unlink(), os.mkfifo(root / "X/data/zarr.json")), "neither a file nor",
     ),
     "no JSON": (lambda root: (root / "X/zarr.json").write_text("{"), "'X/zarr.json' cannot be read"),
-    "a list": (lambda root: (root / "X/zarr.json").write_text("[]"), "no JSON object"),
+    "a list": (lambda root: (root / "X/zarr.json").write_text("[]"), "not a JSON object"),
     "deep JSON": (lambda root: (root / "X/zarr.json").write_text('{"a":' * 200_000), "cannot be read"),
     "not UTF-8": (lambda root: (root / "X/zarr.json").write_bytes(b'{"\xff\xfe": 1}'), "cannot be read"),
     **{f"unfolds: {k}": (bomb(packed, c), f"'X/data/c/0' .*{m}") for k, (packed, c, m) in UNFOLDS.items()},

@@ -196,7 +196,7 @@ def test_no_such_cell(stored: GinsengDataset, i: int) -> None:
         stored[i]
     with pytest.raises(IndexError):
         stored[[0, i]]
-    with pytest.raises(IndexError, match="numbered from 0 to 119"):
+    with pytest.raises(IndexError, match="from 0 to 119"):
         stored.get_batch([0, i])
 
 

@@ -193,8 +193,8 @@ def bad(adata: ad.AnnData, value: float) -> ad.AnnData:
         ({"adata": np.nan}, ValueError, "NaN or infinite"),
         ({"adata": np.inf}, ValueError, "NaN or infinite"),
         ({"adata": -1.0}, ValueError, "negative values"),
-        ({"group_key": "cell_type"}, ValueError, "need names of their own"),
-        ({"label_key": "total_counts"}, ValueError, "need names of their own"),
+        ({"group_key": "cell_type"}, ValueError, "names must differ"),
+        ({"label_key": "total_counts"}, ValueError, "names must differ"),
         ({"label_key": "a/b"}, ValueError, "without a slash"),
     ],
 )
@@ -316,7 +316,7 @@ def test_what_was_added_to_a_store_keeps_it_from_being_replaced(
         add_array(path, name)
     before = snapshot(tmp_path)
     first = {"uns/mine/x.txt": "uns/mine", "obs/c/0": "obs/c"}.get(name, name.rstrip("/"))
-    with pytest.raises(FileExistsError, match=rf"holds what ginseng did not write, so it is not replaced: {first}\. "):
+    with pytest.raises(FileExistsError, match=rf"not replaced: {first}\. "):
         GinsengDataset.create(path, make_cells(), "cell_type", overwrite=True, silent=True)
     assert snapshot(tmp_path) == before
     assert len(GinsengDataset(path)) == 120  # and it is read as before
@@ -362,7 +362,7 @@ def test_a_store_of_a_later_format_is_refused(make_cells: Make, tmp_path: Path) 
     path = tmp_path / "s.zarr"
     GinsengDataset.create(path, make_cells(), "cell_type", silent=True)
     ad.io.write_elem(zarr.open_group(path, mode="r+", use_consolidated=False)["uns/ginseng"], "format_version", "2.0")
-    with pytest.raises(ValueError, match=r"is of format 2\.0, and this ginseng reads 1\.1"):
+    with pytest.raises(ValueError, match=r"format 2\.0, .* reads 1\.1"):
         GinsengDataset(path)
 
 

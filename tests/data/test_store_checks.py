@@ -113,8 +113,8 @@ def test_what_is_not_there_is_named(new: Path, name: str) -> None:
         ("obs/total_counts", lambda v: v * 0, r"`obs/total_counts` is 0 for \d+ cells that have counts"),
         ("obs/original_row", lambda v: v * 0, "`obs/original_row` does not have"),
         ("obs/original_row", lambda v: -v, "`obs/original_row` does not have"),
-        ("uns/ginseng/split", lambda v: v * 0 + 7, "`uns/ginseng/split` has 7, and should"),
-        ("uns/ginseng/split", lambda v: first(v, 255), "`uns/ginseng/split` has 0, 1, 255, and should"),
+        ("uns/ginseng/split", lambda v: v * 0 + 7, "`uns/ginseng/split` has 7, but should"),
+        ("uns/ginseng/split", lambda v: first(v, 255), "`uns/ginseng/split` has 0, 1, 255, but should"),
     ],
 )
 def test_values_of_cells_that_cannot_be(new: Path, name: str, how: Callable, message: str) -> None:
@@ -130,7 +130,7 @@ def test_values_of_cells_that_cannot_be(new: Path, name: str, how: Callable, mes
         ("X/indices", lambda v: first(v, 30), "`X/indices` has gene 30, and there are 30"),
         ("X/indices", lambda v: v * 0, "`X/indices` does not ascend within a cell"),
         ("X/indices", lambda v: v[::-1], "`X/indices` does not ascend within a cell"),
-        ("X/data", lambda v: v * 0, "`X/data` has zeros"),
+        ("X/data", lambda v: v * 0, "`X/data` contains explicit zeros"),
     ],
 )
 def test_counts_that_cannot_be(store: Path, name: str, how: Callable, message: str) -> None:

@@ -114,7 +114,7 @@ def test_problems_and_notes(make_cells: Make, state: State) -> None:
     assert found.other_features == {"Antibody Capture": 1}
     assert found.n_duplicated == 0
     text = repr(found)
-    for note in ("X has 1 values that are NaN", "1 'Antibody Capture' are no genes", "2 of 120 cells looked at",
+    for note in ("X has 1 values that are NaN", "1 'Antibody Capture' are no genes", "2 of 120 examined cells",
                  "1 names of cells are repeated", "29 of its 30 genes are there"):  # fmt: skip
         assert note in text
     del adata.var["feature_types"]

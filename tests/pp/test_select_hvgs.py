@@ -494,7 +494,7 @@ def with_values(*values):
         (lambda: small()[:, :0].copy(), {}, ValueError, "0 genes"),
         (lambda: small()[:1].copy(), {}, ValueError, "single cell"),
         (lambda: ad.AnnData(np.zeros((5, 4), np.float32)), {}, ValueError, "All values are zero"),
-        (lambda: ad.AnnData(np.ones((5, 4), np.float32)), {"n_top_genes": 2}, ValueError, "none varies"),
+        (lambda: ad.AnnData(np.ones((5, 4), np.float32)), {"n_top_genes": 2}, ValueError, "no gene varies"),
         (lambda: ad.AnnData(obs=small().obs, var=small().var), {}, ValueError, "`adata.X` is empty"),
         (lambda: "cells.h5ad", {}, TypeError, "read_adata"),
     ],
@@ -527,7 +527,7 @@ def test_bad_batches(batches, message):
 def test_more_genes_than_there_are(counts):
     for flavor in FLAVORS:
         adata = counts.copy()
-        with pytest.warns(UserWarning, match="1500 genes there are; all are selected"):
+        with pytest.warns(UserWarning, match="1500 available genes"):
             select_hvgs(adata, 2000, flavor=flavor, silent=True)
         assert adata.var["ginseng_genes"].all()
 

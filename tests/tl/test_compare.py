@@ -264,7 +264,7 @@ class Failing(MultinomialNB):
         ({"a/b": "linear"}, {}, ValueError, "'a/b' cannot be a column"),
         ([{"architecture": "linear", "leraning_rate": 1}], {}, TypeError, "no setting 'leraning_rate'"),
         (["linear"], {"fractions": (0.5, 0.5)}, ValueError, r"add up to 1.*Found \(0.5, 0.5\)"),
-        (["linear"], {"fractions": (0.9, 0.1, 0)}, ValueError, "only that of validation may be 0"),
+        (["linear"], {"fractions": (0.9, 0.1, 0)}, ValueError, "only validation may be 0"),
         (["linear"], {"genes": ["GENE1"], "n_top_genes": 3}, ValueError, "Give one of them"),
         (["linear"], {"split_key": "donor", "group_key": "donor"}, ValueError, "Give one of them"),
         (["linear"], {"split_key": "dnor"}, KeyError, "Did you mean 'donor'"),

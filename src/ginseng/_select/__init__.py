@@ -1,1 +1,1 @@
-"""Which genes to work with: those that vary most, or that tell cell types apart; read in parts."""
+"""Gene selection, by variability or by differences between cell types; computed in blocks."""

@@ -1,4 +1,4 @@
-"""Columns of `var` that say which genes are selected, and why."""
+"""Columns of `var` that hold the selected genes and their statistics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ginseng._cells.open import OpenCells
 from ginseng._cells.raw import columns_of_adata
 from ginseng._cells.write import Results
 
-#: Columns of `var`, by the name that the statistic has in :mod:`ginseng._select.dispersion`.
+#: Columns of `var`, by the name of the statistic in :mod:`ginseng._select.dispersion`.
 COLUMNS = {
     "selected": _keys.GENES,
     "means": _keys.MEANS,
@@ -24,9 +24,9 @@ COLUMNS = {
 
 
 def gene_results(adata: AnnData, cells: OpenCells, columns: dict[str, np.ndarray]) -> Results:
-    """Return columns of the genes of `cells` as they are written to `adata.var`.
+    """Return per-gene columns of `cells` in the form in which they are written to `adata.var`.
 
-    Genes that only `raw` has are named in `uns`, where `layer="raw"` finds them.
+    Selected genes that only `raw` has are listed in `uns`, where `layer="raw"` finds them.
     """
     only_in_raw = None
     if cells.is_raw:

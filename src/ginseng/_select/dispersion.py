@@ -1,9 +1,9 @@
-"""From sums over cells to highly variable genes. Arrays and frames in and out; nothing here knows AnnData.
+"""Compute highly variable genes from sums over cells. Works on arrays and data frames, not on AnnData.
 
 Shape letters: `R` cells (rows) of a block, `B` batches, `G` genes.
 
-The arithmetic follows :func:`scanpy.pp.highly_variable_genes` operation by operation, so that even ties
-between genes fall as they do there.
+The arithmetic follows :func:`scanpy.pp.highly_variable_genes` operation by operation, so that even ties between genes
+are broken in the same way.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def normalised(
     flavor: Literal["seurat", "cell_ranger"],
     base: float | None,
 ) -> sparse.csr_matrix:
-    """Scale each cell to `target_sum`, for cell_ranger log1p of it.
+    """Scale each cell to `target_sum`; for cell_ranger, also take log1p.
 
     Parameters
     ----------
@@ -43,14 +43,14 @@ def normalised(
     if flavor == "seurat":
         if target_sum is None and base is not None:
             x = (x * np.log(base)).astype(x.dtype)
-        x = np.expm1(x)  # there and back again, to round as where a log-normalised matrix is the input
+        x = np.expm1(x)  # then log1p again, to round exactly like a log-normalised input
     return sparse.csr_matrix((x, block.indices, block.indptr), shape=block.shape)
 
 
 def counts(
     block: sparse.csr_matrix, ceiling: np.ndarray | None = None, batch: np.ndarray | None = None
 ) -> sparse.csr_matrix:
-    """Counts in 64 bits; those above the `ceiling` (B, G) of the cell's batch (R,) are lowered to it."""
+    """Return counts in 64 bits, clipped at the `ceiling` (B, G) of the batch (R,) of each cell."""
     x = block.data.astype(np.float64)
     if ceiling is not None and batch is not None:
         np.minimum(x, ceiling[np.repeat(batch, np.diff(block.indptr)), block.indices], out=x)
@@ -58,7 +58,7 @@ def counts(
 
 
 class Moments:
-    """What mean and variance of each gene in each batch are made of; grows block by block."""
+    """Sums for mean and variance per batch and gene, updated block by block."""
 
     def __init__(self, n_batches: int, n_genes: int) -> None:
         self.n_cells = np.zeros(n_batches, dtype=np.int64)
@@ -66,23 +66,23 @@ class Moments:
         self.squares = np.zeros((n_batches, n_genes))
 
     def add(self, block: sparse.csr_matrix, batch: np.ndarray) -> None:
-        """Add the cells of `block` (R, G), of which `batch` (R,) says where each belongs."""
+        """Add the cells of `block` (R, G); `batch` (R,) gives the batch of each cell."""
         self.n_cells += np.bincount(batch, minlength=len(self.n_cells))
         _add(block.indptr, block.indices, block.data, batch, self.total, self.squares)
 
     @property
     def mean(self) -> np.ndarray:
-        """(B, G)."""
+        """(B, G) mean."""
         return self.total / self.n_cells[:, None]
 
     @property
     def variance(self) -> np.ndarray:
-        """(B, G), unbiased."""
+        """(B, G) unbiased variance."""
         n = self.n_cells[:, None]
         return (self.squares / n - self.mean**2) * (n / (n - 1))
 
     def over_batches(self) -> Moments:
-        """Return the moments of all cells together, as of one batch."""
+        """Return the moments over all cells, as a single batch."""
         out = Moments(1, self.total.shape[1])
         out.n_cells[0] = self.n_cells.sum()
         out.total[0] = self.total.sum(axis=0)
@@ -91,10 +91,10 @@ class Moments:
 
 
 class OnlineMoments(Moments):
-    """The same by Welford's algorithm over the non-zeros.
+    """Moments by Welford's algorithm over the non-zero values.
 
-    Equal to :class:`Moments` but for the last digits. These matter: the fit of :func:`expected_sd` is not
-    continuous, and this is how scanpy gets the moments of batches.
+    Equal to :class:`Moments` up to the last digits. These matter: the fit in :func:`expected_sd` is not continuous, and
+    scanpy computes the moments of batches in this way.
     """
 
     def __init__(self, n_batches: int, n_genes: int) -> None:
@@ -120,8 +120,8 @@ class OnlineMoments(Moments):
         return (self.deviation + zeros) / n * (n / (n - 1))
 
 
-# The kernels go through one cell after the other and add to running sums, rather than sum up sums of blocks:
-# the result does not depend on how cells are cut into blocks.
+# The kernels process one cell after the other and add to running sums, not to sums per block, so that the result does
+# not depend on the block size.
 @numba.njit(cache=True)
 def _add(
     indptr: np.ndarray,
@@ -136,7 +136,7 @@ def _add(
         for i in range(indptr[row], indptr[row + 1]):
             g, value = indices[i], data[i]
             total[b, g] += value
-            squares[b, g] += value * value  # of 32 bits if the value is, as in scanpy
+            squares[b, g] += value * value  # in 32 bits if the value has 32, as in scanpy
 
 
 @numba.njit(cache=True)
@@ -169,23 +169,23 @@ def select_by_dispersion(
     flavor: Literal["seurat", "cell_ranger"],
     batched: bool,
 ) -> pd.DataFrame:
-    """Select the genes whose dispersion (variance / mean) is high among genes of similar mean.
+    """Select the genes with a high dispersion (variance / mean) among genes of similar mean.
 
     Parameters
     ----------
     moments
-        Of the normalised values, for cell_ranger of their log1p.
+        Of the normalised values; for cell_ranger, of their log1p.
     names
-        (G,), decide between genes that are equal in all else, if `batched`.
+        (G,) gene names, which break ties if `batched`.
     eligible
-        (G,) bool, the genes that may be selected.
+        (G,) bool, genes that may be selected.
     batched
-        Whether to leave out, in each batch, the genes that are not expressed in it, and to take the genes
-        selected in most batches. Not the same as no batches even if there is only one.
+        Whether to ignore, in each batch, the genes that are not expressed in it, and to prefer the genes selected in
+        most batches. This differs from no batches even if there is only one.
 
     Returns
     -------
-    One row a gene: `selected`, `means`, `dispersions`, `dispersions_norm`, `n_batches`.
+    One row per gene: `selected`, `means`, `dispersions`, `dispersions_norm`, `n_batches`.
     """
     how: Any = {"n_top_genes": n_top_genes, "n_bins": n_bins, "flavor": flavor}
     mean, variance = moments.mean, moments.variance
@@ -204,7 +204,7 @@ def select_by_dispersion(
         .agg({"selected": "sum", "means": "mean", "dispersions": "mean", "dispersions_norm": "mean"})
         .rename(columns={"selected": "n_batches"})
     )
-    # genes chosen in most batches come first, then those of high dispersion, then by name
+    # order by number of batches, then by dispersion, then by name
     order = table.iloc[np.argsort(names.to_numpy(dtype=object), kind="stable")]
     order = order[eligible[order.index]].sort_values(
         ["n_batches", "dispersions_norm"], ascending=False, na_position="last"
@@ -226,20 +226,20 @@ def _dispersions(
     mean = np.where(mean == 0, 1e-12, mean)
     dispersion = variance / mean
     if flavor == "seurat":
-        # the variance of a constant gene is zero up to rounding, possibly below
+        # the variance of a constant gene is zero up to rounding errors, and may be negative
         dispersion = np.log(dispersion, out=np.full_like(dispersion, np.nan), where=dispersion > 0)
         mean = np.log1p(mean)
     table = pd.DataFrame({"means": mean, "dispersions": dispersion})
     if flavor == "seurat":
         bins = pd.cut(table["means"], bins=n_bins, labels=False)
         stats = table.groupby(bins)["dispersions"].agg(centre="mean", scale="std")
-        # a gene alone in its bin counts as one standard deviation above
+        # by definition, a gene alone in its bin is one standard deviation above the mean
         alone = stats["scale"].isna()
         stats.loc[alone, "scale"] = stats.loc[alone, "centre"]
         stats.loc[alone, "centre"] = 0
     else:
         edges = np.r_[-np.inf, np.percentile(table["means"], np.arange(10, 105, 5)), np.inf]
-        # many genes without counts share a mean of zero, and so several percentiles
+        # many genes without counts have a mean of zero, so several percentiles coincide
         bins = pd.cut(table["means"], bins=edges, labels=False, duplicates="drop")
         stats = table.groupby(bins)["dispersions"].agg(centre="median", scale=_mad)
     stats = stats.loc[bins].set_index(table.index)
@@ -247,8 +247,8 @@ def _dispersions(
 
     candidates = np.where(eligible, table["dispersions_norm"], np.nan)
     ranked = np.sort(candidates[~np.isnan(candidates)])[::-1]
-    # Genes as variable as the last one that is selected are selected too. cell_ranger has bins in which most
-    # genes are alike and the few others infinitely far from them; where those suffice, scanpy selects none.
+    # Ties with the last selected gene are selected too. With cell_ranger, most genes of a bin may be equal and the
+    # few others infinitely far away; if those are enough, scanpy selects none.
     table.insert(0, "selected", candidates >= ranked[:n_top_genes][-1] if len(ranked) else False)
     return table
 
@@ -258,18 +258,18 @@ def _mad(x: pd.Series) -> float:
 
 
 def expected_sd(mean: np.ndarray, variance: np.ndarray, span: float) -> np.ndarray:
-    """Standard deviation that genes of this mean have: loess of log variance on log mean.
+    """Expected standard deviation of genes by their mean: loess of log variance on log mean.
 
     Parameters
     ----------
     mean, variance
-        (G,), of counts.
+        (G,) of the counts.
     span
-        Fraction of the genes that the fit at one mean looks at.
+        Fraction of the genes used for the local fit.
 
     Returns
     -------
-    (G,); 1 for genes that do not vary.
+    (G,) expected standard deviations; 1 for constant genes.
     """
     from skmisc.loess import loess
 
@@ -285,22 +285,22 @@ def expected_sd(mean: np.ndarray, variance: np.ndarray, span: float) -> np.ndarr
 def select_by_variance(
     moments: Moments, clipped: Moments, sd: np.ndarray, eligible: np.ndarray, *, n_top_genes: int
 ) -> pd.DataFrame:
-    """Select the genes whose counts vary most, in units of :func:`expected_sd`.
+    """Select the genes whose counts vary most, relative to :func:`expected_sd`.
 
     Parameters
     ----------
     moments
-        Of counts.
+        Of the counts.
     clipped
-        Of counts clipped at `mean + sd * sqrt(n_cells)` of their batch.
+        Of the counts, clipped at `mean + sd * sqrt(n_cells)` of their batch.
     sd
-        (B, G), the expected standard deviation.
+        (B, G) expected standard deviations.
     eligible
-        (G,) bool, the genes that may be selected.
+        (G,) bool, genes that may be selected.
 
     Returns
     -------
-    One row a gene: `selected`, `means`, `variances`, `variances_norm`, `rank`, `n_batches`.
+    One row per gene: `selected`, `means`, `variances`, `variances_norm`, `rank`, `n_batches`.
     """
     n, mean = moments.n_cells[:, None], moments.mean
     norm = (1 / ((n - 1) * np.square(sd))) * (n * np.square(mean) + clipped.squares - 2 * clipped.total * mean)

@@ -1,4 +1,4 @@
-"""The genes that vary most between cells."""
+"""Select highly variable genes."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def find_hvgs(
         moments.add(values(block), of_cell)
     empty = [name for name, total in zip(batch_names, moments.total, strict=True) if not total.any()]
     if empty:
-        msg = f"All values are zero{_where(batch_key, empty)}, so no gene varies. Drop such cells."
+        msg = f"All values are zero{_where(batch_key, empty)}, so no gene varies. Drop these cells."
         raise ValueError(msg)
 
     eligible = _eligible(moments, min_mean, max_mean)
@@ -96,7 +96,7 @@ def find_hvgs(
     if flavor == "seurat_v3":
         mean = moments.mean
         sd = np.stack([_expected_sd(m, v, span) for m, v in zip(mean, moments.variance, strict=True)])
-        # large counts are cut off, so that a few cells do not make a gene highly variable
+        # clip large counts, so that a few cells do not make a gene highly variable
         ceiling = sd * np.sqrt(moments.n_cells)[:, None] + mean
         clipped = Moments(len(batch_names), n_genes)
         for block, of_cell in blocks("Standardising counts"):
@@ -119,16 +119,16 @@ def find_hvgs(
     if n_top_genes > n_genes:
         table["selected"] = eligible
         n_selected = int(eligible.sum())
-        msg = f"`{n_top_genes=}` is more than the {n_genes} genes there are; all are selected."
+        msg = f"`{n_top_genes=}` is more than the {n_genes} available genes; all are selected."
         warn(msg)
     elif n_selected == 0:
-        msg = "No gene can be selected: within the bounds, none varies between cells, or the genes are so "
-        msg += "few that none has others of similar mean beside it."
+        msg = "No gene can be selected: within the bounds, no gene varies between cells, or there are too "
+        msg += "few genes for any to have others of similar mean."
         raise ValueError(msg)
     elif n_selected < n_top_genes:
         msg = f"Only {n_selected} genes vary between cells within the bounds, for `{n_top_genes=}`."
         warn(msg)
-    nothing = {"selected": False, "n_batches": 0}  # for what is no gene
+    nothing = {"selected": False, "n_batches": 0}  # for features that are not genes
     return {COLUMNS[str(name)]: genes.spread(table[name].to_numpy(), nothing.get(str(name), np.nan)) for name in table}
 
 
@@ -160,7 +160,7 @@ def _check_arguments(
 
 
 def check_size(cells: OpenCells, *, target_sum: float | None, **numbers: int) -> None:
-    """Check that there are cells and genes to select from, and that these numbers are positive."""
+    """Check that there are cells and genes, and that all numbers are positive."""
     if 0 in (cells.n_obs, cells.n_vars):
         msg = f"`adata` has {cells.n_obs} cells and {cells.n_vars} genes; there is nothing to select from."
         raise ValueError(msg)
@@ -169,25 +169,25 @@ def check_size(cells: OpenCells, *, target_sum: float | None, **numbers: int) ->
             msg = f"`{name}={number}` must be at least 1."
             raise ValueError(msg)
     if target_sum is not None and not 0 < target_sum < math.inf:
-        msg = f"`target_sum={target_sum}` must be positive, or None for values that are log-normalised already."
+        msg = f"`target_sum={target_sum}` must be positive, or None for log-normalised values."
         raise ValueError(msg)
 
 
 def _batches(cells: OpenCells, batch_key: str | None) -> tuple[np.ndarray, list[Any]]:
-    """Return the batch of each cell, by number, and the names of the batches."""
+    """Return the batch index of each cell, and the names of the batches."""
     if batch_key is None:
         batch = pd.Categorical(np.zeros(cells.n_obs, dtype=int))
     else:
         batch = pd.Categorical(obs_column(cells.adata, batch_key)).remove_unused_categories()
     n_missing = int((batch.codes < 0).sum())
     if n_missing:
-        msg = f"{n_missing} cells have no value in `adata.obs[{batch_key!r}]`. Drop them or name their batch."
+        msg = f"{n_missing} cells have no value in `adata.obs[{batch_key!r}]`. Drop them or fill in their batch."
         raise ValueError(msg)
     names = list(batch.categories)
     n_cells = np.bincount(batch.codes, minlength=len(names))
     small = [name for name, n in zip(names, n_cells, strict=True) if n == 1]
     if small:
-        msg = f"There is a single cell{_where(batch_key, small)}; one cell has no variance. Merge or drop it."
+        msg = f"There is only one cell{_where(batch_key, small)}; its variance is undefined. Merge or drop it."
         raise ValueError(msg)
     return batch.codes.astype(np.intp), names
 
@@ -199,7 +199,7 @@ def _where(batch_key: str | None, names: list[Any]) -> str:
 
 
 def _eligible(moments: Moments, min_mean: float | None, max_mean: float | None) -> np.ndarray:
-    """Which genes are between the quantiles of mean expression: (genes,) bool."""
+    """Whether each gene is between the quantiles of mean expression: (genes,) bool."""
     mean = moments.over_batches().mean[0]
     low, high = np.quantile(mean, [min_mean or 0, 1 if max_mean is None else max_mean])
     return (mean >= low) & (mean <= high)
@@ -208,7 +208,7 @@ def _eligible(moments: Moments, min_mean: float | None, max_mean: float | None) 
 def _expected_sd(mean: np.ndarray, variance: np.ndarray, span: float) -> np.ndarray:
     try:
         return expected_sd(mean, variance, span)
-    except ValueError as error:  # loess speaks of condition numbers
+    except ValueError as error:  # the message of loess is about condition numbers
         reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error
         msg = f"The fit of variance on mean failed: {reason}. Try a larger `span` than {span}."
         raise ValueError(msg) from error

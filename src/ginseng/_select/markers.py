@@ -1,4 +1,4 @@
-"""The genes whose expression differs most between cell types."""
+"""Select the genes whose expression differs most between cell types."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def find_markers(
     Parameters
     ----------
     cells
-        What to choose from, counts or, if `target_sum` is None, log-normalised values.
+        The cells; counts or, if `target_sum` is None, log-normalised values.
     labels
-        (cells,) integers, -1 for cells that are left out.
+        (cells,) integers, -1 for cells to ignore.
     genes
         The genes to choose from.
     """
@@ -57,7 +57,7 @@ def find_markers(
             block = sparse.csr_matrix(genes.summed(block))
         moments.add(block, of_cell)
     rank, t = _ranks(moments)
-    top = np.lexsort((-np.abs(t), rank))[: operator.index(n_top_genes)]  # NaN comes last
+    top = np.lexsort((-np.abs(t), rank))[: operator.index(n_top_genes)]  # NaN sort last
     top = top[np.isfinite(rank[top])]
     if not len(top):
         msg = "No gene differs between the cell types: all are constant."
@@ -75,18 +75,18 @@ def find_markers(
 
 
 def _ranks(moments: Moments) -> tuple[np.ndarray, np.ndarray]:
-    """Return the best rank of each gene in any type, NaN for none, and the t statistic there: (genes,) each."""
+    """Return the best rank of each gene over all types (NaN for none) and its t statistic there: (genes,) each."""
     n, k = moments.n_cells.sum(), len(moments.n_cells)
     everywhere = moments.over_batches()
     total, squares = everywhere.total[0], everywhere.squares[0]
-    rounding = 1e-9 * squares  # float32 values, summed in float64
+    rounding = 1e-9 * squares  # error bound for float32 values summed in float64
     between = np.zeros_like(total)
     for size, here in zip(moments.n_cells, moments.total, strict=True):
         between += here**2 / size
     within = np.where(squares - between > rounding, squares - between, 0.0)
     varies = squares - total**2 / n > rounding
     best, t_there = np.full(len(total), np.inf), np.zeros(len(total))
-    for size, here in zip(moments.n_cells, moments.total, strict=True):  # one at a time: types x genes may be much
+    for size, here in zip(moments.n_cells, moments.total, strict=True):  # one type at a time, to save memory
         rest = n - size
         difference = here / size - (total - here) / rest
         difference[np.abs(difference) <= 1e-9 * np.sqrt(squares / n)] = 0.0

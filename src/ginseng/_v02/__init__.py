@@ -1,1 +1,1 @@
-"""What exists for ginseng 0.2 alone. The import paths of its documentation re-export from here."""
+"""Code kept only for ginseng 0.2; its documented import paths re-export from here."""

@@ -1,4 +1,4 @@
-"""Documented names for the optimiser: a step of AdamW on parameters and state as nested dicts."""
+"""Documented names of ginseng 0.2 for the optimiser: a step of AdamW on nested dicts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["AdamState", "opt_adam_update", "opt_init_adam"]
 
 
 class AdamState(NamedTuple):
-    """State of Adam: steps taken, and the moving averages of gradients and of their squares."""
+    """State of Adam: number of steps, and moving averages of the gradients and their squares."""
 
     step: Int[Array, ""]
     m: Params
@@ -36,7 +36,7 @@ def opt_adam_update(
     eps: float = 1e-8,
     weight_decay: float = 0.0,
 ) -> tuple[Params, AdamState]:
-    """Return parameters and state after one step of AdamW; all parameters decay."""
+    """Return parameters and state after one step of AdamW; weight decay applies to all parameters."""
     adam = optax.scale_by_adam(*betas, eps=eps)
     before = optax.ScaleByAdamState(jnp.asarray(state.step, jnp.int32), state.m, state.v)
     updates, after = adam.update(grads, before, params)

@@ -1,4 +1,4 @@
-"""Documented names for the noise that training puts on counts."""
+"""Documented names of ginseng 0.2 for the noise added to counts in training."""
 
 from ginseng._core.augment import augment
 from ginseng._core.augment import background as augment_background

@@ -12,5 +12,5 @@ __all__ = ["compute_hvgs", "select_hvgs"]
 
 
 def compute_hvgs(data: AnnData, n_top_genes: int = 2000, **kwargs: Any) -> AnnData | None:
-    """:func:`ginseng.pp.select_hvgs` by the name that it had in the first generation."""
+    """Select highly variable genes; the name of :func:`ginseng.pp.select_hvgs` in ginseng 0.2."""
     return select_hvgs(data, n_top_genes, **kwargs)

@@ -24,7 +24,7 @@ __all__ = [
 
 
 def nn_normalize(x: Num[Array, "B G"], target_sum: float | None = 1e4) -> Float[Array, "B G"]:
-    """Return log1p of counts per `target_sum`; a cell is scaled by the sum of its row."""
+    """Return log1p of counts per `target_sum`; the library size is the sum of the row."""
     return log_normalize(x, None, target_sum)
 
 
@@ -43,7 +43,7 @@ def nn_annotate(
     return_attn: bool = False,
     training: bool = True,
 ) -> Float[Array, "B C"] | tuple[Float[Array, "B C"], Float[Array, "B G"]]:
-    """Return the logits of each cell, and with `return_attn` the weight of each gene in each cell."""
+    """Return the logits of each cell and, with `return_attn`, the weight of each gene in each cell."""
     logits = _logits(params, key if training else None, x, dropout_rate, normalize, target_sum)
     if not return_attn:
         return logits
@@ -86,6 +86,6 @@ def nn_annotate_evaluate(
     normalize: bool = True,
     target_sum: float | None = 1e4,
 ) -> tuple[Float[Array, ""], int, Int[Array, ""]]:
-    """Return loss, number of cells and number of right ones of a batch, without dropout."""
+    """Return the loss, the number of cells and the number of correct predictions of a batch, without dropout."""
     logits = _logits(params, None, x, dropout_rate, normalize, target_sum)
     return cross_entropy(logits, y), x.shape[0], (logits.argmax(axis=1) == y).sum()

@@ -1,4 +1,4 @@
-"""Documented names for labelling cells."""
+"""Documented names of ginseng 0.2 for labelling cells."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def annotate_iter(
     layer: str | None = None,
     batch_size: int = 512,
 ) -> Iterator[tuple[jax.Array, int, int]]:
-    """Yield the counts of consecutive cells with the genes of a model, for your own loops.
+    """Yield the counts of consecutive cells for the genes of a model, for loops of your own.
 
     Parameters
     ----------
@@ -37,14 +37,14 @@ def annotate_iter(
     layer
         Layer with the counts; `X` if None, `adata.raw` if `"raw"`.
     batch_size
-        Cells at a time.
+        Cells per batch.
 
     Yields
     ------
     batch
         (cells, genes of the model) float32.
     start, stop
-        The rows of `adata`.
+        Row range in `adata`.
     """
     cells = open_cells(adata, layer=layer, gene_key=gene_key)
     genes = align_genes(cells.holder, np.asarray(gene_names).astype(str), gene_key)

@@ -1,6 +1,6 @@
-"""Fixed-shape windows of training batches, from memory or from a store, read ahead of the computation.
+"""Fixed-shape windows of training batches, from memory or from a store, prefetched in a thread.
 
-The order of the cells depends on the seed, the epoch and the window alone, so that training can go on from anywhere.
+The order of cells depends only on the seed, the epoch and the window, so that training can resume anywhere.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from scipy import sparse
 from ginseng._cells.matrix import smallest_dtype
 from ginseng.data._store_checks import Checksums, DamagedStoreError, check_counts
 
-#: A store is read in blocks of consecutive rows, which lie in chance order on disk; so many make a window.
+#: A store is read in blocks of consecutive rows, which are already shuffled on disk; so many blocks make a window.
 BLOCK_ROWS = 128
 BLOCKS_PER_WINDOW = 64
-#: Bytes of a window of dense batches, at the most.
+#: Maximum bytes of a window of dense batches.
 WINDOW_BYTES = 64 * 2**20
-#: One cell may be at most this share of a window of a store: the few cells of a rare class must not fill it.
+#: Maximum share of a window of a store for one cell: a few cells of a rare class must not fill it.
 LARGEST_SHARE = 1 / 64
 
 
 class Window(NamedTuple):
-    """`K` batches of `B` cells, the last filled up with empty cells of weight 0."""
+    """`K` batches of `B` cells; the last is padded with empty cells of weight 0."""
 
-    x: np.ndarray  # (K, B, G), counts in the type in which they are held
-    total: np.ndarray  # (K, B) float32, counts over all measured genes
+    x: np.ndarray  # (K, B, G), counts in their stored dtype
+    total: np.ndarray  # (K, B) float32, library sizes over all measured genes
     y: np.ndarray  # (K, B) int32
     weight: np.ndarray  # (K, B) float32
 
@@ -50,16 +50,16 @@ class Source(Protocol):
     def windows(
         self, keep: np.ndarray, rng: np.random.Generator | None
     ) -> Iterator[tuple[sparse.csr_matrix, np.ndarray]]:
-        """Yield `(counts, cells)`: CSR rows, and which cell each is; -1 for rows that are not kept.
+        """Yield `(counts, cells)`: CSR rows and the index of each cell, -1 for rows to skip.
 
-        In the order of `rng`, or from first to last if None.
+        In the order given by `rng`, or from first to last if None.
         """
 
 
 class MemorySource:
-    """Cells in memory: one window that holds them all, nothing copied.
+    """Cells in memory: a single window with all of them, not copied.
 
-    As in a store, the counts are held in the smallest type, which makes windows small and quick to fill.
+    As in a store, counts have the smallest possible dtype, which makes windows small and fast to fill.
     """
 
     def __init__(self, counts: sparse.csr_matrix, labels: np.ndarray, totals: np.ndarray) -> None:
@@ -76,7 +76,7 @@ class MemorySource:
 
 
 class StoreCounts:
-    """The counts of a store, each row checked as it is read."""
+    """The counts of a store; each row is checked as it is read."""
 
     def __init__(self, path: Path, root: zarr.Group, *, strict: bool) -> None:
         self.path = path
@@ -93,7 +93,7 @@ class StoreCounts:
         return self.checked(counts)
 
     def checked(self, counts: sparse.csr_matrix) -> sparse.csr_matrix:
-        """Return rows that were read, unless they cannot be counts of this store."""
+        """Return rows that were read, after checking that they can be counts of this store."""
         check_counts(self.path, counts, strict=self.strict)
         return counts
 
@@ -104,13 +104,13 @@ class StoreSource:
     Parameters
     ----------
     path, root
-        The store.
+        The store on disk.
     labels, totals
-        Of each cell.
+        Label and library size of each cell.
     indptr
-        Where the values of each cell begin, (cells + 1,).
+        (cells + 1,) offsets of the values of each cell.
     strict
-        Whether chunks have checksums, and no value that is stored is zero.
+        Whether chunks have checksums, and no zeros are stored.
     """
 
     def __init__(
@@ -140,8 +140,8 @@ class StoreSource:
         sampler.validate(self.counts.shape[0])
         loader = Loader(batch_sampler=sampler, return_index=True, preload_to_gpu=False)
         windows = iter(loader.add_dataset(self.counts.on_disk))
-        # zarr takes the codec pipeline of an array from the configuration when it is opened, and annbatch opens ours
-        # when the first window is asked for: they alone get the fast one, which is five times as fast
+        # zarr takes the codec pipeline of an array from the configuration when it is opened, and annbatch opens this
+        # one when the first window is requested. Only these arrays get the fast pipeline, which is five times as fast.
         with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
             window = self._next(windows)
         while window is not None:
@@ -158,14 +158,14 @@ class StoreSource:
             raise DamagedStoreError(self.path, f"`X` cannot be read ({error})") from error
 
     def _check(self, blocks: list[slice]) -> None:
-        """Check the chunks of these rows, before they are read."""
+        """Verify the chunks of these rows before they are read."""
         spans = [(int(self._indptr[block.start]), int(self._indptr[block.stop])) for block in blocks]
         for checksums in self._checksums:
             checksums.check(spans)
 
 
 class _BlockSampler(Sampler):
-    """Blocks of consecutive rows that hold a kept row; a window of them at a time.
+    """Sampler of blocks of consecutive rows with at least one kept row, one window at a time.
 
     `check` is called with the blocks of each window before they are read.
     """
@@ -183,7 +183,7 @@ class _BlockSampler(Sampler):
 
     def validate(self, n_obs: int) -> None:
         if n_obs != self.n_obs:
-            msg = f"The store has {n_obs:,} cells, and its labels {self.n_obs:,}."
+            msg = f"The store has {n_obs:,} cells, but {self.n_obs:,} labels."
             raise ValueError(msg)
 
     def n_batches(self, n_obs: int) -> int:
@@ -197,21 +197,21 @@ class _BlockSampler(Sampler):
 
 
 def class_weights(labels: np.ndarray, n_classes: int, exponent: float) -> np.ndarray:
-    """Weight with which a cell of each class is drawn: its class' size to the power of `-exponent`.
+    """Return the sampling weight per cell of each class: the class size to the power of `-exponent`.
 
-    0 draws cells alike, 1 draws classes alike; in between, small classes are drawn more often than they are found,
-    and large ones still more often than small ones.
+    0 samples all cells equally, 1 all classes equally; in between, small classes are sampled more often than they
+    occur, but less often than large ones.
     """
     return np.maximum(np.bincount(labels, minlength=n_classes), 1.0) ** -exponent
 
 
 def n_batches(n_cells: int, batch_size: int) -> int:
-    """Batches an epoch of so many cells."""
+    """Number of batches per epoch."""
     return -(-n_cells // batch_size)
 
 
 def batches_per_window(batch_size: int, n_genes: int, n_epoch: int) -> int:
-    """Batches that go through one compiled call: few enough for memory, never more than an epoch has."""
+    """Number of batches per compiled call: few enough for memory, and at most those of an epoch."""
     return max(1, min(n_epoch, WINDOW_BYTES // (4 * batch_size * max(n_genes, 1))))
 
 
@@ -231,16 +231,16 @@ def stream(
     Parameters
     ----------
     source
-        Where the cells are.
+        The cells.
     keep
-        (cells,) bool, the cells to read.
+        (cells,) bool, cells to read.
     batch_size, n_per_window
-        Cells a batch (B), batches a window (K).
+        Cells per batch (B), batches per window (K).
     shuffle
-        Whether to read in the order that `(seed, epoch)` gives, or from first to last.
+        Whether to read in the order determined by `(seed, epoch)`, or from first to last.
     weights
-        (classes,) if given, cells are drawn with replacement, each with the weight of its class. As many are drawn as
-        there are kept ones, and each kept cell can be.
+        (classes,) If given, cells are sampled with replacement, each with the weight of its class. The number of
+        samples equals that of the kept cells, each of which can be drawn.
     """
     if batch_size < 1:
         msg = f"`batch_size` must be at least 1, not {batch_size}."
@@ -273,7 +273,7 @@ def stream(
 
 
 def empty_window(shape: tuple[int, int], source: Source) -> Window:
-    """Return a window of so many batches of so many cells, all of them padding."""
+    """Return a window that contains only padding."""
     dtype = source.counts.dtype if source.counts.dtype in (np.uint8, np.uint16) else np.float32
     return Window(
         np.zeros((*shape, source.n_genes), dtype),
@@ -293,7 +293,7 @@ def _window(source: Source, counts: sparse.csr_matrix, cells: np.ndarray, batch_
 
 
 def prefetch[T](items: Iterable[T], depth: int = 2) -> Generator[T]:
-    """Yield `items`, made ahead in a thread; an error there is raised here."""
+    """Yield `items`, produced ahead in a thread; an error there is raised here."""
     iterator, end = iter(items), object()
     with ThreadPoolExecutor(1, thread_name_prefix="ginseng-prefetch") as pool:
         ahead = deque(pool.submit(next, iterator, end) for _ in range(depth))

@@ -13,9 +13,9 @@ from ginseng.data._batches import MemorySource
 
 @dataclass(frozen=True)
 class MemoryDataset:
-    """Labelled cells in memory, with what training needs to know of a :class:`ginseng.data.GinsengDataset`.
+    """Labelled cells in memory, with those parts of :class:`ginseng.data.GinsengDataset` that training uses.
 
-    `holdout` is (cells,) bool, or None where training is to choose what it holds out.
+    `holdout` is (cells,) bool, or None if training chooses which cells to hold out.
     """
 
     source: MemorySource
@@ -28,16 +28,16 @@ class MemoryDataset:
 
     @property
     def has_split(self) -> bool:
-        """Whether it is settled which cells are held out."""
+        """Whether the holdout has been chosen."""
         return self.holdout is not None
 
     def in_split(self, split: Literal["train", "test"]) -> np.ndarray:
-        """Return which cells belong to this part: (cells,) bool."""
+        """Return a mask of the cells in this part: (cells,) bool."""
         assert self.holdout is not None
         return self.holdout if split == "test" else ~self.holdout
 
     def take(self, rows: np.ndarray, holdout: np.ndarray | None = None) -> MemoryDataset:
-        """Return a dataset of some of the cells."""
+        """Return a dataset with a subset of the cells."""
         source = MemorySource(self.source.counts[rows], self.labels[rows], self.source.totals[rows])
         groups = None if self.groups is None else self.groups[rows]
         return replace(self, source=source, labels=self.labels[rows], groups=groups, holdout=holdout)

@@ -1,4 +1,4 @@
-"""Which cells train and which are held out."""
+"""Split cells into training and held-out parts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, Str
 
 from ginseng._errors import suggest, warn
 
-#: Parts of a split in three.
+#: Parts of a three-way split.
 PARTS = ("train", "validation", "test")
 
 
@@ -29,34 +29,34 @@ def held_out(
 ) -> np.ndarray:
     """Choose the cells to hold out.
 
-    By cell, the same share of each class is held out, and every class keeps a cell to train on. By group, whole
-    groups are.
+    By cell, the same share of each class is held out, and every class keeps at least one cell to train on. By group,
+    whole groups are held out.
 
     Parameters
     ----------
     labels
         (cells,) integer labels.
     groups, group_names
-        (cells,) integer groups, and their names.
+        (cells,) integer groups and their names.
     fraction
-        Share of the cells, or of the groups, in [0, 1).
+        Share of the cells or groups, in [0, 1).
     by_group
-        Whether to hold out groups.
+        Whether to hold out whole groups.
     mode
-        `"fraction"` holds out that share of the groups, `"loo"` one group (and is always by group).
+        `"fraction"` holds out that share of the groups, `"loo"` a single group (always by group).
     group
-        Name of the group that `"loo"` holds out; drawn if None.
+        Name of the group that `"loo"` holds out; random if None.
     rng
-        Draws cells and groups.
+        Random generator for cells and groups.
 
     Returns
     -------
-    (cells,) bool, True for held out.
+    (cells,) bool, True for held-out cells.
 
     Raises
     ------
     ValueError
-        If there are no groups, or not that one, or nothing would be left to train on.
+        If there are no groups, no such group, or nothing would be left to train on.
     """
     if not 0 <= fraction < 1:
         msg = f"The held-out fraction must be in [0, 1), not {fraction}."
@@ -71,7 +71,7 @@ def held_out(
         return _by_group(groups, group_names, fraction, mode, group, rng)
     sizes = np.bincount(labels)
     n_out = np.floor(fraction * sizes).astype(int)
-    # what rounding leaves over comes from the largest classes: small ones need their cells to train on
+    # the remainder after rounding comes from the largest classes, because small ones need their cells to train on
     n_out[np.argsort(-sizes, kind="stable")[: int(fraction * len(labels)) - n_out.sum()]] += 1
     out = np.zeros(len(labels), bool)
     for label, n in enumerate(np.minimum(n_out, sizes - 1)):
@@ -90,7 +90,7 @@ def _by_group(
 ) -> np.ndarray:
     present = np.unique(groups)
     if len(present) < 2:
-        msg = f"A split by group needs at least two groups, and there is {len(present)}."
+        msg = f"A split by group needs at least two groups, but there is {len(present)}."
         raise ValueError(msg)
     if mode == "loo":
         if group is None:
@@ -116,16 +116,16 @@ def partition(
     fractions: Sequence[float],
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Split cells, or whole groups where there are any, in three, as :func:`held_out` does in two.
+    """Split cells, or whole groups if there are any, into three parts, as :func:`held_out` does into two.
 
     Parameters
     ----------
     labels, groups, group_names
         As in :func:`held_out`.
     fractions
-        Share of training, validation and test.
+        Shares of training, validation and test.
     rng
-        Draws cells and groups.
+        Random generator for cells and groups.
 
     Returns
     -------
@@ -134,21 +134,21 @@ def partition(
     Raises
     ------
     ValueError
-        If the fractions are no shares of a whole, or there are fewer groups than parts.
+        If the fractions are not valid shares, or there are fewer groups than parts.
     """
     shares = np.asarray(fractions, float)
     whole = shares.shape == (3,) and (shares >= 0).all() and np.isclose(shares.sum(), 1)
     if not whole or shares[0] == 0 or shares[2] == 0:
         msg = (
-            "`fractions` are the shares of training, validation and test, as (0.7, 0.1, 0.2), which add up to 1; "
-            f"only that of validation may be 0. Found {tuple(fractions)}."
+            "`fractions` are the shares of training, validation and test, such as (0.7, 0.1, 0.2), and add up to 1; "
+            f"only validation may be 0. Found {tuple(fractions)}."
         )
         raise ValueError(msg)
     n_parts = int((shares > 0).sum())
     if groups is not None and (n_groups := len(np.unique(groups))) < n_parts:
-        msg = f"A split by group into {n_parts} parts needs as many groups, and there are {n_groups}."
+        msg = f"A split by group into {n_parts} parts needs as many groups, but there are {n_groups}."
         if n_groups == 2:
-            msg += " Do without validation: `fractions=(0.8, 0, 0.2)`."
+            msg += " Leave out validation: `fractions=(0.8, 0, 0.2)`."
         raise ValueError(msg)
     part = np.zeros(len(labels), np.int8)
     for code, of in ((2, 1.0), (1, 1 - shares[2])):
@@ -170,20 +170,20 @@ def folds(
     n_folds: int | Literal["loo"],
     rng: np.random.Generator,
 ) -> list[tuple[str, np.ndarray]]:
-    """Divide cells into folds of like shares of each class, by whole groups where there are any.
+    """Divide cells into folds with similar shares of each class, by whole groups if there are any.
 
     Parameters
     ----------
     labels, groups, group_names
         As in :func:`held_out`.
     n_folds
-        Number of folds, or `"loo"` for each group as a fold.
+        Number of folds, or `"loo"` for one group per fold.
     rng
-        Draws the folds.
+        Random generator.
 
     Returns
     -------
-    Name of each fold and its cells, (cells,) bool. Every cell is in one.
+    Name and cells, (cells,) bool, of each fold. Every cell is in exactly one.
 
     Raises
     ------
@@ -199,13 +199,13 @@ def folds(
             msg = f"To leave one group out, `group_key` must name at least two groups; there are {n_groups}."
             raise ValueError(msg)
         return [(str(group_names[i]), groups == i) for i in np.unique(groups)]
-    most, of = (n_groups, "groups") if groups is not None else (int(np.bincount(labels).max()), "cells a class")
+    most, of = (n_groups, "groups") if groups is not None else (int(np.bincount(labels).max()), "cells per class")
     if not 2 <= operator.index(n_folds) <= most:
         msg = f"`n_folds` is {n_folds}; it must be from 2 to {most}, as there are no more {of}."
         raise ValueError(msg)
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     split = kind(n_folds, shuffle=True, random_state=int(rng.integers(2**31)))
-    with warnings.catch_warnings():  # of classes with fewer cells than there are folds, which some folds then lack
+    with warnings.catch_warnings():  # about classes with fewer cells than folds; some folds then lack them
         warnings.simplefilter("ignore", UserWarning)
         parts = [test for _, test in split.split(labels, labels, groups)]
     return [(str(i + 1), np.isin(np.arange(len(labels)), test)) for i, test in enumerate(parts) if len(test)]
@@ -214,7 +214,7 @@ def folds(
 def warn_of_unseen(
     labels: np.ndarray, label_names: Sequence[str] | np.ndarray, tests: Sequence[tuple[str, np.ndarray]]
 ) -> None:
-    """Warn of classes that are to be recognised by who has not seen them.
+    """Warn of classes that are tested but have no cells to train on.
 
     Parameters
     ----------
@@ -223,23 +223,23 @@ def warn_of_unseen(
     label_names
         Names of the classes.
     tests
-        Name of each part that is tested, and of its training: (cells,) 1 for tested, 0 for trained on, -1 for neither.
+        Name of each test, and the role of each cell in it: (cells,) 1 for tested, 0 for trained on, -1 for neither.
 
     Raises
     ------
     ValueError
-        If cells of one class only are left to train on.
+        If only cells of one class are left to train on.
     """
     unseen: dict[str, list[str]] = {}
     for name, role in tests:
         seen = np.unique(labels[role == 0])
         if len(seen) < 2:
             left = str(label_names[seen[0]])
-            msg = f"Only {left!r} is left to train on where {name} is set aside: split in another way."
+            msg = f"Only {left!r} is left to train on if {name} is set aside: choose another split."
             raise ValueError(msg)
         for label in np.setdiff1d(labels[role == 1], seen):
             unseen.setdefault(str(label_names[label]), []).append(name)
     if unseen:
         listed = "; ".join(f"{label!r} in {', '.join(names)}" for label, names in unseen.items())
-        msg = f"No cell of some classes is left to train on, so that theirs cannot be found: {listed}."
+        msg = f"Some classes have no cells to train on, so they cannot be predicted: {listed}."
         warn(msg)

@@ -1,8 +1,8 @@
-"""The training store on disk: a plain AnnData zarr store, its rows shuffled as it is written.
+"""The training store on disk: a plain AnnData zarr store with shuffled rows.
 
-Rows go through two passes, so that memory does not grow with the cells. The first reads the input in order, and
-deals each row to a temporary file by its place in the shuffled order; the second puts each of these files in order
-and appends it. The store is built beside its target and renamed into place when it is whole.
+Rows go through two passes, so that memory does not grow with the number of cells. The first reads the input in order
+and distributes the rows over temporary files by their position in the shuffled order; the second sorts and appends
+one file after the other. The store is built beside its target and renamed once it is complete.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ from ginseng._disk.zarr_guard import check_zarr, foreign
 from ginseng._logging import progress
 
 FORMAT = "ginseng-store"
-#: As of 1.1 every chunk is written, also of zeros, with a checksum behind it, and no zero is stored in `X`.
+#: From 1.1 on, all chunks are written, even if all zero, with a checksum; no zeros are stored in `X`.
 FORMAT_VERSION = "1.1"
 
-#: `obs` columns of a store, besides label and group.
+#: `obs` columns of a store, besides labels and groups.
 TOTAL = "total_counts"
 ROW = "original_row"
 
-#: Rows that are put in order at a time: 100 MB at 250 expressed genes a cell.
+#: Number of rows that are sorted at a time: 100 MB at 250 expressed genes per cell.
 ROWS_PER_PART = 65_536
-#: Values in a compressed chunk, and chunks in a shard (one file).
+#: Values per compressed chunk, and chunks per shard (file).
 CHUNK = 32_768
 CHUNKS_PER_SHARD = 128
-#: Split of a cell, in `uns["ginseng"]["split"]`.
+#: Split of the cells, in `uns["ginseng"]["split"]`.
 TRAIN, TEST, UNSPLIT = 0, 1, 255
 
 
-#: Filters of the arrays besides the counts.
+#: Filters of the arrays other than the counts.
 _PACKED = {"compressors": (ZstdCodec(), Crc32cCodec())}
 
 
 def whole_chunks() -> AbstractContextManager[Any]:
-    """Have zarr write chunks of zeros too, so that one that is not there was lost."""
+    """Have zarr write all-zero chunks too, so that a missing chunk means that it was lost."""
     return zarr.config.set({"array.write_empty_chunks": True})
 
 
 def members(label_key: str, group_key: str | None) -> set[str]:
-    """Return the names of all groups and arrays that are written to a store, `""` for the store itself."""
+    """Return the names of all groups and arrays in a store, `""` for the store itself."""
     columns = [key for key in (label_key, group_key) if key is not None]
     texts = {"obs/_index", "var/_index", *(f"obs/{key}/categories" for key in columns)}
     info = ("format", "format_version", "label_key", "group_key", "normalize", "split", "complete")
@@ -70,7 +70,7 @@ def members(label_key: str, group_key: str | None) -> set[str]:
 
 
 class _Parts:
-    """Rows of the input, dealt to temporary files by their place in the shuffled order."""
+    """Rows of the input, distributed over temporary files by their position in the shuffled order."""
 
     def __init__(self, folder: Path, place: np.ndarray) -> None:
         self.folder = folder
@@ -81,7 +81,7 @@ class _Parts:
         self.dtype = np.dtype(np.float32)
 
     def deal(self, cells: np.ndarray, counts: sparse.csr_matrix) -> None:
-        """Append each row to the files of its part, without the zeros that are stored."""
+        """Append each row to the files of its part, without explicit zeros."""
         counts.eliminate_zeros()
         if counts.nnz:
             self.nnz += counts.nnz
@@ -95,10 +95,10 @@ class _Parts:
             columns = (place[rows], np.diff(mine.indptr), mine.indices, mine.data)
             for (name, dtype), values in zip(self._columns(), columns, strict=True):
                 with (self.folder / f"{part}.{name}").open("ab") as file:
-                    file.write(np.ascontiguousarray(values, dtype).data)  # `tofile` does not say why it fails
+                    file.write(np.ascontiguousarray(values, dtype).data)  # `tofile` hides the reason of a failure
 
     def ordered(self, n_genes: int) -> Iterator[sparse.csr_matrix]:
-        """Yield each part with its rows in their final order, and remove its files."""
+        """Yield each part with its rows in final order, and remove its files."""
         for part in range(-(-len(self.place) // ROWS_PER_PART)):
             place, length, indices, data = (
                 np.fromfile(self.folder / f"{part}.{name}", dtype) for name, dtype in self._columns()
@@ -115,7 +115,7 @@ class _Parts:
 
 
 class _Appender:
-    """A one-dimensional sharded array that is written a shard at a time."""
+    """A one-dimensional sharded array that is written shard by shard."""
 
     def __init__(self, group: zarr.Group, name: str, size: int, dtype: np.dtype) -> None:
         shard = CHUNK * min(CHUNKS_PER_SHARD, max(1, -(-size // CHUNK)))
@@ -133,7 +133,7 @@ class _Appender:
         self.waiting: list[np.ndarray] = []
 
     def append(self, values: np.ndarray, *, last: bool = False) -> None:
-        """Add values; those that do not fill a shard wait for the next call, unless it is the last."""
+        """Add values; those that do not fill a shard are kept for the next call, unless it is the last."""
         ready = np.concatenate([*self.waiting, values.astype(self.array.dtype, copy=False)])
         n = len(ready) if last else len(ready) // self.shard * self.shard
         if n:
@@ -158,9 +158,9 @@ def write_store(
     Raises
     ------
     FileExistsError
-        If something is at `path` and `overwrite` is False, or ginseng did not write it.
+        If `path` exists and `overwrite` is False, or ginseng did not write it.
     ValueError
-        If a value is negative, NaN or infinite. Nothing is left at `path` then, or what was there before.
+        If a value is negative, NaN or infinite. `path` is then unchanged.
     """
     n_cells, n_genes = len(chosen.rows), len(chosen.gene_names)
     order = rng.permutation(n_cells)
@@ -172,7 +172,7 @@ def write_store(
             parts = _Parts(Path(parts_folder), place)
             with progress(desc="Reading cells", total=n_cells, unit="cells", silent=silent) as bar:
                 for mine, counts, totals in chosen.blocks(cells, size=chunk_size):
-                    if parts.nnz == 0 and len(mine):  # nothing is written yet
+                    if parts.nnz == 0 and len(mine):  # the first write
                         value_bytes = counts.indices.itemsize + counts.dtype.itemsize
                         check_space(folder.parent, counts.nnz * value_bytes * n_cells // len(mine))
                     parts.deal(mine, counts)
@@ -180,15 +180,15 @@ def write_store(
                     bar.update(len(mine))
             root = _write_frame(folder, cells, chosen, order, total, normalizes=normalizes)
             _write_counts(root, parts, (n_cells, n_genes), silent=silent)
-        check_target(path, overwrite=overwrite)  # again: somebody may have written meanwhile
-        # the mark of completeness goes last
+        check_target(path, overwrite=overwrite)  # again: another process may have written meanwhile
+        # the completion marker goes last
         ad.io.write_elem(root["uns/ginseng"], "complete", True, dataset_kwargs=_PACKED)
 
 
 def _write_frame(
     folder: Path, cells: OpenCells, chosen: TrainingSet, order: np.ndarray, total: np.ndarray, *, normalizes: bool
 ) -> zarr.Group:
-    """Write all of the store but the counts."""
+    """Write everything except the counts."""
     rows = chosen.rows[order]
     uns: dict[str, Any] = {
         "format": FORMAT,
@@ -200,21 +200,21 @@ def _write_frame(
     if not normalizes:
         uns["normalize"] = False
     frame = ad.AnnData(var=pd.DataFrame(index=chosen.gene_names), uns={"ginseng": uns})
-    # not `frame.write_zarr`, whose consolidated metadata would not know of what comes after
+    # not `frame.write_zarr`, whose consolidated metadata would lack what is written later
     root = zarr.open_group(folder, mode="w", zarr_format=3)
     ad.io.write_elem(root, "/", frame, dataset_kwargs=_PACKED)
     obs = {chosen.label_key: _categorical(chosen.labels[order], chosen.label_names)}
     if chosen.groups is not None and chosen.group_key is not None:
         obs[chosen.group_key] = _categorical(chosen.groups[order], chosen.group_names)
     _write_obs(root, {**obs, TOTAL: total[order].astype(np.float32), ROW: rows}, cells.adata.obs_names[rows])
-    # one chunk, so that a later split is one write
+    # one chunk, so that a later split is a single write
     split = np.full(len(rows), UNSPLIT, np.uint8)
     ad.io.write_elem(root["uns/ginseng"], "split", split, dataset_kwargs={**_PACKED, "chunks": split.shape})
     return root
 
 
 def _write_obs(root: zarr.Group, columns: dict[str, Any], names: pd.Index) -> None:
-    """Write a table as anndata does, but its names part by part: encoded at once, a million fill 200 MB."""
+    """Write a table like anndata, but with its names in blocks: encoded at once, a million take 200 MB."""
     attributes: dict[str, Any] = {"encoding-type": "dataframe", "encoding-version": "0.2.0", "_index": "_index"}
     obs = root.create_group("obs", overwrite=True, attributes={**attributes, "column-order": list(columns)})
     for name, values in columns.items():
@@ -260,24 +260,24 @@ def _write_counts(root: zarr.Group, parts: _Parts, shape: tuple[int, int], *, si
 
 
 def check_columns(chosen: TrainingSet) -> None:
-    """Refuse names of label and group that cannot both be columns of a store.
+    """Reject names of label and group columns that cannot both be columns of a store.
 
     Raises
     ------
     ValueError
-        If one is that of another column, or has a slash, which zarr does not take.
+        If a name clashes with another column, or contains a slash, which zarr does not allow.
     """
     for name in filter(None, (chosen.label_key, chosen.group_key)):
         if (TOTAL, ROW, chosen.label_key, chosen.group_key).count(name) > 1 or "/" in name:
             msg = (
-                f"A store cannot have {name!r} as its column of labels or groups: these two need names of their own, "
-                f"other than {TOTAL!r} and {ROW!r}, and without a slash. Rename it."
+                f"A store cannot have {name!r} as its column of labels or groups: their names must differ from each "
+                f"other and from {TOTAL!r} and {ROW!r}, and contain no slash. Rename it."
             )
             raise ValueError(msg)
 
 
 def is_store(path: Path) -> bool:
-    """Whether ginseng wrote what is at `path`, whole or in part."""
+    """Whether ginseng wrote what is at `path`, completely or in part."""
     if not path.exists():
         recover(path)
     with suppress(Exception):
@@ -287,12 +287,12 @@ def is_store(path: Path) -> bool:
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
-    """Refuse to write where something is that must not be lost.
+    """Raise if writing to `path` would lose data.
 
     Raises
     ------
     FileExistsError
-        If something is at `path` and `overwrite` is False, or ginseng did not write it.
+        If `path` exists and `overwrite` is False, or ginseng did not write it.
     """
     if not path.exists() and not path.is_symlink():
         return
@@ -302,7 +302,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         )
         raise FileExistsError(msg)
     if foreign := _foreign(path):
-        msg = f"{path} holds what ginseng did not write, so it is not replaced: {foreign}. Move it away."
+        msg = f"{path} contains data that ginseng did not write, so it is not replaced: {foreign}. Move it away."
         raise FileExistsError(msg)
     if not overwrite:
         msg = f"{path} exists. Pass `overwrite=True` to replace it, or open it: `GinsengDataset({str(path)!r})`."
@@ -310,7 +310,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
 
 
 def _foreign(path: Path) -> str | None:
-    """Return the first thing in a store that was not written with it, or None."""
+    """Return the first member of a store that was not written with it, or None."""
     uns: Any = zarr.open_group(path, mode="r", use_consolidated=False)["uns/ginseng"]
     keys: dict[str, Any] = {"label_key": "", "group_key": None}
     for name in keys:
@@ -324,21 +324,21 @@ def _foreign(path: Path) -> str | None:
 
 
 def check_place(path: Path, adata: Any) -> None:
-    """Refuse to write a store over the input, or into a zarr folder.
+    """Refuse to write a store over its input, or into another zarr folder.
 
     Raises
     ------
     FileExistsError
-        If `path` is that of the input, by whatever name, or is below a zarr folder.
+        If `path` is the input, under any name, or is inside a zarr folder.
     """
     target = Path(os.path.realpath(path))
     for folder in target.parents:
         if any((folder / name).exists() for name in ("zarr.json", ".zgroup", ".zarray", ".zmetadata")):
-            msg = f"{path} lies in {folder}, which is a zarr folder. Choose a path outside of it."
+            msg = f"{path} is inside {folder}, which is a zarr folder. Choose a path outside of it."
             raise FileExistsError(msg)
     source = adata.filename if isinstance(adata, ad.AnnData) else adata
     if not isinstance(source, str | Path) or not (os.path.exists(source) and target.exists()):
         return
     if os.path.samefile(source, target) and is_store(target):
-        msg = f"{path} is the input itself, of which genes and total counts would be lost. Choose another path."
+        msg = f"{path} is the input itself, whose other genes and total counts would be lost. Choose another path."
         raise FileExistsError(msg)

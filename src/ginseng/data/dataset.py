@@ -43,23 +43,23 @@ type Split = Literal["train", "test", "holdout", "all"]
 
 
 class GinsengDataset:
-    """Labelled cells on disk, to train on without holding them in memory.
+    """Labelled cells on disk, for training without loading them into memory.
 
-    A dataset is a plain AnnData zarr store, which :func:`anndata.read_zarr` opens: the counts of the selected genes
-    in CSR, rows shuffled; `obs` has the label, the group, the counts of each cell over all measured genes
-    (`total_counts`) and its row in the input (`original_row`).
+    A dataset is a plain AnnData zarr store, which :func:`anndata.read_zarr` opens: the counts of the selected genes in
+    CSR format with shuffled rows; `obs` holds the label, the group, the library size of each cell over all measured
+    genes (`total_counts`) and its row in the input (`original_row`).
 
     Parameters
     ----------
     path
-        A store that :meth:`create` wrote.
+        A store written by :meth:`create`.
 
     Attributes
     ----------
     path : :class:`pathlib.Path`
         Folder of the store.
     root : :class:`zarr.Group`
-        The open store, read only.
+        The open store, read-only.
     n_cells, n_genes : int
         Its size.
     gene_names : list of str
@@ -69,19 +69,18 @@ class GinsengDataset:
     labels : :class:`numpy.ndarray`
         (cells,) int32.
     groups : :class:`numpy.ndarray` or None
-        (cells,) int32, the group (donor, batch) of each cell; `group_names` has the names.
+        (cells,) int32, the group (donor, batch) of each cell; `group_names` holds the names.
     totals : :class:`numpy.ndarray`
-        (cells,) float32, counts over all genes that were measured.
+        (cells,) float32, library size over all measured genes.
     normalizes : bool
-        Whether training is to log-normalise the values: False if :meth:`create` was told that they are.
+        Whether training log-normalises the values; False if :meth:`create` was told that they already are.
 
     Raises
     ------
     FileNotFoundError
-        If nothing is there.
+        If `path` does not exist.
     ValueError
-        If it is not a store of ginseng, one that was not written to its end, or one that is damaged. The counts are
-        looked at as they are read.
+        If it is not a store of ginseng, is incomplete, or is damaged. The counts are checked as they are read.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -101,32 +100,32 @@ class GinsengDataset:
             raise ValueError(msg) from error
         version = re.fullmatch(r"(\d+)\.(\d+)", str(self._read("uns/ginseng/format_version")))
         if version is None:
-            raise DamagedStoreError(self.path, "`uns/ginseng/format_version` is no version")
+            raise DamagedStoreError(self.path, "`uns/ginseng/format_version` is not a version")
         if version[1] != FORMAT_VERSION.split(".")[0]:
             msg = (
-                f"{self.path} is of format {version[0]}, and this ginseng reads {FORMAT_VERSION}. "
+                f"{self.path} has format {version[0]}, but this version of ginseng reads {FORMAT_VERSION}. "
                 "Run `pip install -U ginseng`."
             )
             raise ValueError(msg)
         if "complete" not in uns or not self._read("uns/ginseng/complete"):
-            msg = f"{self.path} was not written to its end. Create it again with `overwrite=True`."
+            msg = f"{self.path} is incomplete: writing was interrupted. Create it again with `overwrite=True`."
             raise ValueError(msg)
         info = self._read("uns/ginseng")
         self.label_key: str = info["label_key"]
         self.group_key: str | None = info.get("group_key")
-        #: Whether every chunk is there and has a checksum: as of 1.1
+        #: Whether every chunk is stored with a checksum, as from format 1.1 on
         self._strict = int(version[2]) >= 1
         self._check_packing()
         if self._strict:
-            written = members(self.label_key, self.group_key) - {"raw"}  # of which metadata are all
+            written = members(self.label_key, self.group_key) - {"raw"}  # all of them have metadata
             if gone := sorted(name for name, n in missing.items() if n > 0 and name in written):
-                raise DamagedStoreError(self.path, f"parts of `{gone[0]}` are not there")
+                raise DamagedStoreError(self.path, f"parts of `{gone[0]}` are missing")
         label = self._read(f"obs/{self.label_key}")
         self.labels = label.codes.astype(np.int32)
         self.label_names = [str(name) for name in label.categories]
         self.groups: np.ndarray | None = None
         self.group_names: list[str] | None = None
-        # of `obs` only the columns that are needed: the names of a million cells fill 100 MB
+        # read only the required columns of `obs`: the names of a million cells take 100 MB
         codes = {f"obs/{self.label_key}": (self.labels, len(self.label_names))}
         if self.group_key is not None:
             group = self._read(f"obs/{self.group_key}")
@@ -149,20 +148,20 @@ class GinsengDataset:
     def _check_packing(self) -> None:
         for name in ("data", "indices", "indptr"):
             if f"X/{name}" not in self.root:
-                raise DamagedStoreError(self.path, f"`X/{name}` is not there")
+                raise DamagedStoreError(self.path, f"`X/{name}` is missing")
         counts: Any = self.root["X"]
-        # what reads the counts, and is fast, takes the word of Blosc alone for how much a chunk unfolds to
+        # the fast reader trusts the size that a Blosc header declares, so no other codec is accepted
         packed = [BloscCodec, Crc32cCodec] if self._strict else [BloscCodec]
         if any([type(c) for c in counts[name].compressors] != packed for name in ("data", "indices", "indptr")):
-            msg = f"{self.path} has counts that are not packed as ginseng packs them. Create it again."
+            msg = f"{self.path} has counts that are not compressed as ginseng does. Create it again."
             raise ValueError(msg)
 
     def _checked_pointer(self) -> np.ndarray:
-        """Return where the counts of each cell begin, once the arrays that hold the counts fit each other."""
+        """Return the offsets of the counts of each cell, after checking that the arrays of `X` are consistent."""
         counts: Any = self.root["X"]
         shape = (len(self.labels), len(self.gene_names))
         if tuple(counts.attrs.get("shape", ())) != shape:
-            raise DamagedStoreError(self.path, f"`X` is of shape {counts.attrs.get('shape')} and should be of {shape}")
+            raise DamagedStoreError(self.path, f"`X` has shape {counts.attrs.get('shape')}, but should have {shape}")
         indptr = np.asarray(self._read("X/indptr"))
         check_pointer(self.path, indptr, shape[0], {f"X/{name}": counts[name].size for name in ("data", "indices")})
         return indptr
@@ -188,44 +187,44 @@ class GinsengDataset:
     ) -> Self:
         """Write cells to a new store, in shuffled order, and open it.
 
-        The input is read once, in order, a block at a time; of all cells only names and labels are held in memory.
+        The input is read once, in order and in blocks; only the names and labels of all cells are held in memory.
 
         Parameters
         ----------
         path
-            Folder of the new store.
+            Path of the new store.
         %(adata_or_path)s
         label_key
-            Column of `obs` with the labels, or a label for each cell. Cells without one are left out.
+            Column of `obs` with the labels, or one label per cell. Cells without a label are left out.
         %(layer)s
         genes
-            Boolean column of `var` (as `"ginseng_genes"`), a mask, or gene names in the order in which they are
-            wanted. All genes if None.
+            Boolean column of `var` (such as `"ginseng_genes"`), a mask, or gene names in the desired order. All genes
+            if None.
         group_key
-            Column of `obs` with donors, batches or the like, or a group for each cell.
+            Column of `obs` with donors, batches or the like, or one group per cell.
         chunk_size
-            Rows that are read at a time.
+            Rows per block. Changes memory use, never the result.
         overwrite
-            Whether to replace a store of ginseng at `path`. What ginseng did not write is never replaced.
+            Whether to replace an existing store of ginseng at `path`. Anything else is never replaced.
         %(gene_key)s
         normalize
-            Whether training is to log-normalise the values. None asks for counts, and refuses values that look
-            log-normalised; `True` takes them with a warning. `False` says that they are log-normalised, which the store
-            remembers.
+            Whether training log-normalises the values. None expects counts, and refuses values that look
+            log-normalised; `True` accepts them with a warning. `False` declares log-normalised values, which the store
+            records.
         rng
-            Shuffles the rows.
+            Seed or generator for shuffling the rows.
         %(silent)s
         %(unlabeled)s
 
         Raises
         ------
         FileExistsError
-            If something is at `path` that may not be replaced, as the input itself, or `path` is in a zarr folder.
+            If `path` exists and may not be replaced, is the input itself, or is inside a zarr folder.
         KeyError
-            If a column, layer or gene is not there.
+            If a column, layer or gene does not exist.
         ValueError
-            If there are fewer than two classes, duplicated genes, values that cannot be counts, or look log-normalised
-            where `normalize` does not say so.
+            If there are fewer than two classes, duplicated genes, values that cannot be counts, or values that look
+            log-normalised and `normalize` is not set.
         """
         path = Path(path).expanduser()
         check_place(path, adata)
@@ -262,11 +261,11 @@ class GinsengDataset:
 
     @cached_property
     def source(self) -> Source:
-        """The cells, to be read in windows."""
+        """The cells, as a source of windows."""
         return StoreSource(self.path, self.root, self.labels, self.totals, self._indptr, strict=self._strict)
 
     def __getitem__(self, index: int | slice | np.ndarray | Sequence[int]) -> tuple[np.ndarray, Any]:
-        """Return the counts and the label of a cell, or of several."""
+        """Return the counts and label of one or several cells."""
         if isinstance(index, int | np.integer):
             if not -self.n_cells <= index < self.n_cells:
                 msg = f"Cell {index} is out of range: there are {self.n_cells:,}."
@@ -276,10 +275,10 @@ class GinsengDataset:
         return self.get_batch(index), self.labels[index]
 
     def get_batch(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Return the counts of these cells: float32, cells x genes, in the order that is asked for."""
+        """Return the counts of these cells in the given order: float32, cells x genes."""
         rows, back = np.unique(np.asarray(indices, np.int64), return_inverse=True)
         if len(rows) and not (rows[0] >= 0 and rows[-1] < self.n_cells):
-            msg = f"Cells are numbered from 0 to {self.n_cells - 1:,}; asked for {rows[0]} to {rows[-1]}."
+            msg = f"Cell indices must be from 0 to {self.n_cells - 1:,}; found {rows[0]} to {rows[-1]}."
             raise IndexError(msg)
         counts = self.source.counts[rows]
         return counts.astype(np.float32).toarray()[back]
@@ -293,12 +292,12 @@ class GinsengDataset:
 
     @property
     def train_idx(self) -> np.ndarray | None:
-        """Cells of the training part, or None before there is a split."""
+        """Indices of the training cells, or None before a split."""
         return np.flatnonzero(self._split == TRAIN) if self.has_split else None
 
     @property
     def test_idx(self) -> np.ndarray | None:
-        """Cells that are held out, or None before there is a split."""
+        """Indices of the held-out cells, or None before a split."""
         return np.flatnonzero(self._split == TEST) if self.has_split else None
 
     def make_split(
@@ -310,43 +309,43 @@ class GinsengDataset:
         mode: Literal["fraction", "loo"] = "fraction",
         group: str | None = None,
     ) -> None:
-        """Hold out cells, and keep the split with the store.
+        """Hold out cells, and save the split in the store.
 
         Parameters
         ----------
         fraction
-            Share of the cells of each class, or of the groups, to hold out, in [0, 1). Every class keeps cells to
-            train on if the split is by cell.
+            Share of the cells of each class, or of the groups, to hold out, in [0, 1). In a split by cell, every class
+            keeps cells to train on.
         stratify_group
             Whether to hold out whole groups, so that no group is in both parts.
         seed
-            Draws the cells or groups.
+            Seed for drawing the cells or groups.
         mode
-            With groups: `"fraction"` holds out that share of them, `"loo"` leaves one out.
+            With groups: `"fraction"` holds out that share of them, `"loo"` a single one.
         group
-            The group that `"loo"` leaves out; drawn if None.
+            The group that `"loo"` holds out; random if None.
 
         Raises
         ------
         ValueError
-            If groups are asked for and the store has none, or nothing would be left to train on.
+            If groups are requested and the store has none, or nothing would be left to train on.
         """
         split = held_out(
             self.labels, self.groups, self.group_names,
             fraction=fraction, by_group=stratify_group, mode=mode, group=group, rng=generator(seed),
         )  # fmt: skip
-        # one write, as the store keeps it in one chunk: an interruption leaves the old split or the new one
+        # a single write, as the split is one chunk: an interruption leaves either the old or the new split
         with whole_chunks():
             root: Any = zarr.open_group(self.path, mode="r+", use_consolidated=False)
             root["uns/ginseng/split"][:] = self._split = np.where(split, TEST, TRAIN).astype(np.uint8)
 
     def in_split(self, split: Split) -> np.ndarray:
-        """Return a bool for each cell, whether it is in this part.
+        """Return a mask of the cells in this part: (cells,) bool.
 
         Raises
         ------
         ValueError
-            If there is no split yet, or none of that name.
+            If there is no split yet, or no such part.
         """
         if split == "all":
             return np.ones(self.n_cells, bool)
@@ -354,7 +353,7 @@ class GinsengDataset:
             msg = f"The parts are 'train', 'test' (or 'holdout') and 'all', not {split!r}."
             raise ValueError(msg)
         if not self.has_split:
-            msg = f"There is no split yet. Call `make_split()` first, or ask for `split='all'` instead of {split!r}."
+            msg = f"There is no split yet. Call `make_split()` first, or use `split='all'` instead of {split!r}."
             raise ValueError(msg)
         return self._split == (TRAIN if split == "train" else TEST)
 
@@ -373,14 +372,14 @@ class GinsengDataset:
         Parameters
         ----------
         batch_size
-            Cells a batch; the last may have fewer.
+            Cells per batch; the last may have fewer.
         split
-            `"train"`, `"test"` or `"all"`. Before a split is made, only `"all"` exists.
+            `"train"`, `"test"` or `"all"`. Before a split, only `"all"` is valid.
         balance_labels
-            Whether to draw each class equally often, with replacement, so that every cell can be drawn. Only a class of
-            very few cells comes less often: one cell is at most a 64th of the cells that are read at a time.
+            Whether to sample all classes equally often, with replacement; every cell can be drawn. Only classes with
+            very few cells are sampled less often: one cell makes up at most a 64th of a window.
         shuffle
-            Whether to read in chance order, which `(seed, epoch)` gives, or as the store has them.
+            Whether to read in a random order, determined by `(seed, epoch)`, or in the order of the store.
 
         Yields
         ------

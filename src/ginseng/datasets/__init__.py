@@ -1,4 +1,4 @@
-"""Small real data to try things on."""
+"""Small real data sets for examples."""
 
 from ginseng.datasets._pbmc68k import pbmc68k
 

@@ -6,22 +6,22 @@ from anndata import AnnData
 
 
 def pbmc68k() -> AnnData:
-    """700 human PBMC of Zheng et al. 2017 as counts, with the cell types of the authors.
+    """700 human PBMC from Zheng et al. 2017 as counts, with the authors' cell types.
 
-    The cells are those that scanpy ships as :func:`scanpy.datasets.pbmc68k_reduced`; nothing is downloaded.
-    Its file holds log-normalised values, `x = log1p(1e4 * count / n_counts)`, to three decimals.
-    The counts are `rint(expm1(x) * n_counts / 1e4)`, where the rounding moves no value by more than 0.1.
+    The cells are those of :func:`scanpy.datasets.pbmc68k_reduced`, which ships with scanpy; nothing is downloaded. That
+    file holds log-normalised values, `x = log1p(1e4 * count / n_counts)`, to three decimals. The counts are
+    `rint(expm1(x) * n_counts / 1e4)`; rounding changes no value by more than 0.1.
 
     Returns
     -------
     700 cells x 765 genes, with
 
     `.X` and `.layers['counts']` : :class:`scipy.sparse.csr_matrix` (dtype ``float32``)
-        UMI counts, whole numbers.
+        UMI counts, integers.
     `.obs['cell_type']` : :class:`pandas.Series` (dtype ``category``)
         One of ten cell types.
     `.obs['n_counts']` : :class:`pandas.Series` (dtype ``int64``)
-        Library size: UMI of the cell over *all* measured genes, of which these 765 are a part.
+        Library size: UMI per cell over *all* measured genes, not only these 765.
     `.obsm['X_umap']` : :class:`numpy.ndarray`
         UMAP coordinates.
 

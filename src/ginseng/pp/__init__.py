@@ -1,4 +1,4 @@
-"""Preprocessing: from counts to what a model is trained on."""
+"""Preprocessing: input checks, gene selection and binning."""
 
 from ginseng.pp._bin_expression import bin_expression
 from ginseng.pp._check import check

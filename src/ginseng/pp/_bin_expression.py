@@ -15,7 +15,7 @@ from ginseng._core.bins import bins_between
 from ginseng._docs import document
 from ginseng._logging import running
 
-MAX_BINS = 65_534  # with 0 and the bin of the highest value they fit into 16 bits
+MAX_BINS = 65_534  # with 0 and the bin of the maximum they fit into 16 bits
 
 
 @document
@@ -28,26 +28,26 @@ def bin_expression(
     overwrite: bool = False,
     copy: bool = False,
 ) -> AnnData | None:
-    """Cut the expression in each cell into bins of equal width, between its lowest and its highest non-zero value.
+    """Bin the expression of each cell into equal widths between its lowest and highest non-zero value.
 
-    Bins are relative to the cell, and so the same whatever its sequencing depth, as in scGPT (which takes quantiles).
-    The `"transformer"` architecture bins what it reads in this way by itself: this function is for looking at the
-    bins, and for models of your own.
+    Bins are relative to the cell and therefore independent of its sequencing depth, as in scGPT (which uses quantiles).
+    The `"transformer"` architecture bins its input in this way by itself; use this function to inspect the bins, or for
+    models of your own.
 
     Parameters
     ----------
     adata
-        Cells x genes, usually log-normalised values: bins of counts are wide where most genes are. Only the genes
-        that are there count for the lowest and highest value.
+        Cells x genes, usually log-normalised values: with counts, most genes share the lowest bins. The lowest and
+        highest value of a cell are taken over the genes that are present.
     n_bins
         Number of bins.
     layer
-        Layer to use instead of `X`; `"raw"` for `adata.raw`, by whose genes cells are binned then, though only those
-        that `adata` has are written.
+        Layer to use instead of `X`; `"raw"` for `adata.raw`. Its genes then determine the bins, but only genes in
+        `adata` are written.
     key_added
-        Name of the layer that is written.
+        Name of the layer to write.
     overwrite
-        Whether to replace a layer of that name that has no bins.
+        Whether to replace an existing layer of that name that does not hold bins.
     %(copy)s
 
     Returns
@@ -55,16 +55,16 @@ def bin_expression(
     `None`, or the copy if `copy=True`. Sets:
 
     `adata.layers['ginseng_bins']` : (dtype ``uint8``; ``uint16`` for more than 254 bins)
-        0 for a gene that is not expressed; 1 to `n_bins` from the lowest value of the cell to the highest, which is in
-        bin `n_bins` + 1 by itself; 1 for all that a cell expresses if that is a single value. A value on the edge of
-        two bins is in the upper one. Sparse if the matrix is, in its format; in memory also where that is on disk.
+        0 for genes that are not expressed; 1 to `n_bins` from the lowest value of the cell upwards, and `n_bins` + 1
+        for its highest value; 1 for all expressed genes of a cell if they share a single value. A value on the edge of
+        two bins belongs to the upper one. Sparse if the matrix is, in the same format; always in memory.
 
     Raises
     ------
     KeyError
-        If there is no such layer.
+        If the layer does not exist.
     ValueError
-        If there are fewer than 2 or more than 65,534 bins, or values that are negative, NaN or infinite.
+        If `n_bins` is below 2 or above 65,534, or values are negative, NaN or infinite.
 
     References
     ----------
@@ -101,7 +101,7 @@ def bin_expression(
 
 
 def _binned(block: Block, n_bins: int, dtype: np.dtype) -> Block:
-    """Bins of each cell, in float32 as the network reads them, so that no value falls on another side."""
+    """Return the bins of each cell, computed in float32 like the network, so that edges fall the same way."""
     x = sparse.csr_matrix(block, dtype=np.float32, copy=True)
     x.eliminate_zeros()
     cell = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr))

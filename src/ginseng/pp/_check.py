@@ -26,34 +26,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Check:
-    """What :func:`ginseng.pp.check` found.
+    """The report of :func:`ginseng.pp.check`.
 
     Attributes
     ----------
     n_cells, n_genes
         Size of the data.
     n_looked_at
-        Cells whose values were looked at.
+        Number of cells whose values were examined.
     matrices
-        What each matrix holds: `"X"`, `"layers['...']"` and `"raw.X"`.
+        Description of each matrix: `"X"`, `"layers['...']"` and `"raw.X"`.
     use
-        The one to work with, or None if none will do.
+        The matrix to use, or None if there is no suitable one.
     id_type, species
-        Of the names of the genes that were matched; the species is a guess, or None.
+        Of the gene names; the species is a guess, or None.
     gene_key
         Column of `var` to pass, or None for the index.
     n_duplicated
-        Names that more than one gene has.
+        Number of names shared by several genes.
     other_features
-        Rows of `var` that are no genes, by kind.
+        Number of features that are not genes, by type.
     n_model_genes, n_found
-        Genes of the model, and how many of them the data have; None without a model.
+        Number of genes of the model, and of those found in the data; None without a model.
     problems
-        What stands in the way. Empty if `call` works.
+        What prevents the call. Empty if `call` works.
     notes
-        What else is worth knowing.
+        Further remarks.
     call
-        What to call.
+        The call to make.
     """
 
     n_cells: int
@@ -78,7 +78,7 @@ class Check:
         return not self.problems
 
     def to_dict(self) -> dict[str, Any]:
-        """Return numbers, text, lists and dicts, as JSON takes them."""
+        """Return numbers, text, lists and dicts, ready for JSON."""
         matrices = {name: asdict(values) | {"described": values.described} for name, values in self.matrices.items()}
         return asdict(self) | {"matrices": matrices, "ok": self.ok}
 
@@ -90,7 +90,9 @@ class Check:
         rows.append(("genes", kind + (f", in `var[{self.gene_key!r}]`" if self.gene_key else "")))
         if self.n_model_genes and self.n_found is not None:
             share = self.n_found / self.n_model_genes
-            rows.append(("model", f"{self.n_found:,} of its {self.n_model_genes:,} genes are there ({share:.1%})"))
+            rows.append(
+                ("model", f"{self.n_found:,} of its {self.n_model_genes:,} genes are in the data ({share:.1%})")
+            )
         width = max(len(name) for name, _ in rows)
         lines = [f"{self.n_cells:,} cells x {self.n_genes:,} genes"]
         lines += [f"  {name:<{width}}  {text}" for name, text in rows]
@@ -105,12 +107,12 @@ class Check:
 
 @document
 def check(adata: AnnData | str | Path, model: GinsengClassifierState | AnnData | str | Path | None = None) -> Check:
-    """Look at data before they are worked with, and say which call they need.
+    """Inspect data before an analysis, and suggest the call to make.
 
-    Tells counts from log-normalised and scaled values, in `X`, each layer and `raw`; which kind of gene ids there are,
-    and of which species; and how many genes of a model are found, under which names. It reads `obs`, `var` and some
-    2,000 cells, spread over all, so that it takes as long and as much memory for a million cells as for a thousand.
-    :func:`ginseng.tl.train` and :func:`ginseng.tl.classify` judge values and names in the same way. Nothing is written.
+    Tells counts from log-normalised and scaled values, in `X`, each layer and `raw`; identifies the kind of gene ids
+    and the species; and counts how many genes of a model are found, under which names. It reads `obs`, `var` and about
+    2,000 cells, so time and memory do not grow with the number of cells. :func:`ginseng.tl.train` and
+    :func:`ginseng.tl.classify` judge values and names in the same way. Nothing is written.
 
     Parameters
     ----------
@@ -120,15 +122,15 @@ def check(adata: AnnData | str | Path, model: GinsengClassifierState | AnnData |
 
     Returns
     -------
-    A report to be printed. Its `problems` are empty if its `call` works; :meth:`to_dict` gives all of it for JSON.
+    A printable report. Its `problems` are empty if its `call` works; :meth:`to_dict` returns everything for JSON.
 
     Examples
     --------
     >>> import ginseng as gs
     >>> gs.pp.check(gs.datasets.pbmc68k())
     700 cells x 765 genes
-      X                 counts (whole numbers up to 259)  <- this one
-      layers['counts']  counts (whole numbers up to 259)
+      X                 counts (integers up to 259)  <- this one
+      layers['counts']  counts (integers up to 259)
       genes             symbols, human by the look of them
     <BLANKLINE>
     gs.tl.train(adata, 'cell_type')
@@ -144,13 +146,13 @@ def check(adata: AnnData | str | Path, model: GinsengClassifierState | AnnData |
 
 
 def _state(model: GinsengClassifierState | AnnData | str | Path) -> GinsengClassifierState:
-    from ginseng.models.store import open_model  # needs JAX, which data without a model do not
+    from ginseng.models.store import open_model  # needs JAX, unlike checks without a model
 
     return open_model(model)
 
 
 def _name(given: Any, otherwise: str) -> str:
-    """What the call names it."""
+    """Return the name of the model for the suggested call."""
     return repr(str(given)) if isinstance(given, str | Path) else otherwise
 
 
@@ -164,13 +166,13 @@ def _check(first: OpenCells, state: GinsengClassifierState | None, model_name: s
     features = _features(cells.var, notes)
     gene_key, n_found, names, n_duplicated = _genes(cells, state, problems, notes)
     if (n_names := int(cells.adata.obs_names.duplicated().sum())) > 0:
-        notes.append(f"{n_names:,} names of cells are repeated: results are matched by position")
+        notes.append(f"{n_names:,} cell names are repeated: results are matched by position")
     if 0 in (cells.n_obs, cells.n_vars):
         problems.append("there are no cells or no genes")
     n_empty = cells.values.n_empty if matrices else 0
     if n_empty:
         what = " and will be unassigned" if state else ""
-        notes.append(f"{n_empty:,} of {cells.values.n_cells:,} cells looked at have no counts{what}")
+        notes.append(f"{n_empty:,} of {cells.values.n_cells:,} examined cells have no counts{what}")
     if gene_key:
         options["gene_key"] = gene_key
     given = "".join(f", {key}={value!r}" for key, value in options.items())
@@ -212,14 +214,14 @@ def _matrix_name(cells: OpenCells) -> str:
 def _choice(
     matrices: dict[str, OpenCells], state: GinsengClassifierState | None, problems: list[str], notes: list[str]
 ) -> tuple[str | None, dict[str, Any]]:
-    """Return the matrix to work with, and the arguments that say so."""
+    """Return the matrix to use, and the arguments that select it."""
     wants_counts = state is None or state.normalize
     target = 1e4 if state is None else state.target_sum or float(state.n_genes)
     any_total = state is not None and state.normalize and state.library_size == "model_genes"  # the logarithm is undone
     for name, cells in matrices.items():
         if n_bad := cells.values.n_bad:
             what = f" {OUTER_JOIN}" if cells.values.outer_join else ""
-            notes.append(f"{name} has {n_bad:,} values that are NaN or infinite among those looked at.{what}")
+            notes.append(f"{name} has {n_bad:,} NaN or infinite values among those examined.{what}")
     usable = {name: cells.values for name, cells in matrices.items() if not cells.values.n_bad}
     counts = [name for name, found in usable.items() if found.kind == "counts"]
     log = [name for name, found in usable.items() if is_log_for(found, target, any_total=any_total)]
@@ -227,8 +229,8 @@ def _choice(
     like_counts.sort(key=lambda name: usable[name].kind == "normalised")
     if not (fit := [*counts, *log, *like_counts] if wants_counts else [*log, *counts, *like_counts]):
         problems.append(
-            "no matrix has counts, or what is made of counts for the model. Get the counts from where the data came "
-            "from, or say `normalize=False` if the values are log1p of counts per 10,000 though they do not look it"
+            "no matrix has counts, or what the model would compute from counts. Restore the counts from the original "
+            "data, or pass `normalize=False` if the values are log1p of counts per 10,000, although they do not look it"
         )
         return None, {}
     use = fit[0]
@@ -236,18 +238,18 @@ def _choice(
     if wants_counts == (use in log):
         options["normalize"] = not wants_counts
     if usable[use].kind == "fractional":
-        notes.append(f"{use} has counts that are not whole, as of tools that estimate or correct them; they are used")
+        notes.append(f"{use} has non-integer counts, as if estimated or corrected; they are used")
     return use, options
 
 
 def _features(var: pd.DataFrame, notes: list[str]) -> Features:
     try:
         found = features_of(var)
-    except ValueError:  # which the search for genes says
+    except ValueError:  # reported by the search for genes
         return Features(np.ones(len(var), bool))
     if found.others:
         listed = ", ".join(f"{n:,} {kind!r}" for kind, n in found.others.items())
-        notes.append(f"{listed} are no genes, and are left out")
+        notes.append(f"{listed} are not genes, and are left out")
     notes.extend(suspected_features(var, found))
     return found
 
@@ -255,7 +257,7 @@ def _features(var: pd.DataFrame, notes: list[str]) -> Features:
 def _genes(
     cells: OpenCells, state: GinsengClassifierState | None, problems: list[str], notes: list[str]
 ) -> tuple[str | None, int | None, pd.Index, int]:
-    """Return the column of `var` with the genes, how many of the model it has, its names, and how many are repeated."""
+    """Return the `var` column of the genes, the number of model genes found, the names and the number of repeats."""
     gene_key: str | None = None
     n_found: int | None = None
     try:

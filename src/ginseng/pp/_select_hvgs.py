@@ -29,46 +29,44 @@ def select_hvgs(
     batch_key: str | None = None,
     span: float = 0.3,
 ) -> AnnData | None:
-    """Select highly variable genes, chunk by chunk.
+    """Select highly variable genes, in blocks of cells.
 
-    Finds the genes that :func:`scanpy.pp.highly_variable_genes` finds, without loading or normalising the
-    whole matrix: cells are read `chunk_size` at a time, once (twice with `flavor='seurat_v3'`), and only sums
-    over cells are kept. `adata` may be in memory, backed, lazy or a view, its matrix sparse or dense, of any
-    number type.
+    Selects the same genes as :func:`scanpy.pp.highly_variable_genes`, without loading or normalising the whole matrix:
+    `chunk_size` cells are read at a time, once (twice with `flavor='seurat_v3'`), and only sums over cells are kept.
+    `adata` may be in memory, backed, lazy or a view, with a sparse or dense matrix of any numeric dtype.
 
     Parameters
     ----------
     adata
         Cells x genes, counts or log-normalised values.
     n_top_genes
-        Number of genes to select. All genes, with a warning, if there are fewer. As in scanpy, genes tied
-        with the last one are selected too.
+        Number of genes to select. All genes, with a warning, if there are fewer. As in scanpy, genes tied with the
+        last one are selected too.
     %(layer_values)s
     target_sum
-        Sum that the counts of each cell are scaled to before `log1p`. With `None` the matrix is taken to be
-        log-normalised already, to the base in `adata.uns['log1p']`. `flavor='seurat_v3'` works on counts and
-        does not use it.
+        Library size that each cell is scaled to before `log1p`. With `None` the matrix is taken as log-normalised,
+        with the base in `adata.uns['log1p']`. Not used with `flavor='seurat_v3'`, which works on counts.
     min_mean, max_mean
-        Bounds on mean expression, as quantiles over genes, between 0 and 1: with 0.025 and 0.995, the 2.5% of
-        genes of the lowest mean and the 0.5% of the highest cannot be selected. No bounds by default.
+        Bounds on mean expression, as quantiles over genes, between 0 and 1: with 0.025 and 0.995, the 2.5% of genes
+        with the lowest mean and the 0.5% with the highest cannot be selected. No bounds by default.
     n_bins
-        Bins of mean expression among which `flavor='seurat'` compares genes.
+        Number of bins of mean expression within which `flavor='seurat'` compares genes.
     chunk_size
-        Cells in memory at a time. Changes memory, never the result. Of a matrix stored by columns (CSC) that
-        is large and on disk, a copy by rows is made among the temporary files.
+        Cells in memory at a time. Changes memory use, never the result. A large matrix on disk that is stored by
+        columns (CSC) is first copied by rows to temporary files.
     %(silent)s
     %(copy)s
     %(overwrite_genes)s
     flavor
-        What variability is. `'seurat'` (Satija et al. 2015): dispersion of normalised counts, standardised
-        within a bin of genes of similar mean. `'cell_ranger'` (Zheng et al. 2017): the same on log1p values,
-        by median and median absolute deviation. `'seurat_v3'` (Stuart et al. 2019, needs
-        `pip install "ginseng[seurat-v3]"`): variance of counts beside the variance expected of that mean.
+        Definition of variability. `'seurat'` (Satija et al. 2015): dispersion of normalised counts, standardised
+        among genes of similar mean. `'cell_ranger'` (Zheng et al. 2017): the same on log1p values, by median and
+        median absolute deviation. `'seurat_v3'` (Stuart et al. 2019, needs `pip install "ginseng[seurat-v3]"`):
+        variance of counts relative to the variance expected at that mean.
     batch_key
         Column of `obs`. Genes are selected in each batch, then those selected in most batches are taken (for
-        `'seurat_v3'`, those of the best median rank). This avoids genes that only tell batches apart.
+        `'seurat_v3'`, those with the best median rank). This avoids genes that only distinguish batches.
     span
-        Fraction of the genes in each local fit of `'seurat_v3'`.
+        Fraction of the genes used for each local fit of `'seurat_v3'`.
 
     Returns
     -------
@@ -83,26 +81,26 @@ def select_hvgs(
         Not with `'seurat_v3'`. Variance / mean (its logarithm for `'seurat'`), and the same relative to genes
         of similar mean. Averaged over batches.
     `adata.var['ginseng_variances']`, `adata.var['ginseng_variances_norm']` : (dtype ``float64``)
-        `'seurat_v3'` only: variance of the counts, and of the clipped standardised counts, the latter
-        averaged over batches.
+        `'seurat_v3'` only: variance of the counts, and of the clipped standardised counts; the latter averaged
+        over batches.
     `adata.var['ginseng_rank']` : (dtype ``float64``)
         `'seurat_v3'` only: rank from 0, the median over the batches in which the gene is selected, else NaN.
     `adata.var['ginseng_n_batches']` : (dtype ``int64``)
-        With `batch_key` only: in how many batches the gene is selected.
+        With `batch_key` only: number of batches in which the gene is selected.
 
-    Statistics of an earlier call are removed. The file of a backed `adata` is not changed; `var` is written
-    in memory. A view becomes an AnnData of its own, as with any assignment to a view; a view of a backed
-    AnnData stays one, and has the columns to itself.
+    Statistics of an earlier call are removed. The file of a backed `adata` is not changed; `var` is written in memory.
+    A view becomes an actual AnnData, as with any assignment to a view; a view of a backed AnnData remains a view and
+    gets its own columns.
 
     Raises
     ------
     KeyError
-        If there is no such layer or column.
+        If the layer or column does not exist.
     ValueError
         If there are no cells or genes, if values are negative, NaN or infinite, if a batch has fewer than two
         cells or no counts, or if a parameter is out of range.
     ImportError
-        If scikit-misc is needed and not installed.
+        If scikit-misc is required but not installed.
 
     References
     ----------

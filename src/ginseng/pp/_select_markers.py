@@ -31,15 +31,15 @@ def select_markers(
     overwrite: bool = False,
     unlabeled: Unlabeled = None,
 ) -> AnnData | None:
-    """Select the genes whose expression differs most between cell types, chunk by chunk.
+    """Select the genes whose expression differs most between cell types, in blocks of cells.
 
-    Where labels are known, as they are for training, they say better than variability alone which genes tell types
-    apart. For each type, genes are ranked by the difference of its mean log1p expression from that of all other cells,
-    over the standard error that follows from the variance within types. Types then take turns, each with its next best
-    gene, so that types of few cells have as many genes of their own as large ones. Cells are read `chunk_size` at a
-    time, once, and only sums over cells are kept.
+    If labels are known, as in training, they identify the genes that distinguish types better than variability alone.
+    For each type, genes are ranked by the difference of its mean log1p expression from that of all other cells, divided
+    by the standard error from the variance within types. Types then take turns, each adding its next best gene, so that
+    types with few cells contribute as many genes as large ones. `chunk_size` cells are read at a time, once, and only
+    sums over cells are kept.
 
-    To judge a model on cells that it has not seen, select genes on the training cells alone, as
+    To evaluate a model on unseen cells, select genes on the training cells only, as
     :func:`ginseng.tl.train`, :func:`ginseng.tl.compare` and :func:`ginseng.tl.cross_validate` do.
 
     Parameters
@@ -49,18 +49,18 @@ def select_markers(
     label_key
         Column of `obs` with the cell types. Cells without a label are left out.
     n_top_genes
-        Number of genes to select. All that differ, with a warning, if there are fewer.
+        Number of genes to select. If fewer genes differ, all of them, with a warning.
     %(layer_values)s
     target_sum
-        Sum that the counts of each cell are scaled to before `log1p`. With `None` the values are taken as they are:
-        log-normalised already.
+        Library size that each cell is scaled to before `log1p`. With `None` the values are taken as log-normalised and
+        used unchanged.
     chunk_size
         Cells in memory at a time.
     %(silent)s
     %(copy)s
     %(overwrite_genes)s
     unlabeled
-        Labels that stand for none, as in :func:`ginseng.tl.train`.
+        Labels that mean "no label", as in :func:`ginseng.tl.train`.
 
     Returns
     -------
@@ -69,24 +69,24 @@ def select_markers(
     `adata.var['ginseng_genes']` : :class:`pandas.Series` (dtype ``bool``)
         The selected genes.
     `adata.var['ginseng_rank']` : :class:`pandas.Series` (dtype ``float64``)
-        Rank of the gene in the type that it tells apart best, from 1; NaN for a gene that is the same in all.
+        Rank of the gene in the type that it distinguishes best, from 1; NaN for genes that do not differ.
     `adata.var['ginseng_t']` : :class:`pandas.Series` (dtype ``float64``)
-        Its t statistic there: above 0 if the type has more of it than other cells, infinite if it is constant within
-        each type.
+        Its t statistic there: positive if expression is higher in the type than in other cells, infinite if the gene is
+        constant within each type.
 
     Statistics of an earlier selection are removed.
 
     Raises
     ------
     KeyError
-        If there is no such layer or column.
+        If the layer or column does not exist.
     ValueError
         If there are fewer than two types, if values are negative, NaN or infinite, or if no gene differs.
 
     References
     ----------
-    Student 1908, The probable error of a mean, with the variance within all types of a one-way analysis of variance
-    (Fisher 1925): that within one type of few cells says little.
+    Student 1908, The probable error of a mean; with the variance within all types, as in a one-way analysis of variance
+    (Fisher 1925), because that within a single type with few cells is unreliable.
 
     Examples
     --------
@@ -102,7 +102,7 @@ def select_markers(
         check_size(cells, n_top_genes=n_top_genes, chunk_size=chunk_size, target_sum=target_sum)
         labels = labels_of(obs_column(adata, label_key), label_key, unlabeled, obs=cells.obs)
         if len(labels.names) < 2:
-            msg = f"Genes can differ only between at least two cell types; {label_key!r} has {len(labels.names)}."
+            msg = f"Genes can only differ between at least two cell types; {label_key!r} has {len(labels.names)}."
             raise ValueError(msg)
         accept(cells, normalize=target_sum is not None, insisted=True, option="target_sum=None")
         warn_of_other_features(cells.var)
