@@ -507,7 +507,7 @@ FILES = [
     Row("the folder above", "read('run')", "shutil.copytree('tenx', 'run/other')", FileNotFoundError,
         "no 'matrix.mtx'", "Did you mean 'run/other'", "read('run/other')"),
     Row("barcodes missing", "read('tenx')", "Path('tenx/barcodes.tsv').unlink()", FileNotFoundError,
-        "needs a file beside it", "barcodes.tsv"),
+        "needs a missing file", "barcodes.tsv"),
     Row("a matrix of another shape", "read('tenx')", "Path('tenx/barcodes.tsv').write_text('c1\\nc2\\n')", ValueError,
         "'barcodes.tsv' 2", "must be genes x cells"),
     Row("a matrix cut short", "read('tenx')",

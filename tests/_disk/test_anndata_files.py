@@ -197,7 +197,7 @@ def test_the_modality_with_the_genes(tmp_path: Path, name: str, model: Any) -> N
     if name == "a.h5mu":
         assert path.read_bytes()[:6] == b"MuData"
     for read in READERS:
-        with pytest.warns(UserWarning, match="MuData.*'rna' is taken, of 'prot', 'rna'"):
+        with pytest.warns(UserWarning, match="MuData.* 'prot', 'rna', 'rna' is read"):
             got = read(path)
         pd.testing.assert_frame_equal(got.obs, adata.obs, check_names=False)
         assert (sparse.csr_matrix(got.to_memory().X) != adata.X).nnz == 0
@@ -209,9 +209,9 @@ def test_the_modality_with_the_genes(tmp_path: Path, name: str, model: Any) -> N
     for inner in (f"{path}/mod/rna", *([f"{path}/rna"] if name == "a.h5mu" else [])):
         pd.testing.assert_frame_equal(gs.tl.classify(inner, model, silent=True), want)
         assert gs.pp.check(inner).to_dict()["n_cells"] == adata.n_obs
-    with pytest.warns(UserWarning, match="'rna' is taken"):
+    with pytest.warns(UserWarning, match="'rna' is read"):
         pd.testing.assert_frame_equal(gs.tl.classify(path, model, silent=True), want)
-    with pytest.warns(UserWarning, match="'rna' is taken"):
+    with pytest.warns(UserWarning, match="'rna' is read"):
         assert gs.pp.check(path).to_dict()["n_genes"] == adata.n_vars
 
 
@@ -221,13 +221,13 @@ def test_labels_of_a_modality_go_into_an_anndata_of_it(tmp_path: Path, name: str
     path = write_mudata(tmp_path / name, {"prot": proteins(adata), "rna": adata})
     want = gs.tl.classify(adata, model, silent=True, return_table=True)
     for output in (tmp_path / "out.h5ad", tmp_path / "out.zarr"):
-        with pytest.warns(UserWarning, match="'rna' is taken"):
+        with pytest.warns(UserWarning, match="'rna' is read"):
             gs.tl.classify(path, model, output=output, silent=True)
         got = read_adata(output)
         assert got.shape == adata.shape
         assert list(got.obs["ginseng_cell_type"]) == list(want["cell_type"])
     if name == "a.zarr":  # the other modality would be lost
-        with pytest.warns(UserWarning, match="'rna' is taken"), pytest.raises(FileExistsError, match="MuData zarr"):
+        with pytest.warns(UserWarning, match="'rna' is read"), pytest.raises(FileExistsError, match="MuData zarr"):
             gs.tl.classify(path, model, output=path, silent=True)
         assert read_adata(path, modality="prot").n_vars == 4
 
@@ -241,7 +241,7 @@ def test_which_modality_is_asked_for(tmp_path: Path) -> None:
     assert read_adata(write_mudata(tmp_path / "b.h5mu", {"x1": adata})).shape == adata.shape
     adata.var["feature_types"] = "Gene Expression"
     path = write_mudata(tmp_path / "c.h5mu", {"x1": adata, "x2": proteins(adata)})
-    with pytest.warns(UserWarning, match="'x1' is taken"):
+    with pytest.warns(UserWarning, match="'x1' is read"):
         read_adata(path)
     write_adata(adata, tmp_path / "d.h5ad")
     with pytest.raises(ValueError, match="is h5ad, which has no `modality`"):

@@ -205,7 +205,7 @@ def test_compressed_hdf5(adata: AnnData, h5ad: Path, tmp_path: Path, ending: str
         for read in (read_adata, open_adata):
             got = read(path)
             np.testing.assert_array_equal(got.X.toarray(), adata.X.toarray())
-    with pytest.warns(UserWarning, match="is compressed HDF5, and cannot be backed"):
+    with pytest.warns(UserWarning, match=r"is compressed HDF5, .* cannot be backed"):
         read_adata(path, backed=True)
     content = (tmp_path / f"{h5ad.name}.{ending}").read_bytes()
     (tmp_path / "cut").write_bytes(content[: len(content) // 2])
@@ -336,7 +336,7 @@ def test_h5(adata: AnnData, tmp_path: Path, name: str) -> None:
     assert_10x(read_adata(write_h5_v3(tmp_path / name, adata)), adata)
     assert_10x(read_adata(write_h5_v3(tmp_path / name, adata, genome=False)), adata)
     assert_10x(read_adata(write_h5_v2(tmp_path / name, adata)), adata)
-    with pytest.warns(UserWarning, match="is 10x h5, and cannot be backed"):
+    with pytest.warns(UserWarning, match=r"is 10x h5, .* cannot be backed"):
         read_adata(tmp_path / name, backed=True)
 
 
@@ -368,7 +368,7 @@ def test_h5_v2_genomes(adata: AnnData, tmp_path: Path, genome: str) -> None:
 
 def test_h5_without_genomes(adata: AnnData, tmp_path: Path) -> None:
     path = write_h5_v3(tmp_path / "a.h5", adata, genome=False)
-    with pytest.raises(ValueError, match="does not say which genome"):
+    with pytest.raises(ValueError, match="`genome='GRCh38'`"):
         read_10x_h5(path, "GRCh38")
 
 
@@ -406,7 +406,7 @@ def test_var_names(adata: AnnData, tmp_path: Path) -> None:
         (
             "a.csv",
             b"gene,cell\n",
-            "starts with b'gene,cell.*reads h5ad, h5mu, AnnData zarr, 10x h5, 10x mtx and tables",
+            "starts with b'gene,cell.* h5ad, h5mu, AnnData zarr, 10x h5, 10x mtx and tables",
         ),
         ("a.h5ad", b"\x89HDF\r\n\x1a\n", "cannot be opened.*truncated or damaged"),
     ],
@@ -526,7 +526,7 @@ def test_wrong_folder(adata: AnnData, tmp_path: Path) -> None:
         "barcodes.tsv": "barcodes",
     }.items():
         (tmp_path / "outs" / "hg19" / name).rename(tmp_path / name)
-        with pytest.raises(FileNotFoundError, match=f"matrix.mtx' needs a file beside it.*{wanted}"):
+        with pytest.raises(FileNotFoundError, match=f"matrix.mtx' needs .*{wanted}"):
             read_adata(tmp_path / "outs" / "hg19")
         (tmp_path / name).rename(tmp_path / "outs" / "hg19" / name)
     (tmp_path / "outs" / "hg19" / "matrix.mtx").unlink()

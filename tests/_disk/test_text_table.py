@@ -155,10 +155,12 @@ def test_a_table_trains_and_is_labelled(counts: pd.DataFrame, tmp_path: Path) ->
 def test_which_way_up_is_said(counts: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     counts.T.to_csv(tmp_path / "a.csv")
     read_adata(tmp_path / "a.csv")
-    assert "25 cells x 40 genes: by the names, its rows are genes (`transpose=False`" in capsys.readouterr().err
+    assert "25 cells x 40 genes: judging by the names, its rows are genes (`transpose=False`" in capsys.readouterr().err
     counts.to_csv(tmp_path / "a.csv")
     read_adata(tmp_path / "a.csv")
-    assert "25 cells x 40 genes: by the names, its columns are genes (`transpose=True`" in capsys.readouterr().err
+    assert (
+        "25 cells x 40 genes: judging by the names, its columns are genes (`transpose=True`" in capsys.readouterr().err
+    )
     assert read_adata(tmp_path / "a.csv", transpose=True).shape == (40, 25)
     assert read_adata(tmp_path / "a.csv", transpose=False).shape == (25, 40)
 

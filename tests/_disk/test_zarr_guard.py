@@ -146,7 +146,7 @@ def bomb(packed: bytes, compressor: str, array: str = "X/data") -> Attack:
 
 
 UNFOLDS = {
-    "zstd": (zstd(8000), "zstd", "1,048,576,000 bytes or more, and has room for"),
+    "zstd": (zstd(8000), "zstd", "1,048,576,000 bytes or more, but has room for"),
     "zstd, by what it says": (zstd(1, 2**31), "zstd", "2,147,483,648 bytes"),
     "zstd, second frame": (zstd(1, 2**17) + zstd(8000), "zstd", "1,048,707,072 bytes"),
     "zstd, after what is skipped": (b"\x50\x2a\x4d\x18\2\0\0\0ab" + zstd(8000), "zstd", "1,048,576,000 bytes"),
@@ -154,13 +154,13 @@ UNFOLDS = {
     "zstd cut short": (zstd(3)[:12], "zstd", "ends too early"),
     "blosc": (blosc(2**31 - 1), "blosc", "2,147,483,647 bytes"),
     "lz4": (struct.pack("<I", 2**31 - 1) + b"\0" * 20, "lz4", "2,147,483,647 bytes"),
-    "gzip that lies": (gzip(100 * 2**20), "gzip", "bytes or more, and has room for"),
+    "gzip that lies": (gzip(100 * 2**20), "gzip", "bytes or more, but has room for"),
     "gzip, second part": (
         zlib.compress(b"a", wbits=31) + bytes(2**17) + gzip(2**27),
         "gzip",
-        "bytes or more, and has room for",
+        "bytes or more, but has room for",
     ),
-    "zlib": (zlib.compress(bytes(100 * 2**20)), "zlib", "bytes or more, and has room for"),
+    "zlib": (zlib.compress(bytes(100 * 2**20)), "zlib", "bytes or more, but has room for"),
 }
 
 
@@ -212,7 +212,7 @@ V2: dict[str, tuple[Attack, str]] = {
     "lzma, which nothing bounds": (put("X/data/.zarray", compressor={"id": "lzma"}), "does not run: lzma"),
     "unknown names of chunks": (put("X/data/.zarray", dimension_separator="x"), "unknown way"),
     **{f"unfolds: {k}": (bomb(packed, c), f"'X/data/0' .*{m}") for k, (packed, c, m) in UNFOLDS.items()},
-    "text unfolds": (bomb(zstd(8000), "zstd", "obs/_index/values"), "1,048,576,000 bytes or more, and stores"),
+    "text unfolds": (bomb(zstd(8000), "zstd", "obs/_index/values"), "1,048,576,000 bytes or more, but stores"),
     "unfolds by consolidated metadata alone": (
         both(
             edit(".zmetadata", lambda m: m["metadata"]["X/data/.zarray"].update(compressor={"id": "zstd"})),

@@ -348,7 +348,7 @@ def test_what_changes_meanwhile(
         return predict(*args, **kwargs)
 
     monkeypatch.setattr(_classify, "predict", appears)
-    with pytest.raises(FileExistsError, match="somebody else"):
+    with pytest.raises(FileExistsError, match="created by another process"):
         gs.tl.classify(path, state, output=tmp_path / "out.h5ad")
     assert (tmp_path / "out.h5ad").read_text() == "mine"
 
