@@ -241,7 +241,8 @@ def test_an_interrupted_train_goes_on(
 
     monkeypatch.setattr(GinsengLogger, "update", press)
     told = fails(*arguments, "-o", model, code=130)
-    assert "no model is written. The same command with --resume goes on" in told
+    assert "no model was written" in told
+    assert "--resume" in told
     assert [p.name for p in tmp_path.iterdir()] == ["model.h5.checkpoint"]
     monkeypatch.undo()
     run(*arguments, "-o", model, "--resume")

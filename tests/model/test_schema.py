@@ -66,7 +66,7 @@ class Extended(GinsengClassifierState):
 @pytest.fixture
 def extended(monkeypatch: pytest.MonkeyPatch) -> None:
     """A later version of the format with one more array."""
-    means = Array("gene_means", "mean of each gene", "<f4", ("n_genes",), since="1.2", optional=True)
+    means = Array("gene_means", "mean of each gene", "<f4", ("n_genes",), since="1.3", optional=True)
     schema = dataclasses.replace(MODEL, entries=(*MODEL.entries, means))
     for module in (state, file):
         monkeypatch.setattr(module, "MODEL", schema)
@@ -78,7 +78,7 @@ def test_an_optional_array_takes_a_row(
 ) -> None:
     plain = random_state("linear")
     whole = Extended(**vars(plain), gene_means=np.arange(12, dtype=np.float32))
-    for name, given, version in (("plain", Extended(**vars(plain)), b"1.0"), ("whole", whole, b"1.2")):
+    for name, given, version in (("plain", Extended(**vars(plain)), b"1.2"), ("whole", whole, b"1.3")):
         path = tmp_path / f"{name}.h5"
         save_model(given, path)
         with h5py.File(path) as found:

@@ -86,7 +86,7 @@ _MANNERS = {
         help="labels that stand for none (default: unknown, unassigned and the like; empty: every name is a type)",
     ),
     "adapt": _row(
-        "--adapt", action=argparse.BooleanOptionalAction, help="adapt the model to these cells (default: if it can be)"
+        "--adapt", action=argparse.BooleanOptionalAction, help="adapt to these cells (default: if the model can)"
     ),
     "genes": _row("--genes", metavar="COLUMN", help="boolean column of var with the genes to use"),
     "n_top_genes": _row("--n-top-genes", metavar="N", type=int, help="select this many genes first"),
