@@ -299,7 +299,7 @@ VALUES = [
 ]  # fmt: skip
 
 QUERY = [
-    Row("no model", "classify(query)", "", TypeError, "needs cells and a model", r"classify\(adata, model\)", CLASSIFY),
+    Row("no model", "classify(query)", "", ValueError, "No model was named", "ginseng models list", CLASSIFY),
     Row("model file that is not there", "classify(query, 'modl.h5')", "", FileNotFoundError,
         "modl.h5", "model.h5|no|No", "classify(query, 'model.h5')"),
     Row("data instead of a model", "classify(query, 'cells.h5ad')", "", ModelFileError, "cells.h5ad", "."),

@@ -36,7 +36,7 @@ from ginseng.data import GinsengDataset
 
 COMMANDS = [
     "demo", "check", "select-genes", "train", "annotate", "vote", "evaluate", "cross-validate", "compare", "rank-genes",
-    "explain", "embed", "uncertainty", "plot", "info", "convert", "completion",
+    "explain", "embed", "uncertainty", "plot", "models", "info", "convert", "completion",
 ]  # fmt: skip
 FAST = ["--architecture", "linear", "--epochs", "3", "--set", "batch_size=16", "--quiet"]
 
@@ -183,6 +183,8 @@ def test_demo_trains_annotates_and_draws(tmp_path: Path, capsys: pytest.CaptureF
     for name in ("accuracy", "balanced accuracy", "macro F1"):
         assert name in printed
     assert f"{right:.3f}" in printed
+    by_type = annotated.obs.groupby("cell_type", observed=True)["human_cell_type"]
+    assert by_type.agg(lambda labels: labels.value_counts().index[0])["CD34+"] == "HSC"
     assert gs.load_model(tmp_path / "out" / "model.h5").n_classes == 10
     for name in ("confusion", "history", "embedding"):
         assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -17,8 +17,7 @@ HELP = "list, download and describe models known by name"
 EXAMPLES = """  ginseng models list
   ginseng models list --refresh
   ginseng models info human
-  ginseng models fetch celltypist/Immune_All_Low
-  ginseng annotate my.h5ad --model celltypist/Immune_All_Low -o labelled.h5ad"""
+  ginseng models fetch celltypist/Immune_All_Low"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

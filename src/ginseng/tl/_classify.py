@@ -102,6 +102,7 @@ def classify(
         Classes that are possible in this tissue; all if None. They share all of the probability: it is the softmax
         over their logits alone, which is each one's probability divided by the sum of theirs. So the confidence of a
         cell of a type that is not allowed says nothing; `uns` tells how many cells had such a type as the first choice.
+        Where each class has a probability of its own, as in CellTypist, those of the allowed classes stay as they are.
     excluded
         Classes that are not possible; they are taken out of `allowed`.
     adapt
