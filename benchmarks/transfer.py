@@ -31,10 +31,9 @@ import numpy as np
 import pandas as pd
 import peers
 import scanpy as sc
-from accuracy import read_settings
+from accuracy import chosen_genes, logistic, read_settings
 from environments import interpreter
 from scipy import sparse
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, roc_auc_score
 
 import ginseng as gs
@@ -116,22 +115,6 @@ def ginseng(reference: ad.AnnData, query: ad.AnnData, *, adapt: bool | None) -> 
     return Said(table["cell_type"].astype(str).to_numpy(), table["confidence"].to_numpy(float))
 
 
-def logistic(reference: ad.AnnData, query: ad.AnnData, genes: np.ndarray) -> Said:
-    """Fit scikit-learn's regression, each cell scaled by its counts in these genes."""
-    y = reference.obs["cell_type"].astype(str).to_numpy()
-    model = LogisticRegression(C=0.1, class_weight="balanced", max_iter=1000)
-    model.fit(_log_normalised(reference, genes), y)
-    probs = model.predict_proba(_log_normalised(query, genes))
-    return Said(model.classes_[probs.argmax(axis=1)].astype(str), probs.max(axis=1))
-
-
-def _log_normalised(adata: ad.AnnData, genes: np.ndarray) -> sparse.csr_matrix:
-    part = ad.AnnData(sparse.csr_matrix(adata[:, genes].X, dtype=np.float32))
-    sc.pp.normalize_total(part, target_sum=1e4)
-    sc.pp.log1p(part)
-    return part.X
-
-
 def variable_genes(reference: ad.AnnData, shared: np.ndarray) -> np.ndarray:
     if len(shared) <= 2000:
         return shared
@@ -177,16 +160,15 @@ def measure(
         add("ginseng", seed, lambda: ginseng(reference, query, adapt=None))
         add("ginseng, adapt=False", seed, lambda: ginseng(reference, query, adapt=False))
     shared = np.array(reference.var_names[reference.var_names.isin(query.var_names)])
-    ours = shared
-    if "ginseng_genes" in reference.var:
-        ours = np.array(reference.var_names[reference.var["ginseng_genes"] & reference.var_names.isin(query.var_names)])
+    ours = np.intersect1d(chosen_genes(reference), shared)
     if "logistic" in args.peers:
-        add("logistic", 0, lambda: logistic(reference, query, variable_genes(reference, shared)))
-        add("logistic, our genes", 0, lambda: logistic(reference, query, ours))
+        add("logistic", 0, lambda: Said(*logistic(reference, query, variable_genes(reference, shared))))
+        if args.seeds:
+            add("logistic, our genes", 0, lambda: Said(*logistic(reference, query, ours)))
     for peer in args.peers:
         if peer != "logistic":
             add(peer, 0, lambda peer=peer: elsewhere(peer, reference, query, shared, args.environments))
-    if "celltypist" in args.peers:
+    if args.seeds and "celltypist" in args.peers:
         add("celltypist, our genes", 0, lambda: elsewhere("celltypist", reference, query, ours, args.environments))
     return rows
 
@@ -195,8 +177,9 @@ def show(table: pd.DataFrame) -> None:
     """Print a table for each pair, and the means over pairs."""
     means = table.groupby(["pair", "method"])[METRICS].mean()
     overall = pd.concat({"mean": means.groupby("method").mean()}, names=["pair"])
-    others = means[~means.index.get_level_values("method").str.startswith("ginseng")]
-    if len(others):
+    ours = means.index.get_level_values("method").str.startswith("ginseng")
+    others = means[~ours]
+    if ours.any() and len(others):
         best = others.groupby("pair")[["acc", "bacc", "f1"]].max()
         behind = (best - means.xs("ginseng", level="method")[["acc", "bacc", "f1"]]).add_prefix("behind_best_")
         print(best.join(behind).to_string(float_format="{:.3f}".format), end="\n\n")
@@ -207,7 +190,7 @@ def show(table: pd.DataFrame) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="of ginseng; none for peers alone")
     parser.add_argument("--pairs", nargs="+", help="those whose name has one of these parts; all if not given")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the training")
     parser.add_argument("--peers", nargs="*", default=["logistic"], choices=["logistic", *peers.PROGRAMS])

@@ -47,14 +47,12 @@ def by_hand(
         return regression(state, z)
     z[:, ~found] = reference["mean"][~found]
     shift = np.zeros(state.n_genes)
-    for _ in range(2 if adapt else 0):
-        probs = regression(state, z - shift)
+    if adapt:
+        probs = regression(state, z)
         label, p = probs.argmax(axis=1), probs.max(axis=1) * (full.sum(axis=1) > 0)
         n = [p[label == c].sum() for c in range(state.n_classes)]
         classes = [c for c in range(state.n_classes) if n[c] >= 5 and reference["cells"][c] >= 5]
-        if len(classes) < 3:
-            break
-        for g in np.flatnonzero(found):
+        for g in np.flatnonzero(found) if len(classes) >= 3 else ():
             more = [(p * z[:, g])[label == c].sum() / n[c] - reference["classes"][c, g] for c in classes]
             mean, error = np.mean(more), np.std(more, ddof=1) / np.sqrt(len(classes))
             shift[g] = np.rint(mean * max(0, 1 - error**2 / mean**2) * 2**16) / 2**16 if mean else 0

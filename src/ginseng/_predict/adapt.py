@@ -6,7 +6,7 @@ the cells that get its label. The classes with n_c of at least five, K of them, 
 
     d = mean over c of (q_c - m_c),    e^2 = variance over c of (q_c - m_c) / K,    shift = d max(0, 1 - e^2 / d^2)
 
-for each gene; and once more, with the labels that this shift gives. Each class counts alike, so that the shift does not
+for each gene. Each class counts alike, so that the shift does not
 depend on how frequent they are, and a gene whose differences do not agree between classes is not shifted (James and
 Stein 1961): that is biology, or wrong labels.
 """
@@ -14,7 +14,7 @@ Stein 1961): that is biology, or wrong labels.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -31,8 +31,6 @@ from ginseng.model.state import GinsengClassifierState
 
 #: A class needs so many expected cells in the query, and so many cells in the reference, to count.
 LEAST_CELLS = 5
-#: Passes over the cells, each with the labels that the shift of the one before gives.
-ROUNDS = 2
 #: Fewer classes do not say what is of the query and what is of the class.
 LEAST_CLASSES = 3
 #: Steps in which a shift is measured, of log-normalised expression: what is finer is the order of a sum.
@@ -108,7 +106,7 @@ def measured_weight(state: GinsengClassifierState, genes: Alignment) -> float | 
 
 def adapt(
     state: GinsengClassifierState,
-    rows: Callable[[], Iterable[Rows]],
+    rows: Iterable[Rows],
     genes: Alignment,
     n_cells: int,
     *,
@@ -116,14 +114,14 @@ def adapt(
     normalization: Normalization,
     allowed: np.ndarray | None = None,
 ) -> Adaptation:
-    """Return how cells differ from those of the reference whatever their class, by labels that are adapted once.
+    """Read cells once, and return how they differ from those of the reference whatever their class.
 
     Parameters
     ----------
     state
         A model that knows its reference.
     rows
-        Gives the counts of the cells, or of enough of them, from the first on.
+        Counts of the cells, or of enough of them.
     genes
         Which genes of the model were measured.
     n_cells
@@ -136,31 +134,23 @@ def adapt(
         (classes,) bool, those that a cell can be of. All if None.
     """
     assert state.reference is not None
-    params, measured = jax.device_put(state.params), measured_genes_of(genes)
-    plain, shift = correction_for(state, genes), np.zeros(state.n_genes, np.float32)
-    n_classes, first = 0, np.full(n_cells, -1, np.int32)
-    for number in range(ROUNDS):
-        shifted = correction_for(state, genes, shift)
-        sums, expected = np.zeros((state.n_classes, state.n_genes)), np.zeros(state.n_classes)
-        for start, stop, x, total, empty in batches(state, rows(), batch_size):
-            n = stop - start
-            logits = np.asarray(
-                predict_logits(params, x, total, None, shifted, architecture=state.network, normalization=normalization)
-            )[:n]
-            if allowed is not None:
-                logits = np.where(allowed, logits, -np.inf)
-            label = logits.argmax(axis=1)
-            p = np.where(empty, 0.0, softmax(logits.astype(float), axis=1)[np.arange(n), label])
-            of_class = sparse.csr_matrix((p, (label, np.arange(n))), shape=(state.n_classes, n))
-            sums += of_class @ np.asarray(normalized(x, total, plain, normalization=normalization), float)[:n]
-            expected += np.bincount(label, p, minlength=state.n_classes)
-            if number == 0:
-                first[start:stop] = np.where(empty, -1, label)
-        shift, n_classes = shift_of(sums, expected, state.reference)
-        shift = np.where(measured, shift, np.float32(0))
-        if not shift.any():  # the second round would be the first
-            break
-    return Adaptation(shift, n_classes, first)
+    correction, params = correction_for(state, genes), jax.device_put(state.params)
+    sums, expected = np.zeros((state.n_classes, state.n_genes)), np.zeros(state.n_classes)
+    first = np.full(n_cells, -1, np.int32)
+    for start, stop, x, total, empty in batches(state, rows, batch_size):
+        n = stop - start
+        how: dict[str, Any] = {"correction": correction, "normalization": normalization}
+        logits = np.asarray(predict_logits(params, x, total, None, architecture=state.network, **how))[:n]
+        if allowed is not None:
+            logits = np.where(allowed, logits, -np.inf)
+        label = logits.argmax(axis=1)
+        p = np.where(empty, 0.0, softmax(logits.astype(float), axis=1)[np.arange(n), label])
+        of_class = sparse.csr_matrix((p, (label, np.arange(n))), shape=(state.n_classes, n))
+        sums += of_class @ np.asarray(normalized(x, total, **how), float)[:n]
+        expected += np.bincount(label, p, minlength=state.n_classes)
+        first[start:stop] = np.where(empty, -1, label)
+    shift, n_classes = shift_of(sums, expected, state.reference)
+    return Adaptation(np.where(measured_genes_of(genes), shift, np.float32(0)), n_classes, first)
 
 
 def shift_of(sums: np.ndarray, expected: np.ndarray, reference: dict[str, np.ndarray]) -> tuple[np.ndarray, int]:

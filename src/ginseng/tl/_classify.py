@@ -225,7 +225,7 @@ def classify(
             result.check_output(_local_path(adata), output)
         how: Any = {"batch_size": batch_size, "normalization": query.normalization, "allowed": possible}
         if adapt is not False and state.reference is not None:
-            result.adaptation = adapt_to(state, query.some_rows, query.genes, data.n_obs, **how)
+            result.adaptation = adapt_to(state, query.some_rows(), query.genes, data.n_obs, **how)
             report(f"adapted to the cells by {result.adaptation.n_classes} of {state.n_classes} classes")
         predicted = predict(
             query.state,
