@@ -156,8 +156,10 @@ def _read_first(reader: Reader) -> GinsengClassifierState:
     return state
 
 
-def _shapes(name: str, found: Found) -> Mapping[str, Any]:
-    """Return the shape of each array, from what the file says of its network."""
+def _shapes(name: str, found: Found) -> Mapping[str, Any] | None:
+    """Return the shape of each array, from what the file says of its network; None for what it need not have."""
+    if name == "reference" and name not in found.reader.members():
+        return None
     if name == "reference":
         return reference_shapes(found.sizes["n_genes"], found.sizes["n_classes"])
     values, n_layers = found.values, len(found.reader.members(name))
