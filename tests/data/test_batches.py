@@ -36,6 +36,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Source]:
     x, y = numbered()
     path = tmp_path_factory.mktemp("sources") / "s.zarr"
     adata = ad.AnnData(sparse.csr_matrix(x))
+    adata.var_names = [f"gene{i}" for i in range(GENES)]
     stored = GinsengDataset.create(path, adata, y.astype(str), silent=True).source
     memory = MemorySource(sparse.csr_matrix(x.astype(np.uint8)), y, x.sum(axis=1).astype(np.float32))
     return {"memory": memory, "store": stored}
