@@ -384,10 +384,12 @@ class Schema:
             raise ModelFileError(msg)
         found = Found(reader)
         for entry in self.entries:
+            if entry.optional and not entry.is_there(reader):
+                continue
             if isinstance(entry, Tree):
                 if (expected := shapes(entry.name, found)) is not None:
                     found.values[entry.name] = entry.read_shapes(found, expected)
-            elif not entry.optional or entry.is_there(reader):
+            else:
                 found.values[entry.name] = entry.read(found)
         if self.format:
             reader.verify(*self._split(found.values, header))  # before any processing beyond reading
