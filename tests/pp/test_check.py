@@ -114,8 +114,8 @@ def test_problems_and_notes(make_cells: Make, state: State) -> None:
     assert found.other_features == {"Antibody Capture": 1}
     assert found.n_duplicated == 0
     text = repr(found)
-    for note in ("X has 1 values that are NaN", "1 'Antibody Capture' are no genes", "2 of 120 examined cells",
-                 "1 names of cells are repeated", "29 of its 30 genes are there"):  # fmt: skip
+    for note in ("X has 1 NaN or infinite values", "1 'Antibody Capture' are not genes", "2 of 120 examined cells",
+                 "1 cell names are repeated", "29 of its 30 genes are in the data"):  # fmt: skip
         assert note in text
     del adata.var["feature_types"]
     assert gs.pp.check(adata).n_duplicated == 1
@@ -225,7 +225,7 @@ def test_it_says_what_the_verbs_say(make_cells: Make, state: State, change: Call
         return
     said = [str(w.message) for w in caught]
     for note in found.notes:
-        if "are no genes, and are left out" in note:  # the same in fewer words
+        if "are not genes, and are left out" in note:  # the same in fewer words
             assert any("the 28 genes of 30" in line for line in said)
         else:
             assert any(note in line for line in said), (note, said)

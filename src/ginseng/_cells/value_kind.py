@@ -80,7 +80,7 @@ class Values:
         if self.mixed:
             return f"counts in some cells and other numbers in the rest (up to {self.highest:,.4g})"
         return {
-            "counts": f"counts (integers up to {self.highest:,.0f})",
+            "counts": f"counts (whole numbers up to {self.highest:,.0f})",
             "log1p": f"{log} of counts per {per}",
             "normalised": f"counts per {per}, not log-transformed",
             "fractional": f"non-integer counts (up to {self.highest:,.4g}), as if estimated or corrected",

@@ -129,8 +129,8 @@ def check(adata: AnnData | str | Path, model: GinsengClassifierState | AnnData |
     >>> import ginseng as gs
     >>> gs.pp.check(gs.datasets.pbmc68k())
     700 cells x 765 genes
-      X                 counts (integers up to 259)  <- this one
-      layers['counts']  counts (integers up to 259)
+      X                 counts (whole numbers up to 259)  <- this one
+      layers['counts']  counts (whole numbers up to 259)
       genes             symbols, human by the look of them
     <BLANKLINE>
     gs.tl.train(adata, 'cell_type')
