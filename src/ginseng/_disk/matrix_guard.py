@@ -25,7 +25,7 @@ def check_matrix(x: Any, where: str = "The matrix") -> None:
         msg = f"{where} has values of type {x.dtype}, not counts. Convert them to numbers first."
         raise TypeError(msg)
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
-        msg = f"{where} has masked values. Replace them first, for instance with `.filled(0)`."
+        msg = f"{where} has masked values. Replace them first, as by `.filled(0)`."
         raise ValueError(msg)
     on_disk = hasattr(x, "group")
     if not (on_disk or sparse.issparse(x)) or x.format not in ("csr", "csc"):
