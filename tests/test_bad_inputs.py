@@ -366,7 +366,7 @@ QUERY = [
         r"`adata.X` has values up to \d.*e\+38", "Repair them"),
     Row("masked values", CLASSIFY,
         "query.X = np.ma.masked_array(query.X.toarray(), np.arange(query.X.shape[0] * 30).reshape(-1, 30) % 7 == 0)",
-        ValueError, "`adata.X` has values that are masked", r"by `.filled\(0\)`",
+        ValueError, "`adata.X` has masked values", r"by `.filled\(0\)`",
         "query.X = query.X.filled(0); classify(query, state)"),
     Row("half precision", CLASSIFY, "query.X = query.X.toarray().astype(np.float16)", right=TRUE),
     Row("a total that is none", "classify(query, state, target_sum=-1)", "", ValueError,
