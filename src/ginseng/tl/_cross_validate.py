@@ -114,7 +114,7 @@ def cross_validate(
     ['1', '2', '3']
     """
     if copy and return_table:
-        msg = "`copy=True` and `return_table=True` exclude each other, since each sets the return value. Choose one."
+        msg = "`copy=True` and `return_table=True` cannot be combined: each sets the return value. Choose one."
         raise ValueError(msg)
     if genes is not None and n_top_genes is not None:
         msg = "`genes` names the genes and `n_top_genes` selects some. Pass only one of them."

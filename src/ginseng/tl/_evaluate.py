@@ -54,7 +54,7 @@ def evaluate(
     %(overwrite)s
     %(copy)s
     unlabeled
-        True labels that count as missing, as in :func:`ginseng.tl.train`.
+        True labels that stand for none, as in :func:`ginseng.tl.train`.
 
     Returns
     -------
@@ -70,9 +70,9 @@ def evaluate(
     `per_class` : :class:`pandas.DataFrame`
         `precision`, `recall`, `f1` and `support` (number of cells with that true label), one row per class.
     `confusion` : :class:`dict`
-        `counts`, the number of cells by true (row) and predicted (column) label, and `labels`, which name both.
+        `counts`, cells by true (row) and predicted (column) label, and `labels`, which name both.
 
-    If the true labels have no colours in `adata.uns`, they get those of the predicted labels.
+    If the true labels have no colours in `adata.uns`, they get those of the predicted ones.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def evaluate(
         If no cell has both labels, or both `copy` and `return_table` are set.
     """
     if copy and return_table:
-        msg = "`copy=True` and `return_table=True` exclude each other, since each sets the return value. Choose one."
+        msg = "`copy=True` and `return_table=True` cannot be combined: each sets the return value. Choose one."
         raise ValueError(msg)
     check_target(adata, "evaluate", key_added, overwrite=overwrite)
     prediction_key = _keys.cell_type(key_added) if prediction_key is None else prediction_key
