@@ -18,7 +18,7 @@ def _close():
 
 @pytest.fixture
 def labelled():
-    """Return a maker of AnnData with `n` true labels, near right predictions and an embedding."""
+    """Return a factory of AnnData with `n` true labels, mostly correct predictions and an embedding."""
 
     def make(n=4, length=12, n_obs=600, unassigned=False):
         rng = np.random.default_rng(n)
@@ -45,7 +45,7 @@ def labelled():
 
 @pytest.fixture
 def readable():
-    """Return a check that nothing drawn lies outside the figure, and that no two of `texts` overlap."""
+    """Return a check that nothing is drawn outside the figure, and that no two of `texts` overlap."""
 
     def check(fig, texts):
         fig.draw_without_rendering()

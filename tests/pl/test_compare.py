@@ -15,7 +15,7 @@ NAMES = ["gated", "random_forest", "GridSearchCV(LogisticRegression)", "a $b$ c"
 
 @pytest.fixture
 def compared():
-    """Return a maker of an AnnData with a comparison of `len(models)` models on `n` labels."""
+    """Return a factory of AnnData with a comparison of `len(models)` models on `n` labels."""
 
     def make(n=4, models=NAMES, length=12):
         rng = np.random.default_rng(n)
@@ -37,7 +37,7 @@ def compared():
 
 
 def tick_labels(ax):
-    # not the texts: a panel whose rows are named by the one to its left has none
+    # not the texts: panels may share the row names of the one to their left
     return tuple(axis.get_major_formatter().format_ticks(axis.get_majorticklocs()) for axis in (ax.yaxis, ax.xaxis))
 
 
@@ -74,7 +74,7 @@ def test_which_models_and_what_order(compared):
     assert rows == sorted(rows)
     limits = {ax.collections[0].get_clim() for ax in axes[1:]}
     assert len(limits) == 1, "one colour must mean one number of cells"
-    with pytest.raises(KeyError, match=r"'gatd' was not compared. Did you mean 'gated'"):
+    with pytest.raises(KeyError, match=r"'gatd'.*'gated'"):
         pl.compare(compared(3), ["gatd"])
 
 
@@ -99,12 +99,12 @@ def test_given_axes(compared):
     fig, axes = plt.subplots(1, 3)
     assert pl.compare(compared(3), NAMES[:2], ax=axes) == list(axes)
     assert axes[1].get_title() == "gated"
-    with pytest.raises(ValueError, match="has 3 panels, but `ax` has 1"):
+    with pytest.raises(ValueError, match=r"3 .*`ax`.* 1"):
         pl.compare(compared(3), NAMES[:2], ax=axes[:1])
     plt.close(fig)
 
 
 def test_without_a_comparison(compared):
     adata = compared(2)
-    with pytest.raises(KeyError, match=r"Run `gs.tl.compare\(adata, label_key\)` first"):
+    with pytest.raises(KeyError, match=r"`gs\.tl\.compare\(adata, label_key\)`"):
         pl.compare(adata, key="other")

@@ -26,7 +26,7 @@ def sampled(labelled):
 
 
 def drawn(ax):
-    """Return the widths of the bars, groups x labels, and the colours of the labels."""
+    """Return the widths of the segments, groups x labels, and the colours of the labels."""
     texts = [t.get_text() for t in ax.get_legend().get_texts()]
     widths = {label: [p.get_width() for p in bars] for label, bars in zip(texts, ax.containers, strict=True)}
     rows = [t.get_text() for t in ax.get_yticklabels()]
@@ -72,11 +72,11 @@ def test_cells_without_label_or_group(sampled):
     assert shades["missing"] == MISSING.lower()
     assert found.to_numpy().sum() == adata.n_obs - 20
     adata.obs["donor"] = np.nan
-    with pytest.raises(ValueError, match="No cell has a value in"):
+    with pytest.raises(ValueError, match="'donor'"):
         pl.composition(adata, "donor")
-    with pytest.raises(KeyError, match=r"no column 'dono'\. Did you mean 'donor'"):
+    with pytest.raises(KeyError, match=r"'dono'.*'donor'"):
         pl.composition(adata, "dono")
-    with pytest.raises(KeyError, match=r"Run `gs\.tl\.classify` first"):
+    with pytest.raises(KeyError, match=r"`gs\.tl\.classify`"):
         pl.composition(adata, "donor", key="other")
 
 

@@ -87,14 +87,14 @@ def test_axes_and_errors(labelled):
     adata = labelled(3)
     _, axes = plt.subplots(1, 2)
     assert pl.confidence(adata, "cell_type", ax=axes) == list(axes)
-    with pytest.raises(ValueError, match="2 panels, but `ax` has 1"):
+    with pytest.raises(ValueError, match=r"2 .*`ax`.* 1"):
         pl.confidence(adata, "cell_type", ax=axes[0])
-    with pytest.raises(ValueError, match="`n_bins` must be at least 1, not 0"):
+    with pytest.raises(ValueError, match=r"`n_bins`.* 1.* 0"):
         pl.confidence(adata, "cell_type", n_bins=0)
-    with pytest.raises(KeyError, match="no column 'cel_type'"):
+    with pytest.raises(KeyError, match="'cel_type'"):
         pl.confidence(adata, "cel_type")
-    with pytest.raises(KeyError, match=r"Run `gs\.tl\.classify` first"):
+    with pytest.raises(KeyError, match=r"`gs\.tl\.classify`"):
         pl.confidence(adata, key="other")
     adata.obs["cell_type"] = np.nan
-    with pytest.raises(ValueError, match="No cell has both"):
+    with pytest.raises(ValueError, match="'cell_type'"):
         pl.confidence(adata, "cell_type")

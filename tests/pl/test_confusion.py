@@ -64,9 +64,9 @@ def test_given_order(labelled):
     rows, columns = tick_labels(ax)
     assert rows == [names[2], names[0], names[1], names[3]]
     assert columns == [*rows, "unassigned"]
-    with pytest.raises(ValueError, match="names 'nothing', which no cell has"):
+    with pytest.raises(ValueError, match="'nothing'"):
         pl.confusion(adata, "cell_type", order=["nothing"])
-    with pytest.raises(ValueError, match="'cluster', 'alphabetical' or a list"):
+    with pytest.raises(ValueError, match=r"`order`.*'cluster', 'alphabetical'"):
         pl.confusion(adata, "cell_type", order="size")
 
 
@@ -144,7 +144,7 @@ def test_adata_is_left_alone(labelled):
 
 def test_errors_say_what_to_do(labelled):
     adata = labelled(3)
-    with pytest.raises(KeyError, match=r"Run `gs.tl.evaluate\(adata, label_key\)` first, or give `label_key`"):
+    with pytest.raises(KeyError, match=r"`gs\.tl\.evaluate\(adata, label_key\)`.*`label_key`"):
         pl.confusion(adata)
-    with pytest.raises(KeyError, match=r"Run `gs.tl.classify` first"):
+    with pytest.raises(KeyError, match=r"`gs\.tl\.classify`"):
         pl.confusion(adata, "cell_type", key="other")

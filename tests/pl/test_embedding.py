@@ -16,7 +16,7 @@ from ginseng.pl import _figure, _tables
 
 
 def shades(ax):
-    """Return the coordinates and the colour of each dot."""
+    """Return coordinates and colours of the dots."""
     dots = ax.collections[0]
     return pd.DataFrame(dots.get_offsets()).assign(color=[to_hex(c) for c in dots.get_facecolors()])
 
@@ -85,9 +85,9 @@ def test_basis_and_components(labelled):
         values = adata.obsm["mine" if basis == "mine" else "X_umap"]
         np.testing.assert_allclose(np.sort(shades(ax)[0]), np.sort(values[:, 2]))
         assert not len(ax.get_xticks())
-    with pytest.raises(ValueError, match="1 to 3"):
+    with pytest.raises(ValueError, match=r"1 to 3"):
         pl.embedding(adata, components=(1, 4))
-    with pytest.raises(KeyError, match=r"no 'umpa' or 'X_umpa'. Did you mean 'X_umap'"):
+    with pytest.raises(KeyError, match=r"'umpa'.*'X_umpa'.*'X_umap'"):
         pl.embedding(adata, "umpa")
 
 
@@ -105,7 +105,7 @@ def test_palettes():
     assert _figure.colors(labels, {"b": "red"})["b"] == "#ff0000"
     assert list(_figure.colors(labels, ["k", "w", "r"]).values()) == ["#000000", "#ffffff", "#ff0000"]
     assert _figure.colors(labels, "tab10")["a"] == "#1f77b4"
-    with pytest.raises(ValueError, match="2 colours for 3 labels"):
+    with pytest.raises(ValueError, match=r"`palette`.* 2 .* 3 "):
         _figure.colors(labels, ["k", "w"])
     whole = list(_figure.colors([str(i) for i in range(102)]).values())
     for n in (1, 8, 9, 60, 102, 103, 150):
@@ -137,9 +137,9 @@ def test_axes(labelled):
     assert axes[2].get_legend().get_window_extent().x0 > axes[2].child_axes[0].get_tightbbox().x1
     del adata.obs["ginseng_confidence"]
     assert isinstance(pl.embedding(adata, show=False), Axes)
-    with pytest.raises(KeyError, match="no column 'cel_type'"):
+    with pytest.raises(KeyError, match="'cel_type'"):
         pl.embedding(adata, "umap", "cel_type")
-    with pytest.raises(KeyError, match=r"Run `gs.tl.classify` first"):
+    with pytest.raises(KeyError, match=r"`gs\.tl\.classify`"):
         pl.embedding(adata, key="other")
 
 

@@ -16,7 +16,7 @@ from ginseng.pl import _tables
 
 @pytest.fixture
 def ranked():
-    """Return a maker of cells with `n` types, and ranks and explanations as `tl` writes them."""
+    """Return a factory of cells with `n` types, with ranked genes and explanations as written by `tl`."""
 
     def make(n=4, length=12):
         names = [f"{i:02} γδ/$".ljust(length, "x") for i in range(n)]
@@ -113,7 +113,7 @@ def test_heat_map_shows_scores(ranked):
 def test_explanations_are_readable(ranked, readable):
     for n, length in ((2, 8), (60, 60)):
         adata = ranked(n, length)
-        adata.uns["ginseng"]["explanation"]["contribution"] *= 0.06  # numbers that are long
+        adata.uns["ginseng"]["explanation"]["contribution"] *= 0.06  # long numbers
         fig = pl.explain(adata, return_fig=True)
         readable(fig, [text for ax in fig.axes for text in [*ax.get_yticklabels(), ax.title, ax.xaxis.label]])
         for ax in fig.axes:
@@ -132,16 +132,16 @@ def test_bars_are_contributions(ranked):
 
 def test_what_is_not_there(ranked):
     adata = ranked(3)
-    with pytest.raises(KeyError, match=r"Cell 'c2' is not explained\. There are: 'c0', 'c1'"):
+    with pytest.raises(KeyError, match=r"'c2'.*'c0', 'c1'"):
         pl.explain(adata, "c2")
-    with pytest.raises(KeyError, match="No genes are ranked for 'B'"):
+    with pytest.raises(KeyError, match="'B'"):
         pl.rank_genes(adata, groups=["B"])
-    with pytest.raises(ValueError, match="Give 'dotplot' or 'heatmap'"):
+    with pytest.raises(ValueError, match=r"`kind`.*'dotplot'.*'heatmap'"):
         pl.rank_genes(adata, kind="violin")
-    with pytest.raises(ValueError, match="Lower `min_logfoldchange`"):
+    with pytest.raises(ValueError, match="`min_logfoldchange`"):
         pl.rank_genes(adata, min_logfoldchange=5)
     del adata.uns["ginseng_rank_genes"], adata.uns["ginseng"]
-    with pytest.raises(KeyError, match=r"Run `gs.tl.rank_genes` first"):
+    with pytest.raises(KeyError, match=r"`gs\.tl\.rank_genes`"):
         pl.rank_genes(adata)
-    with pytest.raises(KeyError, match=r"Run `gs.tl.explain"):
+    with pytest.raises(KeyError, match=r"`gs\.tl\.explain"):
         pl.explain(adata)

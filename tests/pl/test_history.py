@@ -72,7 +72,7 @@ def test_axes():
     _, axes = plt.subplots(1, 2)
     assert pl.history(curves(), ax=axes) == list(axes)
     assert axes[1].get_lines()
-    with pytest.raises(ValueError, match="2 panels, but `ax` has 1"):
+    with pytest.raises(ValueError, match=r"2 .*`ax`.* 1"):
         pl.history(curves(), ax=axes[0])
 
 
@@ -82,9 +82,9 @@ def test_palette():
 
 
 def test_errors_say_what_to_do(labelled):
-    with pytest.raises(KeyError, match=r"has no 'history'. Run `gs.tl.train"):
+    with pytest.raises(KeyError, match=r"'history'.*`gs\.tl\.train"):
         pl.history(labelled(2))
-    with pytest.raises(TypeError, match="not int"):
+    with pytest.raises(TypeError, match=r"`history`.*int"):
         pl.history(3)
-    with pytest.raises(ValueError, match="no epoch"):
+    with pytest.raises(ValueError, match="epoch"):
         pl.history(curves(0))

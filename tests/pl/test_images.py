@@ -1,4 +1,4 @@
-"""Each plot beside a picture of it, small and blurred, so that neither fonts nor a pixel matter.
+"""Each plot compared with a baseline image, small and blurred, so that fonts and single pixels do not matter.
 
 To draw the pictures anew, delete those in `baseline` and run the tests: they are written, and the tests fail once.
 """

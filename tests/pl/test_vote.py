@@ -30,7 +30,7 @@ def voted(labelled):
 
 
 def blocks(ax):
-    """Return the height of each block, by its name."""
+    """Return the height of each block by name."""
     patches = [p for p in ax.patches if isinstance(p, Rectangle)]
     texts = [t.get_text() for t in ax.texts][: len(patches)]
     return dict(zip(texts, patches, strict=True))
@@ -96,5 +96,5 @@ def test_one_cluster_far_larger_than_all_others(labelled, readable):
 
 
 def test_errors(labelled):
-    with pytest.raises(KeyError, match=r"Run `gs.tl.vote\(adata, groupby\)` first"):
+    with pytest.raises(KeyError, match=r"`gs\.tl\.vote\(adata, groupby\)`"):
         pl.vote(labelled(2))

@@ -1,4 +1,4 @@
-"""Labels of cells: the same from whatever holds the counts, and as NumPy finds them."""
+"""Labels of cells: the same for every container of the counts, and compared with NumPy."""
 
 import dataclasses
 import os
@@ -75,7 +75,7 @@ def check(found: ad.AnnData, state: State, expected: np.ndarray, *, atol: float 
 
 
 def blurred(make_cells: Make, n_cells: int = 120, n_genes: int = 30) -> ad.AnnData:
-    """Return cells that the model is not sure of."""
+    """Return cells that the model labels with low confidence."""
     adata = make_cells(n_cells, n_genes, seed=8)
     rng = np.random.default_rng(9)
     x = adata.X.toarray()
@@ -92,7 +92,7 @@ GENES = {
 
 
 def held(folder: Path, x: np.ndarray, names: list[str], dtype: str) -> dict[str, tuple[object, str | None]]:
-    """Return the same cells in each container, and the layer that has them."""
+    """Return the same cells in each container, with the layer that holds them."""
     var = pd.DataFrame(index=names)
     x = x.astype(dtype)
     csr = ad.AnnData(sparse.csr_matrix(x), var=var)
@@ -129,7 +129,7 @@ def test_the_same_probabilities_from_any_container(
     known = [i for i, name in enumerate(names) if name in adata.var_names]
     x[:, known] = adata[:, [names[i] for i in known]].X.toarray()
     expected = by_hand(state, x, names)
-    assert 0.5 < expected.max(axis=1).mean() < 0.98  # not all too clear
+    assert 0.5 < expected.max(axis=1).mean() < 0.98  # neither trivial nor hopeless
     for holder, (given, layer) in held(tmp_path, x, names, dtype).items():
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -152,7 +152,7 @@ def test_batches_change_nothing(make_cells: Make, state: State, batch_size: int)
 
 @pytest.mark.parametrize("batch_size", [0, -3])
 def test_a_batch_has_at_least_a_cell(make_cells: Make, state: State, batch_size: int) -> None:
-    with pytest.raises(ValueError, match="`batch_size` must be at least 1"):
+    with pytest.raises(ValueError, match=r"`batch_size`.* 1"):
         gs.tl.classify(make_cells(), state, batch_size=batch_size)
 
 
@@ -213,11 +213,11 @@ def test_a_trained_anndata_is_a_model(make_cells: Make) -> None:
     check(query, state, by_hand(state, query.X.toarray(), query.var_names.tolist()))
     gs.tl.classify(ref, ref)
     assert set(ref.uns["ginseng"]) >= {"model", "history", "overlap"}
-    with pytest.raises(ValueError, match=r"holds no model\. Run `gs\.tl\.train"):
+    with pytest.raises(ValueError, match=r"`gs\.tl\.train"):
         gs.tl.classify(query, blurred(make_cells))
-    with pytest.raises(ValueError, match="No model was named"):
+    with pytest.raises(ValueError, match="model"):
         gs.tl.classify(query)
-    with pytest.raises(TypeError, match="needs cells"):
+    with pytest.raises(TypeError, match="cells"):
         gs.tl.classify(state)
 
 
@@ -252,12 +252,12 @@ def test_from_file_to_file(make_cells: Make, state: State, tmp_path: Path, sourc
     assert found.uns["ginseng"]["metrics"]["accuracy"] == 0.5
     assert found.obs["cell_type"].tolist() == adata.obs["cell_type"].tolist()
     assert sorted(os.listdir(tmp_path)) == sorted([path.name, output.name])
-    with pytest.raises(FileExistsError, match="is not replaced"):
+    with pytest.raises(FileExistsError, match=output.name):
         gs.tl.classify(path, state, output=output)
 
 
 def test_a_file_may_lack_what_is_written(make_cells: Make, state: State, tmp_path: Path) -> None:
-    """As one that `anndata.experimental.concat_on_disk` wrote; warnings are errors here."""
+    """As written by `anndata.experimental.concat_on_disk`; warnings are errors here."""
     make_cells().write_h5ad(tmp_path / "in.h5ad")
     with h5py.File(tmp_path / "in.h5ad", "r+") as file:
         del file["uns"], file["obsm"]
@@ -323,7 +323,7 @@ def test_a_file_of_an_old_anndata(make_cells: Make, state: State, tmp_path: Path
     assert "ginseng_cell_type" in ad.read_h5ad(tmp_path / "new.h5ad").obs
 
 
-def test_what_changes_meanwhile(
+def test_files_that_change_during_the_call(
     make_cells: Make, state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adata, path = make_cells(), tmp_path / "cells.h5ad"
@@ -337,7 +337,7 @@ def test_what_changes_meanwhile(
         return predict(*args, **kwargs)
 
     monkeypatch.setattr(_classify, "predict", replaced)
-    with pytest.raises(RuntimeError, match="was changed while its cells were labelled: nothing is written"):
+    with pytest.raises(RuntimeError, match=path.name):
         gs.tl.classify(path, state, output=path)
     assert path.read_bytes() == other
 
@@ -358,29 +358,29 @@ def test_a_training_store_is_not_annotated_in_place(
     gs.data.GinsengDataset.create(path, make_cells(), "cell_type", silent=True)
     (tmp_path / "link.zarr").symlink_to("s.zarr")
     for name in (path, tmp_path / "link.zarr"):
-        with pytest.raises(ValueError, match=r"is a training store.*`output='.*\.h5ad'`"):
+        with pytest.raises(ValueError, match=r"`output='.*\.h5ad'`"):
             gs.tl.classify(name, state, output=name, silent=True)
     assert len(gs.data.GinsengDataset(path)) == 120
     gs.tl.classify(path, state, output=tmp_path / "s.h5ad", silent=True)
     assert "ginseng_cell_type" in ad.read_h5ad(tmp_path / "s.h5ad").obs
-    for source in (path, tmp_path / "copy.zarr"):  # a copy with labels is a store no more
+    for source in (path, tmp_path / "copy.zarr"):  # a copy with labels is no longer a store
         gs.tl.classify(source, state, output=tmp_path / "copy.zarr", silent=True)
     assert "ginseng_cell_type" in ad.read_zarr(tmp_path / "copy.zarr").obs
 
 
-def test_an_output_that_cannot_be_written_is_told_before_the_work(
+def test_an_unwritable_output_is_reported_before_any_work(
     make_cells: Make, state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_cells().write_h5ad(tmp_path / "in.h5ad")
     monkeypatch.setattr(_classify, "predict", lambda *_, **__: pytest.fail("cells were labelled"))
     size = (tmp_path / "in.h5ad").stat().st_size
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=size + 2**20))  # none for the labels
-    with pytest.raises(OSError, match="There is no room for about"):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=size + 2**20))  # no space for the labels
+    with pytest.raises(OSError, match=r"MB|GB|kB|bytes"):
         gs.tl.classify(tmp_path / "in.h5ad", state, output=tmp_path / "out.h5ad")
     assert os.listdir(tmp_path) == ["in.h5ad"]
     with replacing(tmp_path / "out.h5ad") as partial:
         partial.touch()
-        with pytest.raises(OSError, match="is being written by process"):
+        with pytest.raises(OSError, match=str(os.getpid())):
             gs.tl.classify(tmp_path / "in.h5ad", state, output=tmp_path / "out.h5ad")
 
 
@@ -451,11 +451,11 @@ def test_gene_weights(make_cells: Make, state: State) -> None:
     by_batch = gs.tl.classify(query, ref, store_gene_weights=True, batch_size=7, copy=True)
     assert isinstance(by_batch, ad.AnnData)
     np.testing.assert_allclose(by_batch.obsm["ginseng_gene_weights"], weights, atol=1e-6)
-    with pytest.raises(ValueError, match="'linear' has no gene weights"):
+    with pytest.raises(ValueError, match="'linear'"):
         gs.tl.classify(query, state, store_gene_weights=True)
 
 
-# -- what the numbers are ----------------------------------------------------------------------------------------
+# -- values -----------------------------------------------------------------------------------------------------
 
 
 def test_dropout_is_drawn_from_the_seed(make_cells: Make, state: State) -> None:
@@ -470,7 +470,7 @@ def test_dropout_is_drawn_from_the_seed(make_cells: Make, state: State) -> None:
     np.testing.assert_array_equal(probs(randomness=True, seed=1), one)
     assert np.abs(one - plain).max() > 0.01
     assert np.abs(one - two).max() > 0.01
-    # two batches with the same cells draw different numbers
+    # the same cells get different dropout in another batch
     twice = ad.concat([adata[:8], adata[:8]], index_unique="-")
     found = gs.tl.classify(twice, state, store_probs=True, copy=True, randomness=True, batch_size=8)
     assert np.abs(found.obsm["ginseng_probs"][:8] - found.obsm["ginseng_probs"][8:]).max() > 0.01
@@ -484,7 +484,7 @@ def test_normalising_is_left_to_the_model_or_done_by_hand(make_cells: Make, stat
     gs.tl.classify(log, state, normalize=False, store_probs=True)
     check(log, state, expected, atol=1e-5)
 
-    # whatever the total, and over whatever genes: the logarithm is undone
+    # any library size over any genes: the logarithm is inverted
     scaled = ad.AnnData(np.log1p(500.0 * x / x.sum(axis=1, keepdims=True)), var=adata.var)
     gs.tl.classify(scaled, state, normalize=False, store_probs=True)
     check(scaled, state, expected, atol=1e-5)
@@ -498,9 +498,9 @@ def test_normalising_is_left_to_the_model_or_done_by_hand(make_cells: Make, stat
         gs.tl.classify(log, state, store_probs=True)
     check(log, state, expected, atol=1e-5)
 
-    # a model that scales by all genes cannot know what they were
+    # a model that scales by all genes does not know their sum
     of_all = dataclasses.replace(state, library_size="all_genes")
-    with pytest.raises(ValueError, match=r"log1p of counts per 500, .*np\.expm1\(adata\.X\)"):
+    with pytest.raises(ValueError, match=r" 500.*np\.expm1\(adata\.X\)"):
         gs.tl.classify(scaled, of_all)
     with pytest.warns(UserWarning, match=r"log1p of counts per 10,000, .* `normalize=False`"):
         gs.tl.classify(log, of_all, store_probs=True)
@@ -512,7 +512,7 @@ def test_names_in_a_column(make_cells: Make, state: State) -> None:
     expected = by_hand(state, adata.X.toarray(), adata.var_names.tolist())
     adata.var["symbol"] = adata.var_names
     adata.var_names = [f"ENSG{i}" for i in range(30)]
-    with pytest.warns(UserWarning, match="matched genes by .*'symbol'.*, which has 30 of the 30"):
+    with pytest.warns(UserWarning, match=r"'symbol'.* 30 .* 30"):
         gs.tl.classify(adata, state, store_probs=True)
     check(adata, state, expected)
     gs.tl.classify(adata, state, gene_key="symbol", store_probs=True)
@@ -521,7 +521,7 @@ def test_names_in_a_column(make_cells: Make, state: State) -> None:
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize("container", [np.asarray, sparse.csr_matrix, sparse.csc_matrix])
-def test_a_gene_that_is_there_twice_is_summed(
+def test_duplicate_genes_are_summed(
     make_cells: Make, state: State, container: Callable[..., object], dtype: str
 ) -> None:
     whole = blurred(make_cells)
@@ -532,7 +532,7 @@ def test_a_gene_that_is_there_twice_is_summed(
     names = whole.var_names.tolist()
     with pytest.warns(UserWarning, match="Variable names are not unique"):
         adata = ad.AnnData(container(both.astype(dtype)), var=pd.DataFrame(index=names * 2))
-    with pytest.warns(UserWarning, match="summed 60 rows of 30 repeated genes"):
+    with pytest.warns(UserWarning, match=r"60 .* 30 "):
         gs.tl.classify(adata, state, store_probs=True)
     check(adata, state, by_hand(state, x, names))
 
@@ -542,7 +542,7 @@ def test_a_cell_with_counts_in_other_genes_alone_is_unassigned(make_cells: Make,
     x = np.column_stack([adata.X.toarray(), np.full(adata.n_obs, 9)])
     x[3, :-1] = 0
     query = ad.AnnData(sparse.csr_matrix(x), var=pd.DataFrame(index=[*adata.var_names, "another"]))
-    with pytest.warns(UserWarning, match="1 of 120 cells have no counts in the genes of the model"):
+    with pytest.warns(UserWarning, match="1 of 120"):
         gs.tl.classify(query, state)
     assert np.flatnonzero(query.obs["ginseng_cell_type"] == "unassigned").tolist() == [3]
 
@@ -553,7 +553,7 @@ def test_a_cell_without_counts_is_unassigned(make_cells: Make, state: State, sil
     x = adata.X.toarray()
     x[[0, 7]] = 0
     adata.X = sparse.csr_matrix(x)
-    with pytest.warns(UserWarning, match="2 of 120 cells have no counts in the genes of the model: 'unassigned'"):
+    with pytest.warns(UserWarning, match=r"2 of 120 .*'unassigned'"):
         gs.tl.classify(adata, state, silent=silent, store_probs=True)
     labels = adata.obs["ginseng_cell_type"]
     assert np.flatnonzero(labels == "unassigned").tolist() == [0, 7]
@@ -566,7 +566,7 @@ def test_a_cell_without_counts_is_unassigned(make_cells: Make, state: State, sil
     )
 
 
-# -- which labels are given --------------------------------------------------------------------------------------
+# -- thresholds and allowed labels -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["unassigned", "γδ?/none"])
@@ -577,7 +577,7 @@ def test_no_label_below_the_threshold(make_cells: Make, state: State, tmp_path: 
     adata.X = sparse.csr_matrix(x)
     expected = by_hand(state, x, adata.var_names.tolist())
     threshold = float(np.quantile(expected.max(axis=1), 0.3))
-    with pytest.warns(UserWarning, match=f"1 of 120 cells have no counts in the genes of the model: '{name[:2]}"):
+    with pytest.warns(UserWarning, match=f"1 of 120 .*'{name[:2]}"):
         gs.tl.classify(adata, state, min_confidence=threshold, unassigned=name, store_probs=True)
     unsure = expected.max(axis=1) < threshold
     unsure[5] = False
@@ -649,8 +649,8 @@ def test_the_allowed_classes_share_the_probability(make_cells: Make, state: Stat
     assert "restriction" not in adata.uns["ginseng"]
 
 
-def test_classes_that_the_model_all_but_excludes_still_share(make_cells: Make, state: State) -> None:
-    """Probabilities of zero in float32 cannot be divided by their sum; their logits can be compared."""
+def test_renormalisation_of_tiny_probabilities(make_cells: Make, state: State) -> None:
+    """Probabilities that are zero in float32 cannot be renormalised, but their logits can."""
     sure = state.from_dict(state.to_dict())
     sure.params = {**state.params, "head": {k: np.asarray(v) * 300 for k, v in state.params["head"].items()}}
     adata = make_cells()
@@ -676,16 +676,13 @@ def test_a_threshold_holds_for_what_is_renormalised(make_cells: Make, state: Sta
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        (
-            {"allowed": ["B cell", "T/Nk"]},
-            r"`allowed` names 'T/Nk', which is no class .* Did you mean 'T/NK'\? There are",
-        ),
-        ({"excluded": "hepatocyte"}, r"`excluded` names 'hepatocyte'.*There are: 'B cell', 'T/NK', 'γδ T'"),
-        ({"allowed": []}, "leave none of the 3 classes"),
-        ({"allowed": "B cell", "excluded": ["B cell"]}, "leave none of the 3 classes"),
-        ({"min_confidence": 50}, "`min_confidence` is a probability, between 0 and 1, not 50"),
-        ({"min_confidence": np.nan}, "between 0 and 1, not nan"),
-        ({"unassigned": ""}, "`unassigned` has a name that is empty"),
+        ({"allowed": ["B cell", "T/Nk"]}, "`allowed`.*'T/Nk'.*'T/NK'"),
+        ({"excluded": "hepatocyte"}, "`excluded`.*'hepatocyte'.*'B cell', 'T/NK', 'γδ T'"),
+        ({"allowed": []}, "`allowed`.* 3 "),
+        ({"allowed": "B cell", "excluded": ["B cell"]}, "`excluded`.* 3 "),
+        ({"min_confidence": 50}, "`min_confidence`.* 50"),
+        ({"min_confidence": np.nan}, "`min_confidence`.*nan"),
+        ({"unassigned": ""}, "`unassigned`"),
     ],
 )
 def test_wrong_restrictions_write_nothing(make_cells: Make, state: State, how: dict, message: str) -> None:
@@ -699,14 +696,14 @@ def test_wrong_restrictions_write_nothing(make_cells: Make, state: State, how: d
 def test_a_column_from_elsewhere_is_not_replaced_in_silence(make_cells: Make, state: State, tmp_path: Path) -> None:
     adata = make_cells()
     gs.tl.classify(adata, state)
-    gs.tl.classify(adata, state)  # its own: as in scanpy
-    gs.tl.train(adata, "cell_type", architecture="linear", epochs=1, silent=True)  # also writes into `uns`
+    gs.tl.classify(adata, state)  # columns by ginseng are replaced, as in scanpy
+    gs.tl.train(adata, "cell_type", architecture="linear", epochs=1, silent=True)  # also writes to `uns`
     gs.tl.classify(adata, adata)
     mine = make_cells()
     mine.obs["ginseng_cell_type"] = "by hand"
     gs.tl.train(mine, "cell_type", architecture="linear", epochs=1, silent=True)
     mine.write_h5ad(tmp_path / "mine.h5ad")
-    message = r"`adata.obs\['ginseng_cell_type'\]` was not written by ginseng.*key_added='ginseng_2'.*overwrite=True"
+    message = r"`adata\.obs\['ginseng_cell_type'\]`.*key_added='ginseng_2'.*overwrite=True"
     gs.tl.classify(mine, state, return_table=True)
     gs.tl.classify(tmp_path / "mine.h5ad", state)
     gs.tl.classify(mine, state, key_added="other")
@@ -727,12 +724,12 @@ def test_silent_is_silent(
     adata = make_cells()[:, :20].copy()
     gs.tl.classify(adata, state, silent=True)
     assert capfd.readouterr() == ("", "")
-    with pytest.warns(UserWarning, match="Partial gene overlap detected: 66.67%"):
+    with pytest.warns(UserWarning, match=r"66\.67%"):
         gs.tl.classify(adata, state)
     assert "[ginseng] Classifying" in capfd.readouterr().err
 
 
-# -- odd cells ---------------------------------------------------------------------------------------------------
+# -- edge cases --------------------------------------------------------------------------------------------------
 
 
 def test_no_cells(make_cells: Make, state: State) -> None:
@@ -756,7 +753,7 @@ def test_names_of_cells_may_repeat(make_cells: Make, state: State) -> None:
     np.testing.assert_allclose(table[state.label_keys.tolist()], expected, atol=1e-6)
 
 
-def test_labels_named_as_the_columns_of_the_table(make_cells: Make) -> None:
+def test_labels_named_like_columns_of_the_table(make_cells: Make) -> None:
     ref = make_cells(labels=("cell_type", "confidence", "c"))
     gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, silent=True)
     table = gs.tl.classify(ref, ref, store_probs=True, return_table=True)
@@ -767,14 +764,14 @@ def test_labels_named_as_the_columns_of_the_table(make_cells: Make) -> None:
 @pytest.mark.parametrize(
     ("how", "error", "message"),
     [
-        ({"value": np.nan}, ValueError, "`adata.X` has values that are NaN or infinite"),
-        ({"value": -np.inf}, ValueError, "NaN or infinite"),
-        ({"value": -2.0}, ValueError, r"negative values \(lowest -2\)"),
-        ({"layer": "count"}, KeyError, r"`adata\.layers` has no 'count'\. Did you mean 'counts'\?"),
-        ({"gene_key": "symbl"}, KeyError, r"Did you mean 'symbol'\?"),
-        ({"names": "{}"}, ValueError, "row numbers"),
-        ({"names": "Gene{}"}, ValueError, "another species"),
-        ({"names": "x{}"}, ValueError, "None of the 30 genes of the model is in `adata.var_names`"),
+        ({"value": np.nan}, ValueError, r"`adata\.X`.*NaN"),
+        ({"value": -np.inf}, ValueError, "infinite"),
+        ({"value": -2.0}, ValueError, "negative.* -2"),
+        ({"layer": "count"}, KeyError, r"`adata\.layers`.*'count'.*'counts'"),
+        ({"gene_key": "symbl"}, KeyError, "'symbl'.*'symbol'"),
+        ({"names": "{}"}, ValueError, "numbers"),
+        ({"names": "Gene{}"}, ValueError, "species"),
+        ({"names": "x{}"}, ValueError, r" 30 .*`adata\.var_names`"),
     ],
 )
 def test_an_error_leaves_everything_as_it_was(

@@ -1,4 +1,4 @@
-"""Models side by side: the same cells, the same genes, and the figures that scikit-learn gives."""
+"""Models compared on the same cells and genes, with the metrics of scikit-learn."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ METRICS = {
 
 @pytest.fixture
 def noisy(make_cells: Make) -> ad.AnnData:
-    """Return cells of which a fifth are labelled wrongly, so that no model is right throughout."""
+    """Return cells with a fifth of wrong labels, so that no model is always right."""
     adata = make_cells(240)
     wrong = np.random.default_rng(0).random(240) < 0.2
     labels = adata.obs["cell_type"].astype(str).to_numpy()
@@ -108,7 +108,7 @@ def test_any_model_will_do(noisy: ad.AnnData) -> None:
         registry.get("linear", {"dropout_rate": 0.1}),
         GinsengClassifierTrainerSettings(architecture="gated", epochs=1, config={"gate_dim": 4}),
         MultinomialNB(),
-        GaussianNB(),  # takes no sparse matrix
+        GaussianNB(),  # does not support sparse input
         make_pipeline(StandardScaler(with_mean=False), LinearSVC()),  # has no probabilities
         GridSearchCV(RandomForestClassifier(), {"n_estimators": [5]}, cv=2),
     ]
@@ -127,7 +127,7 @@ def test_default_models(noisy: ad.AnnData) -> None:
 
 
 class Spy(MultinomialNB):
-    """Remembers the cells and genes that each copy of it was fitted to."""
+    """Records the shape of the data that each clone is fitted to."""
 
     seen: list[tuple[int, int]] = []  # noqa: RUF012
 
@@ -160,7 +160,7 @@ def test_whole_groups_are_tested(noisy: ad.AnnData) -> None:
     parts = noisy.obs.groupby("donor", observed=True)["ginseng_split"].unique()
     assert parts.str.len().eq(1).all()
     assert parts.str[0].value_counts().to_dict() == {"train": 3, "validation": 1, "test": 1}
-    with pytest.raises(ValueError, match=r"3 parts needs as many groups, and there are 2.*\(0.8, 0, 0.2\)"):
+    with pytest.raises(ValueError, match=r"3 .* 2.*\(0\.8, 0, 0\.2\)"):
         gs.tl.compare(noisy, "cell_type", group_key=[f"d{i % 2}" for i in range(240)], **FAST)
 
 
@@ -176,7 +176,7 @@ def test_a_given_split(noisy: ad.AnnData) -> None:
     assert noisy.obs["ginseng_linear_cell_type"].notna().sum() == (given == "test").sum()
     assert noisy.uns["ginseng"]["comparison"]["params"]["n_validation"] == 0
     noisy.obs["part"] = "holdout"
-    with pytest.raises(ValueError, match="'holdout'; it may say 'train', 'validation', 'test'"):
+    with pytest.raises(ValueError, match=r"'holdout'.*'train', 'validation', 'test'"):
         gs.tl.compare(noisy, "cell_type", split_key="part", **FAST)
 
 
@@ -196,7 +196,7 @@ def test_cells_without_counts_are_unassigned_by_all(noisy: ad.AnnData) -> None:
     x = noisy.X.toarray()
     x[200:203, :-1] = 0
     noisy.X = sparse.csr_matrix(x)
-    with pytest.warns(UserWarning, match="3 of 60 test cells have no counts in the genes: 'unassigned'") as record:
+    with pytest.warns(UserWarning, match=r"3 of 60 .*'unassigned'") as record:
         gs.tl.compare(
             noisy, "cell_type", ["linear", MultinomialNB()], split_key="part", genes=noisy.var_names[:-1], **FAST
         )
@@ -211,18 +211,18 @@ def test_a_class_that_no_one_can_learn(make_cells: Make) -> None:
     adata = make_cells(labels=("B cell", "T/NK", "γδ T", "rare"))
     rare = adata.obs["cell_type"] == "rare"
     adata.obs["part"] = np.where(rare | (np.arange(120) % 5 == 0), "test", "train")
-    with pytest.warns(UserWarning, match="'rare' in the test set") as record:
+    with pytest.warns(UserWarning, match="'rare'") as record:
         gs.tl.compare(adata, "cell_type", ["linear", MultinomialNB()], split_key="part", **FAST)
     assert record[0].filename == __file__
     assert (adata.obs["ginseng_MultinomialNB_cell_type"][rare].astype(str) != "rare").all()
     adata.obs["part"] = np.where(adata.obs["cell_type"] == "B cell", "train", "test")
-    with pytest.raises(ValueError, match="Only 'B cell' is left to train on where the test set is"):
+    with pytest.raises(ValueError, match="'B cell'"):
         gs.tl.compare(adata, "cell_type", split_key="part", **FAST)
 
 
 def test_cells_without_a_label_are_left_out(noisy: ad.AnnData) -> None:
     noisy.obs.iloc[:40, noisy.obs.columns.get_loc("cell_type")] = None
-    with pytest.warns(UserWarning, match="40 of 240 cells have no label"):
+    with pytest.warns(UserWarning, match="40 of 240"):
         gs.tl.compare(noisy, "cell_type", [MultinomialNB()], **FAST)
     assert noisy.obs["ginseng_split"][:40].isna().all()
     assert noisy.obs["ginseng_split"][40:].notna().all()
@@ -241,7 +241,7 @@ def test_from_disk(noisy: ad.AnnData, tmp_path: Path, form: str) -> None:
         data.file.close()
 
 
-def test_a_view_becomes_its_own(noisy: ad.AnnData) -> None:
+def test_a_view_becomes_a_copy(noisy: ad.AnnData) -> None:
     view = noisy[::2]
     gs.tl.compare(view, "cell_type", [MultinomialNB()], **FAST)
     assert "ginseng_split" in view.obs
@@ -256,8 +256,8 @@ class Failing(MultinomialNB):
 @pytest.mark.parametrize(
     ("models", "kwargs", "error", "message"),
     [
-        (["gatd"], {}, ValueError, "no model 'gatd'. Did you mean 'gated'"),
-        ("gated", {}, TypeError, "`models` must be a list"),
+        (["gatd"], {}, ValueError, "'gatd'.*'gated'"),
+        ("gated", {}, TypeError, "`models`.*'gated'"),
         ([], {}, ValueError, "empty"),
         ([MultinomialNB], {}, TypeError, "is no model: give a name"),
         ([MultinomialNB(), MultinomialNB()], {}, ValueError, "More than one model would be called 'MultinomialNB'"),
@@ -283,11 +283,11 @@ def test_errors_say_what_to_do(noisy: ad.AnnData, models, kwargs, error, message
 
 def test_true_labels_are_never_replaced(noisy: ad.AnnData) -> None:
     noisy.obs["ginseng_linear_cell_type"] = noisy.obs["cell_type"]
-    with pytest.raises(ValueError, match=r"would replace.*another `key_added`"):
+    with pytest.raises(ValueError, match=r"'ginseng_linear_cell_type'.*`key_added`"):
         gs.tl.compare(noisy, "ginseng_linear_cell_type", ["linear"], **FAST)
 
 
-def test_data_that_are_log_normalised_already(noisy: ad.AnnData) -> None:
+def test_log_normalised_data(noisy: ad.AnnData) -> None:
     expected = gs.tl.compare(noisy.copy(), "cell_type", ["logistic_regression"], **FAST)
     noisy.X = sparse.csr_matrix(expression(noisy).astype(np.float32))
     with warnings.catch_warnings():

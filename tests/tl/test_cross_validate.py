@@ -1,4 +1,4 @@
-"""Out-of-fold labels: every cell is labelled once, by a model that has not seen it."""
+"""Out-of-fold labels: every cell is labelled once by a model that has not seen it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ FAST = {"epochs": 2, "batch_size": 16, "silent": True}
 
 
 def test_each_cell_is_labelled_by_a_model_that_has_not_seen_it(make_cells: Make) -> None:
-    """With labels of pure chance, a model can only be right about cells that it was trained on."""
+    """With random labels, a model can only be right about its training cells."""
     adata = make_cells(150, n_genes=200)
     rng = np.random.default_rng(0)
     adata.obs["chance"] = rng.permutation(adata.obs["cell_type"].astype(str))
     from sklearn.neighbors import KNeighborsClassifier
 
     gs.tl.cross_validate(adata, "chance", KNeighborsClassifier(1), silent=True)
-    assert adata.uns["ginseng_cv"]["metrics"]["accuracy"] < 0.5  # 1 if it had seen them
+    assert adata.uns["ginseng_cv"]["metrics"]["accuracy"] < 0.5  # it would be 1 for training cells
 
 
 def test_labels_probabilities_and_metrics(make_cells: Make) -> None:
@@ -81,7 +81,7 @@ def test_a_network_and_files(make_cells: Make, tmp_path: Path) -> None:
 @pytest.mark.parametrize("model", [None, MultinomialNB()])
 def test_leave_one_group_out(make_cells: Make, model: object) -> None:
     adata = make_cells()
-    adata.obs["donor"] = np.where(np.arange(120) < 70, "γ/1", "d2")  # so that one donor is left to train on
+    adata.obs["donor"] = np.where(np.arange(120) < 70, "γ/1", "d2")  # leaves one donor for training
     gs.tl.cross_validate(adata, "cell_type", model, n_folds="loo", group_key="donor", architecture="linear", **FAST)
     assert (adata.obs["ginseng_cv_fold"].astype(str) == adata.obs["donor"]).all()
     assert adata.uns["ginseng_cv"]["folds"]["n_test"].to_dict() == {"d2": 50, "γ/1": 70}
@@ -128,7 +128,7 @@ def test_genes_are_chosen_for_each_fold(make_cells: Make, monkeypatch: pytest.Mo
 def test_cells_without_a_label_get_none(make_cells: Make) -> None:
     adata = make_cells()
     adata.obs["cell_type"] = adata.obs["cell_type"].astype(object).where(np.arange(120) >= 10, None)
-    with pytest.warns(UserWarning, match="10 of 120 cells have no label"):
+    with pytest.warns(UserWarning, match="10 of 120"):
         gs.tl.cross_validate(adata, "cell_type", MultinomialNB(), n_folds=2, silent=True)
     assert adata.obs["ginseng_cv_cell_type"].isna().sum() == 10
     assert np.isnan(adata.obsm["ginseng_cv_probs"][:10]).all()
@@ -137,8 +137,8 @@ def test_cells_without_a_label_get_none(make_cells: Make) -> None:
 def test_a_single_cell_of_its_class(make_cells: Make) -> None:
     adata = make_cells()
     adata.obs["cell_type"] = np.where(np.arange(120) == 7, "rare", adata.obs["cell_type"].astype(str))
-    alone = pytest.warns(UserWarning, match="1 of the 4 classes of 'cell_type' have a single cell: 'rare'")
-    with alone, pytest.warns(UserWarning, match="'rare' in fold") as record:
+    alone = pytest.warns(UserWarning, match=r"1 of the 4 .*'cell_type'.*'rare'")
+    with alone, pytest.warns(UserWarning, match=r"'rare'.*fold") as record:
         gs.tl.cross_validate(adata, "cell_type", MultinomialNB(), n_folds=3, silent=True)
     assert {r.filename for r in record if "in fold" in str(r.message)} == {__file__}
     assert adata.obs["ginseng_cv_cell_type"].iloc[7] != "rare"
@@ -148,14 +148,14 @@ def test_a_single_cell_of_its_class(make_cells: Make) -> None:
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"n_folds": 1}, "must be from 2 to 40"),
-        ({"n_folds": 41}, "must be from 2 to 40"),
-        ({"n_folds": 6, "group_key": "donor"}, "from 2 to 5, as there are no more groups"),
-        ({"n_folds": "loo"}, "`group_key` must name at least two groups; there are 0"),
-        ({"n_folds": "five"}, "not 'five'"),
-        ({"copy": True, "return_table": True}, "Choose one"),
-        ({"genes": ["GENE1"], "n_top_genes": 2}, "Give one of them"),
-        ({"model": "gatd"}, "Did you mean 'gated'"),
+        ({"n_folds": 1}, "`n_folds`.*2 to 40"),
+        ({"n_folds": 41}, "`n_folds`.*2 to 40"),
+        ({"n_folds": 6, "group_key": "donor"}, "2 to 5"),
+        ({"n_folds": "loo"}, "`group_key`.* 0"),
+        ({"n_folds": "five"}, "'five'"),
+        ({"copy": True, "return_table": True}, "`copy=True`.*`return_table=True`"),
+        ({"genes": ["GENE1"], "n_top_genes": 2}, "`genes`.*`n_top_genes`"),
+        ({"model": "gatd"}, "'gatd'.*'gated'"),
         ({"n_folds": "loo", "group_key": "cell_type"}, "would replace|Only|left to train on"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Where the model sees the cells, and how sure it is of them with dropout."""
+"""Embedding of the cells by the model, and its uncertainty under dropout."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -60,7 +60,7 @@ def test_a_view_is_written_to_and_its_parent_is_not(make_cells: Make, gated: Sta
 
 @pytest.mark.slow
 def test_passes_agree_with_those_of_classify(make_cells: Make, gated: State) -> None:
-    """Mean and spread over many passes are those of as many calls with other seeds, up to chance."""
+    """Mean and spread over many passes agree statistically with as many calls with other seeds."""
     adata = make_cells(seed=5)[:30].copy()
     gs.tl.uncertainty(adata, gated, n_passes=400)
     options: Any = {"randomness": True, "store_probs": True, "return_table": True, "silent": True, "batch_size": 32}
@@ -79,13 +79,13 @@ def test_what_is_drawn_depends_on_seed_and_cell_alone(make_cells: Make, gated: S
     adata = make_cells(seed=5)
     adata.X = sparse.csr_matrix(adata.X.toarray() * (np.arange(120) != 3)[:, None])
     adata.write_h5ad(tmp_path / "a.h5ad")
-    with pytest.warns(UserWarning, match="1 of 120 cells have no counts"):
+    with pytest.warns(UserWarning, match="1 of 120"):
         first: Any = gs.tl.uncertainty(adata, gated, n_passes=5, copy=True)
-    with pytest.warns(UserWarning, match="no counts"):
+    with pytest.warns(UserWarning, match="of 120"):
         again: Any = gs.tl.uncertainty(tmp_path / "a.h5ad", gated, n_passes=5, batch_size=7, copy=True)
-    with pytest.warns(UserWarning, match="no counts"):
+    with pytest.warns(UserWarning, match="of 120"):
         other: Any = gs.tl.uncertainty(adata, gated, n_passes=5, rng=1, copy=True)
-    with pytest.warns(UserWarning, match="no counts"):
+    with pytest.warns(UserWarning, match="of 120"):
         table: Any = gs.tl.uncertainty(tmp_path / "a.h5ad", gated, n_passes=5)
     np.testing.assert_allclose(again.obsm["ginseng_probs_mean"], first.obsm["ginseng_probs_mean"], atol=1e-5)
     assert np.abs(other.obsm["ginseng_probs_mean"] - first.obsm["ginseng_probs_mean"]).max() > 0.01
@@ -98,7 +98,7 @@ def test_what_is_drawn_depends_on_seed_and_cell_alone(make_cells: Make, gated: S
 
 
 def test_passes_need_dropout(make_cells: Make, gated: State) -> None:
-    with pytest.raises(ValueError, match="`n_passes` must be at least 2"):
+    with pytest.raises(ValueError, match=r"`n_passes`.* 2"):
         gs.tl.uncertainty(make_cells(), gated, n_passes=1)
     ref = make_cells(seed=1)
     gs.tl.train(ref, "cell_type", architecture="linear", config={"dropout_rate": 0.0}, epochs=1, silent=True)

@@ -12,7 +12,7 @@ from sklearn import metrics
 
 from ginseng.tl._evaluate import evaluate
 
-# anndata 0.13 asks pandas 3 for an option that is on its way out
+# anndata 0.13 uses an option that pandas 3 deprecates
 pytestmark = pytest.mark.filterwarnings("ignore:The 'future.infer_string' option")
 
 KNOWN = ["B", "T/NK", "γδ T", "_x"]
@@ -42,7 +42,7 @@ def test_scikit_learn_agrees(pairs):
     adata = make(true, predicted)
     table = evaluate(adata, "cell_type", return_table=True)
     found = adata.uns["ginseng"]["metrics"]
-    with warnings.catch_warnings():  # scikit-learn warns of labels that are only predicted
+    with warnings.catch_warnings():  # scikit-learn warns about labels that are only predicted
         warnings.simplefilter("ignore")
         balanced = metrics.balanced_accuracy_score(true, predicted)
         labels = sorted({*true, *predicted})
@@ -98,7 +98,7 @@ def test_copy(adata):
     other = evaluate(adata, "cell_type", copy=True)
     assert other.uns["ginseng"]["metrics"]["accuracy"] == 0.5
     assert not adata.uns
-    with pytest.raises(ValueError, match="Choose one"):
+    with pytest.raises(ValueError, match=r"`copy=True`.*`return_table=True`"):
         evaluate(adata, "cell_type", copy=True, return_table=True)
 
 
@@ -107,7 +107,7 @@ def test_copy(adata):
 def test_cells_without_a_label_are_left_out(missing, dtype):
     adata = make([*"AABB", missing], [*"ABBB", "A"])
     adata.obs["cell_type"] = adata.obs["cell_type"].astype(dtype)
-    with pytest.warns(UserWarning, match="1 of 5 cells have no label in 'cell_type'") as record:
+    with pytest.warns(UserWarning, match=r"1 of 5 .*'cell_type'") as record:
         evaluate(adata, "cell_type")
     assert record[0].filename == __file__
     found = adata.uns["ginseng"]["metrics"]
@@ -141,18 +141,18 @@ def test_lazily_read(adata, tmp_path):
     pytest.importorskip("xarray")
     adata.write_zarr(tmp_path / "a.zarr")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what is experimental in anndata
+        warnings.simplefilter("ignore")  # experimental features of anndata
         lazy = ad.experimental.read_lazy(tmp_path / "a.zarr")
         evaluate(lazy, "cell_type")
     assert lazy.uns["ginseng"]["metrics"]["accuracy"] == 0.5
 
 
 def test_errors_say_what_to_do(adata):
-    with pytest.raises(KeyError, match=r"no column 'cel_type'. Did you mean 'cell_type'"):
+    with pytest.raises(KeyError, match=r"'cel_type'.*'cell_type'"):
         evaluate(adata, "cel_type")
-    with pytest.raises(KeyError, match=r"'x_cell_type'. Run `gs.tl.classify` first"):
+    with pytest.raises(KeyError, match=r"'x_cell_type'.*`gs\.tl\.classify`"):
         evaluate(adata, "cell_type", key_added="x")
-    with pytest.raises(ValueError, match="No cell has both labels: 0 of 2 have one in 'cell_type', 2 in"):
+    with pytest.raises(ValueError, match=r"0 of 2 .*'cell_type', 2 "):
         evaluate(make([None, None], ["A", "B"]), "cell_type")
     assert not adata.uns
 
@@ -160,16 +160,16 @@ def test_errors_say_what_to_do(adata):
 def test_words_for_no_label_are_left_out():
     labels = ["A", "A", "B", "Unknown", "doublet", None]
     adata = make(labels, ["A", "B", "B", "A", "B", "A"])
-    with pytest.warns(UserWarning, match=r"2 of 6 cells have no label in 'cell_type' .*\(1 'Unknown', 1 missing\)"):
+    with pytest.warns(UserWarning, match=r"2 of 6 .*'cell_type' .*\(1 'Unknown', 1 missing\)"):
         evaluate(adata, "cell_type")
     assert adata.uns["ginseng"]["metrics"]["n_cells"] == 4
-    with pytest.warns(UserWarning, match=r"3 of 6 cells .*1 'doublet'"):
+    with pytest.warns(UserWarning, match=r"3 of 6 .*1 'doublet'"):
         evaluate(adata, "cell_type", unlabeled="doublet")
     assert adata.uns["ginseng"]["metrics"]["accuracy"] == pytest.approx(2 / 3)
-    with pytest.warns(UserWarning, match=r"1 of 6 cells .*\(1 missing\)"):
+    with pytest.warns(UserWarning, match=r"1 of 6 .*\(1 missing\)"):
         evaluate(adata, "cell_type", unlabeled=[])
     assert "Unknown" in adata.uns["ginseng"]["metrics"]["per_class"].index
-    with pytest.raises(ValueError, match="`unlabeled` has 'doublets', which 'cell_type' has not"):
+    with pytest.raises(ValueError, match=r"`unlabeled`.*'doublets'.*'cell_type'"):
         evaluate(adata, "cell_type", unlabeled=["doublets"])
 
 
@@ -189,6 +189,6 @@ def test_names_that_are_not_shared(true, predicted, says):
 def test_names_that_could_have_been_predicted_are_shared():
     adata = make(["T", "T", "B"], ["NK", "NK", "NK"])
     adata.uns["ginseng"] = {"classes": np.array(["B", "NK", "T"], dtype=object)}
-    evaluate(adata, "cell_type")  # all wrong, and no warning
+    evaluate(adata, "cell_type")  # all wrong, but no warning
     assert adata.uns["ginseng"]["metrics"]["accuracy"] == 0
-    evaluate(make(["T", "T", "T", "B"], ["T", "T", "T", "T"]), "cell_type")  # few cells of one that is not known
+    evaluate(make(["T", "T", "T", "B"], ["T", "T", "T", "T"]), "cell_type")  # an unknown name, but few cells

@@ -1,4 +1,4 @@
-"""What the genes contribute: complete, exact where it can be, and in the layout that scanpy reads."""
+"""Contributions of the genes: complete, exact where possible, and in the layout that scanpy reads."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +33,7 @@ def logits_of(state: State, adata: ad.AnnData) -> np.ndarray:
 
 
 def test_linear_contributions_are_exact_also_of_outliers(make_cells: Make, state: State) -> None:
-    """Compared with weights times standardised expression, in NumPy; one gene is far outside of training."""
+    """Compared with weights times standardised expression in NumPy; one gene is far outside the training range."""
     adata = make_cells(seed=5)
     state.params["input"]["scale"] = state.params["input"]["scale"].copy()
     before = state.params["input"]["scale"][7]
@@ -109,13 +109,13 @@ def test_genes_that_were_not_measured_are_marked(make_cells: Make, state: State)
 @pytest.mark.parametrize(
     ("cells", "how", "error", "message"),
     [
-        ("cel3", {}, KeyError, "`adata.obs_names` has no 'cel3'. Did you mean 'cell3'"),
-        ("twin", {}, ValueError, "2 cells are called 'twin'"),
-        ("empty", {}, ValueError, "no counts in the genes of the model"),
-        ([], {}, ValueError, "names no cell"),
-        ("cell0", {"versus": "T"}, KeyError, "The model knows no 'T'"),
-        ("cell0", {"versus": "B cell"}, ValueError, "Choose another `versus`"),
-        ("cell0", {"n_genes": 0}, ValueError, "`n_genes` must be at least 1"),
+        ("cel3", {}, KeyError, "'cel3'.*'cell3'"),
+        ("twin", {}, ValueError, "2 .*'twin'"),
+        ("empty", {}, ValueError, "'empty'"),
+        ([], {}, ValueError, "`cells`"),
+        ("cell0", {"versus": "T"}, KeyError, "'T'"),
+        ("cell0", {"versus": "B cell"}, ValueError, "`versus`"),
+        ("cell0", {"n_genes": 0}, ValueError, "`n_genes`.* 1"),
     ],
 )
 def test_what_cannot_be_explained(
@@ -141,13 +141,13 @@ def test_what_cannot_be_explained(
 )
 def test_markers_come_first(make_cells: Make, architecture: str) -> None:
     state, adata = trained(make_cells, architecture), make_cells(seed=5)
-    adata = adata[:, ::-1].copy()  # matched by name
+    adata = adata[:, ::-1].copy()  # genes are matched by name
     gs.tl.rank_genes(adata, state, "cell_type")
     found = sc.get.rank_genes_groups_df(adata, None, key="ginseng_rank_genes")
     for i, label in enumerate(("B cell", "T/NK", "γδ T")):
         ranks = found[found["group"] == label]
         markers = {f"GENE{j}" for j in range(5 * i, 5 * i + 5)}
-        # compared with a cell without counts, a gene that all cells express may be among the best
+        # relative to an empty cell, a gene that all cells express may be among the best
         assert len(markers & set(ranks["names"][:3])) >= 2
         assert ranks["scores"].is_monotonic_decreasing
         assert len(ranks) == 30
@@ -165,7 +165,7 @@ def test_linear_scores_are_exact(make_cells: Make, state: State) -> None:
     z = np.clip((z - state.params["input"]["mean"]) / state.params["input"]["scale"], -10, 10)
     weights = state.params["head"]["W"] - state.params["head"]["W"].mean(axis=1, keepdims=True)
     predicted = logits_of(state, adata).argmax(axis=1)
-    own = z * weights.T[predicted]  # each cell by its most probable class
+    own = z * weights.T[predicted]  # for the most probable class of each cell
     table: Any = gs.tl.rank_genes(adata, state, "cluster", return_table=True, batch_size=50)
     for group, rows in table.groupby("group", observed=True):
         expected = own[(adata.obs["cluster"] == group).to_numpy()].mean(axis=0)
@@ -217,18 +217,18 @@ def test_ranks_survive_files_and_are_plotted_by_scanpy(make_cells: Make, state: 
 
 def test_what_cannot_be_ranked(make_cells: Make, state: State) -> None:
     adata = make_cells(seed=5)
-    with pytest.raises(KeyError, match=r"Run `gs.tl.classify` first"):
+    with pytest.raises(KeyError, match=r"`gs\.tl\.classify`"):
         gs.tl.rank_genes(adata, state)
-    with pytest.raises(KeyError, match="Did you mean 'cell_type'"):
+    with pytest.raises(KeyError, match=r"'celltype'.*'cell_type'"):
         gs.tl.rank_genes(adata, state, "celltype")
     adata.obs["none"] = None
-    with pytest.raises(ValueError, match="No cell has a group in 'none'"):
+    with pytest.raises(ValueError, match="'none'"):
         gs.tl.rank_genes(adata, state, "none")
     assert not adata.uns
 
 
 def test_the_genes_of_blood_cells_are_those_that_are_known() -> None:
-    """Markers of Zheng et al. 2017 are among the best of the 765 genes."""
+    """Markers of Zheng et al. 2017 are among the top of the 765 genes."""
     adata = gs.datasets.pbmc68k()
     gs.tl.train(adata, "cell_type", architecture="linear", layer="counts", silent=True)
     table: Any = gs.tl.rank_genes(adata, adata, "cell_type", layer="counts", n_genes=15, return_table=True, silent=True)

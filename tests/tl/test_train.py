@@ -1,4 +1,4 @@
-"""Training from the side of the user: what goes in, what is written where, and what is refused before that."""
+"""`gs.tl.train`: inputs, results, and errors before anything is written."""
 
 import json
 import warnings
@@ -24,7 +24,7 @@ FAST = {"architecture": "linear", "epochs": 4, "batch_size": 16, "silent": True}
 
 
 def same(a: ad.AnnData, b: ad.AnnData, *, but: tuple[str, ...] = ()) -> None:
-    """Assert that two AnnData are equal to the bit, besides what is named."""
+    """Assert that two AnnData are bit-identical, except for the named entries."""
     np.testing.assert_array_equal(a.X.toarray(), b.X.toarray())
     assert a.X.dtype == b.X.dtype
     assert type(a.X) is type(b.X)
@@ -142,7 +142,7 @@ def test_a_dataset_gives_a_state(make_cells: Make, tmp_path: Path) -> None:
         assert (probs(state, adata).argmax(axis=1) == np.arange(300) % 3).mean() > 0.95
     assert isinstance(gs.tl.train(data, "cell_type", **FAST), GinsengClassifierState)
     for wrong in ({"label_key": "other"}, {"genes": ["GENE1"]}, {"layer": "counts"}):
-        with pytest.raises(ValueError, match=f"leave out `{next(iter(wrong))}`"):
+        with pytest.raises(ValueError, match=f"`{next(iter(wrong))}`"):
             gs.tl.train(data, **wrong, **FAST)
 
 
@@ -206,7 +206,7 @@ def test_genes_chosen_for_one_column_are_not_taken_for_another(make_cells: Make)
     gs.tl.train(adata, "other", **FAST)
     assert genes_of(adata) == genes_of(alone) != first
 
-    selected = adata.var_names[:100].tolist()  # by the user, who wants these for whatever label
+    selected = adata.var_names[:100].tolist()  # by the user, for any labels
     adata.var["ginseng_genes"] = adata.var_names.isin(selected)
     gs.tl.train(adata, "cell_type", **FAST)
     assert genes_of(adata) == selected
@@ -224,7 +224,7 @@ def test_the_holdout_does_not_choose_genes(make_cells: Make, monkeypatch: pytest
 
 @pytest.mark.parametrize("library_size", ["all_genes", "model_genes"])
 def test_totals_are_of_these_genes(make_cells: Make, library_size: str) -> None:
-    """A model of some genes, trained on all counts, is the model trained on normalised counts."""
+    """Training on some genes of the counts is the same as training on normalised data."""
     adata = make_cells()
     x, of = adata.X.toarray(), adata.X.toarray()
     if library_size == "model_genes":
@@ -232,7 +232,7 @@ def test_totals_are_of_these_genes(make_cells: Make, library_size: str) -> None:
     log = ad.AnnData(np.log1p(1e4 * x / np.maximum(of.sum(axis=1, keepdims=True), 1)), obs=adata.obs, var=adata.var)
     gs.tl.train(adata, "cell_type", genes=["GENE1", "GENE6", "GENE11"], library_size=library_size, **FAST)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of the unknown total
+        warnings.simplefilter("ignore", UserWarning)  # the library size is unknown
         gs.tl.train(log, "cell_type", genes=["GENE1", "GENE6", "GENE11"], normalize=False, **FAST)
     np.testing.assert_allclose(probs(adata, adata), probs(log, log), atol=1e-5)
 
@@ -276,7 +276,7 @@ def test_cells_without_label_do_not_train(make_cells: Make) -> None:
     gs.tl.train(known, "cell_type", **FAST)
     labels = adata.obs["cell_type"].astype(object).where(np.arange(120) < 90)
     adata.obs["cell_type"] = labels
-    with pytest.warns(UserWarning, match="30 of 120 cells have no label in 'cell_type'"):
+    with pytest.warns(UserWarning, match=r"30 of 120 .*'cell_type'"):
         gs.tl.train(adata, "cell_type", **FAST)
     np.testing.assert_array_equal(probs(adata, adata), probs(known, adata))
 
@@ -287,7 +287,7 @@ def test_a_label_called_unassigned_is_a_label(make_cells: Make) -> None:
     x = adata.X.toarray()
     x[:4] = 0
     query = ad.AnnData(sparse.csr_matrix(x), var=adata.var)
-    with pytest.warns(UserWarning, match="4 of 120 cells have no counts"):
+    with pytest.warns(UserWarning, match="4 of 120"):
         gs.tl.classify(query, adata, silent=True)
     found, expected = query.obs["ginseng_cell_type"], adata.obs["cell_type"].to_numpy()
     assert found.cat.categories.tolist() == ["a", "unassigned", "z"]
@@ -298,20 +298,20 @@ def test_a_label_called_unassigned_is_a_label(make_cells: Make) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"label_key": "celltype"}, KeyError, r"no column 'celltype'\. Did you mean 'cell_type'\?"),
-        ({"label_key": None}, ValueError, r"Pass `label_key`.*Did you mean 'cell_type'\?"),
-        ({"label_key": ["a"] * 120}, ValueError, "at least two classes; 'label' has only 'a'"),
-        ({"layer": "counts"}, KeyError, "`adata.layers` has no 'counts'"),
-        ({"group_key": "batch"}, KeyError, "There are: 'cell_type', 'donor', 'one'"),
-        ({"group_level": True}, ValueError, "Give `group_key=`"),
-        ({"group_level": True, "group_key": "one"}, ValueError, "at least two groups, and there is 1"),
-        ({"gene_key": "numbers"}, ValueError, "has row numbers"),
+        ({"label_key": "celltype"}, KeyError, "'celltype'.*'cell_type'"),
+        ({"label_key": None}, ValueError, "`label_key`.*'cell_type'"),
+        ({"label_key": ["a"] * 120}, ValueError, "'label'.*'a'"),
+        ({"layer": "counts"}, KeyError, r"`adata\.layers`.*'counts'"),
+        ({"group_key": "batch"}, KeyError, "'cell_type', 'donor', 'one'"),
+        ({"group_level": True}, ValueError, "`group_key=`"),
+        ({"group_level": True, "group_key": "one"}, ValueError, "groups.* 1"),
+        ({"gene_key": "numbers"}, ValueError, "'numbers'"),
         ({"genes": ["GENE1", "TP53"]}, KeyError, "TP53"),
-        ({"learning_rate": 1.0}, TypeError, r"no setting 'learning_rate'\. There are: .*lr"),
-        ({"settings": {"learning_rate": 1.0}}, TypeError, "no setting 'learning_rate'"),
-        ({"lr": -1.0}, ValueError, "`lr` must be .*above 0"),
+        ({"learning_rate": 1.0}, TypeError, "'learning_rate'.*lr"),
+        ({"settings": {"learning_rate": 1.0}}, TypeError, "'learning_rate'"),
+        ({"lr": -1.0}, ValueError, "`lr`.* 0"),
         ({"architecture": "lineer"}, ValueError, "linear"),
-        ({"epochs": 0}, ValueError, "`epochs` must be None or at least 1"),
+        ({"epochs": 0}, ValueError, "`epochs`.* 1"),
         ({"value": np.nan}, ValueError, "NaN"),
         ({"value": -1.0}, ValueError, "negative"),
     ],
@@ -335,7 +335,7 @@ def test_an_error_comes_before_anything_is_written(
 
 
 def test_rows_of_one_name_are_summed_wherever_they_are_read(make_cells: Make, tmp_path: Path) -> None:
-    """Counts that were dealt to two rows make the model that their sums make, to the bit, in memory and from disk."""
+    """Counts split over rows of the same name give the same model as their sums, in memory and from disk."""
     whole = make_cells(200, 40)
     counts = whole.X.toarray()
     part = np.random.default_rng(0).binomial(counts[:, 5:15].astype(int), 0.4)
@@ -362,8 +362,8 @@ def test_rows_of_one_name_are_summed_wherever_they_are_read(make_cells: Make, tm
     np.testing.assert_array_equal(store.get_batch(np.arange(200)), whole.X.toarray()[row])
 
 
-def test_labels_of_one_sample_are_chosen_for_again_under_gene_key(make_cells: Make) -> None:
-    """Genes that one training chose by itself are not taken for other labels, also where a column names them."""
+def test_genes_are_selected_again_for_other_labels(make_cells: Make) -> None:
+    """Genes selected by one call are not reused for other labels, also with `gene_key`."""
     adata = make_cells(60, 5001)
     adata.var["symbol"] = [f"S{i}" for i in range(5001)]
     adata.obs["other"] = ["x", "y"] * 30

@@ -1,4 +1,4 @@
-"""The label that most cells of a cluster have, beside what pandas and NumPy count."""
+"""The most frequent label per cluster, compared with pandas and NumPy."""
 
 import anndata as ad
 import numpy as np
@@ -11,7 +11,7 @@ LABELS = ["B cell", "T/NK", "γδ T"]
 
 
 def labelled(rows: dict[str, list[str]], confidence: list[float] | None = None) -> ad.AnnData:
-    """Return cells with these clusters and labels: `{cluster: labels}`."""
+    """Return cells with the given labels by cluster: `{cluster: labels}`."""
     cluster = [name for name, cells in rows.items() for _ in cells]
     label = [cell for cells in rows.values() for cell in cells]
     obs = pd.DataFrame(
@@ -131,7 +131,7 @@ def test_any_clusters_will_do(values: str) -> None:
 def test_cells_outside_all_clusters() -> None:
     adata = labelled({"0": ["B cell"] * 3, "1": ["T/NK"] * 2})
     adata.obs.loc["cell4", "leiden"] = np.nan
-    with pytest.warns(UserWarning, match=r"1 of 5 cells have no cluster in 'leiden': 'unassigned'") as caught:
+    with pytest.warns(UserWarning, match=r"1 of 5 .*'leiden'.*'unassigned'") as caught:
         gs.tl.vote(adata)
     assert caught[0].filename == __file__
     assert adata.obs["ginseng_vote"].tolist() == ["B cell"] * 3 + ["T/NK", "unassigned"]
@@ -177,10 +177,10 @@ def test_copies_views_and_other_names(make_cells, state) -> None:
     gs.tl.evaluate(copy, "cell_type", prediction_key="mine_vote", key_added="vote")
     assert 0 <= copy.uns["vote"]["metrics"]["accuracy"] <= 1
     copy.obs["cluster"] = copy.obs["cell_type"]
-    gs.tl.vote(copy, "cluster", key_added="mine")  # its own columns are replaced, as in scanpy
+    gs.tl.vote(copy, "cluster", key_added="mine")  # columns by ginseng are replaced, as in scanpy
     other = adata.copy()
     other.obs["mine_vote"] = "by hand"
-    with pytest.raises(ValueError, match=r"'mine_vote'\]` was not written by ginseng"):
+    with pytest.raises(ValueError, match="'mine_vote'"):
         gs.tl.vote(other, "donor", key_added="mine")
 
 
@@ -189,23 +189,23 @@ def test_errors_say_what_to_do() -> None:
     adata.obs["score"] = [0.1, 0.5, 2]
     adata.obs["louvain"] = adata.obs.pop("leiden")
     before = adata.copy()
-    with pytest.raises(KeyError, match=r"no clusters 'leiden'.*`sc.pp.neighbors\(adata\); sc.tl") as e:
+    with pytest.raises(KeyError, match=r"'leiden'.*`sc\.pp\.neighbors\(adata\); sc\.tl") as e:
         gs.tl.vote(adata)
     assert "'louvain'" in str(e.value)
     adata.uns["neighbors"] = {}
-    with pytest.raises(KeyError, match=r"`sc.tl.leiden\(adata, .*, key_added='luvain'\)`.*mean 'louvain'"):
+    with pytest.raises(KeyError, match=r"`sc\.tl\.leiden\(adata, .*, key_added='luvain'\)`.*'louvain'"):
         gs.tl.vote(adata, "luvain")
-    with pytest.raises(KeyError, match=r"no predicted labels 'other_cell_type'. Run `gs.tl.classify` first"):
+    with pytest.raises(KeyError, match=r"'other_cell_type'.*`gs\.tl\.classify`"):
         gs.tl.vote(adata, "louvain", key_added="other")
-    with pytest.raises(ValueError, match="numbers with decimals, which are no clusters"):
+    with pytest.raises(ValueError, match="'score'"):
         gs.tl.vote(adata, "score")
-    with pytest.raises(ValueError, match="between 0 and 1, not 50"):
+    with pytest.raises(ValueError, match=r"`min_fraction`.* 50"):
         gs.tl.vote(adata, "louvain", min_fraction=50)
     pd.testing.assert_frame_equal(adata.obs, before.obs)
     assert set(adata.uns) == {"neighbors"}
 
 
-def test_the_calls_of_scanpy_that_an_error_names_are_right() -> None:
+def test_scanpy_calls_in_the_error_are_valid() -> None:
     import inspect
     from types import SimpleNamespace
 

@@ -120,7 +120,7 @@ def test_out_of_range_values_are_refused(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"architecture": "logistic"}, "fitted elsewhere"),
+        ({"architecture": "logistic"}, "'logistic'.*'gated'"),
         ({"architecture": "gatd"}, "'gatd'.*'gated'"),
         ({"config": {"depth": 3}}, "depth.*dropout_rate, gate_dim"),
         ({"config": {"n_layers": 10**9}}, "`n_layers`.*'gated'"),

@@ -1,4 +1,4 @@
-"""What each gene contributes to the logits, what the classes are read off, and how dropout spreads the answers."""
+"""Contributions of the genes to the logits, embeddings, and the spread of the probabilities under dropout."""
 
 from __future__ import annotations
 
@@ -21,22 +21,21 @@ from ginseng._core.types import Params
 
 
 class Contributions(NamedTuple):
-    """Shares of the genes in a contrast of logits."""
+    """Contributions of the genes to a contrast of logits."""
 
     x: Float[Array, "B G"]  # the input: log-normalised expression
-    baseline: Float[Array, "B G"]  # the cell that each is compared with, of the same unit
+    baseline: Float[Array, "B G"]  # the reference cell, in the same unit
     genes: Float[Array, "B G"]
     difference: Float[Array, " B"]  # the contrast in the cell
-    at_baseline: Float[Array, " B"]  # the contrast in the baseline; with the sum of `genes` it makes up `difference`
+    at_baseline: Float[Array, " B"]  # the contrast at the baseline; plus the sum of `genes`, it equals `difference`
 
 
 def integrated_gradients(
     architecture: Architecture, params: Params, x: Float[Array, " G"], contrast: Float[Array, " C"], n_steps: int
 ) -> Contributions:
-    """Return what each gene of a cell adds to `contrast @ logits` on the way from the baseline to the cell.
+    """Return the contribution of each gene to `contrast @ logits` along the path from the baseline to the cell.
 
-    The gradient is integrated along the way (Sundararajan et al. 2017) by Gauss-Legendre quadrature, exactly where the
-    logits are linear.
+    Integrated gradients (Sundararajan et al. 2017) by Gauss-Legendre quadrature, which is exact for linear logits.
     """
 
     def value(share: Float[Array, " G"]) -> Float[Array, ""]:
@@ -54,7 +53,7 @@ def integrated_gradients(
 
 
 def _each(architecture: Architecture, f: Callable[..., Any], *cells: Array) -> Any:
-    """Return `f` of each cell, of as many at once as the architecture has memory for."""
+    """Apply `f` to each cell, with as many cells at once as the architecture allows."""
     return jax.lax.map(lambda cell: f(*cell), cells, batch_size=architecture.cells_at_once or len(cells[0]))
 
 
@@ -70,7 +69,7 @@ def predict_contributions(
     architecture: Architecture,
     normalization: Normalization,
 ) -> Contributions:
-    """Contributions of the genes of each cell of a batch to its own contrast of logits."""
+    """Return the contributions of the genes of each cell to its own contrast of logits."""
     x = normalization(x, total, correction)
 
     def attribute(form: Architecture) -> Contributions:
@@ -90,7 +89,7 @@ def predict_embedding(
     architecture: Architecture,
     normalization: Normalization,
 ) -> Float[Array, "B K"]:
-    """What the last layer reads of each cell of a batch."""
+    """Return the input of the last layer for each cell."""
     x = normalization(x, total, correction)
     return in_form(lambda form: _each(form, partial(together(form).embed, params), x), architecture, x, training=False)
 
@@ -108,9 +107,9 @@ def predict_passes(
     architecture: Architecture,
     normalization: Normalization,
 ) -> tuple[Float[Array, "B C"], Float[Array, "B C"]]:
-    """Mean and standard deviation of the probabilities of each cell over passes with dropout.
+    """Return mean and standard deviation of the probabilities of each cell over passes with dropout.
 
-    What is drawn for a cell depends on `key`, its number and the pass alone, whatever else is in the batch.
+    The random numbers of a cell depend only on `key`, its index and the pass, not on the rest of the batch.
     """
     architecture, x = together(architecture), normalization(x, total, correction)
     keys = jax.vmap(lambda cell: jax.random.fold_in(key, cell))(cell)
@@ -119,7 +118,7 @@ def predict_passes(
         def probs(x: Float[Array, " G"], key: PRNGKeyArray) -> Float[Array, " C"]:
             return jax.nn.softmax(architecture.logits(params, x, key=jax.random.fold_in(key, i)))
 
-        mean, squares = moments  # by Welford's recurrence: the sum of squares less that of the mean would cancel
+        mean, squares = moments  # Welford's algorithm, since differences of large sums would cancel
         new = _each(architecture, probs, x, keys)
         delta = new - mean
         mean = mean + delta / (i + 1)
@@ -135,9 +134,9 @@ def predict_passes(
 def gene_leverage(
     params: Params, mean: Float[Array, " G"], classes: Float[Array, "C G"], *, architecture: Architecture
 ) -> Float[Array, " G"]:
-    """How far each gene moves the logits of the classes on the way from the mean cell to that of each class.
+    """Return how much each gene moves the logits of the classes between the overall mean and the class means.
 
-    To first order: the sum over classes of |d logit of the class / d gene, in its mean cell| x |distance of the two|.
+    To first order: the sum over classes of |d logit / d gene at the class mean| x |class mean - overall mean|.
     """
     model = together(architecture)
 

@@ -1,4 +1,4 @@
-"""Noise on the counts of a batch, so that a model holds up where the query is shallower or lacks genes."""
+"""Noise on the counts of a batch, for models that are robust to shallow queries and missing genes."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ def mask(key: PRNGKeyArray, x: Num[Array, "*B G"], rate: float = 0.1) -> Num[Arr
 
 
 def background(key: PRNGKeyArray, x: Num[Array, "B G"], lam_max: float = 0.1) -> Num[Array, "B G"]:
-    """Add Poisson counts to each gene, with a mean that is drawn for each cell between 0 and `lam_max`."""
+    """Add Poisson counts to each gene, with a mean per cell that is uniform between 0 and `lam_max`."""
     key_lam, key_noise = jax.random.split(key)
     lam = jax.random.uniform(key_lam, (x.shape[0], 1), maxval=lam_max)
-    return x + jax.random.poisson(key_noise, lam, x.shape)  # wider than x, which may be full: 255 in uint8
+    return x + jax.random.poisson(key_noise, lam, x.shape)  # a wider dtype than that of x: uint8 would overflow
 
 
 def drop_genes(key: PRNGKeyArray, x: Num[Array, "B G"], lower: int = 0, upper: int = 2) -> Num[Array, "B G"]:
     """Set whole genes to zero in all cells of the batch: at least `lower` of them, fewer than `upper`."""
     key_n, key_order = jax.random.split(key)
     n_dropped = jax.random.randint(key_n, (), lower, max(upper, lower + 1))
-    place = jax.random.permutation(key_order, x.shape[1])  # fixed shapes: the first n places are dropped
+    place = jax.random.permutation(key_order, x.shape[1])  # drop the first n of a permutation, since shapes are static
     return jnp.where(place < n_dropped, 0, x)
 
 
 def other_study(key: PRNGKeyArray, x: Num[Array, "B G"], deviation: float) -> Num[Array, "B G"]:
-    """Count one cell in four as another study would: each gene times a factor, the same in all of these cells.
+    """Simulate another study in one cell in four: multiply each gene by a factor, the same in all of these cells.
 
-    The logarithm of the factors is normal around 0, with this standard deviation.
+    The logarithms of the factors are normal with mean 0 and this standard deviation.
     """
     factor = jnp.exp(deviation * jax.random.normal(key, (x.shape[1],)))
     return jnp.where((jnp.arange(x.shape[0]) % 4 == 0)[:, None], x * factor, x)
@@ -46,12 +46,12 @@ def augment(
     lower: int | None = None,
     upper: int | None = None,
 ) -> Num[Array, "B G"]:
-    """Apply each noise whose strength is given: background, then masked counts, then dropped genes.
+    """Apply each augmentation that has a strength: background, then masked counts, then dropped genes.
 
     Parameters
     ----------
     key
-        Source of the noise.
+        Random key.
     x
         Counts.
     rate

@@ -20,9 +20,9 @@ from ginseng._core.types import Params
 @register
 @dataclasses.dataclass(frozen=True)
 class Instance(Architecture):
-    """Features f = W2 relu(W1 x) of genes x genes layers, gated by a = sigmoid(tanh(f)), and a linear head on a f.
+    """Features f = W2 relu(W1 x) from genes x genes layers, gated by a = sigmoid(tanh(f)), and a linear head on a f.
 
-    The gate goes genes -> H (tanh) -> genes (sigmoid). Parameters grow as genes squared: 8 million for 2,000 genes.
+    The gate maps genes -> H (tanh) -> genes (sigmoid). Parameters grow as genes squared: 8 million for 2,000 genes.
     """
 
     name: ClassVar[str] = "instance"

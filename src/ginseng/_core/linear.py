@@ -19,7 +19,7 @@ from ginseng._core.types import Params
 @register
 @dataclasses.dataclass(frozen=True)
 class Linear(Architecture):
-    """Logits W x + b of the standardised genes. `hidden_dim` is without effect."""
+    """Logits W x + b of the standardised genes. `hidden_dim` has no effect."""
 
     name: ClassVar[str] = "linear"
     standardizes: ClassVar[bool] = True
@@ -29,7 +29,7 @@ class Linear(Architecture):
     dropout_rate: float = 0.5
 
     def init(self, key: PRNGKeyArray, n_genes: int, n_classes: int) -> Params:
-        head = {"W": jnp.zeros((n_genes, n_classes)), "b": jnp.zeros(n_classes)}  # convex: no need for chance
+        head = {"W": jnp.zeros((n_genes, n_classes)), "b": jnp.zeros(n_classes)}  # convex: no random start needed
         return {"input": init_standardize(n_genes), "head": head}
 
     def logits(self, params: Params, x: Float[Array, " G"], *, key: PRNGKeyArray | None = None) -> Float[Array, " C"]:

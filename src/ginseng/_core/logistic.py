@@ -1,4 +1,4 @@
-"""Logistic regression that was fitted elsewhere."""
+"""Logistic regression with coefficients that were fitted elsewhere."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ from ginseng._core.types import Params
 @register
 @dataclasses.dataclass(frozen=True)
 class Logistic(Architecture):
-    """Logits W z + b of z = (x - mean) / scale, where z above 10 counts as 10 if `clip`, as in CellTypist.
+    """Logits W z + b of z = (x - mean) / scale, where z is clipped at 10 if `clip`, as in CellTypist.
 
-    `link` says what they mean: one sigmoid per class, or a softmax over all. It is made from fitted coefficients and
-    not trained here; `hidden_dim` and `dropout_rate` are without effect. Coefficients fitted in double precision are
-    kept as the nearest float32 and the rest, another float32: logits in the thousands, as from stochastic gradients,
-    leave no digit to spare.
+    `link` is one sigmoid per class, or a softmax over all classes. The coefficients are fitted elsewhere; `hidden_dim`
+    and `dropout_rate` have no effect. Coefficients in double precision are stored as the sum of two float32: logits in
+    the thousands, as from stochastic gradient descent, need every digit.
     """
 
     name: ClassVar[str] = "logistic"
@@ -41,7 +40,7 @@ class Logistic(Architecture):
 
     @staticmethod
     def params_of(mean: np.ndarray, scale: np.ndarray, W: np.ndarray, b: np.ndarray) -> Params:
-        """Return the parameters that are these numbers: (G,), (G,), (G, C) and (C,) in double precision."""
+        """Return parameters from coefficients in double precision of shapes (G,), (G,), (G, C) and (C,)."""
         return {
             "scaler": {**_split("mean", mean), **_split("scale", scale)},
             "head": {**_split("W", W), **_split("b", b)},
@@ -69,7 +68,7 @@ class Logistic(Architecture):
         return z @ _whole(params["head"], "W") + _whole(params["head"], "b")
 
     def without(self, params: Params, missing: np.ndarray) -> Params:
-        """Return parameters to which these genes, which count as zero where they were not measured, say nothing."""
+        """Return parameters for which these unmeasured genes, which count as zero, have no effect."""
         scaler = {name: np.array(values) for name, values in params["scaler"].items()}
         for name in ("mean", "mean_rest"):
             scaler[name][missing] = 0.0
@@ -90,6 +89,6 @@ def _split(name: str, values: np.ndarray) -> Params:
 
 
 def _whole(params: Params, name: str) -> Float[Array, "..."]:
-    """Return the sum of both parts, in double precision where that is switched on."""
+    """Return the sum of both parts, in double precision if it is enabled."""
     wide = jax.dtypes.canonicalize_dtype(np.float64)
     return params[name].astype(wide) + params[f"{name}_rest"].astype(wide)

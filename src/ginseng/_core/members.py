@@ -1,4 +1,4 @@
-"""Several networks of one architecture as one: their probabilities, gene weights and embeddings together."""
+"""Ensembles: the members of an architecture as one network."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ginseng._core.types import Params
 
 
 def together(architecture: Architecture) -> Architecture:
-    """Return what speaks for all members of an architecture; itself where there is one."""
+    """Return the ensemble of all members of an architecture, or the architecture itself if it has one member."""
     return architecture if architecture.n_members == 1 else Together(architecture)
 
 
 @dataclasses.dataclass(frozen=True, init=False, kw_only=True)
 class Together(Architecture):
-    """Reads parameters that have the members along their first axis."""
+    """An ensemble, with parameters stacked along the first axis."""
 
     member: Architecture
 
@@ -41,7 +41,7 @@ class Together(Architecture):
         return _mean(jax.lax.map(lambda member: self.member.logits(member[0], x, key=member[1]), (params, keys)))
 
     def embed(self, params: Params, x: Float[Array, " G"]) -> Float[Array, " E"]:
-        """Return the embeddings of the members, one behind the other."""
+        """Return the concatenated embeddings of the members."""
         return jax.vmap(lambda params: self.member.embed(params, x))(params).reshape(-1)
 
     def gene_weights(self, params: Params, x: Float[Array, " G"]) -> Float[Array, " G"]:
@@ -54,7 +54,7 @@ class Together(Architecture):
     def between(
         self, params: Params, x: Float[Array, " G"], share: Float[Array, " G"], start: Float[Array, " G"] | None = None
     ) -> Float[Array, " C"]:
-        start = self.baseline(params, x) if start is None else start  # one for all members
+        start = self.baseline(params, x) if start is None else start  # shared by all members
         return _mean(jax.vmap(lambda params: self.member.between(params, x, share, start))(params))
 
 

@@ -1,4 +1,4 @@
-"""From counts to what the architectures read: the one function for training, inference, comparison and figures."""
+"""Normalisation of counts, shared by training, inference, comparison and figures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 LibrarySize = Literal["all_genes", "model_genes"]
 
-#: Genes over which the counts of a cell are summed, unless said otherwise.
+#: Default genes of the library size.
 LIBRARY_SIZE: LibrarySize = "model_genes"
 
 
@@ -19,23 +19,23 @@ def log_normalize(
     *,
     as_scanpy: bool = False,
 ) -> Any:
-    """Scale the counts of each cell to `target_sum` in all, then take log(1 + x).
+    """Scale the counts of each cell to a sum of `target_sum`, then take log(1 + x).
 
     Parameters
     ----------
     x
-        (cells, genes) counts: an array of JAX or NumPy, or a CSR matrix of SciPy.
+        (cells, genes) counts: a JAX or NumPy array, or a SciPy CSR matrix.
     total
-        (cells,) counts over the genes that are summed; those of `x` if not given.
+        (cells,) library sizes; the row sums of `x` if None.
     target_sum
         Counts per cell after scaling; the number of genes if None.
     as_scanpy
-        Whether to round as :func:`scanpy.pp.normalize_total` does, which divides where this multiplies.
+        Whether to round like :func:`scanpy.pp.normalize_total`, which divides instead of multiplying.
 
     Returns
     -------
-    log1p of counts per `target_sum`, of the kind that `x` is; float32, or `as_scanpy` float64 if `x` is. A cell
-    without counts stays zero.
+    log1p counts per `target_sum`, in the same container as `x`. float32, except that `as_scanpy` keeps float64. Cells
+    without counts stay zero.
     """
     is_sparse = hasattr(x, "indptr")
     values = x.data if is_sparse else x

@@ -1,4 +1,4 @@
-"""What is compiled: a window of training steps, and the forward pass. Here the batch axis comes in."""
+"""The compiled functions, with a batch axis: windows of training steps, and forward passes."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from ginseng._core.types import Params
 
 
 class Batch(NamedTuple):
-    """Cells as the steps take them; with a leading axis K, a window of batches."""
+    """A batch of cells; with a leading axis K, a window of batches."""
 
-    x: Num[Array, "B G"]  # counts (or what the user gave, if not normalised)
+    x: Num[Array, "B G"]  # counts, or the user's values if they are not normalised here
     total: Float[Array, " B"]  # counts over all measured genes
     y: Int[Array, " B"]
     weight: Float[Array, " B"]  # 0 for padding
@@ -36,17 +36,17 @@ class Batch(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Normalization:
-    """How counts become input, in training as in inference."""
+    """How counts become input, in training and inference alike."""
 
     normalize: bool = True
     target_sum: float | None = 1e4
     library_size: LibrarySize = LIBRARY_SIZE
-    logged: bool = False  # x is log1p of counts, scaled to some total: undone before they are scaled
+    logged: bool = False  # x is log1p of counts with some library size, and is inverted first
 
     def __call__(
         self, x: Num[Array, "B G"], total: Num[Array, " B"] | None, correction: Correction | None = None
     ) -> Float[Array, "B G"]:
-        """Return log1p of counts per `target_sum`, or `x` as it is; corrected for how the query was measured."""
+        """Return log1p counts per `target_sum` (or `x` unchanged), corrected for how the query was measured."""
         x = x.astype(jnp.float32)
         if self.normalize:
             x = self._scaled(x, total, correction)
@@ -56,9 +56,9 @@ class Normalization:
         self, x: Float[Array, "B G"], total: Num[Array, " B"] | None, correction: Correction | None
     ) -> Float[Array, "B G"]:
         if self.logged:
-            x = jnp.expm1(jnp.minimum(x, 60.0))  # no logarithm is above; the sum must not overflow
+            x = jnp.expm1(jnp.minimum(x, 60.0))  # above any real logarithm, so that the sum cannot overflow
         if self.library_size == "model_genes":
-            # the genes of the model that were not measured would have had their part of the counts
+            # account for the counts of genes of the model that were not measured
             total = None if correction is None else x.sum(axis=1) / correction.share
         return log_normalize(x, total, self.target_sum)
 
@@ -75,11 +75,11 @@ class Noise:
 
     @property
     def acts(self) -> bool:
-        """Whether any noise is asked for."""
+        """Whether there is any noise."""
         return bool(self.rate or self.lam_max or self.upper or self.fold_change)
 
     def __call__(self, key: PRNGKeyArray, batch: Batch) -> Batch:
-        """Return the batch with noise on its counts; its totals follow."""
+        """Return the batch with noise on its counts, and totals adjusted accordingly."""
         x = augment(key, batch.x, self.rate, self.lam_max, self.lower, self.upper)
         if self.fold_change:
             x = other_study(jax.random.fold_in(key, 1), x, self.fold_change)
@@ -89,7 +89,7 @@ class Noise:
 def batch_logits(
     architecture: Architecture, params: Params, x: Float[Array, "B G"], key: PRNGKeyArray | None = None
 ) -> Float[Array, "B C"]:
-    """Logits of each cell; a key makes dropout act, drawn for each cell on its own."""
+    """Return the logits of each cell; with a key, dropout is applied independently per cell."""
     if key is None:
         return jax.vmap(lambda x: architecture.logits(params, x))(x)
     keys = jax.random.split(key, x.shape[0])
@@ -97,7 +97,7 @@ def batch_logits(
 
 
 def in_form(f: Callable[..., Any], architecture: Architecture, x: Float[Array, "B G"], *, training: bool) -> Any:
-    """Return `f(form)` of the cheapest form of the architecture that does for this batch; decided as it runs."""
+    """Return `f(form)` for the cheapest variant of the architecture that fits this batch, chosen at run time."""
     forms, i = architecture.forms(x, training=training)
     return f(forms[0]) if len(forms) == 1 else jax.lax.switch(i, [partial(f, form) for form in forms])
 
@@ -119,9 +119,9 @@ def train_window(
     noise: Noise,
     label_smoothing: float,
 ) -> tuple[Params, optax.OptState, Float[Array, " K"]]:
-    """Take one step for each of the first `n_batches` of the window; those behind are padding.
+    """Take one step for each of the first `n_batches` of the window; the others are padding.
 
-    The random numbers of a step depend on `key` and the number of the step alone, wherever windows begin and end.
+    The random numbers of a step depend only on `key` and the index of the step, not on the boundaries of windows.
 
     Returns
     -------
@@ -159,7 +159,7 @@ def train_window(
 def loss_and_gradient(
     params: Params, batch: Batch, *, architecture: Architecture, normalization: Normalization
 ) -> tuple[Float[Array, ""], Params]:
-    """Cross-entropy summed over the cells of a batch, without dropout, and its gradient."""
+    """Return the cross-entropy summed over the cells of a batch, without dropout, and its gradient."""
     x = normalization(batch.x, batch.total)
 
     def loss(params: Params, form: Architecture) -> Float[Array, ""]:
@@ -179,7 +179,7 @@ def predict_logits(
     architecture: Architecture,
     normalization: Normalization,
 ) -> Float[Array, "B C"]:
-    """Logits of each cell of a batch."""
+    """Return the logits of each cell."""
 
     def some(x: Num[Array, "B G"], total: Float[Array, " B"], key: PRNGKeyArray | None) -> Float[Array, "B C"]:
         x = normalization(x, total, correction)
@@ -189,7 +189,7 @@ def predict_logits(
     n, size = x.shape[0], architecture.cells_at_once
     if size is None or n <= size:
         return some(x, total, key)
-    more = -n % size  # cells without counts fill up the last part
+    more = -n % size  # empty cells pad the last part
     parts = jnp.pad(x, ((0, more), (0, 0))).reshape(-1, size, x.shape[1]), jnp.pad(total, (0, more)).reshape(-1, size)
     keys = None if key is None else jax.random.split(key, len(parts[0]))
     logits = jax.lax.map(lambda part: some(*part), (*parts, keys))
@@ -204,7 +204,7 @@ def predict_double_logits(
     architecture: Architecture,
     normalization: Normalization,
 ) -> Float[Array, "B C"]:
-    """Logits of each cell of a batch in double precision, for an architecture that asks for it."""
+    """Return the logits of each cell in double precision, for architectures that need it."""
     if normalization.normalize:
         x = log_normalize(x.astype(np.float32), total, normalization.target_sum, as_scanpy=True)
     with jax.enable_x64(True):
@@ -222,7 +222,7 @@ def predict_gene_weights(
     architecture: Architecture,
     normalization: Normalization,
 ) -> Float[Array, "B G"]:
-    """Gene weights of each cell of a batch."""
+    """Return the gene weights of each cell."""
     return jax.vmap(lambda x: together(architecture).gene_weights(params, x))(normalization(x, total, correction))
 
 
@@ -234,7 +234,7 @@ def normalized(
     *,
     normalization: Normalization,
 ) -> Float[Array, "B G"]:
-    """What the architectures read of each cell of a batch."""
+    """Return the input of the architectures for each cell."""
     return normalization(x, total, correction)
 
 
@@ -242,16 +242,16 @@ def normalized(
 def class_moments(
     batch: Batch, *, n_classes: int, normalization: Normalization
 ) -> tuple[Float[Array, "C G"], Float[Array, " G"], Float[Array, " G"]]:
-    """Sum of each gene over the cells of each class, its sum of squares over all cells, and that of its shares.
+    """Return sums per class and gene, sums of squares per gene, and sums of the gene's fractions of the counts.
 
-    The first two are of normalised expression; the share of a gene is that of the cell's counts.
+    The first two are of normalised expression.
     """
     x = normalization(batch.x, batch.total)
     counted = (batch.weight > 0).astype(jnp.float32)
     of_class = jax.nn.one_hot(batch.y, n_classes) * counted[:, None]
-    # in full precision also on GPUs, which would round what goes in to 10 bits: variances are differences of sums
+    # full precision: GPUs would round the inputs to 10 bits, and variances are differences of large sums
     product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-    counts = jnp.expm1(jnp.minimum(x, 60.0))  # per some total
+    counts = jnp.expm1(jnp.minimum(x, 60.0))  # up to a factor per cell
     whole = counts.sum(axis=1, keepdims=True)
     shares = counts / jnp.where(whole > 0, whole, 1.0)
     return product(of_class.T, x), product(counted, x * x), product(counted, shares)

@@ -1,4 +1,4 @@
-"""Attention among the genes that a cell expresses."""
+"""A transformer over the expressed genes of a cell."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from ginseng._core.types import Params
 
 # B cells in a batch, G genes, C classes, T tokens, D width of a token, N heads
 
-#: Numbers of tokens that a batch is padded to, the smallest that does; multiples of what the fused kernel takes.
+#: Token counts to which batches are padded (the smallest that fits); multiples of the block size of the fused kernel.
 LENGTHS = (64, 128, 256, 512, 1024, 2048, 4096)
 
 
 @register
 @dataclasses.dataclass(frozen=True)
 class Transformer(Architecture):
-    """Tokens are the expressed genes of a cell; the classes are read off the mean of what comes out, or a CLS token.
+    """Tokens are the expressed genes of a cell; a linear head reads their mean after the last block, or a CLS token.
 
-    A token is an embedding of the gene, plus one of the bin of its expression within the cell (Cui et al. 2024), plus
-    a direction of the gene times its scaled expression. The last makes a linear model a special case: with bins alone
-    the network has to learn anew what a little more of a gene means. Then come blocks that normalise first (Xiong et
-    al. 2020), of attention and a feed-forward layer of `hidden_dim` units.
+    A token is the sum of an embedding of the gene, an embedding of the bin of its expression within the cell (Cui et
+    al. 2024), and a second vector of the gene times its scaled expression. The last term makes linear models a special
+    case; with bins alone, the network would have to learn that expression is continuous. The blocks are pre-norm (Xiong
+    et al. 2020), with attention and a feed-forward layer of `hidden_dim` units.
 
-    Dropout in training leaves genes out of the cell, and so makes steps cheaper too. With more expressed genes than
-    `max_tokens`, the most expressed ones are read. `all_genes` reads the others as well, as tokens of bin 0; cost then
+    Dropout in training removes genes from the cell, which also makes steps cheaper. If a cell expresses more than
+    `max_tokens` genes, the most expressed ones are used. `all_genes` adds the others as tokens of bin 0; the cost then
     grows with the square of the number of genes.
     """
 
@@ -55,7 +55,7 @@ class Transformer(Architecture):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.d_model % self.n_heads:
-            msg = f"`d_model` must be a multiple of `n_heads`; {self.d_model} is none of {self.n_heads}."
+            msg = f"`d_model` must be a multiple of `n_heads`, but {self.d_model} is not a multiple of {self.n_heads}."
             raise ValueError(msg)
         if self.n_bins < 2:
             msg = f"`n_bins` must be at least 2, not {self.n_bins}."
@@ -90,9 +90,9 @@ class Transformer(Architecture):
         }
 
     def forms(self, x: Float[Array, "B G"], *, training: bool) -> tuple[tuple[Self, ...], Int[Array, ""] | int]:
-        """Return one form for each number of tokens, and which has room for the genes of these cells.
+        """Return one variant per number of tokens, and the index of the one with room for the genes of these cells.
 
-        In training it is those that dropout leaves of the mean cell: cells that express more lose some more.
+        In training, the size is that of the average cell after dropout; cells with more genes lose some more.
         """
         longest = min(self.max_tokens, x.shape[1])
         lengths = [n for n in LENGTHS if n < longest] + [longest]
@@ -108,7 +108,7 @@ class Transformer(Architecture):
     def _tokens(
         self, params: Params, x: Float[Array, " G"], bits: Array | None, share: Float[Array, " G"] | None
     ) -> tuple[Float[Array, "T D"], Int[Array, ""]]:
-        """Return the tokens of a cell, and how many of them are real: those in front."""
+        """Return the tokens of a cell, and the number of real ones, which come first."""
         bins = bin_expression(x, self.n_bins)
         value = jnp.clip(x / jax.lax.stop_gradient(params["input"]["scale"]), 0.0, 10.0)
         kept = x > 0 if bits is None else (x > 0) & (bits >= jnp.uint32(round(self.dropout_rate * 2**32)))
@@ -116,7 +116,7 @@ class Transformer(Architecture):
             genes, n = jnp.arange(x.size), jnp.int32(x.size)
             bins, value = jnp.where(kept, bins, 0), jnp.where(kept, value, 0.0)
         else:
-            rank = x if bits is None else (bits >> 8).astype(jnp.float32) + 1.0  # by chance, so that all are trained
+            rank = x if bits is None else (bits >> 8).astype(jnp.float32) + 1.0  # random, to train all genes
             rank, genes = jax.lax.top_k(jnp.where(kept, rank, 0.0), min(self.max_tokens, x.size))
             n = jnp.sum(rank > 0, dtype=jnp.int32)
         by_value = value[genes, None] * params["values"]["W"][genes]
@@ -169,15 +169,15 @@ class Transformer(Architecture):
     def between(
         self, params: Params, x: Float[Array, " G"], share: Float[Array, " G"], start: Float[Array, " G"] | None = None
     ) -> Float[Array, " C"]:
-        """Return the logits with each token scaled: genes and bins are steps that no path in expression leads along.
+        """Return the logits with scaled tokens, since genes and bins are discrete and expression has no smooth path.
 
-        Normalisation undoes the scale of all but the smallest, so they are left slowly: as the cube of the share.
+        Layer normalisation cancels all but the smallest scales, so the scale is the cube of the fraction.
         """
         return linear(params["head"], self._pooled(params, x, share=share**3))
 
 
 def _on_gpu() -> bool:
-    """Whether there is a GPU that computes in bfloat16 and has the fused kernel: NVIDIA's Ampere or later."""
+    """Whether the GPU supports bfloat16 and the fused kernel: NVIDIA Ampere or later."""
     return jax.default_backend() == "gpu" and float(getattr(jax.local_devices()[0], "compute_capability", 0)) >= 8
 
 
@@ -186,7 +186,7 @@ def _dtype() -> jnp.dtype:
 
 
 def _linear(params: Params, x: Float[Array, "T I"]) -> Float[Array, "T O"]:
-    """Return `x W + b`, multiplied in the precision that the device is fast in."""
+    """Return `x W + b`, multiplied in the fast precision of the device."""
     return (x.astype(_dtype()) @ params["W"].astype(_dtype())).astype(jnp.float32) + params["b"]
 
 

@@ -1,7 +1,7 @@
-"""Models in HDF5: written whole or not at all, read by a reader that trusts nothing in the file.
+"""Model files in HDF5, written atomically and read without trusting the file.
 
-What a file has is said in `schema.py`. The reader knows from the attributes which datasets there have to be, of which
-shape, and opens those by name; it never walks the file.
+`schema.py` defines their contents. The reader derives the names and shapes of all datasets from the attributes and
+opens only those; it never walks the file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import Pipeline
 
-#: What a model is kept in.
+#: Everything that a model can be passed as.
 type ModelLike = GinsengClassifierState | AnnData | LogisticRegression | Pipeline | str | Path
 
 MAX_BYTES = 4 * 2**30
@@ -40,45 +40,43 @@ MAX_BYTES = 4 * 2**30
 def save_model(state: GinsengClassifierState | AnnData, path: str | Path, *, overwrite: bool = True) -> None:
     """Save a trained model to a file.
 
-    The file is written beside its target and renamed, so that an earlier model at `path` stays until the new one is
-    whole.
+    The write is atomic: an existing model at `path` is replaced only once the new file is complete.
 
     Parameters
     ----------
     state
-        A trained state, or an AnnData that :func:`ginseng.tl.train` trained a model on.
+        A trained state, or an AnnData with a model trained by :func:`ginseng.tl.train`.
     path
-        The file; `.h5` is added if it does not end so.
+        Path of the file; the suffix `.h5` is added if missing.
     overwrite
-        Whether an earlier model at `path` is replaced.
+        Whether to replace an existing model at `path`.
 
     Raises
     ------
     ValueError
-        If the state could not be loaded again: weights that are not finite or have other shapes than the architecture
-        says, names that are not unique.
+        If the state could not be loaded again: weights are not finite or do not have the shapes of the architecture, or
+        names are not unique.
     FileExistsError
-        If something is at `path` that is no model of ginseng, was written there while this one was, or must not be
-        replaced.
+        If `path` exists and is not a ginseng model, appeared during the call, or must not be replaced.
     OSError
-        If another process writes to `path`, or the disk has no room.
+        If another process is writing to `path`, or the disk is full.
     """
     attributes, datasets = MODEL.stored(model_of(state).to_dict(), f"ginseng {__version__}")
     path = target_of(path)
     size = sum(array.nbytes for array in datasets.values())
     with replacing(path, size=size, overwrite=overwrite) as partial:
         write_members(partial, attributes, datasets)
-        with h5py.File(partial, "r") as file:  # what could not be loaded must not take the place of what can
+        with h5py.File(partial, "r") as file:  # verify before the existing file is replaced
             _read(Reader(file, sys.maxsize))
 
 
 def target_of(path: str | Path) -> Path:
-    """Return the file that a model is written to, unless something else is there.
+    """Return the path that a model is written to.
 
     Raises
     ------
     FileExistsError
-        If so.
+        If the path exists and is not a model.
     """
     path = Path(path).expanduser()
     if path.suffix not in (".h5", ".hdf5"):
@@ -87,29 +85,29 @@ def target_of(path: str | Path) -> Path:
         kind = kind_of_path(path)
         if kind != "a file" or (path.stat().st_size and not _is_own(path)):
             kind = "not a model" if kind == "a file" else f"{kind}, not a model"
-            msg = f"{path} exists and is {kind}, so it is not replaced. Choose another path or move it away."
+            msg = f"{path} exists and is {kind}, so it is not replaced. Choose another path or move it."
             raise FileExistsError(msg)
     return path
 
 
 def load_model(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GinsengClassifierState:
-    """Load a model that :func:`save_model` wrote, or one of ginseng 0.2, or of CellTypist (`.pkl`).
+    """Load a model of :func:`save_model`, ginseng 0.2 or CellTypist (`.pkl`).
 
-    Nothing in the file is executed, no other file is opened, and no more memory is taken than `max_bytes`.
+    Nothing in the file is executed, no other file is opened, and memory use is limited to `max_bytes`.
 
     Parameters
     ----------
     path
-        The file.
+        Path of the file.
     max_bytes
-        Refuse larger models.
+        Maximum size of the model in bytes.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ModelFileError
-        If it is damaged, not a model, or of a later format.
+        If the file is damaged, is not a model, or has a later format.
     """
     path = located(path)
     if path.is_file() and is_pickle(path):
@@ -118,16 +116,16 @@ def load_model(path: str | Path, *, max_bytes: int = MAX_BYTES) -> GinsengClassi
 
 
 def open_model(model: ModelLike) -> GinsengClassifierState:
-    """Return a model, whatever it is kept in, once it has been looked at; :func:`load_model` says what is refused."""
+    """Return a checked model, given any :data:`ModelLike`; for errors see :func:`load_model`."""
     if isinstance(model, str | Path):
         return load_model(model)
     return from_sklearn(model) if is_logistic_regression(model) else model_of(model)
 
 
 def is_model_file(path: str | Path) -> bool:
-    """Whether a file says that it is a model of ginseng, or can be loaded as one of 0.2, or is a pickle."""
+    """Whether a file has the format of a ginseng model, is one of ginseng 0.2, or is a pickle."""
     path = Path(path).expanduser()
-    if not path.is_file():  # to open a pipe would wait for ever
+    if not path.is_file():  # opening a pipe would block forever
         return False
     return is_pickle(path) or _is_own(path)
 

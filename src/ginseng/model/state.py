@@ -19,46 +19,45 @@ from ginseng.model.schema import MODEL
 
 @dataclasses.dataclass
 class GinsengClassifierState:
-    """All of a trained model: what is needed to save it, load it and label cells with it.
+    """A trained model, with everything needed to save it, load it and label cells.
 
     Attributes
     ----------
     params
         Weights and biases: a nested dict of float32 arrays.
     genes
-        (genes,) names, in the order of the input.
+        (genes,) names in the order of the input.
     label_keys
         (classes,) names of the cell types.
     label_values
-        (classes,) 0, 1, ...: the places of the names, whatever integers are given.
+        (classes,) always 0, 1, ..., the indices of the classes.
     n_genes, n_classes
-        Sizes.
+        Number of genes and classes.
     hidden_dim
-        Hidden units; those of `config`, or else the architecture's own number, if None.
+        Hidden units. If None, those of `config` or the architecture's default.
     normalize
-        Whether counts are scaled to `target_sum` a cell and log1p is taken.
+        Whether counts are scaled to `target_sum` per cell and log1p-transformed.
     target_sum
-        Counts a cell after scaling; the number of genes if None.
+        Counts per cell after scaling; the number of genes if None.
     dropout_rate
-        Dropout in training; that of `config`, or else the architecture's own rate, if None.
+        Dropout rate in training. If None, that of `config` or the architecture's default.
     training
-        False, whatever is given. Documented in ginseng 0.2, and without effect.
+        Always False; kept from ginseng 0.2, without effect.
     architecture
-        Name of the network; if None, the one whose layers and shapes `params` have.
+        Name of the network. If None, it is inferred from the layers and shapes of `params`.
     config
-        Its settings, all of them once the state has been made.
+        Settings of the architecture, completed with its defaults.
     library_size
-        Whether the counts of a cell are summed over all measured genes, or over those of the model, before scaling.
+        Genes over which the counts of a cell are summed before scaling: all measured ones, or those of the model.
     history
-        Columns of equal length, a value an epoch; see :class:`ginseng.train.GinsengLogger`.
+        Columns with one value per epoch, see :class:`ginseng.train.GinsengLogger`.
     reference
-        What the cells were like that the model was trained on, float32, of normalised expression: `mean`, (genes,);
-        `classes`, (classes, genes) means of each class; `cells`, (classes,) that these are of; and `share`, (genes,) of
-        each gene in the counts of a cell. None for models that do not know it, which take genes that a query lacks for
-        not expressed.
+        Statistics of the training cells, float32. Of normalised expression: `mean`, (genes,); `classes`, (classes,
+        genes) means per class; and `cells`, (classes,) the number of cells of these. `share`, (genes,), is the fraction
+        of each gene in the counts of a cell. None for models without them, which treat missing genes as not expressed.
     info
-        Anything else that is worth keeping: what the model was trained on, and how. `learned` is False if it does no
-        better than chance on the holdout, and None if that could not be told.
+        Metadata: what the model was trained on, and how. `learned` is False if the model is no better than chance on
+        the holdout, and None if the holdout is too small to tell.
     """
 
     params: Params
@@ -101,13 +100,13 @@ class GinsengClassifierState:
         sizes = {"genes": self.n_genes, "label_keys": self.n_classes, "label_values": self.n_classes}
         for name, expected in sizes.items():
             if len(getattr(self, name)) != expected:
-                msg = f"The model has {len(getattr(self, name)):,} {name}, where {expected:,} are expected."
+                msg = f"The model has {len(getattr(self, name)):,} {name}, but {expected:,} are expected."
                 raise ValueError(msg)
         self.label_values, self.training = np.arange(self.n_classes), False
 
     @classmethod
     def of(cls, network: Architecture, **values: Any) -> Self:
-        """Return a state of this network; `values` are the other attributes."""
+        """Return the state of a network; `values` are the other attributes."""
         return cls(architecture=network.name, config=dataclasses.asdict(network), **values)
 
     def __repr__(self) -> str:
@@ -127,13 +126,13 @@ class GinsengClassifierState:
         return Normalization(self.normalize, self.target_sum, self.library_size)
 
     def check(self) -> None:
-        """Refuse what cannot label cells, or could not be loaded again; quick beside one forward pass.
+        """Refuse a state that cannot label cells or could not be loaded again; faster than a forward pass.
 
         Raises
         ------
         ValueError
-            If names are empty, repeated or not plain text, if their numbers contradict each other, or if weights are
-            not finite or not of the layers and shapes that the architecture has.
+            If names are empty, repeated or not plain text, if sizes are inconsistent, or if weights are not finite or
+            do not have the layers and shapes of the architecture.
         """
         for name, n in (("genes", self.n_genes), ("label_keys", self.n_classes)):
             found = np.asarray(getattr(self, name))
@@ -153,12 +152,12 @@ class GinsengClassifierState:
                 raise ValueError(msg)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return nested dicts of arrays, numbers and text, as `uns` and HDF5 hold them."""
+        """Return nested dicts of arrays, numbers and strings, as stored in `uns` and HDF5."""
         return MODEL.pack(vars(self))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return the state that :meth:`to_dict` turned into this.
+        """Return the state from the result of :meth:`to_dict`.
 
         Raises
         ------
@@ -178,12 +177,12 @@ def shapes_of(network: Architecture, n_genes: int, n_classes: int, n_layers: int
     Parameters
     ----------
     n_layers
-        Layers that there are. To say the shapes of many more takes time, and they could not be right.
+        Number of layers in the file. Working out the shapes of many more would take long, and they could not match.
 
     Raises
     ------
     ValueError
-        If the network has more.
+        If the network has more layers.
     """
     if getattr(network, "n_layers", 1) > n_layers:
         msg = f"'params' has {n_layers} layers, where there are more in the settings"
@@ -192,7 +191,7 @@ def shapes_of(network: Architecture, n_genes: int, n_classes: int, n_layers: int
 
 
 def reference_shapes(n_genes: int, n_classes: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return the shape of each array of :attr:`GinsengClassifierState.reference`."""
+    """Return the shapes of the arrays in :attr:`GinsengClassifierState.reference`."""
     shapes = {"mean": (n_genes,), "share": (n_genes,), "classes": (n_classes, n_genes), "cells": (n_classes,)}
     return {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
 
@@ -215,7 +214,7 @@ def _check_params(params: Any, shapes: Mapping[str, Any], path: str = "params") 
 
 
 def _text(names: Any) -> np.ndarray:
-    return np.array(np.asarray(names).tolist(), str)  # through a list, since what zarr reads does not cast to `str`
+    return np.array(np.asarray(names).tolist(), str)  # via a list: string arrays from zarr do not cast to `str`
 
 
 class Fitted(Protocol):
@@ -230,7 +229,7 @@ def classifier_from_state(state: GinsengClassifierState) -> GinsengClassifier:
     Raises
     ------
     ValueError
-        If the state is of no use, as :meth:`GinsengClassifierState.check` says.
+        If the state fails :meth:`GinsengClassifierState.check`.
     """
     state.check()
     model = GinsengClassifier(

@@ -27,7 +27,7 @@ _TITLES = {
     "fit_seconds": "Fit\n(s)",
     "predict_seconds": "Predict\n(s)",
 }
-#: Inches: the widest figure before matrices go on to a next row, and the space between panels.
+#: Maximum width of the figure before matrices wrap to the next row, and the gap between panels, in inches.
 _WIDEST, _GAP = 13, 0.2
 _CELL = (0.78, 0.27)
 
@@ -46,50 +46,47 @@ def compare(
     show: bool | None = None,
     return_fig: bool = False,
 ) -> list[Axes] | Figure | None:
-    """Draw how models did on the same test cells: their table, and a confusion matrix for each, side by side.
+    """Plot a comparison of models: a table of the metrics, and one confusion matrix per model.
 
-    The best value of each column of the table is bold, and the shade of a cell says how near it comes to that: white
-    is the worst. Seconds are not shaded. All matrices have the same rows and columns in the same order; labels that
-    were predicted, but are true of no cell, are the last columns.
+    The best value of each column of the table is bold. Shades range from white (worst) to dark (best); times are not
+    shaded. All matrices have the same rows and columns, with labels that are only predicted as the last columns.
 
     Parameters
     ----------
     adata
-        Annotated data on which :func:`ginseng.tl.compare` was run.
+        Annotated data with the results of :func:`ginseng.tl.compare`.
     models
-        Which models to draw, in this order; all if None.
+        Models to plot, in this order; all if None.
     key
         Entry of `adata.uns` with the comparison.
     normalize
-        Draw the fraction of each true label; otherwise numbers of cells.
+        Plot the fraction of each true label instead of numbers of cells.
     annotate
-        Write the values into the matrices; `"auto"` does so for up to 12 labels. What rounds to zero is left
-        empty.
+        Write the values into the matrices; with `"auto"`, for up to 12 labels. Values that round to zero are omitted.
     order
-        `"cluster"` puts labels that the models, taken together, mistake for each other side by side;
-        `"alphabetical"`; or a list of labels, which those that it leaves out follow.
+        `"cluster"` groups labels that the models tend to confuse; `"alphabetical"`; or a list of labels, followed by
+        those that it omits.
     cmap
         Colour map.
     ax
-        Axes to draw into: one for the table, then one for each model. By default a figure is made in which every
-        label is readable.
+        Axes to draw into: one for the table, then one per model. By default a new figure, large enough for all labels.
     %(show)s
     %(return_fig)s
 
     Returns
     -------
-    `None` if the plot is shown, else the axes, that of the table first, or the figure if `return_fig=True`.
+    `None` if the plot is shown, else the axes, with that of the table first, or the figure if `return_fig=True`.
 
     Raises
     ------
     KeyError
-        If there is no comparison, or it has no such model.
+        If there is no comparison, or it lacks a model.
     """
     table, counts = _tables.comparison(adata, models, key, order)
     n_labels = max(one.shape[1] for one in counts.values())
     annotate = n_labels <= 12 if annotate == "auto" else annotate
     matrices = [Matrix(one, normalize=normalize, annotate=annotate) for one in counts.values()]
-    if not normalize:  # one scale for all
+    if not normalize:  # a common scale
         for matrix in matrices:
             matrix.top = max(one.to_numpy().max() for one in counts.values())
 
@@ -113,7 +110,7 @@ def compare(
 
 
 def _table(ax: Axes, table: pd.DataFrame, cmap: str | Colormap) -> None:
-    """Draw the table as text on shades."""
+    """Draw the table as text on a shaded background."""
     columns = [name for name in _TITLES if name in table]
     values = table[columns].to_numpy(float)
     is_time = np.array([name.endswith("_seconds") for name in columns])
@@ -140,7 +137,7 @@ def _seconds(value: float) -> str:
 
 
 class _Panel:
-    """A panel of a size, and the room that its labels need on each side; all in inches."""
+    """A panel of fixed size, and the margins that its labels need, in inches."""
 
     def __init__(self, ax: Axes, size: tuple[float, float]) -> None:
         self.ax, self.size = ax, size
@@ -155,7 +152,7 @@ class _Panel:
         self.bottom, self.top = inner.y0 - outer.y0, outer.y1 - inner.y1
 
     def name_rows(self, named: bool) -> None:
-        """Show the names of the rows or, where the panel to the left has them, do not."""
+        """Show or hide the row names, which the panel to the left may have already."""
         self.ax.tick_params(labelleft=named)
         self.ax.yaxis.label.set_visible(named)
         self.measure()
@@ -175,7 +172,7 @@ def _set_size(ax: Axes, size: tuple[float, float]) -> None:
 
 
 def _arrange(fig: Figure, table: _Panel, matrices: list[_Panel]) -> None:
-    """Make the figure as large as its panels: the table above, the matrices below it in rows."""
+    """Fit the figure to its panels: the table on top, and rows of matrices below."""
     rows: list[list[_Panel]] = [[table], [matrices[0]]]
     for panel in matrices[1:]:
         panel.name_rows(False)

@@ -26,27 +26,27 @@ def composition(
     show: bool | None = None,
     return_fig: bool = False,
 ) -> Axes | Figure | None:
-    """Draw of which cell types each sample, donor or cluster consists.
+    """Plot the cell type composition of each sample, donor or cluster.
 
-    A bar is a group, in the order of the categories; its parts are the labels, in the order of theirs. The numbers of
-    cells stand at the end of the bars.
+    Each bar is a group, and its segments are the labels, both in the order of their categories. The number of cells is
+    shown at the end of the bar.
 
-    Fractions within a sample add up to one, so a type that grows makes all others shrink: to say that one differs
-    between conditions needs a test for compositions, and samples as replicates.
+    The fractions of a sample sum to one, so an increase of one type decreases all others. Testing for differences
+    between conditions needs a method for compositional data, with samples as replicates.
 
     Parameters
     ----------
     %(adata_labelled)s
     groupby
-        Column of `adata.obs` with the samples or other groups. Cells that have none are left out.
+        Column of `adata.obs` with the samples or other groups. Cells where it is missing are left out.
     label_key
-        Column of `adata.obs` with the labels, as `"ginseng_vote"`. By default those that were predicted.
+        Column of `adata.obs` with the labels, such as `"ginseng_vote"`. By default the predicted labels.
     %(key)s
     normalize
-        Draw the fraction of each group; otherwise numbers of cells.
+        Plot fractions of each group instead of numbers of cells.
     %(palette)s
     ax
-        Axes to draw into. By default a figure is made in which every name is readable.
+        Axes to draw into. By default a new figure, large enough for all names.
     %(show)s
     %(return_fig)s
 
@@ -57,7 +57,7 @@ def composition(
     Raises
     ------
     KeyError
-        If there are no such columns, or no predicted labels.
+        If a column does not exist, or there are no predicted labels.
     ValueError
         If no cell is in a group.
     """
@@ -75,7 +75,7 @@ def composition(
     width, height = 3.0, max(0.6, len(counts) * size / 72 * 1.6)
     fig, (panel,) = _figure.make_axes(1, ax, (width, height))
     rows, start = np.arange(len(counts)), np.zeros(len(counts))
-    # thin lines tell neighbours apart that look alike
+    # thin lines separate segments of similar colour
     edge: Any = {"edgecolor": "white", "linewidth": 0.3}
     for label, values in zip(counts.columns, shown.T, strict=True):
         panel.barh(rows, values, 0.8, left=start, color=colors[label], **edge)

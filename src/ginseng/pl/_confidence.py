@@ -14,7 +14,7 @@ from ginseng import _keys
 from ginseng._docs import document
 from ginseng.pl import _figure, _tables
 
-#: Cells of a type from which on they are summed up by a box.
+#: Minimum number of cells for a box plot.
 BOX = 5
 
 
@@ -30,17 +30,16 @@ def confidence(
     show: bool | None = None,
     return_fig: bool = False,
 ) -> Axes | list[Axes] | Figure | None:
-    """Draw how sure the model is of each type and, where the truth is known, whether it is right to be.
+    """Plot the confidence per predicted type and, given true labels, the calibration of the model.
 
-    One panel has a row for each predicted type, the surest on top: a box from the first to the third quartile of the
-    confidence, its median, and whiskers from the 5th to the 95th percentile; single cells where there are fewer than
-    five. Beside it stands the number of cells. A dotted line is the threshold of
-    ``gs.tl.classify(..., min_confidence=)``.
+    The first panel has one row per predicted type, sorted by median confidence. Boxes show quartiles and median,
+    whiskers the 5th and 95th percentile; types with fewer than five cells are drawn as single cells. The number of
+    cells is shown beside each row. A dotted line marks the threshold of ``gs.tl.classify(..., min_confidence=)``.
 
-    With `label_key`, the other is a reliability diagram (Guo et al. 2017): the fraction of right labels among cells of
-    similar confidence, with Wilson's interval of 95%. On the diagonal, confidence is the probability to be right; below
-    it, the model is too sure. Grey bars are the fraction of cells. The expected calibration error (ECE) is the mean
-    distance to the diagonal, over cells. Cells that were given no label are left out.
+    With `label_key`, the second panel is a reliability diagram (Guo et al. 2017): the fraction of correct labels among
+    cells of similar confidence, with 95% Wilson intervals. On the diagonal, confidence equals the probability of being
+    correct; below it, the model is overconfident. Grey bars show the fraction of cells per bin. The expected
+    calibration error (ECE) is the mean distance to the diagonal over cells. Cells without a label are left out.
 
     Parameters
     ----------
@@ -49,22 +48,21 @@ def confidence(
         Column of `adata.obs` with the true labels. Without it there is no reliability diagram.
     %(key)s
     n_bins
-        Bins of confidence in the reliability diagram, of the same width.
+        Number of equal-width confidence bins in the reliability diagram.
     %(palette)s
     ax
-        Axes to draw into, one for each panel.
+        Axes to draw into, one per panel.
     %(show)s
     %(return_fig)s
 
     Returns
     -------
-    `None` if the plot is shown, else the axes (a list of two, if there are two panels), or the figure if
-    `return_fig=True`.
+    `None` if the plot is shown, else the axes (a list if there are two panels), or the figure if `return_fig=True`.
 
     Raises
     ------
     KeyError
-        If there are no predicted labels or no such column.
+        If there are no predicted labels, or a column does not exist.
     ValueError
         If no cell has both labels, or there are no cells.
 
@@ -77,7 +75,7 @@ def confidence(
         raise ValueError(msg)
     frame = _tables.confidence(adata, label_key, key)
     if frame.empty:
-        msg = "No cell has a predicted label and a confidence: there is nothing to draw."
+        msg = "No cell has a predicted label and a confidence: there is nothing to plot."
         raise ValueError(msg)
     name = _tables.unassigned(adata, key)
     medians = frame.groupby("predicted", sort=False)["confidence"].median().sort_values(ascending=False, kind="stable")

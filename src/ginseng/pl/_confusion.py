@@ -29,31 +29,30 @@ def confusion(
     show: bool | None = None,
     return_fig: bool = False,
 ) -> Axes | Figure | None:
-    """Draw which labels are mistaken for which.
+    """Plot the confusion matrix.
 
-    True labels are rows; predicted ones are columns in the same order, so that right answers lie on the
-    diagonal. Labels that are predicted, but true of no cell, are the last columns.
+    Rows are true labels and columns are predicted labels in the same order, so correct labels lie on the diagonal.
+    Labels that are only predicted are the last columns.
 
     Parameters
     ----------
     %(adata_labelled)s
     label_key
-        Column of `adata.obs` with the true labels. By default the table that :func:`ginseng.tl.evaluate`
-        wrote into `adata.uns` is drawn.
+        Column of `adata.obs` with the true labels. By default, the confusion matrix that :func:`ginseng.tl.evaluate`
+        wrote to `adata.uns` is plotted.
     key
         Prefix under which the labels or the metrics were written.
     normalize
-        Draw the fraction of each true label; otherwise numbers of cells.
+        Plot the fraction of each true label instead of numbers of cells.
     annotate
-        Write the values into the table; `"auto"` does so for up to 20 labels. What rounds to zero is left
-        empty.
+        Write the values into the matrix; with `"auto"`, for up to 20 labels. Values that round to zero are omitted.
     order
-        `"cluster"` puts labels that are mistaken for each other side by side; `"alphabetical"`; or a list of
-        labels, which those that it leaves out follow.
+        `"cluster"` groups labels that are often confused; `"alphabetical"`; or a list of labels, followed by those that
+        it omits.
     cmap
         Colour map.
     ax
-        Axes to draw into. By default a figure is made in which every label is readable.
+        Axes to draw into. By default a new figure, large enough for all labels.
     %(show)s
     %(return_fig)s
 
@@ -64,7 +63,7 @@ def confusion(
     Raises
     ------
     KeyError
-        If there are no metrics or no labels under these names.
+        If the metrics or the labels do not exist.
     """
     counts = _tables.ordered(_tables.confusion(adata, label_key, key), order)
     matrix = Matrix(counts, normalize=normalize, annotate=len(counts.columns) <= 20 if annotate == "auto" else annotate)
@@ -80,16 +79,16 @@ def confusion(
 
 
 class Matrix:
-    """A confusion table and how large it must be drawn for its labels to be readable.
+    """A confusion matrix, and the size at which its labels are readable.
 
     Parameters
     ----------
     counts
-        Cells by true (rows) and predicted (columns) label.
+        Number of cells by true (rows) and predicted (columns) label.
     normalize
         Draw the fraction of each true label.
     annotate
-        Write the values into the table.
+        Write the values into the matrix.
     """
 
     def __init__(self, counts: pd.DataFrame, *, normalize: bool, annotate: bool) -> None:
@@ -103,13 +102,13 @@ class Matrix:
 
     @property
     def size(self) -> tuple[float, float]:
-        """Width and height, in inches, without the labels around it."""
+        """Width and height in inches, without the labels."""
         longest = max(len(text) for row in self.texts for text in row) if self.texts else 0
         cell = self.font / 72 * max(2.2 if self.texts else 1.45, 0.6 * longest + 0.4)
         return len(self.columns) * cell, len(self.rows) * cell
 
     def draw(self, panel: Axes, cmap: str | Colormap) -> QuadMesh:
-        """Draw it into a panel, with its labels."""
+        """Draw the matrix and its labels into a panel."""
         few = len(self.columns) <= 30
         grid: Any = {"edgecolors": "0.9", "linewidth": 0.4 if few else 0.15, "antialiased": True}
         mesh = panel.pcolormesh(self.shown, cmap=cmap, vmin=0, vmax=self.top, **grid)
@@ -128,7 +127,7 @@ class Matrix:
 
 
 def write_values(panel: Axes, mesh: QuadMesh, values: np.ndarray, texts: list[list[str]], font: float) -> None:
-    """Write a text into each cell of a table, dark on light and light on dark."""
+    """Write a text into each cell of a table, in black or white depending on the background."""
     shades = mesh.to_rgba(values)[..., :3] @ (0.299, 0.587, 0.114)  # luminance, by Rec. 601
     for (i, j), shade in np.ndenumerate(shades):
         color = "black" if shade > 0.5 else "white"

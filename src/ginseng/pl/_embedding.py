@@ -33,7 +33,7 @@ def embedding(
     show: bool | None = None,
     return_fig: bool = False,
 ) -> Axes | list[Axes] | Figure | None:
-    """Draw true labels, predicted labels and confidence on an embedding, side by side.
+    """Plot true labels, predicted labels and confidence on an embedding, side by side.
 
     A label has the same colour in both panels.
 
@@ -41,34 +41,33 @@ def embedding(
     ----------
     %(adata_labelled)s
     basis
-        Entry of `adata.obsm`, with or without its `X_`.
+        Entry of `adata.obsm`, with or without the prefix `X_`.
     label_key
-        Column of `adata.obs` with the true labels. Without it there is no panel of true labels.
+        Column of `adata.obs` with the true labels. If None, the panel of true labels is omitted.
     %(key)s
     components
-        Which two dimensions to draw, from 1.
+        The two dimensions to plot, counted from 1.
     size
-        Area of a cell's dot, in points squared. By default the more cells, the smaller.
+        Area of a dot in points squared. By default it decreases with the number of cells.
     palette
-        A palette's name, one colour for each label, or a dictionary from labels to colours. By default the
-        colours that scanpy keeps in `adata.uns`, else ones that also the colour-blind can tell apart as well as
-        their number allows. Cells that were given no label are grey.
+        A palette's name, one colour per label, or a dictionary from labels to colours. By default the colours that
+        scanpy stores in `adata.uns`, else a palette that is as friendly to colour-blind readers as the number of labels
+        permits. Cells without a label are grey.
     cmap
         Colour map of the confidence.
     ax
-        Axes to draw into, one for each panel.
+        Axes to draw into, one per panel.
     %(show)s
     %(return_fig)s
 
     Returns
     -------
-    `None` if the plot is shown, else the axes (a list, if there are several panels), or the figure if
-    `return_fig=True`.
+    `None` if the plot is shown, else the axes (a list if there are several panels), or the figure if `return_fig=True`.
 
     Raises
     ------
     KeyError
-        If there is no such embedding or column, or no predicted labels.
+        If the embedding, a column or the predicted labels do not exist.
     """
     frame, names = _tables.embedding(adata, basis, label_key, key, components)
     labelled = [panel for panel in ("true", "predicted") if panel in frame]
@@ -80,7 +79,7 @@ def embedding(
     panels = [panel for panel in _TITLES if panel in frame]
     width, height = _PANEL
     fig, axes = _figure.make_axes(len(panels), ax, (width * len(panels) + 0.6, height))
-    # in random order, so that no label hides all the others; missing labels lie beneath
+    # in random order, so that no label hides the others; missing labels lie beneath
     frame = frame.sample(frac=1, random_state=np.random.default_rng(0))
     size = float(np.clip(30_000 / len(frame), 0.3, 10)) if size is None else size
     for axis, panel in zip(axes, panels, strict=True):
@@ -107,7 +106,7 @@ def _dots(
     colors: dict[str, str],
     cmap: str | Colormap,
 ) -> None:
-    # dots as an image within a vector figure: a million of them would make a PDF that no one can open
+    # rasterised: a million dots would make a PDF that no viewer can open
     style: Any = {"s": size, "linewidths": 0, "rasterized": True, "plotnonfinite": True}
     if panel == "confidence":
         dots = ax.scatter(frame["x"], frame["y"], c=frame[panel], cmap=cmap, vmin=0, vmax=1, **style)
@@ -119,12 +118,12 @@ def _dots(
 
 
 def _legend_outside(fig: Figure, colors: dict[str, str], n_panels: int) -> None:
-    """Put the legend to the right if one column will do, else below, and make room for it."""
+    """Put the legend to the right if one column is enough, else below, and enlarge the figure for it."""
     width, height = fig.get_size_inches()
     one = _figure.legend(fig, colors, 1, "outside right upper")
     box = one.get_window_extent()
     box_width, box_height = box.width / fig.dpi, box.height / fig.dpi
-    tallest = 1.25 * height  # the panels grow with the legend beside them
+    tallest = 1.25 * height  # the panels may grow with the legend beside them
     if box_height <= tallest or n_panels == 1:
         n_columns = int(np.ceil(box_height / tallest))
         where, grow = "outside right upper", (1, 0)

@@ -27,36 +27,36 @@ def explain(
     show: bool | None = None,
     return_fig: bool = False,
 ) -> Axes | list[Axes] | Figure | None:
-    """Draw the genes for and against the label of some cells.
+    """Plot the genes for and against the labels of single cells.
 
-    A bar to the right speaks for the label, one to the left for the other label that it is held against. A gene without
-    counts in the cell, whose absence speaks, is hatched.
+    Bars to the right support the label, bars to the left the label that it is compared with. Hatched bars are genes
+    without counts in the cell, which contribute by their absence.
 
     Parameters
     ----------
     adata
-        Annotated data, on which :func:`ginseng.tl.explain` was run.
+        Annotated data with the results of :func:`ginseng.tl.explain`.
     cells
-        Name of a cell, or names of up to six; the first six that were explained if None.
+        Name of a cell, or of up to six cells. If None, the first six that were explained.
     key
         Prefix under which the explanation was written.
     palette
         Colours of `"for"` and `"against"`.
     ax
-        Axes to draw into, one for each cell.
+        Axes to draw into, one per cell.
     %(show)s
     %(return_fig)s
 
     Returns
     -------
-    `None` if the plot is shown, else the axes (a list, if there are several cells), or the figure if `return_fig=True`.
+    `None` if the plot is shown, else the axes (a list if there are several cells), or the figure if `return_fig=True`.
 
     Raises
     ------
     KeyError
-        If there is no explanation under `key`, or none of a cell.
+        If there is no explanation under `key`, or a cell has none.
     ValueError
-        If more than six cells are named.
+        If there are more than six cells.
     """
     tables = _tables.explanation(adata, cells, key)
     if cells is None:
@@ -90,7 +90,7 @@ def explain(
             fontsize="small",
         )
         panel.set_xlabel("Contribution (difference of logits)", fontsize="small")
-        panel.locator_params(axis="x", nbins=4)  # more do not find room where numbers are long, as -0.15
+        panel.locator_params(axis="x", nbins=4)  # more would overlap if the numbers are long, such as -0.15
         panel.tick_params(labelsize="small", width=0.6, length=2.5)
         panel.tick_params(axis="y", labelsize=size, length=0)
         panel.spines[["top", "right", "left"]].set_visible(False)

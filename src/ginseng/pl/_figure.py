@@ -1,4 +1,4 @@
-"""What the plots share: axes, colours, colour bars, and how a plot ends."""
+"""Shared by all plots: axes, colours, legends, colour bars, and showing or returning the result."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ Palette = str | Sequence[Any] | Mapping[str, Any]
 
 
 def make_axes(n: int, ax: Axes | Sequence[Axes] | None, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
-    """Return a figure of `n` panels side by side, or the axes that were given. `size` in inches."""
+    """Return a new figure with `n` panels side by side (`size` in inches), or the given axes and their figure."""
     if ax is None:
         fig, axes = plt.subplots(1, n, figsize=size, layout="constrained", squeeze=False)
         return fig, list(axes[0])
     given = [ax] if isinstance(ax, Axes) else list(ax)
     if len(given) != n:
-        msg = f"This plot has {n} panels, but `ax` has {len(given)}. Give a list of {n} axes."
+        msg = f"This plot has {n} panels, but `ax` has {len(given)}. Pass a list of {n} axes."
         raise ValueError(msg)
     return cast(Figure, given[0].get_figure(root=True)), given
 
 
 def finish(axes: list[Axes], *, ax: Any, show: bool | None, return_fig: bool) -> Any:
-    """Show the plot, or return it. Axes that a caller has made are shown by the caller."""
+    """Show or return the plot. By default, axes passed by the caller are not shown."""
     if return_fig:
         return axes[0].get_figure(root=True)
     if show or (show is None and settings.autoshow and ax is None):
@@ -50,20 +50,20 @@ def finish(axes: list[Axes], *, ax: Any, show: bool | None, return_fig: bool) ->
 
 
 def wrap(fig: Figure, ax: Axes, width: float, height: float) -> None:
-    """Make a figure of one panel as large as that panel, `width` x `height` inches, and all its text need."""
+    """Fit a figure to its single panel of `width` x `height` inches and all text around it."""
     fig.set_layout_engine("none")
     fig.set_size_inches(width, height)
     ax.set_position((0, 0, 1, 1))
     box = cast(Bbox, ax.get_tightbbox()).transformed(fig.dpi_scale_trans.inverted()).padded(0.05)
     fig.set_size_inches(box.width, box.height)
-    # the layout is in place already, but goes on to make room for what a user adds, as a title
+    # so that anything the user adds, such as a title, gets its space
     ax.set_position((-box.x0 / box.width, -box.y0 / box.height, width / box.width, height / box.height))
-    ax.set_in_layout(True)  # which `set_position` undoes
+    ax.set_in_layout(True)  # undone by `set_position`
     fig.set_layout_engine("constrained", w_pad=0.05, h_pad=0.05)
 
 
 def colorbar(ax: Axes, mappable: ScalarMappable, label: str = "", *, length: float = 1.2) -> None:
-    """Draw a colour bar of `length` inches, or less, to the right of `ax`, which it takes no room from."""
+    """Draw a colour bar of at most `length` inches to the right of `ax`, without shrinking `ax`."""
     box = ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted())
     width, height = 0.09 / box.width, min(1.0, length / box.height)
     cax = ax.inset_axes((1 + width, 0, width, height))
@@ -74,12 +74,12 @@ def colorbar(ax: Axes, mappable: ScalarMappable, label: str = "", *, length: flo
 
 
 def shortened(name: str, n: int = 30) -> str:
-    """Return a name that fits above a panel."""
+    """Truncate a name to `n` characters, to fit above a panel."""
     return name if len(name) <= n else f"{name[: n - 1]}…"
 
 
 def literal(texts: Iterable[Any]) -> None:
-    """Draw labels as they are written: a pair of dollar signs in them is no formula."""
+    """Disable mathtext, so that dollar signs in labels are drawn as such."""
     for text in texts:
         text.set_parse_math(False)
 
@@ -92,9 +92,9 @@ def colors(
     Parameters
     ----------
     palette
-        A palette's name, its colours in the order of `labels`, or the colours of some labels.
+        A palette's name, one colour per label in order, or a mapping from some labels to colours.
     known
-        Colours that some labels have already. The others take colours that are still free.
+        Existing colours of some labels. The others get colours that are still free.
     """
     fixed: dict[str, Any] = {}
     if palette is None:
@@ -117,10 +117,10 @@ def label_colors(
 ) -> dict[str, str]:
     """Return a colour for each label that is present, the same in every plot.
 
-    By default it is the one that `adata.uns` has for it in the first of `columns` or the predicted labels, where
-    :func:`ginseng.tl.classify` and scanpy keep them. Labels without one take the next colours of the palette: first
-    those that can be predicted and then those of the columns, so that a plot with true labels has the colours of one
-    without. Cells that were given no label are grey.
+    By default it is the colour in `adata.uns` for the first of `columns` or the predicted labels, as stored by
+    :func:`ginseng.tl.classify` and scanpy. Labels without a colour take the next ones of the palette: predicted labels
+    first and then those of `columns`, so that adding true labels to a plot changes no colours. Cells without a label
+    are grey.
     """
     if palette is not None and not isinstance(palette, Mapping):
         return colors(present, palette)
@@ -136,11 +136,11 @@ def label_colors(
 def legend(
     parent: Figure | Axes, colors: Mapping[str, str], n_columns: int, where: Any, *, marker: str = "o", **kwargs: Any
 ) -> Legend:
-    """Draw a legend of labels."""
+    """Draw a legend of the labels."""
     marks = [Line2D([], [], ls="", marker=marker, ms=4.5, mew=0, color=color) for color in colors.values()]
     drawn = parent.legend(
         marks,
-        [" "] * len(marks),  # the names are set below: matplotlib would take offence at a leading underscore
+        [" "] * len(marks),  # the names are set below, since matplotlib hides those with a leading underscore
         loc=where,
         ncols=n_columns,
         fontsize="small" if len(colors) <= 20 else "x-small",
@@ -158,7 +158,7 @@ def legend(
 
 
 def legend_beside(ax: Axes, colors: Mapping[str, str], *, n_rows: int = 16, marker: str = "o") -> Legend:
-    """Draw a legend to the right of `ax` and of what stands there already, in columns of up to `n_rows`."""
+    """Draw a legend to the right of `ax` and its text, in columns of up to `n_rows`."""
     box = ax.get_tightbbox()
     assert box is not None
     edge = ax.transAxes.inverted().transform((box.x1, box.y1))[0]
@@ -167,9 +167,9 @@ def legend_beside(ax: Axes, colors: Mapping[str, str], *, n_rows: int = 16, mark
 
 
 def arrange(fig: Figure, axes: Sequence[Axes], sizes: Sequence[tuple[float, float]], gap: float = 0.15) -> None:
-    """Put panels of these sizes in inches side by side, their tops level, in a figure as large as they and their text.
+    """Place panels side by side, aligned at the top, and fit the figure to them; `sizes` and `gap` in inches.
 
-    As :func:`wrap`, but of any number of panels.
+    Like :func:`wrap`, for any number of panels.
     """
     if len(axes) == 1:
         return wrap(fig, axes[0], *sizes[0])
@@ -192,5 +192,5 @@ def arrange(fig: Figure, axes: Sequence[Axes], sizes: Sequence[tuple[float, floa
 
 
 def text_size(n: int) -> float:
-    """Return the size in points of the names of `n` rows: past 30 they would outgrow a page."""
+    """Return the font size in points for the names of `n` rows, smaller above 30 to fit on a page."""
     return plt.rcParams["font.size"] * (0.83 if n <= 30 else 0.6)

@@ -20,15 +20,15 @@ def highly_variable_genes(
     show: bool | None = None,
     return_fig: bool = False,
 ) -> Axes | list[Axes] | Figure | None:
-    """Draw how much each gene varies by its mean expression, and which genes were selected.
+    """Plot the variability of the genes against their mean expression, and which genes were selected.
 
-    As :func:`scanpy.pl.highly_variable_genes` does: on the left the dispersion, or for the flavor `"seurat_v3"` the
-    variance, beside that of genes of similar mean, by which genes are selected; on the right as it is.
+    As in :func:`scanpy.pl.highly_variable_genes`. On the left is the dispersion (the variance for the flavor
+    `"seurat_v3"`) relative to genes of similar mean, by which genes are selected; on the right, the raw value.
 
     Parameters
     ----------
     adata
-        Annotated data on which :func:`ginseng.pp.select_hvgs` was run.
+        Annotated data with the results of :func:`ginseng.pp.select_hvgs`.
     palette
         Colours of `"selected"` and `"other"`.
     ax
@@ -43,7 +43,7 @@ def highly_variable_genes(
     Raises
     ------
     KeyError
-        If no genes were selected, or another tool did it.
+        If no genes were selected, or another tool selected them.
     """
     genes, of_counts = _tables.genes(adata)
     colors = _figure.colors(["selected", "other"], palette, {"selected": _figure.OKABE_ITO[5], "other": "#A8A8A8"})
@@ -54,7 +54,7 @@ def highly_variable_genes(
     for axis, (column, title) in zip(axes, panels.items(), strict=True):
         for name in ("other", "selected"):
             part = genes[genes["selected"] == (name == "selected")]
-            # dots as an image within a vector figure, as in `embedding`
+            # rasterised, as in `embedding`
             style: Any = {"s": 3, "linewidths": 0, "rasterized": True, "color": colors[name]}
             axis.scatter(part["mean"], part[column], label=f"{name} ({len(part):,})", **style)
         if of_counts:

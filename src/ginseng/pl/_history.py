@@ -23,28 +23,27 @@ def history(
     show: bool | None = None,
     return_fig: bool = False,
 ) -> Axes | list[Axes] | Figure | None:
-    """Draw how training went: the losses and, with a holdout, its accuracy and macro F1 by epoch.
+    """Plot the training history: the losses and, with a holdout, its accuracy and macro F1 per epoch.
 
-    A dotted line marks the best epoch: the one that training kept or, where that is not recorded, the one
-    with the lowest holdout loss.
+    A dotted line marks the epoch whose weights were kept or, if that is not recorded, the one with the lowest holdout
+    loss.
 
     Parameters
     ----------
     adata
-        Annotated data on which :func:`ginseng.tl.train` was run, a trained state, or its `history`.
+        Annotated data with a model trained by :func:`ginseng.tl.train`, a trained state, or its `history`.
     key
         Entry of `adata.uns` with the model.
     palette
         Colours of `"training"`, `"holdout"`, `"accuracy"` and `"macro F1"`.
     ax
-        Axes to draw into, one for each panel: two, or one where there was no holdout.
+        Axes to draw into: two, or one without a holdout.
     %(show)s
     %(return_fig)s
 
     Returns
     -------
-    `None` if the plot is shown, else the axes (a list of two, if there are two panels), or the figure if
-    `return_fig=True`.
+    `None` if the plot is shown, else the axes (a list if there are two panels), or the figure if `return_fig=True`.
 
     Raises
     ------
@@ -69,16 +68,8 @@ def _draw(ax: Axes, lines: Any, colors: Mapping[str, str], best: int | None) -> 
     first, last = lines["epoch"].min(), lines["epoch"].max()
     marker = "o" if last - first < 30 else None
     for name, line in lines.groupby("line", sort=False):
-        ax.plot(
-            line["epoch"],
-            line["value"],
-            label=name,
-            color=colors[name],
-            lw=1.3,
-            marker=marker,
-            ms=3,
-            zorder=2,
-        )
+        style: Any = {"color": colors[name], "lw": 1.3, "marker": marker, "ms": 3, "zorder": 2}
+        ax.plot(line["epoch"], line["value"], label=name, **style)
     if best is not None:
         ax.axvline(best, color="0.4", lw=1, ls=":", zorder=1, label=f"kept epoch ({best})")
     if first == last:
@@ -87,16 +78,8 @@ def _draw(ax: Axes, lines: Any, colors: Mapping[str, str], best: int | None) -> 
     ax.set_xlabel("Epoch", fontsize="small")
     ax.tick_params(labelsize="small", width=0.6, length=2.5)
     ax.spines[["top", "right"]].set_visible(False)
-    # above the panel, where it hides no curve
+    # above the panel, so that it hides no curve
     ax.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=3,
-        fontsize="small",
-        frameon=False,
-        borderaxespad=0.2,
-        borderpad=0,
-        handlelength=1.2,
-        handletextpad=0.4,
-        columnspacing=0.9,
-    )
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize="small", frameon=False, borderaxespad=0.2,
+        borderpad=0, handlelength=1.2, handletextpad=0.4, columnspacing=0.9,
+    )  # fmt: skip

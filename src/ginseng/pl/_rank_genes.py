@@ -30,30 +30,29 @@ def rank_genes(
     show: bool | None = None,
     return_fig: bool = False,
 ) -> Axes | Figure | None:
-    """Draw the genes that the model labels each type by.
+    """Plot the genes that drive the label of each type.
 
-    Groups are rows, and the best genes of each group follow one another as columns, so that the genes of a type lie on
-    the diagonal.
+    Rows are groups. Columns are the top genes of each group in turn, so that the genes of a type lie on the diagonal.
 
     Parameters
     ----------
     adata
-        Annotated data, on which :func:`ginseng.tl.rank_genes` was run.
+        Annotated data with the results of :func:`ginseng.tl.rank_genes`.
     kind
-        `"dotplot"` draws how the genes are expressed: mean as colour, share of cells as size of the dot. `"heatmap"`
-        draws the scores: what each gene contributes to the label of each group.
+        `"dotplot"` shows the expression: mean as colour, fraction of expressing cells as dot size. `"heatmap"` shows
+        the scores: the contribution of each gene to the label of each group.
     n_genes
-        Best genes of each group. By default 5, and fewer where there are more than 24 groups.
+        Number of top genes per group. By default 5, fewer for more than 24 groups.
     groups
-        Groups to draw, in this order; all if None.
+        Groups to plot, in this order; all if None.
     min_logfoldchange
-        Leave out genes with a log fold change up to this. With 0, genes that speak for a group by their absence go.
+        Show only genes with a log fold change above this. 0 removes genes that mark a group by their absence.
     key
         Prefix under which the ranks were written.
     cmap
-        Colour map. By default `"Reds"` for expression, and `"RdBu_r"` for scores.
+        Colour map. By default `"Reds"` for expression and `"RdBu_r"` for scores.
     ax
-        Axes to draw into. By default a figure is made in which every label is readable.
+        Axes to draw into. By default a new figure, large enough for all labels.
     %(show)s
     %(return_fig)s
 
@@ -64,10 +63,10 @@ def rank_genes(
     Raises
     ------
     KeyError
-        If there are no ranked genes under `key`, or none for a group.
+        If there are no ranked genes under `key`, or for a group.
     """
     if kind not in ("dotplot", "heatmap"):
-        msg = f"`kind` is {kind!r}. Give 'dotplot' or 'heatmap'."
+        msg = f"`kind` must be 'dotplot' or 'heatmap', not {kind!r}."
         raise ValueError(msg)
     if n_genes is not None and n_genes < 1:
         msg = f"`n_genes` must be at least 1, not {n_genes}."
@@ -110,7 +109,7 @@ def rank_genes(
 
 
 def _sizes(ax: Axes, largest: float) -> None:
-    """Show what the sizes of the dots stand for, to the right of the colour bar."""
+    """Draw a legend of the dot sizes, to the right of the colour bar."""
     box: Any = ax.get_tightbbox()
     edge = ax.transAxes.inverted().transform((box.x1, box.y1))[0]
     dots = [
@@ -120,15 +119,6 @@ def _sizes(ax: Axes, largest: float) -> None:
         for share in (0.2, 0.6, 1.0)
     ]
     ax.legend(
-        handles=dots,
-        title="Cells with\ncounts",
-        loc="lower left",
-        bbox_to_anchor=(edge, 0),
-        fontsize="small",
-        title_fontsize="small",
-        frameon=False,
-        handletextpad=0.4,
-        labelspacing=0.6,
-        borderaxespad=0.6,
-        borderpad=0,
-    )
+        handles=dots, title="Cells with\ncounts", loc="lower left", bbox_to_anchor=(edge, 0), fontsize="small",
+        title_fontsize="small", frameon=False, handletextpad=0.4, labelspacing=0.6, borderaxespad=0.6, borderpad=0,
+    )  # fmt: skip

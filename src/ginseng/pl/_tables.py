@@ -1,4 +1,4 @@
-"""Tidy tables of what the plots draw. Nothing here knows matplotlib."""
+"""Tidy tables behind the plots, independent of matplotlib."""
 
 from __future__ import annotations
 
@@ -35,10 +35,9 @@ def _entry(adata: AnnData, key: str, name: str, fix: str) -> Any:
 
 
 def confusion(adata: AnnData, label_key: str | None, key: str) -> pd.DataFrame:
-    """Return cells by true (rows) and predicted (columns) label.
+    """Return the number of cells by true (rows) and predicted (columns) label.
 
-    The rows are the true labels; the columns are the same labels in the same order, then those that are
-    only ever predicted.
+    The columns are the true labels in the same order as the rows, followed by labels that are only predicted.
     """
     if label_key is None:
         fix = "Run `gs.tl.evaluate(adata, label_key)` first, or give `label_key`."
@@ -56,9 +55,9 @@ def confusion(adata: AnnData, label_key: str | None, key: str) -> pd.DataFrame:
 def comparison(
     adata: AnnData, models: Sequence[str] | None, key: str, order: Order
 ) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
-    """Return the table of a comparison, a model a row, and the confusion table of each model.
+    """Return the table of a comparison, one row per model, and the confusion matrix of each model.
 
-    All confusion tables have the same rows and columns, in the order of :func:`ordered`.
+    All confusion matrices have the same rows and columns, in the order of :func:`ordered`.
     """
     found = _entry(adata, key, "comparison", "Run `gs.tl.compare(adata, label_key)` first.")
     table: pd.DataFrame = found["table"]
@@ -80,14 +79,14 @@ def comparison(
 
 
 def ordered(counts: pd.DataFrame, order: Order) -> pd.DataFrame:
-    """Order the true labels of a confusion table, in rows and columns alike."""
+    """Order the true labels of a confusion matrix, in both rows and columns."""
     labels = list(counts.index)
     if order == "cluster":
         labels = [labels[i] for i in _cluster(counts[labels].to_numpy())]
     elif order == "alphabetical":
         labels = sorted(labels)
     elif isinstance(order, str):
-        msg = f"`order` is {order!r}. Give 'cluster', 'alphabetical' or a list of labels."
+        msg = f"`order` must be 'cluster', 'alphabetical' or a list of labels, not {order!r}."
         raise ValueError(msg)
     else:
         first = [str(label) for label in order]
@@ -99,7 +98,7 @@ def ordered(counts: pd.DataFrame, order: Order) -> pd.DataFrame:
 
 
 def _cluster(counts: np.ndarray) -> np.ndarray:
-    """Order classes so that those mistaken for each other stand side by side."""
+    """Return an order of the classes that puts those that are often confused side by side."""
     if len(counts) < 3:
         return np.arange(len(counts))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -109,9 +108,9 @@ def _cluster(counts: np.ndarray) -> np.ndarray:
 
 
 def history(source: Any, key: str) -> tuple[pd.DataFrame, int | None]:
-    """Return `epoch`, `metric`, `split`, `value`, a value a row, and the best epoch where there is one.
+    """Return the columns `epoch`, `metric`, `split` and `value` (one per row), and the best epoch if known.
 
-    The best epoch is the one that training kept, or else the one with the lowest holdout loss.
+    The best epoch is the one that training kept, else the one with the lowest holdout loss.
     """
     params: Any = {}
     if isinstance(source, AnnData):
@@ -137,7 +136,7 @@ def history(source: Any, key: str) -> tuple[pd.DataFrame, int | None]:
     ]
     frame = pd.concat(parts, ignore_index=True).dropna(subset="value").reset_index(drop=True)
     if frame.empty:
-        msg = "The history has no epoch with a loss: there is nothing to draw."
+        msg = "The history has no epoch with a loss: there is nothing to plot."
         raise ValueError(msg)
     best = params.get("best_epoch")
     holdout = frame.query("metric == 'loss' and split == 'holdout'")
@@ -149,10 +148,10 @@ def history(source: Any, key: str) -> tuple[pd.DataFrame, int | None]:
 def embedding(
     adata: AnnData, basis: str, label_key: str | None, key: str, components: tuple[int, int]
 ) -> tuple[pd.DataFrame, tuple[str, str]]:
-    """Return `x`, `y`, `true`, `predicted` and `confidence` of each cell, and the names of the axes.
+    """Return the columns `x`, `y`, `true`, `predicted` and `confidence` by cell, and the names of the axes.
 
-    `true` is there with `label_key` only, `confidence` where `adata.obs` has it. Labels are categories, in
-    the order of the categories in `adata.obs`.
+    `true` needs `label_key`, and `confidence` its column in `adata.obs`. Labels are categorical, with the order of
+    the categories in `adata.obs`.
     """
     name = basis if basis in adata.obsm else f"X_{basis}"
     if name not in adata.obsm:
@@ -177,32 +176,32 @@ def embedding(
 
 
 def categories(column: pd.Series) -> list[str]:
-    """Return the labels that a column can have, in the order in which scanpy gives them colours."""
+    """Return the possible labels of a column, in the order in which scanpy colours them."""
     return [label for label in dict.fromkeys(colors.categories(column)) if label]
 
 
 def all_labels(adata: AnnData, columns: Sequence[str]) -> list[str]:
-    """Return the labels that any of these columns of `adata.obs` can have."""
+    """Return the possible labels of these columns of `adata.obs`."""
     obs = in_memory(adata.obs)
     return list(dict.fromkeys(label for column in columns for label in categories(obs[column])))
 
 
 def unassigned(adata: AnnData, key: str) -> str:
-    """Return what :func:`ginseng.tl.classify` called cells that it gave no label."""
+    """Return the label that :func:`ginseng.tl.classify` used for unassigned cells."""
     return str(adata.uns.get(key, {}).get("unassigned", {}).get("label", UNASSIGNED))
 
 
 def known_colors(adata: AnnData, column: str) -> dict[str, Any]:
-    """Return the colours that `adata.uns` has for the labels of a column of `adata.obs`, if it has."""
+    """Return the colours in `adata.uns` of the labels of a column of `adata.obs`, if any."""
     return colors.known_colors(in_memory(adata.obs), adata.uns, column)
 
 
 def ranked_genes(
     adata: AnnData, key: str, groups: Sequence[str] | None, n_genes: int | None, min_logfoldchange: float | None
 ) -> pd.DataFrame:
-    """Return scores of the best genes of each group: groups x genes, missing where none is kept.
+    """Return the scores of the top genes of each group: groups x genes, missing where not stored.
 
-    A gene that is among the best of several groups stands with the first of them.
+    A gene that is among the top genes of several groups is placed with the first of them.
     """
     name = _keys.rank_genes(key)
     if name not in adata.uns:
@@ -235,7 +234,7 @@ def ranked_genes(
 def expression(
     adata: AnnData, genes: Sequence[str], groups: Sequence[str], key: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return mean expression (log1p, as the model reads it) and share of cells with counts: groups x genes."""
+    """Return mean expression (log1p, as in the model) and fraction of expressing cells: groups x genes."""
     params = adata.uns[_keys.rank_genes(key)]["params"]
     groupby = str(params["groupby"])
     labels = as_labels(column(in_memory(adata.obs), groupby))
@@ -247,7 +246,7 @@ def expression(
     if missing := sorted(set(range(len(genes))) - set(place)):
         msg = f"`adata` has no gene {genes[missing[0]]!r}: rank the genes of these data."
         raise MissingKeyError(msg)
-    by = params.get("library_genes")  # of the model
+    by = params.get("library_genes")  # the genes of the model's library size
     summed = cells.measured if by is None else names.isin(np.asarray(by).astype(str))
     total, shown = np.zeros((2, len(groups), len(genes)))
     for start, stop, block in cells.blocks():
@@ -280,14 +279,14 @@ def explanation(adata: AnnData, cells: str | Sequence[str] | None, key: str) -> 
 
 
 def confidence(adata: AnnData, label_key: str | None, key: str) -> pd.DataFrame:
-    """Return `predicted` and `confidence` of each cell that has both, and with `label_key` whether it is `right`.
+    """Return `predicted` and `confidence` of cells with both and, given `label_key`, whether the label is `right`.
 
-    `right` is missing where there is no true label, or the cell was given none.
+    `right` is missing for cells without a true label, and for unassigned ones.
     """
     predicted = predicted_labels(adata, _keys.cell_type(key))
     obs = in_memory(adata.obs)
     frame = pd.DataFrame({"predicted": predicted, "confidence": column(obs, _keys.confidence(key))})
-    frame = frame.astype({"confidence": float}).reset_index(drop=True)  # names of cells may repeat
+    frame = frame.astype({"confidence": float}).reset_index(drop=True)  # cell names may not be unique
     if label_key is not None:
         true = as_labels(column(obs, label_key)).reset_index(drop=True)
         given = frame["predicted"].notna() & (frame["predicted"] != unassigned(adata, key))
@@ -300,10 +299,10 @@ def confidence(adata: AnnData, label_key: str | None, key: str) -> pd.DataFrame:
 
 
 def reliability(frame: pd.DataFrame, n_bins: int) -> pd.DataFrame:
-    """Return, for bins of confidence of the same width, how often the label is right, and how surely that is known.
+    """Return the accuracy per equal-width bin of confidence.
 
-    `left` and `right` edge, mean `confidence`, `accuracy`, its Wilson interval (95%) from `low` to `high`, and `n`
-    cells. Bins without cells are left out.
+    The columns are the edges `left` and `right`, the mean `confidence`, the `accuracy` with its 95% Wilson interval
+    from `low` to `high`, and the number of cells `n`. Empty bins are omitted.
     """
     known = frame.dropna(subset="right")
     edges = np.linspace(0, 1, n_bins + 1)
@@ -325,12 +324,12 @@ def reliability(frame: pd.DataFrame, n_bins: int) -> pd.DataFrame:
 
 
 def calibration_error(bins: pd.DataFrame) -> float:
-    """Return the expected calibration error: how far accuracy and confidence lie apart, averaged over cells."""
+    """Return the expected calibration error: the mean distance of accuracy and confidence, weighted by cells."""
     return float(np.average(np.abs(bins["accuracy"] - bins["confidence"]), weights=bins["n"]))
 
 
 def vote(adata: AnnData, key: str) -> tuple[pd.DataFrame, pd.DataFrame, Mapping[str, Any]]:
-    """Return the table of the vote, the cells by cluster (rows) and label (columns, those that occur), and the rest."""
+    """Return the table of the vote, the cells by cluster (rows) and occurring label (columns), and the stored entry."""
     stored = _entry(adata, key, "vote", "Run `gs.tl.vote(adata, groupby)` first.")
     table = pd.DataFrame(stored["table"])
     labels = pd.Index([str(label) for label in stored["labels"]], dtype=object)
@@ -339,7 +338,7 @@ def vote(adata: AnnData, key: str) -> tuple[pd.DataFrame, pd.DataFrame, Mapping[
 
 
 def composition(adata: AnnData, groupby: str, label_key: str) -> pd.DataFrame:
-    """Return the cells by group (rows) and label (columns), both in the order of their categories."""
+    """Return the number of cells by group (rows) and label (columns), in the order of their categories."""
     obs = in_memory(adata.obs)
     group, label = column(obs, groupby), column(obs, label_key)
     groups = pd.Categorical(as_labels(group), categories=categories(group))
@@ -354,7 +353,7 @@ def composition(adata: AnnData, groupby: str, label_key: str) -> pd.DataFrame:
 
 
 def genes(adata: AnnData) -> tuple[pd.DataFrame, bool]:
-    """Return `selected`, `mean`, `spread` and `spread_norm` of each gene, and whether the spread is of counts.
+    """Return `selected`, `mean`, `spread` and `spread_norm` by gene, and whether the spread is that of counts.
 
     The spread is the variance of the counts for the flavor `"seurat_v3"`, otherwise the dispersion.
     """

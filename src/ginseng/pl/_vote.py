@@ -14,7 +14,7 @@ from ginseng import _keys
 from ginseng._docs import document
 from ginseng.pl import _figure, _tables
 
-#: Width of the blocks, where the flow between them is one wide.
+#: Width of the blocks; the bands between them have width 1.
 BLOCK = 0.05
 
 
@@ -28,23 +28,23 @@ def vote(
     show: bool | None = None,
     return_fig: bool = False,
 ) -> Axes | Figure | None:
-    """Draw which labels the cells of each cluster have.
+    """Plot the labels of the cells of each cluster as a flow diagram.
 
-    Clusters are blocks on the left, labels on the right, as high as they have cells; a band between them is the cells
-    that are in both. The band of the label that won its cluster is opaque. Beside each cluster stands the fraction of
-    its cells that have that label; in brackets where it is too low, and the cluster was given none.
+    Clusters are blocks on the left and labels on the right, with heights proportional to their number of cells. Bands
+    are the cells with a given cluster and label; the band of the winning label is the most opaque. The fraction of the
+    winning label is shown beside each cluster, in brackets if it is too low and the cluster has no label.
 
     Parameters
     ----------
     adata
-        Annotated data on which :func:`ginseng.tl.vote` was run.
+        Annotated data with the results of :func:`ginseng.tl.vote`.
     key
         Prefix under which the vote was written.
     palette
-        A palette's name, one colour for each label, or a dictionary from labels to colours. By default as in
-        :func:`ginseng.pl.embedding`. Clusters have the colours that scanpy keeps for them, or none.
+        A palette's name, one colour per label, or a dictionary from labels to colours. By default as in
+        :func:`ginseng.pl.embedding`. Clusters have the colours that scanpy stores for them, if any.
     ax
-        Axes to draw into. By default a figure is made in which every name is readable.
+        Axes to draw into. By default a new figure, large enough for all names.
     %(show)s
     %(return_fig)s
 
@@ -55,13 +55,13 @@ def vote(
     Raises
     ------
     KeyError
-        If there was no vote.
+        If there are no results of a vote.
     ValueError
         If there are no clusters.
     """
     table, counts, how = _tables.vote(adata, key)
     if counts.empty:
-        msg = "The vote has no clusters: there is nothing to draw."
+        msg = "The vote has no clusters: there is nothing to plot."
         raise ValueError(msg)
     table, counts = _in_order(table, counts, str(how["unassigned"]))
     columns = [column for column in (str(how["prediction_key"]),) if column in adata.obs]
@@ -105,12 +105,12 @@ def vote(
 
 
 def _in_order(table: pd.DataFrame, counts: pd.DataFrame, unassigned: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Order labels by their cells and clusters by their labels, so that most bands run level."""
+    """Order labels by size and clusters by label, so that most bands are horizontal."""
     total = counts.sum().drop(unassigned, errors="ignore").sort_values(ascending=False, kind="stable")
     labels = [*total.index, *([unassigned] if unassigned in counts else [])]
     winner = table["label"].map({label: i for i, label in enumerate(labels)}).fillna(len(labels))
     order = np.lexsort((-table["fraction"], winner))
-    # labels that win nowhere go beside the clusters that most of their cells are in
+    # labels that win no cluster go next to the clusters with most of their cells
     shares = counts.iloc[order][labels]
     centre = (shares.to_numpy() * np.arange(len(order))[:, None]).sum(axis=0) / shares.sum(axis=0).to_numpy()
     labels = [labels[i] for i in np.argsort(centre, kind="stable")]
@@ -118,7 +118,7 @@ def _in_order(table: pd.DataFrame, counts: pd.DataFrame, unassigned: str) -> tup
 
 
 def _scale(sides: tuple[np.ndarray, np.ndarray], height: float, line: float) -> float:
-    """Return the inches a cell, so that blocks and the room their names need fill `height`."""
+    """Return the inches per cell for which the blocks and their names fill `height`."""
 
     def needed(scale: float) -> float:
         return max(np.maximum(cells * scale * 1.04, line).sum() for cells in sides)
@@ -131,7 +131,7 @@ def _scale(sides: tuple[np.ndarray, np.ndarray], height: float, line: float) -> 
 
 
 def _places(heights: np.ndarray, height: float, line: float) -> np.ndarray:
-    """Return the top of each block, in a slot that its name fits into, all slots spread over `height`."""
+    """Return the top of each block, with space for its name and spread over `height`."""
     slots = np.maximum(heights * 1.04, line)
     slots = slots + (height - slots.sum()) / len(slots)
     return np.cumsum(slots) - slots + (slots - heights) / 2

@@ -54,51 +54,49 @@ def compare(
     unlabeled: str | Sequence[str] | None = None,
     **kwargs: Any,
 ) -> pd.DataFrame:
-    """Train models on the same cells and genes, and measure them on the same other cells.
+    """Train several models on the same cells and genes, and test them on the same held-out cells.
 
-    All models learn from the cells that are not tested. A network is trained on the training cells, and the
-    validation cells decide which epoch is kept. An estimator of scikit-learn has no use for validation cells and is
-    fitted to them as well; a search over parameters, such as :class:`sklearn.model_selection.GridSearchCV`, splits
-    what it is given by itself. Estimators read what networks read: log1p of counts per 10,000, the counts of a cell
-    summed over the genes of the model, unless `settings` say otherwise.
+    Networks are trained on the training cells, and the validation cells decide which epoch is kept. Scikit-learn
+    estimators do not need validation cells and are fitted to the training and validation cells together; a parameter
+    search such as :class:`sklearn.model_selection.GridSearchCV` makes its own splits of these. All models read the same
+    input: log1p counts per 10,000, with library sizes over the genes of the model, unless `settings` say otherwise.
 
     Parameters
     ----------
     %(adata_with_labels)s
     %(label_key_or_labels)s
     models
-        A list of any of these, or a dictionary that gives them names:
+        A list of the following, or a dictionary from names to them:
 
         - the name of a network, one of `ginseng.model.architectures()`;
-        - settings of :class:`ginseng.train.GinsengClassifierTrainerSettings`, or a dictionary of some, such as
+        - :class:`ginseng.train.GinsengClassifierTrainerSettings`, or a dictionary of some settings, such as
           `{"architecture": "linear", "lr": 1e-3}`;
-        - `"logistic_regression"` or `"random_forest"`, both with classes weighted by the inverse of their size;
-        - any estimator with `fit` and `predict`, which is cloned and left as it is. It gets a sparse matrix, or a
-          dense one if that is all it takes.
+        - `"logistic_regression"` or `"random_forest"`, both with classes weighted by inverse frequency;
+        - any estimator with `fit` and `predict`. A clone is fitted, to a sparse matrix if the estimator supports it.
 
         If None, the default network and the two named estimators.
     %(layer)s
     genes
-        Boolean column of `var`, a mask, or gene names. If None, all up to 5,000 or else the 2,000 that differ most
-        between the labels, chosen on the training cells alone as :func:`ginseng.pp.select_markers` does.
-        (:func:`ginseng.tl.train` takes those of `var["ginseng_genes"]`; here they would know the test cells, and must
-        be asked for: `genes="ginseng_genes"`.)
+        Boolean column of `var`, a mask, or gene names. If None, all genes if there are at most 5,000; otherwise the
+        2,000 that differ most between the labels in the training cells (as in :func:`ginseng.pp.select_markers`).
+        Unlike :func:`ginseng.tl.train`, this ignores `var["ginseng_genes"]`, which may have been selected with the test
+        cells; pass `genes="ginseng_genes"` to use it anyway.
     n_top_genes
-        So many genes instead, chosen in the same way.
+        Number of genes to select in this way.
     %(gene_key)s
     group_key
-        Column of `obs` with donors or batches, or a group for each cell: whole groups are then tested.
+        Column of `obs` with donors or batches, or one group per cell. Whole groups are then held out.
     fractions
-        Share of the cells of each class, or of the groups, for training, validation and test. Without validation
+        Fraction of the cells of each class, or of the groups, for training, validation and test. Without validation
         cells, networks hold out `holdout_fraction` of the training cells, as in :func:`ginseng.tl.train`.
     split_key
-        Column of `obs` that says `"train"`, `"validation"` or `"test"` for each cell, instead of drawing a split.
-        Cells of which it says nothing are left out.
+        Column of `obs` with `"train"`, `"validation"` or `"test"` per cell, to use instead of a random split. Cells
+        where it is missing are left out.
     settings
-        How networks are trained, as in :func:`ginseng.tl.train`; single ones can be given by name: `epochs=5`.
-        `normalize` and `target_sum` hold for estimators as well. Its `seed` is that of the named estimators.
+        Settings of the networks, as in :func:`ginseng.tl.train`; single ones can be passed by name: `epochs=5`.
+        `normalize` and `target_sum` also apply to estimators, and `seed` to the named ones.
     rng
-        Draws the split.
+        Seed or generator of the random split.
     %(key_added)s
     %(overwrite)s
     %(silent)s
@@ -106,27 +104,27 @@ def compare(
 
     Returns
     -------
-    A row a model, in the order given: `accuracy`, `balanced_accuracy`, `macro_f1`, `weighted_f1`, `macro_precision`,
-    `macro_recall`, defined as in :func:`ginseng.tl.evaluate`, and `fit_seconds` and `predict_seconds` on this
-    machine. For an AnnData also sets:
+    A table with one row per model, in the order given: `accuracy`, `balanced_accuracy`, `macro_f1`, `weighted_f1`,
+    `macro_precision` and `macro_recall`, defined as in :func:`ginseng.tl.evaluate`, and `fit_seconds` and
+    `predict_seconds` on this machine. For an AnnData also sets:
 
     `adata.obs['ginseng_split']` : :class:`pandas.Series` (dtype ``category``)
         `"train"`, `"validation"` or `"test"`; missing for cells without a label.
     `adata.obs['ginseng_<model>_cell_type']` : :class:`pandas.Series` (dtype ``category``)
-        What each model says of the test cells, and missing for the others; `"unassigned"` for cells without counts in
-        the genes. `gs.pl.confusion(adata, "cell_type", key="ginseng_<model>")` draws it.
+        Label that each model predicts for the test cells, missing for the others; `"unassigned"` for cells without
+        counts in the genes. `gs.pl.confusion(adata, "cell_type", key="ginseng_<model>")` draws it.
     `adata.obs['ginseng_<model>_confidence']` : :class:`pandas.Series` (dtype ``float32``)
-        Probability of that label, where the model has one.
+        Probability of that label, if the model has probabilities.
     `adata.uns['ginseng']['comparison']` : :class:`dict`
-        `table`, as returned; `confusion` with `labels` and `counts` (models x true x predicted); `genes`; `params`,
-        with what a search over parameters has found in `best_params`. :func:`ginseng.pl.compare` draws it.
+        `table`, as returned; `confusion` with `labels` and `counts` (models x true x predicted); `genes`; and `params`,
+        with the result of any parameter search in `best_params`. :func:`ginseng.pl.compare` plots it.
 
     Raises
     ------
     KeyError
-        If a column, layer or gene is not there.
+        If a column, layer or gene does not exist.
     ValueError
-        If a model is not known, the cells cannot be split in this way, or values cannot be counts.
+        If a model is unknown, the cells cannot be split in this way, or the values cannot be counts.
 
     Examples
     --------
@@ -140,10 +138,10 @@ def compare(
     common = _settings(settings, kwargs)
     contenders = _contenders.resolve(models, common)
     if genes is not None and n_top_genes is not None:
-        msg = "`genes` names the genes and `n_top_genes` chooses some. Give one of them."
+        msg = "`genes` names the genes and `n_top_genes` selects some. Pass only one of them."
         raise ValueError(msg)
     if split_key is not None and group_key is not None:
-        msg = "`split_key` has the split and `group_key` says how to draw one. Give one of them."
+        msg = "`split_key` has the split and `group_key` is for drawing one. Pass only one of them."
         raise ValueError(msg)
     from_path = not isinstance(adata, AnnData)
     cells = open_cells(adata, layer=layer, gene_key=gene_key)
@@ -153,7 +151,7 @@ def compare(
     prefixes = {_keys.of_model(name, key_added): name for name in contenders}
     written = [_keys.split(key_added), *map(_keys.cell_type, prefixes)]
     if taken := {chosen.label_key, chosen.group_key, split_key} & set(written):
-        msg = f"The results would replace `adata.obs[{taken.pop()!r}]`, which is read. Choose another `key_added`."
+        msg = f"The results would replace `adata.obs[{taken.pop()!r}]`, which is an input. Choose another `key_added`."
         raise ValueError(msg)
     earlier = _earlier(adata, key_added)
     if not from_path:
@@ -165,7 +163,7 @@ def compare(
     else:
         chosen, part = _given_split(cells, chosen, split_key)
     rows = {name: np.flatnonzero(part == code) for code, name in enumerate(PARTS)}
-    # of validation and training alone: a class that only validation has is no harm
+    # test against training and validation: a class that only validation has does no harm
     role = np.where(part == 2, 1, np.where(part == 0, 0, -1))
     warn_of_unseen(chosen.labels, chosen.label_names, [("the test set", role)])
 
@@ -227,7 +225,7 @@ def compare(
 
 
 def _earlier(adata: AnnData, key_added: str) -> list[str]:
-    """Return the models whose labels an earlier comparison wrote."""
+    """Return the models of an earlier comparison, whose labels are in `obs`."""
     entry = adata.uns.get(key_added, {})
     found = entry.get("comparison", {}) if isinstance(entry, Mapping) else {}
     return [str(name) for name in found["table"].index] if isinstance(found, Mapping) and "table" in found else []
@@ -236,26 +234,26 @@ def _earlier(adata: AnnData, key_added: str) -> list[str]:
 def run(
     name: str, model: _contenders.Contender, data: Any, rows: Mapping[str, np.ndarray], *, silent: bool
 ) -> tuple[_contenders.Predictions, tuple[float, float]]:
-    """Fit and predict; return what was said of the test cells, and how long the two took."""
+    """Fit and predict; return the predictions for the test cells, and the seconds that each took."""
     try:
         start = time.perf_counter()
         model.fit(data, rows["train"], rows["validation"], silent=silent)
         fitted = time.perf_counter() - start
         said = _contenders.marked(data, rows["test"], model.predict(data, rows["test"]))
     except Exception as error:
-        error.add_note(f"This happened to the model {name!r}.")
+        error.add_note(f"Raised by the model {name!r}.")
         raise
     return said, (fitted, said.seconds)
 
 
 def _given_split(cells: OpenCells, chosen: TrainingSet, split_key: str) -> tuple[TrainingSet, np.ndarray]:
-    """Return the cells that have a part, and its number."""
+    """Return the cells with a part of the split, and the index of the part in `PARTS`."""
     said = as_labels(column(cells.obs, split_key)).iloc[chosen.rows]
     if unknown := sorted(set(said.dropna()) - set(PARTS)):
-        msg = f"`adata.obs[{split_key!r}]` says {unknown[0]!r}; it may say {', '.join(map(repr, PARTS))}."
+        msg = f"`adata.obs[{split_key!r}]` has {unknown[0]!r}; allowed are {', '.join(map(repr, PARTS))}."
         raise ValueError(msg)
     if missing := {"train", "test"} - set(said):
-        msg = f"`adata.obs[{split_key!r}]` calls no labelled cell {missing.pop()!r}."
+        msg = f"`adata.obs[{split_key!r}]` has no labelled cell with {missing.pop()!r}."
         raise ValueError(msg)
     known = said.notna().to_numpy()
     chosen = dataclasses.replace(chosen, rows=chosen.rows[known], labels=chosen.labels[known])
@@ -263,7 +261,7 @@ def _given_split(cells: OpenCells, chosen: TrainingSet, split_key: str) -> tuple
 
 
 def _stacked(confusion: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return the confusion of all models over all labels: (models, true, predicted)."""
+    """Return the confusion matrices of all models over all labels: (models, true, predicted)."""
     labels = sorted({str(label) for one in confusion.values() for label in one["labels"]})
     counts = [
         pd.DataFrame(one["counts"], one["labels"], one["labels"]).reindex(index=labels, columns=labels, fill_value=0)

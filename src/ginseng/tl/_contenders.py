@@ -1,4 +1,4 @@
-"""What can be compared: networks and estimators of scikit-learn, fitted to some cells and asked about others."""
+"""Models that can be compared: networks and scikit-learn estimators behind one interface."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from ginseng.tl._train import ALL_GENES, TOP_GENES, _settings
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 from ginseng.train.trainer import GinsengClassifierTrainer
 
-#: Estimators that go by a name, given a seed.
+#: Estimators that can be named, by seed.
 ESTIMATORS: dict[str, Callable[[int], Any]] = {
     "logistic_regression": lambda seed: LogisticRegression(class_weight="balanced", max_iter=1000, random_state=seed),
     "random_forest": lambda seed: RandomForestClassifier(class_weight="balanced", n_jobs=-1, random_state=seed),
@@ -42,26 +42,26 @@ ESTIMATORS: dict[str, Callable[[int], Any]] = {
 
 
 class Predictions(NamedTuple):
-    """What a model says of some cells."""
+    """Predictions of a model for some cells."""
 
     y: np.ndarray  # (cells,) index into the labels, or -1 for cells without counts in the genes
-    probs: np.ndarray | None  # (cells, classes) float32, where the model has any
+    probs: np.ndarray | None  # (cells, classes) float32, if the model has probabilities
     seconds: float
 
 
 class Contender(Protocol):
-    """What learns from some cells of a dataset and labels others."""
+    """A model that can be fitted to some cells of a dataset and can label others."""
 
     settings: GinsengClassifierTrainerSettings
 
     def fit(self, data: MemoryDataset, train: np.ndarray, validation: np.ndarray, *, silent: bool = False) -> None:
-        """Learn from these rows."""
+        """Fit the model to these rows."""
 
     def predict(self, data: MemoryDataset, rows: np.ndarray) -> Predictions:
-        """Label these rows."""
+        """Predict the labels of these rows."""
 
     def chosen(self) -> dict[str, Any]:
-        """Return what a search over parameters has found, if there was one."""
+        """Return the result of a parameter search; empty without one."""
 
 
 @dataclasses.dataclass
@@ -72,16 +72,16 @@ class Network:
     state: GinsengClassifierState | None = None
 
     def fit(self, data: MemoryDataset, train: np.ndarray, validation: np.ndarray, *, silent: bool = False) -> None:
-        """Learn from `train`, and hold out `validation` or, if it is empty, what the settings say."""
+        """Train on `train`, with `validation` as holdout; if it is empty, the settings decide on the holdout."""
         rows = np.sort(np.concatenate([train, validation]))
         part = data.take(rows, np.isin(rows, validation) if len(validation) else None)
         settings = self.settings
-        if part.groups is not None:  # as `train` does where groups are given; one group alone cannot be held out
+        if part.groups is not None:  # as in `train` with groups; a single group cannot be held out
             settings = dataclasses.replace(settings, group_level=len(np.unique(part.groups)) > 1)
         self.state = GinsengClassifierTrainer(part, settings).fit(silent=silent, reports=False)[1]
 
     def predict(self, data: MemoryDataset, rows: np.ndarray) -> Predictions:
-        """Label these rows."""
+        """Predict the labels of these rows."""
         assert self.state is not None
         start = time.perf_counter()
         cells = Rows(0, len(rows), data.source.counts[rows], data.source.totals[rows])
@@ -89,27 +89,27 @@ class Network:
         return Predictions(probs.argmax(axis=1), probs, time.perf_counter() - start)
 
     def chosen(self) -> dict[str, Any]:
-        """Return nothing: there was no search."""
+        """Return an empty dict: networks have no parameter search."""
         return {}
 
 
 @dataclasses.dataclass
 class Estimator:
-    """An estimator of scikit-learn, or what has its methods, on log1p of counts per 10,000."""
+    """A scikit-learn estimator, or an object with the same methods, on log1p counts per 10,000."""
 
     estimator: Any
     settings: GinsengClassifierTrainerSettings
-    classes: np.ndarray | None = None  # those that it has seen
+    classes: np.ndarray | None = None  # seen in training
 
     def fit(self, data: MemoryDataset, train: np.ndarray, validation: np.ndarray, *, silent: bool = False) -> None:
-        """Learn from all of these rows: an estimator has no use for a holdout."""
+        """Fit to all of these rows: estimators need no holdout."""
         rows = np.sort(np.concatenate([train, validation]))
         self.classes, y = np.unique(data.labels[rows], return_inverse=True)
         self.estimator = _fresh(self.estimator)
         self.estimator.fit(self._expression(data, rows), y)
 
     def predict(self, data: MemoryDataset, rows: np.ndarray) -> Predictions:
-        """Label these rows."""
+        """Predict the labels of these rows."""
         assert self.classes is not None
         start = time.perf_counter()
         x = self._expression(data, rows)
@@ -122,11 +122,11 @@ class Estimator:
         return Predictions(y, probs, seconds)
 
     def chosen(self) -> dict[str, Any]:
-        """Return the parameters that a search has found best."""
+        """Return the best parameters of a parameter search."""
         return dict(getattr(self.estimator, "best_params_", {}))
 
     def _expression(self, data: MemoryDataset, rows: np.ndarray) -> sparse.csr_matrix | np.ndarray:
-        """Return what the networks read, (cells, genes): sparse, unless the estimator cannot take that."""
+        """Return the same input as for networks, (cells, genes); sparse if the estimator supports it."""
         x, s = data.source.counts[rows].astype(np.float32), self.settings
         if s.normalize:
             x = log_normalize(x, data.source.totals[rows] if s.library_size == "all_genes" else None, s.target_sum)
@@ -142,52 +142,52 @@ def _takes_sparse(estimator: Any) -> bool:
 
 
 def resolve(models: Any, settings: GinsengClassifierTrainerSettings) -> dict[str, Contender]:
-    """Name the models.
+    """Return the models by name.
 
     Parameters
     ----------
     models
-        Any mix of names, settings and estimators; a mapping gives them names; None for a few of general interest.
+        Any mix of names, settings and estimators, or a mapping from names to these; None for the default set.
     settings
-        How networks are trained where a model does not say otherwise.
+        Default settings of the models.
 
     Raises
     ------
     ValueError
-        If a name is not known, is given twice, or could not be kept in a file.
+        If a model is unknown, or a name is used twice or cannot be stored in a file.
     TypeError
-        If something is no model.
+        If something is not a model.
     """
     if models is None:
         models = [settings.architecture, *ESTIMATORS]
     if isinstance(models, Mapping):
         named = [(str(name), contender_of(model, settings)) for name, model in models.items()]
     elif isinstance(models, str) or not isinstance(models, Sequence):
-        msg = f"`models` must be a list, or a dictionary from names to models, not {models!r}."
+        msg = f"`models` must be a list or a dictionary from names to models, not {models!r}."
         raise TypeError(msg)
     else:
         named = [(name_of(model), contender_of(model, settings)) for model in models]
     if not named:
-        msg = "`models` is empty: there is nothing to fit."
+        msg = "`models` is empty."
         raise ValueError(msg)
     names = [name for name, _ in named]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        msg = f"More than one model would be called {twice[0]!r}. Name them: `models={{'first': ..., 'second': ...}}`."
+        msg = f"Several models would be named {twice[0]!r}. Name them: `models={{'first': ..., 'second': ...}}`."
         raise ValueError(msg)
     if bad := [name for name in names if not name.isprintable() or not name.strip() or "/" in name]:
-        msg = f"{bad[0]!r} cannot be a column in a file. Choose a name of plain text without '/'."
+        msg = f"{bad[0]!r} cannot be the name of a column in a file. Choose printable text without '/'."
         raise ValueError(msg)
     return dict(named)
 
 
 def contender_of(model: Any, settings: GinsengClassifierTrainerSettings) -> Contender:
-    """Return what fits and predicts, from a name, settings, an architecture or an estimator."""
+    """Return a contender, given a name, settings, an architecture or an estimator."""
     if isinstance(model, str) and model in ESTIMATORS:
         return Estimator(ESTIMATORS[model](settings.seed), settings)
     if isinstance(model, str):
         known = [*registry.names(), *ESTIMATORS]
         if model not in known:
-            msg = f"There is no model {model!r}. {suggest(model, known)} Any estimator of scikit-learn will do as well."
+            msg = f"There is no model {model!r}. {suggest(model, known)} Any scikit-learn estimator works too."
             raise ValueError(msg)
         return Network(_settings(settings, {"architecture": model}))
     if isinstance(model, Mapping):
@@ -198,12 +198,12 @@ def contender_of(model: Any, settings: GinsengClassifierTrainerSettings) -> Cont
         return Network(_settings(settings, {"architecture": model.name, "config": dataclasses.asdict(model)}))
     if hasattr(model, "fit") and hasattr(model, "predict") and not isinstance(model, type):
         return Estimator(model, settings)
-    msg = f"{model!r} is no model: give a name, settings as a dictionary, or an estimator with `fit` and `predict`."
+    msg = f"{model!r} is not a model. Pass a name, a dictionary of settings, or an estimator with `fit` and `predict`."
     raise TypeError(msg)
 
 
 def name_of(model: Any) -> str:
-    """Return what a model is called unless its user says otherwise."""
+    """Return the default name of a model."""
     if isinstance(model, str):
         return model
     if isinstance(model, Mapping):
@@ -212,7 +212,7 @@ def name_of(model: Any) -> str:
         return model.architecture
     if isinstance(model, Architecture):
         return model.name
-    inner = []  # what a pipeline ends in, or a search is about
+    inner = []  # the last step of a pipeline, or the estimator of a search
     if hasattr(model, "steps"):
         inner = [model.steps[-1][1]]
     elif hasattr(model, "cv") and hasattr(model, "estimator"):
@@ -223,9 +223,9 @@ def name_of(model: Any) -> str:
 def accept_values(
     cells: OpenCells, models: Iterable[Contender], common: GinsengClassifierTrainerSettings, *, insisted: bool
 ) -> None:
-    """Refuse values that :func:`ginseng.tl.train` would refuse for one of the models."""
+    """Refuse values that :func:`ginseng.tl.train` would refuse for any of the models."""
     for normalize in sorted({common.normalize, *(model.settings.normalize for model in models)}):
-        # where a model differs, its own settings have said so
+        # the user has set `normalize` explicitly in a model's own settings if they differ
         accept(cells, normalize=normalize, insisted=insisted or normalize != common.normalize, training=True)
 
 
@@ -238,20 +238,20 @@ def read_cells(
     n_top_genes: int | None,
     settings: GinsengClassifierTrainerSettings,
 ) -> MemoryDataset:
-    """Read the cells with the genes that models are to see.
+    """Read the cells, with the genes that the models use.
 
     Parameters
     ----------
     cells, chosen
-        What to read.
+        The cells to read.
     train
-        Rows of `chosen` that genes may be chosen on.
+        Rows of `chosen` on which genes may be selected.
     given
-        Whether the genes of `chosen` are those to use. If not, those that differ most between the labels are taken.
+        Whether to use the genes of `chosen`. If False, those that differ most between the labels are selected.
     n_top_genes
-        How many; if None all up to 5,000, and else 2,000.
+        Number of genes to select. If None, all genes if there are at most 5,000, otherwise 2,000.
     settings
-        Say how counts are normalised.
+        Settings of the normalisation.
     """
     if not given and (n_top_genes is not None or cells.measured.sum() > ALL_GENES):
         seen = np.full(cells.n_obs, -1)
@@ -265,7 +265,7 @@ def read_cells(
 
 
 def marked(data: MemoryDataset, rows: np.ndarray, said: Predictions) -> Predictions:
-    """Take back what was said of cells without counts in the genes: no model can know."""
+    """Remove the labels of cells without counts in the genes: no model can know them."""
     empty = row_sums(data.source.counts[rows]) == 0
     return said._replace(y=np.where(empty, -1, said.y))
 
@@ -278,16 +278,16 @@ def label_columns(
     label_names: Sequence[str] | np.ndarray,
     key: str,
 ) -> dict[str, Any]:
-    """Return the columns of `obs` with labels and confidence, missing where no model was asked.
+    """Return columns of `obs` with labels and confidence, missing for cells without a prediction.
 
     Parameters
     ----------
     n_obs
-        Cells of the AnnData.
+        Number of cells of the AnnData.
     rows
-        Those that were predicted.
+        Rows of the predicted cells.
     y, probs
-        What was said of these.
+        Their predictions, as in :class:`Predictions`.
     label_names
         Names of the classes.
     key
@@ -302,5 +302,5 @@ def label_columns(
 
 
 def as_json(values: Mapping[str, Any]) -> str:
-    """Return parameters as text that a file can keep."""
+    """Return parameters as JSON, which can be stored in files."""
     return json.dumps(dict(values), default=str)

@@ -45,12 +45,11 @@ def cross_validate(
     unlabeled: str | Sequence[str] | None = None,
     **kwargs: Any,
 ) -> AnnData | pd.DataFrame | None:
-    """Label every cell by a model that has not seen it, and measure how well that goes.
+    """Label every cell with a model that has not seen it, and measure how well that works.
 
-    The cells are divided into folds. For each fold a model is trained on all others, just as
-    :func:`ginseng.tl.train` would, with a holdout of its own and genes chosen anew, and labels the cells of the fold.
-    Cells of one donor resemble each other: where there are donors, give them as `group_key` to learn how well the
-    model does on a new one.
+    The cells are divided into folds. For each fold, a model is trained on all other folds as in
+    :func:`ginseng.tl.train`, with its own holdout and gene selection, and labels the cells of the fold. The cells of a
+    donor resemble each other, so pass donors as `group_key` to find out how well the model works on a new donor.
 
     Parameters
     ----------
@@ -58,22 +57,22 @@ def cross_validate(
     %(label_key_or_labels)s
     model
         One of what :func:`ginseng.tl.compare` takes: the name of a network, settings, or an estimator of scikit-learn.
-        If None, the network that `settings` say.
+        If None, the network in `settings`.
     n_folds
-        Number of folds, each with the same share of each class; or `"loo"`, which leaves out one group at a time.
+        Number of folds, stratified by class; or `"loo"`, which leaves out one group at a time.
     %(layer)s
     genes
-        Boolean column of `var`, a mask, or gene names. If None, all up to 5,000 or else the 2,000 that
-        differ most between the labels, chosen for each fold on the cells that are trained on.
+        Boolean column of `var`, a mask, or gene names. If None, all genes if there are at most 5,000; otherwise the
+        2,000 that differ most between the labels, selected for each fold on the training cells.
     n_top_genes
-        So many genes instead, chosen in the same way.
+        Number of genes to select in this way.
     %(gene_key)s
     group_key
-        Column of `obs` with donors or batches, or a group for each cell: the cells of a group share a fold.
+        Column of `obs` with donors or batches, or one group per cell. The cells of a group share a fold.
     settings
-        How networks are trained, as in :func:`ginseng.tl.train`; single ones can be given by name: `epochs=5`.
+        Settings of the networks, as in :func:`ginseng.tl.train`; single ones can be passed by name: `epochs=5`.
     rng
-        Draws the folds.
+        Seed or generator that draws the folds.
     %(key_added)s
     return_table
         Whether to return the metrics of each fold, their mean and standard deviation, and those over all cells.
@@ -89,22 +88,22 @@ def cross_validate(
     `adata.obs['ginseng_cv_cell_type']` : :class:`pandas.Series` (dtype ``category``)
         Predicted cell type; `"unassigned"` for cells without counts in the genes.
     `adata.obs['ginseng_cv_confidence']` : :class:`pandas.Series` (dtype ``float32``)
-        Probability of that type, where the model has one.
+        Probability of that type, if the model has probabilities.
     `adata.obs['ginseng_cv_fold']` : :class:`pandas.Series` (dtype ``category``)
-        The fold of the cell: a number from 1, or the name of the group that was left out.
+        Fold of the cell: a number from 1, or the name of the group that was left out.
     `adata.obsm['ginseng_cv_probs']` : :class:`numpy.ndarray`
-        (cells, classes) float32, in the order of `uns["ginseng_cv"]["classes"]`, where the model has probabilities.
+        (cells, classes) float32, in the order of `uns["ginseng_cv"]["classes"]`, if the model has probabilities.
     `adata.uns['ginseng_cv']` : :class:`dict`
-        `folds`, a table with the metrics of each fold; `metrics` of all cells together, as
-        :func:`ginseng.tl.evaluate` writes them, so that `gs.pl.confusion(adata, key="ginseng_cv")` draws them;
-        `classes`; `params`.
+        `folds`, a table with the metrics of each fold; `metrics` over all cells, as written by
+        :func:`ginseng.tl.evaluate`, so that `gs.pl.confusion(adata, key="ginseng_cv")` plots them; `classes`; and
+        `params`.
 
     Raises
     ------
     KeyError
-        If a column, layer or gene is not there.
+        If a column, layer or gene does not exist.
     ValueError
-        If the model is not known, there are too few cells or groups for the folds, or values cannot be counts.
+        If the model is unknown, there are too few cells or groups for the folds, or the values cannot be counts.
 
     Examples
     --------
@@ -115,10 +114,10 @@ def cross_validate(
     ['1', '2', '3']
     """
     if copy and return_table:
-        msg = "`copy=True` and `return_table=True` both ask for what is returned. Choose one."
+        msg = "`copy=True` and `return_table=True` cannot be combined: each sets the return value. Choose one."
         raise ValueError(msg)
     if genes is not None and n_top_genes is not None:
-        msg = "`genes` names the genes and `n_top_genes` chooses some. Give one of them."
+        msg = "`genes` names the genes and `n_top_genes` selects some. Pass only one of them."
         raise ValueError(msg)
     common = _settings(settings, kwargs)
     model = common.architecture if model is None else model
@@ -129,7 +128,7 @@ def cross_validate(
     chosen = choose_cells(cells, label_key, genes=genes, group_key=group_key, unlabeled=unlabeled)
     _contenders.accept_values(cells, [contender], common, insisted=says_normalize(settings, kwargs))
     if taken := {chosen.label_key, chosen.group_key} & {_keys.cell_type(key_added), _keys.fold(key_added)}:
-        msg = f"The results would replace `adata.obs[{taken.pop()!r}]`, which is read. Choose another `key_added`."
+        msg = f"The results would replace `adata.obs[{taken.pop()!r}]`, which is an input. Choose another `key_added`."
         raise ValueError(msg)
     if not from_path:
         check_target(adata, "cross_validate", key_added, overwrite=overwrite)

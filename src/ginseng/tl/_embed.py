@@ -30,11 +30,11 @@ def embed(
     copy: bool = False,
     silent: bool = False,
 ) -> AnnData | pd.DataFrame | None:
-    """Put each cell where the model sees it: in the space that the classes are read off.
+    """Embed the cells in the latent space of the model.
 
-    The embedding is what the last linear layer of the model reads. Cells that the model holds for alike lie close to
-    each other, which makes it a basis for neighbours, UMAP and clusters. How wide it is depends on the architecture:
-    that of a logistic regression is as wide as the genes, so that a `gated` model serves better here.
+    The embedding is the input of the last linear layer. Cells that the model considers similar are close to each other,
+    which makes it a basis for neighbours, UMAP and clustering. Its width depends on the architecture: for a logistic
+    regression it is the number of genes, so a `gated` model is a better choice.
 
     Parameters
     ----------
@@ -53,8 +53,8 @@ def embed(
 
     Returns
     -------
-    `None`; the copy if `copy=True`; a table, a row a cell and a column a dimension, if `return_table=True`. For a path,
-    the table, or the AnnData with `copy=True`. Sets:
+    `None`; the copy if `copy=True`; a table (cells x dimensions) if `return_table=True`. For a path, the table, or the
+    AnnData with `copy=True`. Sets:
 
     `adata.obsm['X_ginseng']` : :class:`numpy.ndarray`
         (cells, width) float32.
@@ -64,9 +64,9 @@ def embed(
     Raises
     ------
     KeyError
-        If a layer or column is not there.
+        If a layer or column does not exist.
     ValueError
-        If no gene matches, or values cannot be counts.
+        If no gene matches, or the values cannot be counts.
 
     Examples
     --------

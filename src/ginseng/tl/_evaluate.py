@@ -29,16 +29,15 @@ def evaluate(
     copy: bool = False,
     unlabeled: str | Sequence[str] | None = None,
 ) -> AnnData | pd.DataFrame | None:
-    """Measure predicted against true labels.
+    """Compare predicted with true labels.
 
-    Labels are compared as strings, by scikit-learn. A cell with no true label (`None`, NaN, an empty string or a word
-    such as "unknown") or no predicted one is left out, with a warning. A predicted label that is no true label
-    ("unassigned", say) is a wrong answer like any other; a warning says so where truth and prediction share few names.
+    Labels are compared as strings. Cells without a true label (`None`, NaN, an empty string or a word such as
+    "unknown") or without a predicted one are left out, with a warning. Predicted labels that are not among the true
+    ones, such as "unassigned", count as wrong; a warning is shown if both have few names in common.
 
-    Averages follow scikit-learn's defaults: macro and weighted F1 run over every class that is a true or a
-    predicted label, so that a class that is only ever predicted counts as an F1 of zero in the macro mean;
-    balanced accuracy is the mean recall of the classes that have cells. What would be a division by zero
-    is zero.
+    Averages follow scikit-learn's defaults. Macro and weighted averages run over all true and predicted classes, so a
+    class that is only predicted enters the macro F1 as zero. Balanced accuracy is the mean recall of the true classes.
+    Undefined ratios are zero.
 
     Parameters
     ----------
@@ -46,12 +45,12 @@ def evaluate(
     label_key
         Column of `adata.obs` with the true labels.
     key_added
-        Prefix under which the labels were written, and entry of `adata.uns` that takes the metrics.
+        Prefix under which the labels were written, and entry of `adata.uns` for the metrics.
     prediction_key
-        Column of `adata.obs` with the predicted labels, where it is not `{key_added}_cell_type`.
+        Column of `adata.obs` with the predicted labels, if not `{key_added}_cell_type`.
     return_table
-        Return the metrics of each class, followed by their averages, as a table. In its row `accuracy` the
-        three columns agree: each is the accuracy once all cells are pooled.
+        Whether to return a table of the metrics per class, followed by their averages. All columns of its row
+        `accuracy` have the overall accuracy.
     %(overwrite)s
     %(copy)s
     unlabeled
@@ -65,11 +64,11 @@ def evaluate(
     `accuracy`, `balanced_accuracy`, `macro_f1`, `weighted_f1`, `macro_precision`, `macro_recall` : :class:`float`
         In [0, 1].
     `n_cells` : :class:`int`
-        Cells that have both labels.
+        Number of cells with both labels.
     `label_key`, `prediction_key` : :class:`str`
         The columns compared.
     `per_class` : :class:`pandas.DataFrame`
-        `precision`, `recall`, `f1` and `support` (cells of that true label), a class a row.
+        `precision`, `recall`, `f1` and `support` (number of cells with that true label), one row per class.
     `confusion` : :class:`dict`
         `counts`, cells by true (row) and predicted (column) label, and `labels`, which name both.
 
@@ -78,12 +77,12 @@ def evaluate(
     Raises
     ------
     KeyError
-        If there is no such column.
+        If a column does not exist.
     ValueError
-        If no cell has both labels, or both `copy` and `return_table` are asked for.
+        If no cell has both labels, or both `copy` and `return_table` are set.
     """
     if copy and return_table:
-        msg = "`copy=True` and `return_table=True` both ask for what is returned. Choose one."
+        msg = "`copy=True` and `return_table=True` cannot be combined: each sets the return value. Choose one."
         raise ValueError(msg)
     check_target(adata, "evaluate", key_added, overwrite=overwrite)
     prediction_key = _keys.cell_type(key_added) if prediction_key is None else prediction_key
@@ -120,7 +119,7 @@ def evaluate(
 
 
 def measure(true: pd.Series | np.ndarray, predicted: pd.Series | np.ndarray | pd.Categorical) -> dict[str, Any]:
-    """Return the metrics of these labels, as they are kept in `uns`; averages as :func:`evaluate` defines them."""
+    """Return the metrics as stored in `uns`; averages are defined as in :func:`evaluate`."""
     counts, per_class = _per_class(pd.Series(true), pd.Series(predicted))
     support = per_class["support"].to_numpy()
     scores = per_class[["precision", "recall", "f1"]]
@@ -134,7 +133,7 @@ def measure(true: pd.Series | np.ndarray, predicted: pd.Series | np.ndarray | pd
         "macro_recall": float(macro["recall"]),
         "n_cells": len(true),
         "per_class": per_class,
-        # not a DataFrame: neither file format takes a column called "T/NK"
+        # not a DataFrame: neither file format supports a column named "T/NK"
         "confusion": {"counts": counts, "labels": per_class.index.to_numpy(dtype=object)},
     }
 
@@ -142,7 +141,7 @@ def measure(true: pd.Series | np.ndarray, predicted: pd.Series | np.ndarray | pd
 def _per_class(true: pd.Series, predicted: pd.Series) -> tuple[np.ndarray, pd.DataFrame]:
     labels = sorted({*true.unique(), *predicted.unique()})
     n = len(labels)
-    # as integers, on which scikit-learn is much faster than on strings
+    # integers, since scikit-learn is slow on strings
     y_true, y_pred = (pd.Categorical(y, categories=labels).codes.astype(np.int64) for y in (true, predicted))
     counts = np.bincount(n * y_true + y_pred, minlength=n * n).reshape(n, n)
     precision, recall, f1, support = precision_recall_fscore_support(

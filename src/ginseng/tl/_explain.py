@@ -37,35 +37,35 @@ def explain(
     copy: bool = False,
     silent: bool = False,
 ) -> AnnData | pd.DataFrame | None:
-    """Show which genes of a cell speak for its label, and which for the runner-up.
+    """Explain the labels of single cells by the contributions of the genes.
 
-    What is explained is the difference between the logit of the label and that of the runner-up: the logarithm of how
-    many times more probable the label is. It is compared with the difference in a baseline: the mean cell of the
-    training data, or for architectures that keep no mean or read tokens, a cell without any. Each gene gets the share
-    that it adds on the straight way from the baseline to the cell (integrated gradients, Sundararajan et al. 2017). So
-    a gene can speak for a label by being absent.
+    The quantity explained is the difference of the logits of the label and the runner-up, the log ratio of their
+    probabilities, relative to a baseline. The baseline is the mean of the training data or, for architectures without a
+    mean or with tokens, an empty cell. The contribution of a gene is its part of the change on a straight path from the
+    baseline to the cell (integrated gradients, Sundararajan et al. 2017). A gene can therefore support a label by its
+    absence.
 
-    The contributions of all genes and the difference in the baseline sum up to the difference in the cell: exactly for
-    `linear`, and for other architectures up to the error of the integral, which falls as `n_steps` grows.
+    The contributions of all genes plus the difference at the baseline equal the difference in the cell: exactly for
+    `linear`, and up to the integration error, which decreases with `n_steps`, for other architectures.
 
     Parameters
     ----------
     %(adata_or_path)s
     %(model)s
     cells
-        Name of a cell, or names of some, as in `adata.obs_names`.
+        Name or names of cells, as in `adata.obs_names`.
     versus
-        Label to hold against that of the cell; the second most probable one of each cell if None.
+        Label to compare with; the second most probable label of each cell if None.
     n_genes
-        Genes for and genes against, each, by the size of their contribution; all genes of the model if None.
+        Number of genes with the largest contributions for, and against, the label; all genes of the model if None.
     %(query_gene_key)s
     %(layer)s
     %(query_normalize)s
     n_steps
-        Gradients a cell, along the way from the baseline to it. A linear model needs but one and takes no more.
+        Number of gradients per cell on the path from the baseline. Linear models need, and use, only one.
     %(batch_size)s
     key_added
-        Entry of `adata.uns` that takes the table.
+        Entry of `adata.uns` for the table.
     %(return_table)s
     %(overwrite)s
     %(copy)s
@@ -74,28 +74,28 @@ def explain(
     Returns
     -------
     `None`; the copy if `copy=True`; the table if `return_table=True`. For a path, the table. Sets
-    `adata.uns['ginseng']['explanation']`, a table with a row for each gene of each cell, the strongest for the label
-    first, and columns:
+    `adata.uns['ginseng']['explanation']`, a table with one row per gene and cell, sorted by contribution, and columns:
 
     `cell`, `label`, `versus`, `gene`
         Names.
     `contribution`
-        What the gene adds to the difference of the logits.
+        Contribution of the gene to the difference of the logits.
     `direction`
         `"for"` the label or `"against"` it.
     `expression`, `baseline`
-        Of the gene in the cell and in the baseline: log1p of counts per 10,000 or what the model was trained on.
+        Expression of the gene in the cell and in the baseline: log1p counts per 10,000, or the unit that the model was
+        trained on.
     `measured`
         Whether the data have the gene; the others count as zero.
     `difference`, `difference_at_baseline`
-        Of the logits, in the cell and in the baseline.
+        Difference of the logits, in the cell and in the baseline.
 
     Raises
     ------
     KeyError
-        If a cell, layer or column is not there, or the model does not know `versus`.
+        If a cell, layer or column does not exist, or the model does not know `versus`.
     ValueError
-        If a cell has no counts in the genes of the model, several cells have its name, no gene matches, or values
+        If a cell has no counts in the genes of the model, several cells have its name, no gene matches, or the values
         cannot be counts.
 
     Examples
@@ -140,7 +140,7 @@ def explain(
                 tables += _tables(query.state, part, names, other, measured, n_genes)
                 bar.update(part.stop - part.start)
         table = pd.concat([tables[i] for i in given], ignore_index=True)
-        table.index = table.index.astype(str)  # as it is read back from a file
+        table.index = table.index.astype(str)  # as read back from a file
         if return_table or not (isinstance(adata, AnnData) or copy):
             return table
         target = write(query.adata, "explain", key_added, Results(members={_keys.EXPLANATION: table}), copy=copy)
@@ -150,7 +150,7 @@ def explain(
 
 def _places(obs_names: pd.Index, cells: list[str]) -> np.ndarray:
     if not cells:
-        msg = "`cells` names no cell. Give one, or some, of `adata.obs_names`."
+        msg = "`cells` is empty. Pass one or more of `adata.obs_names`."
         raise ValueError(msg)
     names = obs_names.astype(str)
     for cell in dict.fromkeys(cells):
@@ -173,7 +173,7 @@ def _class(state: GinsengClassifierState, label: str) -> int:
 
 
 def _pair(logits: np.ndarray, state: GinsengClassifierState, other: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the label of each cell, and the one that it is held against."""
+    """Return the label of each cell, and the label that it is compared with."""
     first = state.network.probability.labels_of(logits)
     if other is not None:
         return first, np.full(len(logits), other)
@@ -193,7 +193,7 @@ def _tables(
     tables = []
     for i, cell in enumerate(names[part.start : part.stop]):
         if part.empty[i]:
-            msg = f"Cell {cell!r} has no counts in the genes of the model, and so no label to explain."
+            msg = f"Cell {cell!r} has no counts in the genes of the model, so it has no label to explain."
             raise ValueError(msg)
         if first[i] == second[i]:
             msg = f"The label of cell {cell!r} is {state.label_keys[first[i]]!r} itself. Choose another `versus`."

@@ -29,7 +29,7 @@ from ginseng.train.holdout import choose_holdout
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 from ginseng.train.trainer import GinsengClassifierTrainer
 
-#: Where no genes are chosen, all are taken up to this many, and otherwise those that differ most between the labels.
+#: Without a gene selection, all genes are used up to `ALL_GENES`, otherwise the `TOP_GENES` most different ones.
 ALL_GENES, TOP_GENES = 5000, 2000
 
 
@@ -53,35 +53,36 @@ def train(
     unlabeled: str | Sequence[str] | None = None,
     **kwargs: Any,
 ) -> AnnData | GinsengClassifierState | None:
-    """Train a model that tells cell types apart.
+    """Train a cell type classifier.
 
     Parameters
     ----------
     adata
-        Counts with labels: an AnnData (in memory, backed or lazy), a :class:`ginseng.data.GinsengDataset` or the path
-        of one for data that do not fit in memory, or a path or URL that :func:`ginseng.read_adata` reads.
+        Counts with labels: an AnnData (in memory, backed or lazy), a :class:`ginseng.data.GinsengDataset` or its path
+        for data that do not fit in memory, or a path or URL that :func:`ginseng.read_adata` reads.
     label_key
-        Column of `obs` with the cell types, or a label for each cell. Not needed for a dataset, which knows its own.
+        Column of `obs` with the cell types, or one label per cell. Not needed for a dataset, which has its labels.
     %(layer)s
     genes
-        Boolean column of `var`, a mask, or gene names. If None, those of `var["ginseng_genes"]` where
-        :func:`ginseng.pp.select_hvgs` or :func:`ginseng.pp.select_markers` has been run; else all up to 5,000; else the
-        2,000 that differ most between the cell types in the training cells, which are then written there.
+        Boolean column of `var`, a mask, or gene names. If None, those in `var["ginseng_genes"]`, as selected by
+        :func:`ginseng.pp.select_hvgs` or :func:`ginseng.pp.select_markers`. Without that column, all genes if there are
+        at most 5,000; otherwise the 2,000 that differ most between the cell types in the training cells, which are then
+        marked in that column.
     %(gene_key)s
     group_key
-        Column of `obs` with donors or batches, or a group for each cell: whole groups are held out then, unless
-        `settings` say otherwise.
+        Column of `obs` with donors or batches, or one group per cell. Whole groups are then held out, unless `settings`
+        say otherwise.
     settings
-        How to train, see :class:`ginseng.train.GinsengClassifierTrainerSettings`. Single ones can also be given by
-        name: `lr=1e-3`, `architecture="linear"`, `holdout_fraction=0.1`.
+        Training settings, see :class:`ginseng.train.GinsengClassifierTrainerSettings`. Single ones can also be passed
+        by name: `lr=1e-3`, `architecture="linear"`, `holdout_fraction=0.1`.
     epochs
-        Passes over the data; chosen by the number of cells if None.
+        Passes over the data; depends on the number of cells if None.
     checkpoint
-        File that takes, after each epoch, all that training needs to go on. A dataset has one beside it, which is
-        removed at the end, if None; False for none. An AnnData has one only where a path is given.
+        Path of a file from which interrupted training can resume. If None, a dataset has one next to it, which is
+        removed at the end, and an AnnData has none. False for none.
     resume
-        Whether to go on from the checkpoint of an interrupted call. The cells, the genes and the settings must be the
-        same; the model is then the same to the bit as that of a call that was never interrupted.
+        Whether to resume from the checkpoint of an interrupted call. Cells, genes and settings must be the same; the
+        model is then bit-identical to that of an uninterrupted call.
     key_added
         Name in `uns`.
     %(overwrite)s
@@ -89,37 +90,36 @@ def train(
     %(silent)s
     %(unlabeled)s
 
-    Ctrl-C ends training after the batches that are being worked on, and the best model so far is what the call gives;
-    a second ctrl-C stops at once.
+    Ctrl-C ends training after the current batches and gives the best model so far; a second ctrl-C aborts at once.
 
     Returns
     -------
     `None` for an AnnData, or the copy if `copy=True`; the trained state for a dataset or a path. Sets:
 
     `adata.uns['ginseng']['model']` : :class:`dict`
-        The model, as :func:`ginseng.save_model` and :func:`ginseng.tl.classify` take it from there.
+        The model, which :func:`ginseng.save_model` and :func:`ginseng.tl.classify` read from there.
     `adata.uns['ginseng']['classes']` : :class:`numpy.ndarray`
         Names of the cell types.
     `adata.uns['ginseng']['history']` : :class:`dict`
         Loss and metrics of each epoch, see :class:`ginseng.train.GinsengLogger`.
     `adata.uns['ginseng']['params']`, `adata.uns['ginseng']['versions']` : :class:`dict`
-        How it was trained, and with which versions.
+        Parameters of the call, and versions of the packages.
     `adata.var['ginseng_genes']` : :class:`pandas.Series` (dtype ``bool``)
-        The genes, where they were chosen here.
+        The genes, if they were selected here.
     `adata.uns['cell_type_colors']` : :class:`list`
-        Colours of the cell types, by the name of `label_key`, unless there are some: the model keeps those.
+        Colours of the cell types, named after `label_key`. Existing ones are kept, and stored in the model.
 
     Raises
     ------
     KeyError
-        If a column, layer or gene is not there; the message lists what is.
+        If a column, layer or gene does not exist; the message lists those that do.
     ValueError
-        If there are fewer than two classes, or values that cannot be counts, or look log-normalised where `normalize`
-        does not say so; if the loss is no longer finite, with the reason; if the checkpoint is of another run; if
-        `adata` is a view without a name, such as `adata[rows]`, with which the model would be lost; if there is
-        something under the names of the results that ginseng did not write.
+        If there are fewer than two classes; if the values cannot be counts, or look log-normalised without `normalize`
+        being set; if the loss diverges, with the reason; if the checkpoint belongs to another run; if `adata` is an
+        unnamed view, such as `adata[rows]`, with which the model would be lost; or if the results would replace
+        something that ginseng did not write.
     FileExistsError
-        If `checkpoint` is a file that is no checkpoint of this run.
+        If `checkpoint` is a file other than a checkpoint of this run.
 
     Examples
     --------
@@ -134,7 +134,7 @@ def train(
     said_so = says_normalize(settings, kwargs)
     single = kwargs if epochs is None else {**kwargs, "epochs": epochs}
     if group_key is not None and not isinstance(settings, GinsengClassifierTrainerSettings):
-        single = {"group_level": True, **(settings or {}), **single}  # what else would groups be given for
+        single = {"group_level": True, **(settings or {}), **single}  # the only reason to pass groups
     settings = _settings(settings, single)
     if isinstance(adata, str | Path) and is_store(Path(adata).expanduser()):
         adata = GinsengDataset(adata)
@@ -144,7 +144,7 @@ def train(
         own = {name: getattr(adata, name, None) for name in given}
         wrong = [name for name, v in given.items() if v is not None and not (isinstance(v, str) and v == own[name])]
         if wrong:
-            msg = f"A dataset has its own labels, genes and groups: leave out `{wrong[0]}`, or create it anew with it."
+            msg = f"A dataset has its own labels, genes and groups. Leave out `{wrong[0]}`, or create it anew with it."
             raise ValueError(msg)
         trainer = GinsengClassifierTrainer(adata, settings)
         return trainer.fit(silent=silent, reports=in_lines(), checkpoint=checkpoint, resume=resume)[1]
@@ -165,7 +165,7 @@ def train(
         and (not chosen_for or (isinstance(label_key, str) and label_key == chosen_for))
     ):
         genes = _keys.GENES
-    # all is checked before genes are chosen, which takes longest
+    # check everything before the gene selection, which takes longest
     chosen = choose_cells(cells, label_key, genes=genes, group_key=group_key, unlabeled=unlabeled)
     holdout = choose_holdout(chosen.labels, chosen.groups, chosen.group_names, settings)
     accept(cells, normalize=settings.normalize, insisted=said_so, training=True)
@@ -188,7 +188,7 @@ def train(
     if chosen.label_key in cells.obs.columns:
         known = hex_colors(known_colors(cells.obs, adata.uns, chosen.label_key))
         colors = {str(label): known[label] for label in state.label_keys if label in known}
-        if colors and colors != distinct(map(str, state.label_keys), {}):  # the model takes them along
+        if colors and colors != distinct(map(str, state.label_keys), {}):  # the model stores them
             state.info["colors"] = colors
     if from_path:
         return state
@@ -212,9 +212,9 @@ def train(
 
 
 def _chosen_for(cells: OpenCells, key_added: str) -> str:
-    """Return the labels that an earlier training chose the selected genes for by itself; empty if others chose them."""
+    """Return the label column for which an earlier call selected the genes; empty if the user selected them."""
     before = cells.adata.uns.get(key_added, {})
-    if not isinstance(before, Mapping):  # somebody else's
+    if not isinstance(before, Mapping):  # not written by ginseng
         return ""
     label_key = str(before.get("params", {}).get("genes_chosen_for", ""))
     if not label_key or _keys.GENES not in cells.var:
@@ -226,7 +226,7 @@ def _chosen_for(cells: OpenCells, key_added: str) -> str:
 def says_normalize(
     settings: GinsengClassifierTrainerSettings | Mapping[str, Any] | None, single: Mapping[str, Any]
 ) -> bool:
-    """Whether the user has said what the values are."""
+    """Whether the user has set `normalize`."""
     return isinstance(settings, GinsengClassifierTrainerSettings) or "normalize" in {**(settings or {}), **single}
 
 
@@ -236,7 +236,7 @@ def _settings(
     known = {field.name for field in dataclasses.fields(GinsengClassifierTrainerSettings)}
     given = {**settings, **single} if isinstance(settings, Mapping) else dict(single)
     if unknown := given.keys() - known:
-        msg = f"`train` has no setting {', '.join(map(repr, sorted(unknown)))}. There are: {', '.join(sorted(known))}."
+        msg = f"`train` has no setting {', '.join(map(repr, sorted(unknown)))}. Known: {', '.join(sorted(known))}."
         raise TypeError(msg)
     if isinstance(settings, GinsengClassifierTrainerSettings):
         return dataclasses.replace(settings, **given)

@@ -28,15 +28,14 @@ def vote(
     overwrite: bool = False,
     copy: bool = False,
 ) -> AnnData | None:
-    """Give each cluster the label that most of its cells have.
+    """Assign to each cluster the most frequent label of its cells.
 
-    Cells of a cluster that do not agree are told by the fraction that does: where it is below `min_fraction`, the
-    cluster gets no label, and may be a mixture, a transition or a type that the model does not know. Cells without a
-    label of their own have no vote, but count as cells of their cluster. Of two labels with the same number of cells,
-    the one with the higher sum of confidences wins.
+    A cluster in which the winning label has less than `min_fraction` of the cells gets no label: it may be a mixture, a
+    transition or a type that the model does not know. Cells without a label have no vote, but count as cells of their
+    cluster. Ties are broken by the sum of the confidences.
 
-    The clusters are those that are there, for instance of :func:`scanpy.tl.leiden`. CellTypist (Dominguez Conde et al.
-    2022) makes its own, of high resolution (5 to 30 with leiden); the finer the clusters, the smaller the types that
+    The clusters must exist already, for example from :func:`scanpy.tl.leiden`. CellTypist (Dominguez Conde et al. 2022)
+    overclusters the cells, with leiden resolutions of 5 to 30. The finer the clusters, the smaller the types that
     survive the vote.
 
     Parameters
@@ -45,13 +44,13 @@ def vote(
     groupby
         Column of `adata.obs` with the clusters.
     min_fraction
-        Fraction of the cells of a cluster, between 0 and 1, below which it gets no label.
+        Minimum fraction of the winning label, between 0 and 1; clusters below it get no label.
     unassigned
-        What cells are called that get no label. If None, as in :func:`ginseng.tl.classify`.
+        Label of the cells of such clusters. If None, the one used by :func:`ginseng.tl.classify`.
     prediction_key
-        Column of `adata.obs` with the labels to count, where it is not `{key_added}_cell_type`.
+        Column of `adata.obs` with the labels to count, if not `{key_added}_cell_type`.
     key_added
-        Prefix under which the labels were written, and of what is written here.
+        Prefix of the labels, and of everything that is written.
     %(overwrite)s
     %(copy)s
 
@@ -61,21 +60,21 @@ def vote(
 
     `adata.obs['ginseng_vote']` : :class:`pandas.Series` (dtype ``category``)
         Label of the cell's cluster, or `unassigned`. The categories are the labels that occur, in the order of the
-        predicted ones. `adata.uns['ginseng_vote_colors']` has the colours of these.
+        predicted ones. `adata.uns['ginseng_vote_colors']` has their colours.
     `adata.obs['ginseng_vote_fraction']` : :class:`pandas.Series` (dtype ``float32``)
-        Fraction of the cells of the cluster that have the winning label, in [0, 1], also where it is too low.
+        Fraction of the cluster's cells with the winning label, in [0, 1], even if it is below `min_fraction`.
     `adata.uns['ginseng']['vote']` : :class:`dict`
-        `table`, a :class:`pandas.DataFrame` with a row a cluster: `label` that won, whatever its fraction; its
+        `table`, a :class:`pandas.DataFrame` with one row per cluster: the winning `label`, whatever its fraction; its
         `fraction`; `runner_up` and `runner_up_fraction`; `entropy` of the labels in bits (0 if all cells agree);
         `n_cells`; and `decided`, whether the fraction reaches `min_fraction`. `counts`, clusters x labels, and
-        `labels`, which name its columns, among them `unassigned`. And the parameters.
+        `labels`, the names of its columns, including `unassigned`. Also the parameters of the call.
 
     Raises
     ------
     KeyError
-        If there are no such clusters, with the call of scanpy that makes them, or no predicted labels.
+        If there are no such clusters (the message has the scanpy call that makes them) or no predicted labels.
     ValueError
-        If `groupby` holds numbers that are no clusters, or `min_fraction` is no fraction.
+        If `groupby` has fractional numbers, or `min_fraction` is not between 0 and 1.
 
     References
     ----------
@@ -95,7 +94,7 @@ def vote(
     ['label', 'fraction', 'runner_up']
     """
     if not 0 <= min_fraction <= 1:
-        msg = f"`min_fraction` is between 0 and 1, not {min_fraction}."
+        msg = f"`min_fraction` must be between 0 and 1, not {min_fraction}."
         raise ValueError(msg)
     check_target(adata, "vote", key_added, overwrite=overwrite)
     prediction_key = _keys.cell_type(key_added) if prediction_key is None else prediction_key
@@ -109,7 +108,7 @@ def vote(
 
     with running(f"vote of {prediction_key!r} in {groupby!r}") as report:
         labels = [name for name in _labels(obs[prediction_key]) if name not in (unassigned, without)]
-        label = pd.Index(labels, dtype=object).get_indexer(pd.Index(predicted))  # -1 has none
+        label = pd.Index(labels, dtype=object).get_indexer(pd.Index(predicted))  # -1: no label
         counts = _counts(cluster, label, [*labels, unassigned])
         table = _table(counts, _confidence(obs, key_added, cluster, label, len(labels)), min_fraction)
         winner = np.where(table["decided"], pd.Index(labels, dtype=object).get_indexer(pd.Index(table["label"])), -1)
@@ -117,7 +116,7 @@ def vote(
             msg = f"{outside:,} of {len(cluster):,} cells have no cluster in {groupby!r}: {unassigned!r}."
             warn(msg)
         columns = _keys.vote(key_added), _keys.vote_fraction(key_added)
-        # -1, no cluster, is the last
+        # cells without a cluster have code -1, the appended last entry
         voted = label_column(np.append(winner, -1)[cluster.codes], labels, unassigned)
         fraction = np.append(table["fraction"], 0).astype(np.float32)[cluster.codes]
         results = Results(
@@ -155,18 +154,18 @@ def _clusters(adata: AnnData, obs: pd.DataFrame, groupby: str) -> pd.Categorical
         raise MissingKeyError(msg)
     values = obs[groupby]
     if values.dtype.kind == "f" and (values.dropna() % 1 != 0).any():
-        msg = f"`adata.obs[{groupby!r}]` has numbers with decimals, which are no clusters."
+        msg = f"`adata.obs[{groupby!r}]` has fractional numbers, which are not clusters."
         raise ValueError(msg)
     return pd.Categorical(as_labels(values), categories=_labels(values)).remove_unused_categories()
 
 
 def _labels(values: pd.Series) -> list[str]:
-    """Return the labels that a column can have, in their order."""
+    """Return the possible labels of a column, in order."""
     return list(dict.fromkeys(as_labels(pd.Series(categories(values), dtype=object)).dropna()))
 
 
 def _counts(cluster: pd.Categorical, label: np.ndarray, labels: list[str]) -> pd.DataFrame:
-    """Return the cells by cluster and label; the last label is for cells that have none."""
+    """Return the number of cells by cluster and label; the last label is for cells without one."""
     label = np.where(label < 0, len(labels) - 1, label)
     inside = cluster.codes >= 0
     flat = cluster.codes[inside].astype(np.int64) * len(labels) + label[inside]
@@ -178,7 +177,7 @@ def _counts(cluster: pd.Categorical, label: np.ndarray, labels: list[str]) -> pd
 def _confidence(
     obs: pd.DataFrame, key_added: str, cluster: pd.Categorical, label: np.ndarray, n_labels: int
 ) -> np.ndarray:
-    """Return the sum of the confidences by cluster and label, to tell between labels with the same number of cells."""
+    """Return the sum of the confidences by cluster and label, to break ties."""
     sums = np.zeros((len(cluster.categories), n_labels))
     if _keys.confidence(key_added) in obs:
         there = (cluster.codes >= 0) & (label >= 0)
@@ -190,7 +189,7 @@ def _confidence(
 def _table(counts: pd.DataFrame, confidence: np.ndarray, min_fraction: float) -> pd.DataFrame:
     n_cells = counts.sum(axis=1).to_numpy()
     names = counts.columns.to_numpy(dtype=object)
-    # most cells first, then the highest confidence, then the order of the labels; "unassigned" has no vote
+    # by number of cells, then confidence, then order of the labels; "unassigned" has no vote
     votes = counts.to_numpy()[:, :-1]
     places = np.argsort(-confidence, axis=1, kind="stable")
     places = np.take_along_axis(

@@ -21,7 +21,7 @@ from ginseng.train.settings import GinsengClassifierTrainerSettings
 
 
 def noise_of(network: Architecture, settings: GinsengClassifierTrainerSettings) -> Noise:
-    """Return what is done to the counts of each batch."""
+    """Return the augmentation of the counts of each batch."""
     s = settings
     return Noise(s.rate, s.lam_max, s.lower, s.upper, s.fold_change if s.normalize and network.knows_reference else 0.0)
 
