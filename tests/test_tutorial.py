@@ -200,7 +200,8 @@ def test_reference_pages(tmp_path, monkeypatch):
     log.report(silent=True, flush=True)
 
     adata = ad.AnnData(x, obs=pd.DataFrame({"cell_type": ["a", "b", "a", "b"]}, index=list("wxyz")))
-    (batch, start, end), *_ = predict.annotate_iter(adata, np.array(["3", "1", "nope"]), batch_size=4)
+    adata.var_names = [f"gene{i}" for i in range(adata.n_vars)]
+    (batch, start, end), *_ = predict.annotate_iter(adata, np.array(["gene3", "gene1", "nope"]), batch_size=4)
     np.testing.assert_array_equal(batch, np.column_stack([x[:, 3], x[:, 1], np.zeros(4)]))
     assert (start, end) == (0, 4)
 

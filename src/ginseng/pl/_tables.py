@@ -247,7 +247,7 @@ def expression(
         msg = f"`adata` has no gene {genes[missing[0]]!r}: rank the genes of these data."
         raise MissingKeyError(msg)
     by = params.get("library_genes")  # the genes of the model's library size
-    summed = cells.measured if by is None else names.isin(np.asarray(by).astype(str))
+    summed = cells.measured if by is None else names.isin([str(name) for name in by])
     total, shown = np.zeros((2, len(groups), len(genes)))
     for start, stop, block in cells.blocks():
         if params.get("logged"):  # as the model does
