@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 type Named = Callable[[str], str]
 
@@ -19,6 +19,15 @@ RAW_GENES = f"{DEFAULT}_raw_genes"
 BINS = f"{DEFAULT}_bins"
 
 
+#: `uns` entry: how the names of genes were mapped, what was summed, and what was lost.
+GENE_MAP = f"{DEFAULT}_gene_map"
+
+
+def mapped_genes(kind: str) -> str:
+    """`var` column: the name of each gene as `"ensembl"`, `"symbol"` or `"entrez"`, empty where there is none."""
+    return f"{DEFAULT}_{kind}"
+
+
 def cell_type(key_added: str = DEFAULT) -> str:
     """`obs` column: category, the predicted label."""
     return f"{key_added}_cell_type"
@@ -27,6 +36,26 @@ def cell_type(key_added: str = DEFAULT) -> str:
 def confidence(key_added: str = DEFAULT) -> str:
     """`obs` column: float32 in [0, 1], the probability of the predicted label."""
     return f"{key_added}_confidence"
+
+
+def term_of(column: str) -> str:
+    """`obs` column: category, the Cell Ontology ids of the labels in another column, or `"unknown"`."""
+    return f"{column}_ontology_term_id"
+
+
+def ontology_term_id(key_added: str = DEFAULT) -> str:
+    """`obs` column: category, the Cell Ontology id of the predicted label, or `"unknown"`."""
+    return term_of(cell_type(key_added))
+
+
+def best_class(key_added: str = DEFAULT) -> str:
+    """`obs` column: category, with back-off: the most probable class, however sure the model is of it."""
+    return f"{key_added}_class"
+
+
+def class_confidence(key_added: str = DEFAULT) -> str:
+    """`obs` column: float32 in [0, 1], with back-off: the probability of the most probable class."""
+    return f"{key_added}_class_confidence"
 
 
 def probs(key_added: str = DEFAULT) -> str:
@@ -140,15 +169,20 @@ class Output:
     source: str = ""
     #: Whether the results depend on the labels with the same prefix, and are removed with them.
     of_labels: bool = False
+    #: Columns among these that are not always written, by the member that is there if they are.
+    optional: Mapping[str, tuple[Named, ...]] = field(default_factory=dict)
 
 
 #: What each verb writes. Verbs that are not listed cannot write; names that are not listed are not protected.
 OUTPUTS = {
     "train": Output(members=("model", "params", "classes", "history", "versions"), record="model"),
     "classify": Output(
-        types=(cell_type,),
-        fractions=(confidence,),
+        types=(cell_type, best_class),
+        groups=(ontology_term_id,),
+        fractions=(confidence, class_confidence),
+        optional={"ontology": (ontology_term_id,), "backoff": (best_class, class_confidence)},
         arrays=(probs, gene_weights),
+        # a store has a `format`
         members=(
             "classes",
             "overlap",
@@ -156,8 +190,10 @@ OUTPUTS = {
             "restriction",
             "adaptation",
             "genes",
+            "ontology",
+            "backoff",
             "format",
-        ),  # a store has a `format`
+        ),
         record="overlap",
     ),
     "uncertainty": Output(
@@ -177,6 +213,8 @@ OUTPUTS = {
     "compare": Output(groups=(split,), members=("comparison",), record="comparison"),
     # genes and layers, whose names have no prefix
     "pp": Output(),
+    "map_genes": Output(),
+    "map_labels": Output(),
     "cross_validate": Output(
         types=(cell_type,),
         groups=(fold,),

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from ginseng import _keys
 from ginseng._cells.entries import column
 from ginseng._cells.features import look_like_others, measured_genes
-from ginseng._cells.gene_map import map_names
+from ginseng._cells.gene_map import PREFIXES, rows_of_both
 from ginseng._cells.gene_names import (
     Clean,
     are_row_numbers,
@@ -222,11 +223,14 @@ class Match:
         Number of genes that were found.
     notes
         How the names had to be changed to match.
+    n_mapped
+        How many of them were found by another name of the gene.
     """
 
     position: np.ndarray
     n_found: int
     notes: tuple[str, ...] = ()
+    n_mapped: int = 0
 
 
 def match_names(names: list[str], genes: list[str], usable: np.ndarray | None = None) -> Match:
@@ -342,6 +346,8 @@ class Alignment:
         Column of `var` that the names come from; the index if None.
     notes
         How names had to be changed to match.
+    n_mapped
+        Genes of the model that were found by another name of theirs.
     """
 
     position: np.ndarray
@@ -350,6 +356,7 @@ class Alignment:
     measured: np.ndarray
     gene_key: str | None = None
     notes: tuple[str, ...] = ()
+    n_mapped: int = 0
 
     @property
     def overlap(self) -> float:
@@ -380,7 +387,9 @@ def align_genes(
     """Match genes by name.
 
     If `gene_key` is not given and a column of `var` matches more genes of the model than the index, that column is
-    used. Names also match in the spellings that :func:`match_names` tries. Rows that match the same gene are summed.
+    used. Names also match in the spellings that :func:`match_names` tries. Genes that are not found
+    so are looked up by their other names: aliases, previous symbols, Ensembl and Entrez ids. Rows that match the same
+    gene are summed.
 
     Parameters
     ----------
@@ -415,16 +424,21 @@ def align_genes(
     wanted = [str(gene) for gene in genes]
     names = _spelt(var, gene_key)
     numbered = are_row_numbers(names)
-    found = Match(np.full(len(var), -1), 0) if numbered else _match(names, wanted, measured)
+    found = Match(np.full(len(var), -1), 0) if numbered else match_names(names, wanted, measured)
     notes: list[str] = []
     better = None if found.n_found == len(genes) else _better_column(var, wanted, measured, gene_key, found.n_found)
+    if better is None and not numbered:
+        found = _by_other_names(found, names, wanted, measured)
+    if better is None and gene_key is None and found.n_found < max(min_overlap, MIN_OVERLAP) * len(genes):
+        better = _better_column(var, wanted, measured, gene_key, found.n_found, by_other_names=True)
     if better is not None and gene_key is None:
         key, in_column = better
         notes.append(
             f"matched genes by {_where(key)}, which has {in_column.n_found:,} of the {len(genes):,} of the model; "
             f"{_where(None)} has {'row numbers' if numbered else f'{found.n_found:,}'}"
         )
-        gene_key, found, names, better = key, in_column, _spelt(var, key), None
+        gene_key, names, better = key, _spelt(var, key), None
+        found = _by_other_names(in_column, names, wanted, measured)
     elif better is not None:
         notes.append(
             f"matched {found.n_found:,} genes by {_where(gene_key)}, where {_where(better[0])} has "
@@ -453,26 +467,35 @@ def align_genes(
         raise ValueError(msg)
     missing = genes[np.setdiff1d(np.arange(len(genes)), found.position)]
     notes += [*found.notes, *_summed(found.position)]
-    return Alignment(found.position, len(genes), missing, measured, gene_key, tuple(notes))
+    return Alignment(found.position, len(genes), missing, measured, gene_key, tuple(notes), found.n_mapped)
 
 
 def _spelt(var: pd.DataFrame, gene_key: str | None) -> list[str]:
     return [str(name) for name in names_in(var, gene_key).fillna("nan")]
 
 
-def _match(names: list[str], genes: list[str], measured: np.ndarray) -> Match:
-    """Match names to the genes, directly or by the Ensembl ids of symbols."""
-    found = match_names(names, genes, measured)
-    if id_type(genes) != "Ensembl ids" or id_type(names) != "symbols":
+def _by_other_names(found: Match, names: list[str], genes: list[str], measured: np.ndarray) -> Match:
+    """Find the genes that are left by their other names: ids for symbols, aliases, and symbols of former days.
+
+    Names of a gene that are all in the data are summed; a gene that was found already stays as it was found.
+    """
+    rows = rows_of_both(names, genes) if found.n_found < len(genes) else None
+    if rows is None:
         return found
-    mapped = found
-    for spelt in (names, *([clean(name) for name in names] for _, clean in cleaned(names))):
-        ids = map_names(pd.Index(spelt), "ensembl", species(genes) or "human").tolist()
-        mapped = max(mapped, match_names(ids, genes, measured), key=lambda match: match.n_found)
-    if mapped is found:
+    of_names, of_genes = rows
+    left = np.setdiff1d(np.flatnonzero(of_genes >= 0), found.position)
+    taken = set(of_genes[np.setdiff1d(np.arange(len(genes)), left)])
+    unique, n_genes = np.unique(of_genes[left], return_counts=True)
+    place = {row: i for i, row in zip(left, of_genes[left], strict=True)}
+    wanted = {row: place[row] for row in unique[n_genes == 1] if row not in taken}
+    free = measured & (found.position < 0) & ~look_like_others(names)
+    position = np.where(free, [wanted.get(row, -1) for row in of_names], found.position)
+    n_found = len(np.unique(position[position >= 0]))
+    if n_found == found.n_found:
         return found
-    note = f"found {mapped.n_found:,} genes by the Ensembl ids of their symbols"
-    return Match(mapped.position, mapped.n_found, (*mapped.notes, note))
+    row = int(np.flatnonzero(position != found.position)[0])
+    note = f"found {n_found - found.n_found:,} genes by other names of theirs ({names[row]} is {genes[position[row]]})"
+    return Match(position, n_found, (*found.notes, note), n_found - found.n_found)
 
 
 def _summed(position: np.ndarray) -> list[str]:
@@ -482,21 +505,33 @@ def _summed(position: np.ndarray) -> list[str]:
 
 
 def _better_column(
-    var: pd.DataFrame, genes: list[str], measured: np.ndarray, gene_key: str | None, n_found: int
+    var: pd.DataFrame,
+    genes: list[str],
+    measured: np.ndarray,
+    gene_key: str | None,
+    n_found: int,
+    *,
+    by_other_names: bool = False,
 ) -> tuple[str | None, Match] | None:
     """Return the column of `var` (None: the index) that matches clearly more genes of the model, if there is one."""
-    others = [key for key in [None, *_columns(var, numbers=id_type(genes) == "Entrez ids")] if key != gene_key]
+
+    def match(names: list[str], measured: np.ndarray) -> Match:
+        found = match_names(names, genes, measured)
+        return _by_other_names(found, names, genes, measured) if by_other_names else found
+
+    numbers = by_other_names or id_type(genes) == "Entrez ids"
+    others = [key for key in [None, *_columns(var, numbers=numbers)] if key != gene_key]
     # pick the column on a sample of the rows
     rows = some_of(len(var))
     best: tuple[str | None, int] = (None, 0)
     for key in others:
         names = _spelt(var.iloc[rows], key)
-        if (n := match_names(names, genes, measured[rows]).n_found) > best[1] and not are_row_numbers(names):
+        if (n := match(names, measured[rows]).n_found) > best[1] and not are_row_numbers(names):
             best = (key, n)
     if not best[1]:
         return None
-    match = match_names(_spelt(var, best[0]), genes, measured)
-    return (best[0], match) if match.n_found >= max(BETTER * n_found, n_found + 1) else None
+    found = match(_spelt(var, best[0]), measured)
+    return (best[0], found) if found.n_found >= max(BETTER * n_found, n_found + 1) else None
 
 
 def _pass(gene_key: str | None) -> str:
@@ -517,9 +552,21 @@ def _what_would_match(names: list[str], genes: list[str], n_found: int) -> str:
         which = f" (the model looks {of_model}, the data {of_data})" if of_model and of_data else ""
         return (
             f"They match only if case is ignored: are the data from another species than the model{which}? "
-            "Then map the genes by orthology, and pass the column with the mapped names as `gene_key=`."
+            "Then map the genes by orthology, and pass the column with the mapped names as `gene_key=`"
+            f"{_orthologs(of_model, of_data, genes)}."
         )
     kinds = id_type(genes), id_type(names)
+    if (to := _orthologs(species(genes), species(names), genes)) and kinds[0] != "Entrez ids":
+        return f"The genes of the model look {species(genes)}, those of the data {species(names)}{to}."
     if kinds[0] != kinds[1]:
         return f"The model has {kinds[0]}, the data {kinds[1]}: pass `gene_key=` with a column of {kinds[0]}."
     return "Pass `gene_key=` with the column of `adata.var` that has names like those of the model."
+
+
+def _orthologs(of_model: str | None, of_data: str | None, genes: list[str]) -> str:
+    """Say which call maps the genes of the data to those of the species of a model."""
+    animals = [next((a for a in (name or "").split(" or ") if a in PREFIXES), None) for name in (of_model, of_data)]
+    if None in animals or animals[0] == animals[1]:
+        return ""
+    to = "ensembl" if id_type(genes).startswith("Ensembl") else "symbol"
+    return f": `gs.pp.map_genes(adata, {to!r}, to_species={animals[0]!r})` writes `gene_key={_keys.mapped_genes(to)!r}`"

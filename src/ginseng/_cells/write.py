@@ -148,6 +148,14 @@ def check_layer(adata: AnnData, name: str, *, overwrite: bool = False) -> None:
     raise ForeignError("layers", name, f"key_added={name + '_2'!r}")
 
 
+def check_column(adata: AnnData, name: str, new: pd.Categorical, *, overwrite: bool = False) -> None:
+    """Refuse to replace a column of `obs` that a user may have made: one that is not as the new one."""
+    if name in adata.obs.columns and not overwrite:
+        before = in_memory(adata.obs[[name]])[name].astype(object).to_numpy()
+        if not np.array_equal(before, np.asarray(new, object)):
+            raise ForeignError("obs", name)
+
+
 def _foreign(adata: AnnData, output: _keys.Output, key: str) -> Iterator[tuple[str, str]]:
     """Yield the places that would be overwritten and hold data that ginseng did not write."""
     entry: Any = adata.uns.get(key, {})
@@ -161,7 +169,12 @@ def _foreign(adata: AnnData, output: _keys.Output, key: str) -> Iterator[tuple[s
         ("uns", name(key)) for name in output.entries if name(key) in adata.uns and not _ranking(adata, name(key))
     )
     known = _is_known(adata, output, key)
-    yield from (("obs", name) for name in _columns(output, key) if name in adata.obs.columns and not known)
+    not_written = _not_written(adata, output, key)
+    yield from (
+        ("obs", name)
+        for name in _columns(output, key)
+        if name in adata.obs.columns and (not known or name in not_written)
+    )
     for name in (array(key) for array in output.arrays):
         if name in adata.obsm and not (known and _are_float32(adata.obsm[name])):
             yield "obsm", name
@@ -169,6 +182,22 @@ def _foreign(adata: AnnData, output: _keys.Output, key: str) -> Iterator[tuple[s
 
 def _columns(output: _keys.Output, key: str) -> list[str]:
     return [name(key) for name in (*output.types, *output.groups, *output.fractions)]
+
+
+def _not_written(adata: AnnData, output: _keys.Output, key: str) -> set[str]:
+    """Return the columns that are not always written, and were not by the last call under this prefix.
+
+    Where `uns` has no record of that, those of which some are missing that are written together.
+    """
+    entry: Any = adata.uns.get(key)
+    recorded = isinstance(entry, Mapping) and output.record in entry
+    groups = {member: {name(key) for name in names} for member, names in output.optional.items()}
+    return {
+        name
+        for member, names in groups.items()
+        for name in names
+        if not (member in entry if recorded else names <= set(adata.obs.columns))
+    }
 
 
 def _records(entry: Any) -> list[str]:
@@ -193,15 +222,18 @@ def _is_known(adata: AnnData, output: _keys.Output, key: str) -> bool:
 
 
 def _looks_ours(adata: AnnData, output: _keys.Output, key: str) -> bool:
-    names = _columns(output, key)
+    optional = {name(key) for names in output.optional.values() for name in names}
+    missing = optional - set(adata.obs.columns)
+    names = [name for name in _columns(output, key) if name not in missing]
     if not output.fractions or not all(name in adata.obs.columns for name in names):
         return False
     obs = in_memory(adata.obs[names])
-    for name in (column(key) for column in output.fractions):
+    for name in (name for column in output.fractions if (name := column(key)) not in missing):
         values = obs[name].to_numpy()
         if values.dtype != np.float32 or not ((values >= 0) & (values <= 1) | np.isnan(values)).all():
             return False
-    return all(obs[column(key)].dtype.kind not in "biufc" for column in (*output.types, *output.groups))
+    text = (name for column in (*output.types, *output.groups) if (name := column(key)) not in missing)
+    return all(obs[name].dtype.kind not in "biufc" for name in text)
 
 
 def _are_float32(values: Any) -> bool:
@@ -272,7 +304,8 @@ def write(adata: AnnData, verb: str, key_added: str, results: Results, *, copy: 
     if changes.obs:
         adata.obs = _changed(adata.obs, changes.obs)
     if results.var:
-        adata.var = _changed(adata.var, dict.fromkeys((_keys.GENES, *_keys.STATISTICS)) | results.var)
+        stale = dict.fromkeys((_keys.GENES, *_keys.STATISTICS)) if _keys.GENES in results.var else {}
+        adata.var = _changed(adata.var, stale | results.var)
     for holder, new in ((adata.obsm, changes.obsm), (adata.layers, results.layers), (adata.uns, changes.uns)):
         for name, value in new.items():
             if value is not None:
@@ -353,7 +386,8 @@ def _changes(adata: AnnData, verb: str, key: str, results: Results) -> _Changes:
         if other is output or (superseded and _is_known(adata, other, key)):
             gone = set(other.members) - (set() if other is output else _keys.SHARED)
             _drop(uns, key, gone)
-            columns = [name for name in _columns(other, key) if name in adata.obs.columns and name not in obs]
+            written = [name for name in _columns(other, key) if name not in _not_written(adata, other, key)]
+            columns = [name for name in written if name in adata.obs.columns and name not in obs]
             obs |= dict.fromkeys(columns)
             replaced += columns
             arrays = [array(key) for array in other.arrays]

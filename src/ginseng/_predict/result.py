@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from ginseng._predict.adapt import Adaptation, measured_weight
 from ginseng._predict.forward import Predicted
 from ginseng.data._store import is_store
 from ginseng.model.state import GinsengClassifierState
+from ginseng.ontology.backoff import BackOff
+from ginseng.ontology.terms import UNKNOWN, cell_ontology
 
 
 def allowed_classes(
@@ -50,6 +52,33 @@ def allowed_classes(
     return mask
 
 
+def class_terms(state: GinsengClassifierState) -> list[str | None] | None:
+    """Return the Cell Ontology id of each class, None where it has none; None if the model has no ids."""
+    ids = state.info.get("ontology")
+    if not isinstance(ids, Mapping):
+        return None
+    return [cell_ontology().current(str(ids.get(str(label), ""))) for label in state.label_keys]
+
+
+def _names(
+    labels: np.ndarray, ids: Sequence[str | None] | None, backoff: BackOff | None
+) -> tuple[np.ndarray, list[str | None] | None, np.ndarray]:
+    """Return all labels that cells may have, the classes first, their terms, and which labels those of back-off are."""
+    names = [str(label) for label in labels]
+    terms = list(ids or ())
+    of_terms = []
+    for term, label in zip(backoff.terms, backoff.labels, strict=True) if backoff else ():
+        if label in names and terms[names.index(label)] != term:
+            label = f"{label} ({term})"  # the class of that name is another type
+        if label not in names:
+            names.append(label)
+            terms.append(term)
+        of_terms.append(names.index(label))
+    # the last one is where no term is sure enough
+    found = None if ids is None else terms
+    return (labels if len(names) == len(labels) else np.array(names, object)), found, np.array([*of_terms, -1])
+
+
 class Result:
     """Labels and confidence of all cells, filled in as they come.
 
@@ -61,6 +90,10 @@ class Result:
         What such cells, and cells without counts, are called.
     allowed
         (classes,) bool: the classes that may be given, or `None` for all.
+    ids
+        (classes,) Cell Ontology ids; None where there is none, or the model has none.
+    backoff
+        Gives cells that are unsure of a class a broader label.
 
     Attributes
     ----------
@@ -79,6 +112,8 @@ class Result:
         min_confidence: float,
         unassigned: str,
         allowed: np.ndarray | None,
+        ids: Sequence[str | None] | None = None,
+        backoff: BackOff | None = None,
     ) -> None:
         self.min_confidence = min_confidence
         self.unassigned = unassigned
@@ -87,7 +122,11 @@ class Result:
         self.n_unsure = self.n_moved = self.n_relabelled = 0
         self.code = np.zeros(n_cells, np.int32)
         self.confidence = np.zeros(n_cells, np.float32)
-        self.n_empty = 0
+        self.n_empty = self.n_broader = 0
+        self.ids, self.backoff = ids, backoff
+        self.names, self.terms, self._of_term = _names(state.label_keys, ids, backoff)
+        self.best = np.zeros(n_cells, np.int32) if backoff else None
+        self.best_confidence = np.zeros(n_cells, np.float32) if backoff else None
         self.labels, self.info = state.label_keys, state.info
         self.reference = {k: v for k, v in state.info.get("reference", {}).items() if isinstance(v, str)}
         self.genes = state.genes
@@ -101,7 +140,16 @@ class Result:
         here = slice(part.start, part.stop)
         confidence = np.where(part.empty, 0, np.take_along_axis(part.probs, part.label[:, None], axis=1)[:, 0])
         unsure = ~part.empty & (confidence < self.min_confidence)
-        self.code[here] = np.where(part.empty | unsure, -1, part.label)
+        label = np.where(part.empty | unsure, -1, part.label)
+        if self.backoff is not None and self.best is not None and self.best_confidence is not None:
+            self.best[here], self.best_confidence[here] = np.where(part.empty, -1, part.label), confidence
+            place, summed = self.backoff(part.probs)
+            broader = unsure & (place >= 0)
+            label = np.where(broader, self._of_term[place], label)
+            confidence = np.where(broader, summed, confidence)
+            self.n_broader += int(broader.sum())
+            unsure &= ~broader
+        self.code[here] = label
         if self.adaptation is not None:
             first = self.adaptation.first[here]
             self.n_relabelled += int(((first >= 0) & (part.label != first)).sum())
@@ -117,11 +165,24 @@ class Result:
     @property
     def cell_type(self) -> pd.Categorical:
         """Predicted label of each cell."""
-        return label_column(self.code, self.labels, self.unassigned)
+        return label_column(self.code, self.names, self.unassigned)
+
+    @property
+    def obs(self) -> dict[_keys.Named, Any]:
+        """What is said of each cell, by the functions of :mod:`ginseng._keys` that name it."""
+        found: dict[_keys.Named, Any] = {_keys.cell_type: self.cell_type, _keys.confidence: self.confidence}
+        if self.best is not None:
+            found[_keys.best_class] = label_column(self.best, self.labels, self.unassigned)
+            found[_keys.class_confidence] = self.best_confidence
+        if self.terms is not None:
+            terms = np.array([*(term or UNKNOWN for term in self.terms), UNKNOWN], object)
+            found[_keys.ontology_term_id] = pd.Categorical(terms[self.code])
+        return found
 
     def table(self, obs_names: pd.Index) -> pd.DataFrame:
         """Return a row a cell: label, confidence, and the probability of each class if they were asked for."""
-        table = pd.DataFrame({"cell_type": self.cell_type, "confidence": self.confidence}, index=obs_names)
+        columns = {name("").removeprefix("_"): values for name, values in self.obs.items()}
+        table = pd.DataFrame(columns, index=obs_names)
         if self.probs is None:
             return table
         probs = pd.DataFrame(self.probs, index=obs_names, columns=[str(label) for label in self.labels])
@@ -137,6 +198,7 @@ class Result:
                 "n_found": self.found.n_model - len(self.found.missing),
                 "share": self.found.overlap,
                 **({} if self.weight is None else {"weight": self.weight}),
+                **({"n_mapped": self.found.n_mapped} if self.found.n_mapped else {}),
             },
             "unassigned": {
                 "label": self.unassigned,
@@ -145,6 +207,10 @@ class Result:
                 "n_no_counts": self.n_empty,
             },
         }
+        if self.ids is not None:
+            members["ontology"] = np.array([term or UNKNOWN for term in self.ids], object)
+        if self.backoff is not None:
+            members["backoff"] = {"threshold": float(self.backoff.threshold), "n_broader": self.n_broader}
         if self.reference:
             members["reference"] = self.reference
         if self.gene_weights is not None:
@@ -163,10 +229,10 @@ class Result:
             members["restriction"] = {"allowed": allowed, "n_relabelled": self.n_moved}
         label_key = self.info.get("label_key")
         return Results(
-            obs={_keys.cell_type(key_added): self.cell_type, _keys.confidence(key_added): self.confidence},
+            obs={name(key_added): values for name, values in self.obs.items()},
             obsm={name: values for name, values in arrays.items() if values is not None},
             members=members,
-            classes=self.labels,
+            classes=self.names,
             truth=label_key if isinstance(label_key, str) else None,
             colors=hex_colors(self.info.get("colors")),
             unassigned=self.unassigned,

@@ -14,12 +14,13 @@ EXAMPLES = """  ginseng annotate my.h5ad -o labelled.h5ad
   ginseng annotate query.h5ad --model atlas.h5 --layer counts -o annotated.h5ad
   ginseng annotate filtered_feature_bc_matrix.h5 --model atlas.h5 -o labels.csv.gz
   ginseng annotate query.h5ad --model atlas.h5 --min-confidence 0.5 --excluded "B cell" "T/NK" -o annotated.h5ad
+  ginseng annotate my.h5ad --backoff --min-confidence 0.7 -o labelled.h5ad
   ginseng annotate s1.h5ad s2.h5ad s3.h5ad --model atlas.h5 --output-dir labels --format csv
   ginseng annotate query.h5ad --model atlas.h5 -o - | cut -d, -f2 | sort | uniq -c"""
 
 PARAMETERS = (
     "layer", "gene_key", "normalize", "min_overlap", "min_confidence", "unassigned", "allowed", "excluded", "adapt",
-    "store_probs", "key_added",
+    "backoff", "store_probs", "key_added",
 )  # fmt: skip
 
 

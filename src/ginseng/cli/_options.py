@@ -80,6 +80,8 @@ _MANNERS = {
     "unassigned": _row("--unassigned", metavar="NAME", help="name for cells without a label (default: unassigned)"),
     "allowed": _row("--allowed", metavar="CLASS", **_NAMES, help="classes that are possible (default: all)"),
     "excluded": _row("--excluded", metavar="CLASS", **_NAMES, help="classes that are not possible"),
+    "backoff": _row("--backoff", **_FLAG, help="give cells that are unsure a broader type (default: no type)"),
+    "ontology": _row("--ontology", **_FLAG, help="compare types by the Cell Ontology as well"),
     "store_probs": _row("--probabilities", **_FLAG, help="also write the probability of every class"),
     "unlabeled": _row(
         "--unlabeled", metavar="LABEL", nargs="*",

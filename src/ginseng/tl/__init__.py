@@ -4,6 +4,7 @@ from ginseng.tl._cross_validate import cross_validate
 from ginseng.tl._embed import embed
 from ginseng.tl._evaluate import evaluate
 from ginseng.tl._explain import explain
+from ginseng.tl._map_labels import map_labels
 from ginseng.tl._rank_genes import rank_genes
 from ginseng.tl._train import train
 from ginseng.tl._uncertainty import uncertainty
@@ -16,6 +17,7 @@ __all__ = [
     "embed",
     "evaluate",
     "explain",
+    "map_labels",
     "rank_genes",
     "train",
     "uncertainty",

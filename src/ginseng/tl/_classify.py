@@ -19,11 +19,16 @@ from ginseng._predict.adapt import adapt as adapt_to
 from ginseng._predict.adapt import correction_for
 from ginseng._predict.forward import predict
 from ginseng._predict.query import ask, chosen_model
-from ginseng._predict.result import Result, allowed_classes
+from ginseng._predict.result import Result, allowed_classes, class_terms
 from ginseng.model.file import ModelLike, is_model_file
 from ginseng.model.logistic import is_logistic_regression
 from ginseng.model.state import GinsengClassifierState
 from ginseng.models.store import is_name, open_model
+from ginseng.ontology.backoff import BackOff
+from ginseng.ontology.labels import match_label
+
+#: Probability that a label needs with back-off, unless the user says otherwise.
+SURE = 0.5
 
 
 def classify(
@@ -43,6 +48,7 @@ def classify(
     allowed: str | Sequence[str] | None = None,
     excluded: str | Sequence[str] | None = None,
     adapt: bool | None = None,
+    backoff: bool = False,
     copy: bool = False,
     output: str | Path | None = None,
     overwrite: bool = False,
@@ -112,6 +118,11 @@ def classify(
         20,000 in all are looked at. It takes at least three types of five cells each; with fewer the cells are taken
         as they are. With False the label of each cell depends on nothing but
         itself. If None, so for models that know what they were trained on, which those of earlier versions do not.
+    backoff
+        Whether cells with a confidence below `min_confidence`, or 0.5 if that is 0, get a broader label where there is
+        one: the deepest term of the Cell Ontology whose summed probability reaches it, as `"T cell"` for one of which
+        the model cannot tell whether it is CD4 or CD8. The confidence is that sum. The classes need terms: those that
+        the model has, else those that :func:`ginseng.tl.map_labels` finds.
     copy
         Whether to write to a copy of `adata` and return that.
     output
@@ -147,6 +158,13 @@ def classify(
         all in `uns["ginseng"]["classes"]`.
     `adata.obs['ginseng_confidence']` : :class:`pandas.Series` (dtype ``float32``)
         Probability of the most probable type; 0 for cells without counts.
+    `adata.obs['ginseng_cell_type_ontology_term_id']` : :class:`pandas.Series` (dtype ``category``)
+        The Cell Ontology id of the predicted type, `"unknown"` where there is none, as the CELLxGENE schema wants it;
+        if the model has ids, or with `backoff`.
+    `adata.obs['ginseng_class']` : :class:`pandas.Series` (dtype ``category``)
+        With `backoff`: the most probable class, however sure the model is of it.
+    `adata.obs['ginseng_class_confidence']` : :class:`pandas.Series` (dtype ``float32``)
+        With `backoff`: its probability.
     `adata.obsm['ginseng_probs']` : :class:`numpy.ndarray`
         (cells, classes) float32, in the order of `uns["ginseng"]["classes"]`, if `store_probs`.
     `adata.obsm['ginseng_gene_weights']` : :class:`numpy.ndarray`
@@ -161,7 +179,9 @@ def classify(
         classes apart; in `adaptation` the `shift` of each of its `genes` that has one, the `n_classes` that it is the
         mean of, and `n_relabelled`, how many of the `n_cells` that were looked at have another label than without; in
         `unassigned` the `label` and the `min_confidence` above, and how many cells were below it (`n_low_confidence`)
-        or empty (`n_no_counts`). With `allowed` or `excluded`, in `restriction` the classes that were `allowed`, and
+        or empty (`n_no_counts`); in `ontology` the Cell Ontology id of each class; in `backoff` its `threshold` and
+        `n_broader`, the number of cells that got a broader label. With `allowed` or `excluded`, in `restriction` the
+        classes that were `allowed`, and
         `n_relabelled`: cells whose most probable class was another.
 
     What an earlier call wrote is replaced, and what was made from its labels is removed: probabilities, metrics, votes,
@@ -173,9 +193,10 @@ def classify(
     KeyError
         If a layer or column is not there.
     ValueError
-        If `adapt` is True and the model does not know what it was trained on, fewer genes match than `min_overlap`,
-        values are not what the model was trained on, `allowed` or `excluded` has a name that is no class of the model,
-        or there is something under the names of the results that ginseng did not write.
+        If `adapt` is True and the model does not know what it was trained on, if no class has a term to back off to, if
+        fewer genes match than `min_overlap`, values are not what the model was trained on, `allowed` or `excluded` has
+        a name that is no class of the model, or there is something under the names of the results that ginseng did not
+        write.
 
     Examples
     --------
@@ -209,6 +230,16 @@ def classify(
     if adapt and state.reference is None:
         msg = "The model does not know what it was trained on, so that nothing can be adapted to: leave out `adapt`."
         raise ValueError(msg)
+    ids = class_terms(state)
+    if backoff:
+        min_confidence = min_confidence or SURE
+        ids = ids or [match_label(str(label)).id for label in state.label_keys]
+        if not any(ids):
+            msg = (
+                "No class of the model is known to the Cell Ontology, so that there is nothing to back off to: leave "
+                "out `backoff`, or train with ids beside the labels, in a column `<label_key>_ontology_term_id`."
+            )
+            raise ValueError(msg)
     query = ask(
         cells, state,
         normalize=normalize, target_sum=target_sum, min_overlap=min_overlap, silent=silent,
@@ -220,6 +251,7 @@ def classify(
         result = Result(
             data.n_obs, state, query.genes, probs=store_probs, gene_weights=store_gene_weights,
             min_confidence=min_confidence, unassigned=unassigned, allowed=possible,
+            ids=ids, backoff=BackOff(ids, min_confidence) if backoff and ids else None,
         )  # fmt: skip
         if output is not None:
             result.check_output(_local_path(adata), output)
@@ -248,6 +280,8 @@ def classify(
             warn(msg)
         if min_confidence:
             report(f"{result.n_unsure:,} of {data.n_obs:,} cells below confidence {min_confidence:g}: {unassigned!r}")
+        if backoff:
+            report(f"{result.n_broader:,} cells got a broader label")
         if possible is not None:
             report(f"{possible.sum()} of {len(possible)} classes allowed; {result.n_moved:,} cells had another first")
         if output is not None:

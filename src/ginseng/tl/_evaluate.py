@@ -15,6 +15,9 @@ from ginseng._cells.write import Results, check_target, write
 from ginseng._docs import document
 from ginseng._errors import warn
 from ginseng._logging import running
+from ginseng.ontology.distance import measure_terms
+from ginseng.ontology.labels import match_label
+from ginseng.ontology.terms import cell_ontology
 
 
 @document
@@ -28,6 +31,7 @@ def evaluate(
     overwrite: bool = False,
     copy: bool = False,
     unlabeled: str | Sequence[str] | None = None,
+    ontology: bool = False,
 ) -> AnnData | pd.DataFrame | None:
     """Compare predicted with true labels.
 
@@ -55,6 +59,10 @@ def evaluate(
     %(copy)s
     unlabeled
         True labels that stand for none, as in :func:`ginseng.tl.train`.
+    ontology
+        Whether labels are also compared as terms of the Cell Ontology, so that a model of other words, or of finer or
+        broader types, can be scored: by `adata.obs["<column>_ontology_term_id"]` where that is there, else by what
+        :func:`ginseng.tl.map_labels` finds. Cells whose true label has no term are left out of that, with a warning.
 
     Returns
     -------
@@ -71,6 +79,11 @@ def evaluate(
         `precision`, `recall`, `f1` and `support` (number of cells with that true label), one row per class.
     `confusion` : :class:`dict`
         `counts`, cells by true (row) and predicted (column) label, and `labels`, which name both.
+    `ontology` : :class:`dict`
+        With `ontology`. `accuracy`: the mean of 2 |A & B| / (|A| + |B|) over cells, A and B the true and the predicted
+        term with all above them but the root; 1 for the same term. `same`, `broader`, `finer`, `other`, `none`: shares
+        of the cells by what the predicted term is to the true one. `precision`, `recall`, `f1`: of terms with all above
+        them, over all cells (hierarchical, Kiritchenko et al. 2005). `n_cells`, and `n_without`, cells left out.
 
     If the true labels have no colours in `adata.uns`, they get those of the predicted ones.
 
@@ -93,6 +106,8 @@ def evaluate(
         if strange := compare_names(true, predicted, known, label_key):
             warn(strange)
         found = measure(true, predicted)
+        if ontology:
+            found["ontology"] = _by_terms(adata, true, predicted, label_key, prediction_key)
         metrics = {**found, "label_key": label_key, "prediction_key": prediction_key}
         colors = known_colors(in_memory(adata.obs[[prediction_key]]), adata.uns, prediction_key)
         results = Results(members={"metrics": metrics}, truth=label_key, classes=list(colors), colors=colors)
@@ -101,6 +116,9 @@ def evaluate(
             f"accuracy {found['accuracy']:.3f}, balanced {found['balanced_accuracy']:.3f}, "
             f"macro F1 {found['macro_f1']:.3f}"
         )
+        if ontology:
+            scores = found["ontology"]
+            report(f"by the Cell Ontology {scores['accuracy']:.3f}, {scores['same']:.3f} the same term")
         report(f"added `.uns[{key_added!r}]['metrics']`")
 
     if return_table:
@@ -116,6 +134,42 @@ def evaluate(
         ).T
         return pd.concat([per_class, summary.assign(support=len(true))[per_class.columns]])
     return adata if copy else None
+
+
+def _by_terms(
+    adata: AnnData, true: pd.Series, predicted: pd.Series, label_key: str, prediction_key: str
+) -> dict[str, Any]:
+    """Compare labels as terms of the Cell Ontology."""
+    of_true, of_predicted = _terms(adata, true, label_key), _terms(adata, predicted, prediction_key)
+    known = of_true.notna().to_numpy()
+    if not known.any():
+        msg = (
+            f"No label in {label_key!r} is known to the Cell Ontology. Put the ids of its terms into "
+            f"`adata.obs[{_keys.term_of(label_key)!r}]`: `gs.tl.map_labels(adata, {label_key!r}, crosswalk={{...}})`."
+        )
+        raise ValueError(msg)
+    if not known.all():
+        names = ", ".join(repr(str(name)) for name in true[~known].unique()[:5])
+        warn(
+            f"{(~known).sum():,} of {len(true):,} cells have a label in {label_key!r} without a term of the Cell "
+            f"Ontology, and are left out of its scores: {names}."
+        )
+    terms = of_predicted[known]
+    scores = measure_terms(of_true[known].tolist(), terms.where(terms.notna(), None).tolist())
+    return {**scores, "n_cells": int(known.sum()), "n_without": int((~known).sum())}
+
+
+def _terms(adata: AnnData, labels: pd.Series, column: str) -> pd.Series:
+    """Return the term of each label, missing where there is none."""
+    key = _keys.term_of(column)
+    if key in adata.obs.columns:
+        rows = adata.obs_names.get_indexer_for(labels.index) if adata.obs_names.is_unique else None
+        if rows is not None and len(rows) == len(labels):
+            ids = in_memory(adata.obs[[key]])[key].astype(object).iloc[rows]
+            known = {term: cell_ontology().current(str(term)) for term in ids.unique()}
+            return pd.Series(ids.map(known).to_numpy(object), index=labels.index, dtype=object)
+    known = {label: match_label(str(label)).id for label in labels.unique()}
+    return pd.Series([known[label] for label in labels], index=labels.index, dtype=object)
 
 
 def measure(true: pd.Series | np.ndarray, predicted: pd.Series | np.ndarray | pd.Categorical) -> dict[str, Any]:

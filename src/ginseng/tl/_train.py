@@ -13,6 +13,7 @@ from anndata import AnnData
 from ginseng import _keys
 from ginseng._cells.accept import accept
 from ginseng._cells.colors import distinct, hex_colors, known_colors
+from ginseng._cells.labels import as_labels
 from ginseng._cells.open import OpenCells, open_cells
 from ginseng._cells.training_set import choose_cells, choose_genes
 from ginseng._cells.write import Results, check_target, refuse_lost_view, write
@@ -25,6 +26,7 @@ from ginseng.data._memory import MemoryDataset
 from ginseng.data._store import is_store
 from ginseng.data.dataset import GinsengDataset
 from ginseng.model.state import GinsengClassifierState
+from ginseng.ontology.terms import cell_ontology
 from ginseng.train.holdout import choose_holdout
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 from ginseng.train.trainer import GinsengClassifierTrainer
@@ -185,6 +187,8 @@ def train(
     trainer = GinsengClassifierTrainer(dataset, settings)
     _, state = trainer.fit(silent=silent, reports=in_lines(), checkpoint=checkpoint, resume=resume)
     state.info |= {"label_key": chosen.label_key, "layer": layer}
+    if ids := _term_ids(cells.obs, chosen.label_key):
+        state.info["ontology"] = ids
     if chosen.label_key in cells.obs.columns:
         known = hex_colors(known_colors(cells.obs, adata.uns, chosen.label_key))
         colors = {str(label): known[label] for label in state.label_keys if label in known}
@@ -241,3 +245,14 @@ def _settings(
     if isinstance(settings, GinsengClassifierTrainerSettings):
         return dataclasses.replace(settings, **given)
     return GinsengClassifierTrainerSettings(**given)
+
+
+def _term_ids(obs: pd.DataFrame, label_key: str) -> dict[str, str]:
+    """Return the Cell Ontology ids of the labels, where a column beside them has one id for each label."""
+    key = _keys.term_of(label_key)
+    if label_key not in obs.columns or key not in obs.columns:
+        return {}
+    pairs = pd.DataFrame({"label": as_labels(obs[label_key]), "id": obs[key].astype(object)}).dropna().drop_duplicates()
+    pairs = pairs[pairs["id"].map(lambda term: cell_ontology().current(str(term)) is not None)]
+    single = pairs[~pairs["label"].duplicated(keep=False)]
+    return dict(zip(single["label"], single["id"].astype(str), strict=True))
