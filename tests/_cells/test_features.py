@@ -43,6 +43,25 @@ def test_the_line_that_drops_them(column: str, dtype: str) -> None:
     assert eval(code[1], {"adata": Adata(var)}).tolist() == [True, True, False, True]
 
 
+@pytest.mark.parametrize("column", ["type", "library_type", "Assay", "kind"])
+def test_a_column_of_any_name_that_says_it_of_every_row(column: str) -> None:
+    assert features_of(features(["Gene Expression", "Antibody Capture", "GEX"], column)).is_gene.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ["Gene Expression", "Antibody Capture", None],  # not of every row
+        ["gene", "control", "chr1"],  # what chr1 means is not known
+        ["protein_coding", "lncRNA", "IG_C_gene"],
+        [True, False, True],
+        [1, 2, 3],
+    ],
+)
+def test_a_column_of_any_name_that_may_say_something_else(kinds: list[object]) -> None:
+    assert features_of(features(kinds, "type")).is_gene.all()
+
+
 class Adata:
     def __init__(self, var: pd.DataFrame) -> None:
         self.var = var
@@ -95,7 +114,8 @@ def test_the_column_that_tells_decides() -> None:
 
 OTHER_NAMES = [
     "AB_CD3", "ADT_CD19", "adt-CD4", "HTO1", "HTO_2", "HTO-A", "Hashtag1", "hashtag_5", "CMO301", "prot:CD3",
-    "CD45RA_TotalSeqB", "CD4-ADT", "CD8_prot", "anti-CD3", "chr1:100-200", "chrX-1000-2000", "sgRNA_TP53", "CITE_CD3",
+    "CD45RA_TotalSeqB", "CD4-ADT", "CD4:ADT", "CD4|CD4|AHS0032|pAbO",
+    "CD8_prot", "anti-CD3", "chr1:100-200", "chrX-1000-2000", "sgRNA_TP53", "CITE_CD3",
 ]  # fmt: skip
 GENE_NAMES = [
     "ABCA1", "ABL1", "ADT1", "ADTRP", "PROTOR1", "HLA-A", "AB015752.3", "ANTXR1", "CITED2", "CD4", "MT-CO1",

@@ -339,9 +339,12 @@ def test_without_raw_what_there_is_is_listed(make_cells: Make, state: State, raw
     assert list(gs.pp.check(adata, state).matrices) == ["X", "layers['counts']"]
 
 
-def test_raw_with_row_numbers_for_names_takes_those_of_adata(make_cells: Make, state: State) -> None:
+@pytest.mark.parametrize("number", [lambda i: f"{i}", lambda i: f"{i + 1}", lambda i: f"{i}.0", lambda i: f"V{i + 1}"])
+def test_raw_with_row_numbers_for_names_takes_those_of_adata(
+    make_cells: Make, state: State, number: Callable[[int], str]
+) -> None:
     adata = make_cells(seed=3)
-    adata.raw = ad.AnnData(adata.X.copy(), var=pd.DataFrame({"n": range(30)}, index=[str(i) for i in range(30)]))
+    adata.raw = ad.AnnData(adata.X.copy(), var=pd.DataFrame({"n": range(30)}, index=[number(i) for i in range(30)]))
     adata.X = adata.X.toarray() - 1
     expected = gs.tl.classify(make_cells(seed=3), state, return_table=True, silent=True)
     for some in (adata, adata[:, 5:]):  # the names are those of the whole
@@ -349,6 +352,33 @@ def test_raw_with_row_numbers_for_names_takes_those_of_adata(make_cells: Make, s
             gs.tl.classify(some, state, layer="raw", return_table=True, silent=True), expected
         )
     assert list(open_cells(adata, layer="raw").var) == ["n"]
+
+
+def test_raw_with_row_numbers_in_another_order_does_not(make_cells: Make, state: State) -> None:
+    adata = make_cells(seed=3)
+    adata.raw = ad.AnnData(adata.X[:, ::-1].copy(), var=pd.DataFrame(index=[str(i) for i in range(30)][::-1]))
+    with pytest.raises(ValueError, match="row numbers"):
+        gs.tl.classify(adata, state, layer="raw", silent=True)
+
+
+@pytest.mark.parametrize("holder", ["h5ad", "zarr"])
+@pytest.mark.parametrize("how", ["backed", "lazy", "path"])
+def test_without_x_on_disk_the_layers_are_named(
+    make_cells: Make, state: State, tmp_path: Path, holder: str, how: str
+) -> None:
+    adata = make_cells()
+    adata.layers["counts"] = adata.X
+    adata.X = None
+    path = on_disk(adata, tmp_path, holder)
+    if how == "backed":
+        data = ad.read_h5ad(path, backed="r") if holder == "h5ad" else gs.read_adata(path, backed=True)
+    else:
+        data = read_lazy(path) if how == "lazy" else path
+    with pytest.raises(ValueError, match=r"`adata.X` is empty\. Pass `layer=`\. Layers: counts"):
+        gs.tl.classify(data, state, silent=True)
+    with pytest.raises(ValueError, match=r"`adata.X` is empty\. Pass `layer=`\. Layers: counts"):
+        gs.tl.train(data, "cell_type", **FAST)
+    assert gs.pp.check(data, state).use == "layers['counts']"
 
 
 def test_genes_selected_in_raw_come_back_from_a_file(make_cells: Make, tmp_path: Path) -> None:

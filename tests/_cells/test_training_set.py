@@ -192,7 +192,9 @@ def test_some_of_the_genes(make_cells: Make) -> None:
     np.testing.assert_array_equal(read(some, adata), read(cells, adata)[:, [0, 4]])
 
 
-WORDS = ["Unknown", "unassigned", "N/A", "na", "?", "Not assigned", "un-annotated", "unknown cell type", "-", "null"]
+WORDS = ["Unknown", "unassigned", "N/A", "na", "?", "Not assigned", "un-annotated", "unknown cell type", "-", "null",
+    "no_label", "No label", "no cell type", "not_known", "undef",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -216,6 +218,12 @@ def test_words_that_are_labels(make_cells: Make, word: str) -> None:
         assert word not in choose(adata, labels, unlabeled=[word, "elsewhere"]).label_names
 
 
+@pytest.mark.parametrize("unlabeled", [2, [2], np.array([2]), ("2",)])
+def test_a_number_may_stand_for_none(make_cells: Make, unlabeled: Any) -> None:
+    with pytest.warns(UserWarning, match=r"40 of 120 cells .*40 '2'"):
+        assert choose(make_cells(), [0, 1, 2] * 40, unlabeled=unlabeled).label_names.tolist() == ["0", "1"]
+
+
 @pytest.mark.parametrize(
     ("values", "error"),
     [
@@ -224,6 +232,7 @@ def test_words_that_are_labels(make_cells: Make, word: str) -> None:
         ([f"AAAC{i}-1" for i in range(120)], "has 120 different labels for 120 cells"),
         ([f"AAAC{i // 2 * 2 if i < 100 else i}-1" for i in range(120)], "has 70 different labels for 120 cells"),
         (list(range(120)), "has 120 different labels"),
+        ([f"{i % 60 / 60:.3f}" for i in range(120)], "has fractional numbers"),
         (None, None),
     ],
 )
@@ -234,6 +243,7 @@ def test_what_is_no_label(make_cells: Make, values: object, error: str | None) -
         adata.obs["mine"] = [1.0, 2.0, 3.0] * 40
         assert choose(adata, "mine").label_names.tolist() == ["1", "2", "3"]
         assert choose(adata, ["1.1", "1.2", "2"] * 40).label_names.tolist() == ["1.1", "1.2", "2"]
+        assert len(choose(adata, [f"{i % 8}.{i % 5}" for i in range(120)]).label_names) == 40
         return
     adata.obs["mine"] = values
     with pytest.raises(ValueError, match=f"'mine' {error}") as found:

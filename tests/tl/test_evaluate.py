@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from ginseng.tl._evaluate import evaluate
+from ginseng.tl._vote import vote
 
 # anndata 0.13 uses an option that pandas 3 deprecates
 pytestmark = pytest.mark.filterwarnings("ignore:The 'future.infer_string' option")
@@ -192,3 +193,9 @@ def test_names_that_could_have_been_predicted_are_shared():
     evaluate(adata, "cell_type")  # all wrong, but no warning
     assert adata.uns["ginseng"]["metrics"]["accuracy"] == 0
     evaluate(make(["T", "T", "T", "B"], ["T", "T", "T", "T"]), "cell_type")  # an unknown name, but few cells
+
+
+@pytest.mark.parametrize("verb", [evaluate, vote])
+def test_the_path_of_cells_is_no_adata(verb):
+    with pytest.raises(TypeError, match=r"`adata` is a str.*ginseng\.read_adata"):
+        verb("cells.h5ad", "cell_type")

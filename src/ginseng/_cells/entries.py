@@ -5,8 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+from anndata import AnnData
 
 from ginseng._errors import MissingKeyError, suggest
+
+
+def check_adata(adata: Any) -> None:
+    """Raise a `TypeError` for what is no AnnData, as the path of one."""
+    if not isinstance(adata, AnnData):
+        msg = f"`adata` is a {type(adata).__name__}, not an AnnData. Files are read with `ginseng.read_adata`."
+        raise TypeError(msg)
 
 
 def column(frame: Any, key: str, *, what: str = "adata.obs") -> pd.Series:

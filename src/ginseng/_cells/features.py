@@ -38,7 +38,8 @@ _MAX_KINDS = 20
 #: Names of antibodies, hashtags, peaks and guides.
 _NAMES = re.compile(
     r"(ab|adt|hto|cmo|prot|protein|cite|anti|antibody|totalseq\w*|hashtag|sgrna|grna)[-_:. ].+|hto[-_. ]?\w*|"
-    r"(sample)?hashtag[-_. ]?\w*|cmo\d{3}|.+[-_. ](adt|hto|totalseq[-_. ]?\w?|prot|protein|antibody)\d*|.+[_.]ab|"
+    r"(sample)?hashtag[-_. ]?\w*|cmo\d{3}|.+[-_.: ](adt|hto|totalseq[-_. ]?\w?|prot|protein|antibody)\d*|.+[_.]ab|"
+    r".+[-_.|]pabo?|"
     r"(chr)?[\dxymt]{1,2}[-:_]\d+[-_]\d+",
     re.IGNORECASE,
 )
@@ -83,7 +84,8 @@ class Features:
 def features_of(var: pd.DataFrame) -> Features:
     """Tell genes from antibodies, peaks and other features.
 
-    The first column that distinguishes feature types decides. Without one, all features are taken for genes.
+    The first column that distinguishes feature types decides: one with a usual name, or any other that gives a known kind
+    for every feature. Without one, all features are taken for genes.
 
     Raises
     ------
@@ -113,7 +115,22 @@ def features_of(var: pd.DataFrame) -> Features:
                 f"`adata = adata[:, adata.var[{key!r}] == {likely!r}].copy()`."
             )
             raise ValueError(msg)
+    for name, key in keys.items():
+        if name not in _COLUMNS and len(genes := _genes_of(var[key])) > 0:
+            kinds = var[key].astype(str).reset_index(drop=True)
+            return Features(kinds.isin(genes).to_numpy(), key, kinds)
     return Features(np.ones(len(var), bool))
+
+
+def _genes_of(values: Any) -> list[str]:
+    """Return the kinds that are genes if a column of any name says of every row whether it is one, and of both."""
+    if isinstance(values, pd.DataFrame) or values.dtype.kind in "biufc" or values.isna().any():
+        return []
+    kinds = [str(kind) for kind in values.unique()]
+    known = [] if len(kinds) > _MAX_KINDS else [_is_gene(kind) for kind in kinds]
+    if None in known or not (True in known and False in known):
+        return []
+    return [kind for kind, is_gene in zip(kinds, known, strict=True) if is_gene]
 
 
 def measured_genes(var: pd.DataFrame) -> np.ndarray:

@@ -69,18 +69,29 @@ def missing_names(values: pd.Series) -> np.ndarray:
 
 def are_row_numbers(names: Any) -> bool:
     """Whether names are row numbers: `0, 1, 2, ...`, from 0 or 1, in any order, also as text or floats."""
-    found = []
-    for name in names:
-        match = _ROW_NUMBER.fullmatch(str(name))
-        if match is None:
-            return False
-        found.append(int(match[1]))
-    numbers = np.array(found, int)
+    numbers = _row_numbers(names)
     if len(numbers) < 2 or len(np.unique(numbers)) < len(numbers):
         return False
     complete = numbers.min() in (0, 1) and numbers.max() - numbers.min() == len(numbers) - 1
     rising = len(numbers) >= _MANY and bool((np.diff(numbers) > 0).all()) and numbers.max() < _HIGHEST
     return complete or rising
+
+
+def count_the_rows(names: Any) -> bool:
+    """Whether names are the numbers of their own rows, from 0 or 1, so that they say nothing but the order."""
+    numbers = _row_numbers(names)
+    return len(numbers) > 1 and numbers[0] in (0, 1) and bool((np.diff(numbers) == 1).all())
+
+
+def _row_numbers(names: Any) -> np.ndarray:
+    """Return the numbers that names are, or none if one of them is something else."""
+    found = []
+    for name in names:
+        match = _ROW_NUMBER.fullmatch(str(name))
+        if match is None:
+            return np.empty(0, int)
+        found.append(int(match[1]))
+    return np.array(found, int)
 
 
 def cleaned(names: list[str]) -> Iterator[tuple[str, Clean]]:

@@ -21,16 +21,21 @@ MISSING = frozenset({"", "nan", "NaN", "None", "NA", "<NA>"})
 #: Words for unknown types, in lower case; "cell", "type" or the like may follow.
 UNKNOWN = frozenset(
     {
-        "unknown", "unk", "unassigned", "not assigned", "unlabeled", "unlabelled", "not labeled",
-        "not labelled", "no label", "unannotated", "not annotated", "no annotation", "unclassified", "not classified",
-        "undefined", "not defined", "undetermined", "not determined", "unidentified", "not identified", "unspecified",
-        "not specified", "not available", "not applicable", "missing", "n/a", "n a", "na", "nan", "none", "null", "?",
-        "??", "???", "tbd", "tba", "todo", "to be determined", "to be annotated",
+        "unknown", "unk", "not known", "unassigned", "not assigned", "unlabeled", "unlabelled", "not labeled",
+        "not labelled", "no label", "untyped", "not typed", "no type", "no cell type", "unannotated", "not annotated",
+        "no annotation", "unclassified", "not classified", "undefined", "undef", "not defined", "undetermined",
+        "not determined", "unidentified", "not identified", "unspecified", "not specified",
+        "not available", "not applicable", "missing", "n/a", "n a", "na", "nan", "none", "null", "?", "??", "???",
+        "tbd", "tba", "todo", "to be determined", "to be annotated",
     }
 )  # fmt: skip
 
+#: More than this many numbers, most with several decimals, are measurements even as text, not subclusters.
+MANY_LABELS = 20
+_FRACTION = re.compile(r"-?\d*\.(\d+)(?:e[-+]?\d+)?", re.IGNORECASE)
+
 #: What users pass as names for "no label"; see :func:`stand_for_none`.
-type Unlabeled = str | Iterable[str] | None
+type Unlabeled = str | int | Iterable[str | int] | None
 
 #: Default label of cells that get none.
 UNASSIGNED = "unassigned"
@@ -122,7 +127,10 @@ def stand_for_none(names: Iterable[str], key: str, unlabeled: Unlabeled = None) 
         If a given name does not occur in the data.
     """
     there = set(names)
-    given = [unlabeled] if isinstance(unlabeled, str) else list(unlabeled or ())
+    if unlabeled is None or isinstance(unlabeled, str) or not isinstance(unlabeled, Iterable):
+        given: list[Any] = [] if unlabeled is None else [unlabeled]
+    else:
+        given = list(unlabeled)
     wanted = {_text(name).strip() for name in given}
     if wanted and not wanted & (there | MISSING):
         lost = min(wanted)
@@ -139,8 +147,8 @@ def stand_for_none(names: Iterable[str], key: str, unlabeled: Unlabeled = None) 
 def _means_no_label(name: str) -> bool:
     words = re.sub(r"[^a-z0-9?/]+", " ", name.casefold()).strip()
     words = re.sub(r"^un ", "un", words)
-    words = re.sub(r" (cells?|cell ?types?|types?|labels?)$", "", words)
-    return words in UNKNOWN or name in ("-", "--", "---", ".", "_", "...")
+    without_noun = re.sub(r" (cells?|cell ?types?|types?|labels?)$", "", words)
+    return words in UNKNOWN or without_noun in UNKNOWN or name in ("-", "--", "---", ".", "_", "...")
 
 
 def without_label(coded: Coded, n_cells: int, key: str) -> str:
@@ -228,6 +236,10 @@ def check_labels(names: np.ndarray, values: pd.Series, n_labelled: int, key: str
     numbers = len(unique) > 0 and all(
         isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in unique
     )
+    if not floats and len(names) > MANY_LABELS and all(isinstance(v, str) for v in unique):
+        fractions = [m for name in names if (m := _FRACTION.fullmatch(str(name)))]
+        if sum(len(m[1]) > 1 for m in fractions) > len(names) / 2:
+            floats = [float(m[0]) for m in fractions]
     if any(not v.is_integer() for v in floats):
         found = f"has fractional numbers ({', '.join(f'{v:g}' for v in floats[:3])}, ...)"
     elif len(names) > 10 and len(names) > n_labelled / 2:

@@ -37,14 +37,22 @@ def matrix_of(adata: AnnData, layer: str | None = None) -> Any:
             msg = f"`adata.layers` has no {layer!r}. {suggest(layer, layers_of(adata))}"
             raise MissingKeyError(msg)
         return adata.layers[layer]
-    if adata.X is None:
+    if (x := x_of(adata)) is None:
         msg = "`adata.X` is empty. "
         if layers := layers_of(adata):
             msg += f"Pass `layer=`. Layers: {', '.join(layers)}."
         elif adata.raw is not None:
             msg += "Pass `layer='raw'`, which takes the matrix and the genes of `adata.raw`."
         raise ValueError(msg)
-    return adata.X
+    return x
+
+
+def x_of(adata: AnnData) -> Any:
+    """Return `adata.X`, or None where there is none, which anndata finds in memory alone."""
+    try:
+        return adata.X
+    except KeyError:  # the file has no such member
+        return None
 
 
 def layers_of(adata: AnnData) -> list[str]:

@@ -13,9 +13,10 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng._cells.bad_values import LARGEST_COUNT, checked
+from ginseng._cells.entries import check_adata
 from ginseng._cells.features import measured_genes
 from ginseng._cells.labels import in_memory
-from ginseng._cells.matrix import Block, held, layers_of, matrix_of, row_blocks
+from ginseng._cells.matrix import Block, held, layers_of, matrix_of, row_blocks, x_of
 from ginseng._cells.raw import RAW, raw_as_adata
 from ginseng._cells.value_kind import Values, judge
 from ginseng._disk.matrix_guard import check_matrix
@@ -129,7 +130,7 @@ class OpenCells:
         """Yield the other matrices of the same cells."""
         layers = layers_of(self.adata)
         for layer in (None, *layers, *([] if RAW in layers else [RAW])):
-            if layer != self.layer and (layer is not None or self.adata.X is not None):
+            if layer != self.layer and (layer is not None or x_of(self.adata) is not None):
                 holder = raw_as_adata(self.adata) if layer == RAW and RAW not in layers else self.adata
                 if holder is not None:
                     yield replace(self, holder=holder, layer=layer)
@@ -172,8 +173,7 @@ def open_cells(
     path = None if isinstance(adata, AnnData) else adata
     if not isinstance(adata, AnnData):
         if in_place or not isinstance(adata, str | Path):
-            msg = f"`adata` is a {type(adata).__name__}, not an AnnData. Files are read with `ginseng.read_adata`."
-            raise TypeError(msg)
+            check_adata(adata)
         adata = (open_adata if backed else read_adata)(adata)
     if layer == RAW and RAW not in adata.layers:
         raw = raw_as_adata(adata)

@@ -10,6 +10,7 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
+from ginseng._cells.gene_names import count_the_rows
 from ginseng._cells.labels import in_memory
 
 #: Value of `layer=` that selects it.
@@ -39,7 +40,7 @@ def _var(adata: AnnData) -> pd.DataFrame:
     """Return the gene table of `raw`, extended by columns of `adata.var`."""
     raw, own = in_memory(adata.raw.var).copy(), in_memory(adata.var)
     names = raw.index.astype(str)
-    if len(raw) == len(own) and (names == np.arange(len(raw)).astype(str)).all():
+    if len(raw) == len(own) and count_the_rows(names):
         raw.index = names = own.index.astype(str)
     if own.index.is_unique and names.isin(own.index).all():
         raw = raw.join(own[own.columns.difference(raw.columns)])

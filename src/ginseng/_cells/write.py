@@ -19,6 +19,7 @@ from anndata import AnnData
 from ginseng import _keys
 from ginseng._cells.colors import MISSING, categories, color_key, distinct, known_colors
 from ginseng._cells.colors import UNASSIGNED as GREY
+from ginseng._cells.entries import check_adata
 from ginseng._cells.labels import UNASSIGNED, as_labels, in_memory, obs_column
 from ginseng._cells.matrix import copied, make_actual
 from ginseng._disk.writers import can_be_added_to, write_adata, write_added
@@ -116,6 +117,7 @@ def check_target(
     ValueError
         If the prefix cannot be used; the message says why.
     """
+    check_adata(adata)
     if not isinstance(key_added, str) or not key_added.strip(".") or not key_added.isprintable() or "/" in key_added:
         msg = f"`key_added` is {key_added!r}; it must be plain text without '/', as in `key_added='ginseng_2'`."
         raise ValueError(msg)

@@ -221,6 +221,17 @@ def find_layout(sample: Sequence[str], name: str) -> Layout:
     if not values:
         msg = f"{name} is not a table of counts: none of its {n} columns has only numbers."
         raise NoTableError(msg)
+    if len(values) == 1 and len(text) > 1:
+        gene = next((names[i] for i in text if _OF_GENES.search(names[i])), None)
+        cell = next((names[i] for i in text if names[i] != gene and _OF_CELLS.search(names[i])), None)
+        if gene is not None and cell is not None:
+            table = f"pandas.read_csv({name}, sep={sep!r}, keep_default_na=False)"  # a gene may be called NA
+            pivot = f"pivot_table({names[values[0]]!r}, {cell!r}, {gene!r}, 'sum', fill_value=0)"
+            msg = (
+                f"{name} is a table with a line for each count, of {cell!r} and {gene!r}: make an AnnData of it in "
+                f"Python:\n    import anndata, pandas\n    adata = anndata.AnnData({table}.{pivot})"
+            )
+            raise ValueError(msg)
     heads = [names[i] for i in values]
     no_heads = all(_is_number(head, decimal) for head in heads) and (len(heads) == 1 or not _is_count(heads))
     if no_heads and row_names is not None and len(heads) > 1:  # unless the heads are numeric ids, as of Entrez

@@ -15,6 +15,7 @@ from ginseng._cells.features import Features, features_of, suspected_features
 from ginseng._cells.gene_names import id_type, species
 from ginseng._cells.genes import align_genes, by_name, named_genes, names_in
 from ginseng._cells.labels import coded, likely_label_column, without_label
+from ginseng._cells.matrix import x_of
 from ginseng._cells.open import OpenCells, open_cells
 from ginseng._cells.value_kind import Values
 from ginseng._docs import document
@@ -159,7 +160,9 @@ def _name(given: Any, otherwise: str) -> str:
 def _check(first: OpenCells, state: GinsengClassifierState | None, model_name: str) -> Check:
     problems: list[str] = []
     notes: list[str] = []
-    matrices = {_matrix_name(cells): cells for cells in [*([] if first.adata.X is None else [first]), *first.others()]}
+    matrices = {
+        _matrix_name(cells): cells for cells in [*([] if x_of(first.adata) is None else [first]), *first.others()]
+    }
     use, options = _choice(matrices, state, problems, notes)
     cells = matrices[use] if use else next(iter(matrices.values()), first)
 
