@@ -84,8 +84,8 @@ class Features:
 def features_of(var: pd.DataFrame) -> Features:
     """Tell genes from antibodies, peaks and other features.
 
-    The first column that distinguishes feature types decides: one with a usual name, or any other that gives a known kind
-    for every feature. Without one, all features are taken for genes.
+    The first column that distinguishes feature types decides: one with a usual name, or any other that gives a known
+    kind for every feature. Without one, all features are taken for genes.
 
     Raises
     ------
