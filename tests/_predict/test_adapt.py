@@ -66,7 +66,8 @@ def some_genes(adata: ad.AnnData, share: float, seed: int = 0) -> ad.AnnData:
 
 def read_as(state: GinsengClassifierState, x: np.ndarray) -> np.ndarray:
     """Return the probabilities of cells with this normalised expression."""
-    return np.asarray(jax.nn.softmax(batch_logits(together(state.network), state.params, x)))
+    params = jax.device_put(state.params)
+    return np.asarray(jax.nn.softmax(batch_logits(together(state.network), params, x)))
 
 
 def normalised(adata: ad.AnnData, state: GinsengClassifierState, share: float = 1.0) -> np.ndarray:
