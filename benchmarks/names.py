@@ -2,8 +2,8 @@
 
     python benchmarks/names.py hgnc_complete_set.txt.gz FILE.h5ad ...
 
-A name is resolved if it is the symbol of a gene with an Ensembl id, or the previous symbol or alias of one gene alone and
-the symbol of none: counted here by pandas, not by ginseng. The files have labels in `obs["cell_type"]`.
+A name is resolved if it is the symbol of a gene with an Ensembl id, or the previous symbol or alias of one gene alone
+and the symbol of none: counted here by pandas, not by ginseng. The files have labels in `obs["cell_type"]`.
 """
 
 from __future__ import annotations
