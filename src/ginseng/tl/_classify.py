@@ -237,7 +237,7 @@ def classify(
         if not any(ids):
             msg = (
                 "No class of the model is known to the Cell Ontology, so that there is nothing to back off to: leave "
-                "out `backoff`, or train with ids beside the labels, in a column `<label_key>_ontology_term_id`."
+                "out `backoff`, or train with ids beside the labels, in a column that ends in `_ontology_term_id`."
             )
             raise ValueError(msg)
     query = ask(
