@@ -10,7 +10,7 @@ import pytest
 import ginseng as gs
 from ginseng._cells import gene_map
 from ginseng._cells.gene_map import GeneTable, gene_table, map_names
-from ginseng._cells.genes import align_genes
+from ginseng._cells.genes import align_genes, species_of
 
 #: Symbol today, a previous symbol or an alias, Ensembl id, Entrez id.
 HUMAN = [
@@ -241,3 +241,12 @@ def test_mouse_data_for_a_human_model_are_offered_orthologs() -> None:
 def test_a_table_refuses_what_has_no_names() -> None:
     with pytest.raises(ValueError, match="it needs two or more of"):
         GeneTable.read(pd.DataFrame({"a": ["x"], "b": ["y"]}))
+
+
+@pytest.mark.parametrize("form", ["ids", "versions", "Entrez", "floats", "genome", "blanks", "numbered"])
+def test_the_species_is_told_by_any_names(form: str) -> None:
+    """So that a model is chosen whatever the genes are called."""
+    numbered = with_names([str(i) for i in range(len(IDS))], symbol=SYMBOLS)
+    adata = numbered if form == "numbered" else with_names(FORMS[form])
+    assert species_of(adata.var, None) == "human"
+    assert species_of(with_names([f"c{i}x" for i in range(40)]).var, None) is None

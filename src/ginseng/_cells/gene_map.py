@@ -252,7 +252,7 @@ def map_names(
         return Mapped(np.array(found, object), np.zeros(len(names), bool), None)
     from_ = from_ or _entrez(names)
     if table is None:
-        species = species or species_of(names, from_)
+        species = species or species_with_table(names, from_)
         source = gene_table(species)
     else:
         source = table
@@ -280,7 +280,7 @@ def map_names(
     return Mapped(np.array(found, object), rows == AMBIGUOUS, species)
 
 
-def species_of(names: list[str], from_: NameKind | None = None) -> Species:
+def species_with_table(names: list[str], from_: NameKind | None = None) -> Species:
     """Return the species of names: by their look, else the one whose table has most of them.
 
     Raises
@@ -294,7 +294,11 @@ def species_of(names: list[str], from_: NameKind | None = None) -> Species:
             return animal  # type: ignore[return-value]
     if guess is None:
         some = [names[i] for i in some_of(len(names))]
-        n_found = {animal: int((gene_table(animal).rows(some, from_) >= 0).sum()) for animal in ("human", "mouse")}
+        kind = from_ or _entrez(some)
+        tables = {animal: gene_table(animal) for animal in ("human", "mouse")}
+        n_found = {
+            animal: int((table.rows(_as_table(some, table, kind), kind) >= 0).sum()) for animal, table in tables.items()
+        }
         best, other = sorted(n_found, key=lambda animal: -n_found[animal])
         if n_found[best] > n_found[other]:
             return best  # type: ignore[return-value]
@@ -339,7 +343,7 @@ def rows_of_both(names: list[str], genes: list[str]) -> tuple[np.ndarray, np.nda
     """
     kinds = [_entrez(genes), _entrez(names)]
     try:
-        animal = species_of(genes, kinds[0])
+        animal = species_with_table(genes, kinds[0])
     except ValueError:
         return None
     of_data = species(names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from anndata import AnnData
 from ginseng import _keys
 from ginseng._cells.entries import column
 from ginseng._cells.features import look_like_others, measured_genes
-from ginseng._cells.gene_map import PREFIXES, rows_of_both
+from ginseng._cells.gene_map import PREFIXES, rows_of_both, species_with_table
 from ginseng._cells.gene_names import (
     Clean,
     are_row_numbers,
@@ -169,13 +170,19 @@ def _text(name: Any) -> str:
 def species_of(var: pd.DataFrame, gene_key: str | None) -> str | None:
     """Guess the species of the data, by the names or what is left of them without what is around them.
 
-    Without `gene_key`, other columns of `var` are looked at where the index says nothing.
+    Without `gene_key`, other columns of `var` are looked at where the index says nothing. Names whose look says
+    nothing, as Entrez ids, are of the species whose table has most of them.
     """
     for key in [gene_key, *(_columns(var) if gene_key is None else [])]:
         names = names_in(var, key).dropna().tolist()
         for spelt in (names, *([clean(name) for name in names] for _, clean in cleaned(names))):
             if (found := species(spelt)) is not None:
                 return found
+    for key in [gene_key, *(_columns(var, numbers=True) if gene_key is None else [])]:
+        names = names_in(var, key).dropna().tolist()
+        with suppress(ValueError):  # no species, or one without a table
+            if not are_row_numbers(names):
+                return species_with_table(names)
     return None
 
 
