@@ -195,7 +195,7 @@ def bad(adata: ad.AnnData, value: float) -> ad.AnnData:
         ({"adata": -1.0}, ValueError, "negative values"),
         ({"group_key": "cell_type"}, ValueError, "names must differ"),
         ({"label_key": "total_counts"}, ValueError, "names must differ"),
-        ({"label_key": "a/b"}, ValueError, "without a slash"),
+        ({"label_key": "a/b"}, ValueError, "slash"),
     ],
 )
 def test_an_error_leaves_everything_as_it_was(
@@ -340,7 +340,7 @@ def test_a_store_that_was_not_written_to_its_end_is_refused_and_can_be_replaced(
     path = tmp_path / "s.zarr"
     GinsengDataset.create(path, make_cells(), "cell_type", silent=True)
     shutil.rmtree(path / "uns/ginseng/complete")
-    with pytest.raises(ValueError, match=r"was not written to its end\. Create it again with `overwrite=True`"):
+    with pytest.raises(ValueError, match=r"`overwrite=True`"):
         GinsengDataset(path)
     with pytest.raises(ValueError, match="was not written to its end"):
         gs.tl.train(path, silent=True)

@@ -21,9 +21,7 @@ class Correction(NamedTuple):
     neutral: Float[Array, " G"]  # normalised expression of a gene that was not measured
     shift: Float[Array, " G"]  # normalised expression that is taken off one that was
     share: Float[Array, ""]  # of the counts of a cell of the reference that are of the genes measured
-    expressed_only: Bool[Array, ""]  # whether genes without a count stay at zero
 
     def __call__(self, x: Float[Array, "B G"]) -> Float[Array, "B G"]:
         """Return normalised expression as it would have been measured in the reference."""
-        kept = jnp.where(x > 0, jnp.maximum(x - self.shift, 0.0), 0.0)
-        return jnp.where(self.measured, jnp.where(self.expressed_only, kept, x - self.shift), self.neutral)
+        return jnp.where(self.measured, x - self.shift, self.neutral)

@@ -74,14 +74,20 @@ def correction_for(
     skips = state.network.skips_zeros
     none: Any = np.zeros(len(measured), np.float32)
     of_measured: Any = np.float32(max(share[measured].sum() / max(share.sum(), TINY), TINY))
-    expressed_only: Any = np.bool_(skips)
     return Correction(
         measured=measured,
         neutral=none if skips else mean,
         shift=none if shift is None else given,
         share=of_measured,
-        expressed_only=expressed_only,
     )
+
+
+def can_adapt(state: GinsengClassifierState) -> bool:
+    """Whether a shift can be estimated: the model knows its reference, and reads genes that a cell does not express.
+
+    Without those, a shift of the others would single out the cells that express them.
+    """
+    return state.reference is not None and not state.network.skips_zeros
 
 
 def measured_genes_of(genes: Alignment) -> np.ndarray:

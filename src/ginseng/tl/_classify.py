@@ -16,7 +16,7 @@ from ginseng._disk.writers import check_adata_target
 from ginseng._errors import check_names, warn
 from ginseng._logging import progress, running
 from ginseng._predict.adapt import adapt as adapt_to
-from ginseng._predict.adapt import correction_for
+from ginseng._predict.adapt import can_adapt, correction_for
 from ginseng._predict.forward import predict
 from ginseng._predict.query import ask, chosen_model
 from ginseng._predict.result import Result, allowed_classes, class_terms
@@ -117,7 +117,8 @@ def classify(
         without that difference (see the concepts in the documentation). Of more than 40,000 cells, blocks of some
         20,000 in all are looked at. It takes at least three types of five cells each; with fewer the cells are taken
         as they are. With False the label of each cell depends on nothing but
-        itself. If None, so for models that know what they were trained on, which those of earlier versions do not.
+        itself. If None, models adapt that can: those of earlier versions do not know what they were trained on, and a
+        `transformer` reads expressed genes alone.
     backoff
         Whether cells with a confidence below `min_confidence`, or 0.5 if that is 0, get a broader label where there is
         one: the deepest term of the Cell Ontology whose summed probability reaches it, as `"T cell"` for one of which
@@ -193,7 +194,7 @@ def classify(
     KeyError
         If a layer or column is not there.
     ValueError
-        If `adapt` is True and the model does not know what it was trained on, if no class has a term to back off to, if
+        If `adapt` is True and the model cannot be adapted, if no class has a term to back off to, if
         fewer genes match than `min_overlap`, values are not what the model was trained on, `allowed` or `excluded` has
         a name that is no class of the model, or there is something under the names of the results that ginseng did not
         write.
@@ -227,8 +228,9 @@ def classify(
         msg = f"`unassigned` is {unassigned!r}, which is a class of the model: such cells would be taken for it."
         raise ValueError(msg)
     possible = allowed_classes(state.label_keys, allowed, excluded)
-    if adapt and state.reference is None:
-        msg = "The model does not know what it was trained on, so that nothing can be adapted to: leave out `adapt`."
+    if adapt and not can_adapt(state):
+        msg = "it does not know what it was trained on" if state.reference is None else "it reads expressed genes alone"
+        msg = f"The model cannot be adapted to other data, since {msg}: leave out `adapt`."
         raise ValueError(msg)
     ids = class_terms(state)
     if backoff:
@@ -256,7 +258,7 @@ def classify(
         if output is not None:
             result.check_output(_local_path(adata), output)
         how: Any = {"batch_size": batch_size, "normalization": query.normalization, "allowed": possible}
-        if adapt is not False and state.reference is not None:
+        if adapt is not False and can_adapt(state):
             result.adaptation = adapt_to(state, query.some_rows(), query.genes, data.n_obs, **how)
             report(f"adapted to the cells by {result.adaptation.n_classes} of {state.n_classes} classes")
         predicted = predict(
