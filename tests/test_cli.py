@@ -259,7 +259,7 @@ def test_an_interrupted_train_goes_on(
         (["--labels", "celltype"], "Did you mean 'cell_type'?"),
         ([], "Pass --labels"),
         (["--labels", "cell_type", "--set", "learning_rate=1"], "no setting 'learning_rate'"),
-        (["--labels", "cell_type", "--layer", "raw"], "no raw"),
+        (["--labels", "cell_type", "--layer", "raw"], "'raw'"),
         (["--labels", "cell_type", "--architecture", "lineer"], "linear"),
     ],
 )

@@ -30,7 +30,7 @@ def cells() -> Cells:
     return adata[::2].copy(), adata[1::2].copy()
 
 
-@pytest.fixture(scope="module", params=["gated", "linear", "transformer"])
+@pytest.fixture(scope="module", params=["gated", "linear", pytest.param("transformer", marks=pytest.mark.slow)])
 def state(request: pytest.FixtureRequest, cells: Cells) -> GinsengClassifierState:
     return trained(cells[0], request.param)
 

@@ -262,5 +262,5 @@ def test_prefetch_stops_with_its_consumer() -> None:
 
 def test_a_store_of_other_length_than_its_labels_is_refused(sources: dict[str, Source], tmp_path: Path) -> None:
     store = sources["store"]
-    with pytest.raises(ValueError, match="101 cells,.*50"):
+    with pytest.raises(ValueError, match=r"101 cells,.*50"):
         list(store.windows(np.ones(50, bool), None))

@@ -30,7 +30,7 @@ def test_by_group_no_group_is_in_both_parts(groups: list[int], fraction: float, 
     g, names = np.array(groups), [f"d{i}" for i in range(8)]
     how = {"fraction": fraction, "by_group": True, "rng": np.random.default_rng(seed)}
     if len(set(groups)) < 2:
-        with pytest.raises(ValueError, match="two groups,.* 1"):
+        with pytest.raises(ValueError, match=r"two groups,.* 1"):
             held_out(np.zeros(len(g), int), g, names, **how)
         return
     out = held_out(np.zeros(len(g), int), g, names, **how)

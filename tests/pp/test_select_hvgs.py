@@ -492,7 +492,7 @@ def with_values(*values):
         (small, {"flavor": "seurat_v4"}, ValueError, "'seurat_v3'"),
         (lambda: small()[:0].copy(), {}, ValueError, "0 cells"),
         (lambda: small()[:, :0].copy(), {}, ValueError, "0 genes"),
-        (lambda: small()[:1].copy(), {}, ValueError, "single cell"),
+        (lambda: small()[:1].copy(), {}, ValueError, "one cell"),
         (lambda: ad.AnnData(np.zeros((5, 4), np.float32)), {}, ValueError, "All values are zero"),
         (lambda: ad.AnnData(np.ones((5, 4), np.float32)), {"n_top_genes": 2}, ValueError, "no gene varies"),
         (lambda: ad.AnnData(obs=small().obs, var=small().var), {}, ValueError, "`adata.X` is empty"),
@@ -510,7 +510,7 @@ def test_bad_input(make, kwargs, error, message):
 @pytest.mark.parametrize(
     ("batches", "message"),
     [
-        (["a"] * 59 + ["b"], "single cell where .*'b'"),
+        (["a"] * 59 + ["b"], "one cell where .*'b'"),
         (["a"] * 59 + [None], "1 cells have no value"),
         (["a"] * 30 + ["b"] * 30, "All values are zero where .*'b'"),
     ],

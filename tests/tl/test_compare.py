@@ -186,7 +186,7 @@ def test_a_network_does_as_train_and_classify_do(noisy: ad.AnnData) -> None:
     gs.tl.compare(noisy, "cell_type", {"net": settings}, split_key="part", silent=True)
     train, test = noisy[:180].copy(), noisy[180:].copy()
     gs.tl.train(train, "cell_type", settings=settings, silent=True)
-    gs.tl.classify(test, train, silent=True)
+    gs.tl.classify(test, train, adapt=False, silent=True)
     assert test.obs["ginseng_cell_type"].tolist() == test.obs["ginseng_net_cell_type"].tolist()
     np.testing.assert_allclose(test.obs["ginseng_confidence"], test.obs["ginseng_net_confidence"], rtol=1e-5)
 
@@ -259,14 +259,14 @@ class Failing(MultinomialNB):
         (["gatd"], {}, ValueError, "'gatd'.*'gated'"),
         ("gated", {}, TypeError, "`models`.*'gated'"),
         ([], {}, ValueError, "empty"),
-        ([MultinomialNB], {}, TypeError, "is no model: give a name"),
-        ([MultinomialNB(), MultinomialNB()], {}, ValueError, "More than one model would be called 'MultinomialNB'"),
-        ({"a/b": "linear"}, {}, ValueError, "'a/b' cannot be a column"),
+        ([MultinomialNB], {}, TypeError, "MultinomialNB.* name"),
+        ([MultinomialNB(), MultinomialNB()], {}, ValueError, "'MultinomialNB'"),
+        ({"a/b": "linear"}, {}, ValueError, "'a/b'"),
         ([{"architecture": "linear", "leraning_rate": 1}], {}, TypeError, "no setting 'leraning_rate'"),
         (["linear"], {"fractions": (0.5, 0.5)}, ValueError, r"add up to 1.*Found \(0.5, 0.5\)"),
         (["linear"], {"fractions": (0.9, 0.1, 0)}, ValueError, "only validation may be 0"),
-        (["linear"], {"genes": ["GENE1"], "n_top_genes": 3}, ValueError, "Give one of them"),
-        (["linear"], {"split_key": "donor", "group_key": "donor"}, ValueError, "Give one of them"),
+        (["linear"], {"genes": ["GENE1"], "n_top_genes": 3}, ValueError, "`genes`.*`n_top_genes`"),
+        (["linear"], {"split_key": "donor", "group_key": "donor"}, ValueError, "`split_key`.*`group_key`"),
         (["linear"], {"split_key": "dnor"}, KeyError, "Did you mean 'donor'"),
         ([Failing()], {}, RuntimeError, "out of luck"),
     ],

@@ -410,7 +410,7 @@ def _link(file: h5py.File) -> None:
         (_replace("history/epoch", np.zeros(7)), "shape"),
         (_link, "link"),
         (lambda file: file.create_group("more"), "'more'"),
-        (lambda file: file.pop("kept"), "kept"),
+        (lambda file: file.pop("kept"), "SHA-256"),
         (_attribute("epoch", -1), "'epoch'.*-1"),
         (_attribute("epoch", 0), "best epoch"),
         (_attribute("step", 4), "SHA-256"),
