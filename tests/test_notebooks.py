@@ -63,8 +63,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     atlas, query = cells[rows[:450]].copy(), cells[rows[450:]].copy()
     atlas.write_h5ad(home / "atlas.h5ad")
     atlas.write_zarr(home / "atlas_anndata.zarr")
-    for name in ("query", "my"):
-        query.write_h5ad(home / f"{name}.h5ad")
+    query.write_h5ad(home / "query.h5ad")
     atlas.raw = atlas.copy()
     atlas.write_h5ad(home / "raw_in_raw.h5ad")
     gs.tl.train(atlas, "cell_type", layer="counts", epochs=3, silent=True)
