@@ -18,6 +18,7 @@ from ginseng._cells.genes import names_in
 from ginseng._cells.matrix import copied, layers_of, make_actual, take_columns
 from ginseng._cells.open import OpenCells, open_cells
 from ginseng._cells.write import Results, write
+from ginseng._docs import document
 from ginseng._errors import ForeignError
 from ginseng._logging import running
 
@@ -25,6 +26,7 @@ from ginseng._logging import running
 MAX_KEPT = 100_000
 
 
+@document
 def map_genes(
     adata: AnnData,
     to: NameKind = "ensembl",
@@ -74,8 +76,7 @@ def map_genes(
         without a new name stay, under the old one. `adata.raw` is left alone.
     overwrite
         Whether to replace a column of that name that this function has not written.
-    copy
-        Whether to leave `adata` as it is and return a copy.
+    %(copy)s
 
     Returns
     -------

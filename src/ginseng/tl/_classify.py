@@ -13,6 +13,7 @@ from ginseng._cells.labels import UNASSIGNED
 from ginseng._cells.open import open_cells
 from ginseng._cells.write import check_target, write, write_file
 from ginseng._disk.writers import check_adata_target
+from ginseng._docs import document
 from ginseng._errors import check_names, warn
 from ginseng._logging import progress, running
 from ginseng._predict.adapt import adapt as adapt_to
@@ -31,6 +32,7 @@ from ginseng.ontology.labels import match_label
 SURE = 0.5
 
 
+@document
 def classify(
     adata: AnnData | str | Path,
     model: ModelLike | None = None,
@@ -70,17 +72,14 @@ def classify(
 
     Parameters
     ----------
-    adata
-        Counts: an AnnData (in memory, backed or lazy), or a path or URL that :func:`ginseng.read_adata` reads.
+    %(adata_or_path)s
     model
         A trained state, the path of a saved one or of a model of CellTypist, an AnnData trained with
         :func:`ginseng.tl.train`, a logistic regression of scikit-learn (see :func:`ginseng.models.from_sklearn`), or a
         name, as `"human"` (see :func:`ginseng.models.available`). If None, a model on this machine for cells of any
         tissue of the species, told by the names of the genes.
-    gene_key
-        Column of `var` with names like those of the model. If None, the index, or the column that has more of them.
-    layer
-        Layer with the counts; `X` if None.
+    %(query_gene_key)s
+    %(layer)s
     backed
         Whether an h5ad path is read part by part, rather than loaded.
     min_overlap
@@ -124,8 +123,7 @@ def classify(
         one: the deepest term of the Cell Ontology whose summed probability reaches it, as `"T cell"` for one of which
         the model cannot tell whether it is CD4 or CD8. The confidence is that sum. The classes need terms: those that
         the model has, else those that :func:`ginseng.tl.map_labels` finds.
-    copy
-        Whether to write to a copy of `adata` and return that.
+    %(copy)s
     output
         With a path as `adata`: the file to write, `.h5ad` or `.zarr`, with all that is in the input and the results.
         It may be the input itself, which stays as it is until the new one is whole.
@@ -136,14 +134,11 @@ def classify(
         Whether to write the probabilities of all classes.
     store_gene_weights
         Whether to write the weight of each gene of the model in each cell: cells x genes, dense.
-    return_table
-        Whether to return a table and write nothing.
+    %(return_table)s
     seed
         Draws dropout.
-    silent
-        Whether to show neither progress nor the warning of missing genes.
-    key_added
-        Prefix of what is written.
+    %(query_silent)s
+    %(key_added)s
     model_state
         The name that `model` had in ginseng 0.2.
 
