@@ -20,7 +20,7 @@ from ginseng._predict.inspect import Attributed, attribute
 from ginseng._predict.query import Query, open_query
 from ginseng.model.file import ModelLike
 
-#: Share of the logits that the contributions may leave unexplained without a warning.
+#: Fraction of the logits that may stay unexplained without a warning.
 TOLERANCE = 0.05
 
 
@@ -42,36 +42,36 @@ def rank_genes(
     copy: bool = False,
     silent: bool = False,
 ) -> AnnData | pd.DataFrame | None:
-    """Rank the genes that the model labels the cells of each type by.
+    """Rank the genes that drive the label of each type.
 
-    In each cell, a gene contributes to the logit of a label what it adds to it on the straight way from a baseline to
-    the cell (integrated gradients, Sundararajan et al. 2017; exact for `linear`). The baseline is the mean cell of
-    the training data or, for architectures that keep no mean or read tokens, a cell without any. Logits are taken
-    relative to their mean over the classes, so that what raises all of them alike counts for none. Where the
-    architecture has a gate, the contribution is multiplied by the weight that the gate gives the gene in the cell.
-    The score of a gene is the mean over the cells of the group.
+    The contribution of a gene in a cell is its part of the change of the logit of the label on a straight path from a
+    baseline to the cell (integrated gradients, Sundararajan et al. 2017; exact for `linear`). The baseline is the mean
+    of the training data or, for architectures without a mean or with tokens, an empty cell. Logits are relative to
+    their mean over the classes, so that effects common to all classes cancel. For architectures with a gate,
+    contributions are multiplied by the weight of the gene in the cell. The score of a gene is the mean over the cells
+    of the group.
 
-    A group that has the name of a class is ranked for that class; any other, as a cluster, for the most probable class
-    of each of its cells. A gene with a high score and a negative log fold change speaks for the label by its absence.
-    Scores come from no test, so there are no p-values.
+    A group named like a class is ranked for that class; other groups, such as clusters, for the most probable class of
+    each cell. A gene with a high score and a negative log fold change supports the label by its absence. The scores are
+    not from a statistical test, so there are no p-values.
 
     Parameters
     ----------
     %(adata_or_path)s
     %(model)s
     groupby
-        Column of `adata.obs` with the groups; the labels that :func:`ginseng.tl.classify` wrote if None. Cells without
-        a group are left out, as are cells without counts in the genes of the model.
+        Column of `adata.obs` with the groups; the labels by :func:`ginseng.tl.classify` if None. Cells without a group
+        or without counts in the genes of the model are left out.
     n_genes
-        Genes a group; all that model and data share if None.
+        Genes per group; all genes that model and data share if None.
     %(query_gene_key)s
     %(layer)s
     %(query_normalize)s
     n_steps
-        Gradients a cell, along the way from the baseline to it. A linear model needs but one and takes no more.
+        Number of gradients per cell on the path from the baseline. Linear models need, and use, only one.
     %(batch_size)s
     key_added
-        Prefix of what is written, and of the labels that `groupby` stands for by default.
+        Prefix of everything that is written, and of the default `groupby`.
     %(return_table)s
     %(overwrite)s
     %(copy)s
@@ -81,27 +81,27 @@ def rank_genes(
     -------
     `None`; the copy if `copy=True`; a table with `group`, `names`, `scores` and `logfoldchanges` if
     `return_table=True`. For a path, the table, or the AnnData with `copy=True`. Sets `adata.uns['ginseng_rank_genes']`,
-    as :func:`scanpy.tl.rank_genes_groups` lays it out and :func:`scanpy.get.rank_genes_groups_df` and scanpy's plots of
-    ranked genes read it with `key="ginseng_rank_genes"`:
+    in the format of :func:`scanpy.tl.rank_genes_groups`, so that :func:`scanpy.get.rank_genes_groups_df` and scanpy's
+    plots of ranked genes can read it with `key="ginseng_rank_genes"`:
 
     `names` : structured array
-        Genes by score, highest first, as in `adata.var_names`; a field a group, as in all that follow.
+        Genes by decreasing score, as in `adata.var_names`. This and the following arrays have one field per group.
     `scores` : structured array
-        Mean contribution to the logit, times gene weight where there is a gate.
+        Mean contribution to the logit, times the gene weight if there is a gate.
     `logfoldchanges` : structured array
-        log2 of the mean expression in the group over that in all other cells, as scanpy computes it.
+        log2 ratio of the mean expression in the group and in all other cells, as in scanpy.
     `pvals`, `pvals_adj` : structured array
-        NaN: scanpy's reader asks for them.
+        NaN; required by scanpy.
     `params` : :class:`dict`
-        `groupby`, how counts were read, whether scores have `gene_weights` in them, and in `unexplained` the share of
-        the logits that the contributions of all genes miss (0 for `linear`, up to rounding).
+        `groupby`, the normalisation, whether scores include `gene_weights`, and in `unexplained` the fraction of the
+        logits that the contributions of all genes do not explain (0 for `linear`, up to rounding).
 
     Raises
     ------
     KeyError
-        If a layer or column is not there.
+        If a layer or column does not exist.
     ValueError
-        If no cell has a group, no gene matches, or values cannot be counts.
+        If no cell has a group, no gene matches, or the values cannot be counts.
 
     Examples
     --------
@@ -143,8 +143,8 @@ def rank_genes(
                 bar.update(part.stop - part.start)
         if sums.unexplained > TOLERANCE:
             warn(
-                f"The contributions miss {sums.unexplained:.0%} of the logits: the model is not smooth between the "
-                "baseline and the cells. A larger `n_steps` may help; else read the ranks as approximate."
+                f"The contributions do not explain {sums.unexplained:.0%} of the logits: the model is not smooth "
+                "between the baseline and the cells. A larger `n_steps` may help; otherwise, the ranks are approximate."
             )
         ranks = _ranks(query, sums, groups, n_genes)
         if return_table or not (isinstance(adata, AnnData) or copy):
@@ -157,11 +157,11 @@ def rank_genes(
 
 
 def _groups(query: Query, groupby: str | None, key_added: str) -> tuple[str, list[str], np.ndarray]:
-    """Return the column, the groups, and the number of the group of each cell, -1 for none."""
+    """Return the column, the groups, and the group index of each cell (-1 for none)."""
     obs = query.cells.obs
     if groupby is None:
         groupby = _keys.cell_type(key_added)
-        predicted_labels(query.adata, groupby)  # which says what to run if there are none
+        predicted_labels(query.adata, groupby)  # raises with advice if there are none
     labels = as_labels(column(obs, groupby))
     names = labels.dropna().unique()
     if len(names) == 0:
@@ -203,14 +203,14 @@ class _Sums:
 
     @property
     def unexplained(self) -> float:
-        """Share of the logits that the contributions miss."""
+        """Fraction of the logits that the contributions do not explain."""
         return self.missed / self.explained if self.explained else 0.0
 
 
 def _ranks(query: Query, sums: _Sums, groups: list[str], n_genes: int | None) -> pd.DataFrame:
-    """Return a row for each gene of each group, by score."""
+    """Return one row per group and gene, by score."""
     position = query.genes.position
-    found, columns = np.unique(position, return_index=True)  # the first of the columns that share a gene
+    found, columns = np.unique(position, return_index=True)  # the first column of each gene
     found, columns = found[found >= 0], columns[found >= 0]
     names = query.cells.var.index.astype(str).to_numpy(object)[columns]
     total, n_total = sums.expression.sum(axis=0), sums.n_cells.sum()
@@ -245,7 +245,7 @@ def _ranks(query: Query, sums: _Sums, groups: list[str], n_genes: int | None) ->
 
 
 def _fields(ranks: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return structured arrays with a field a group."""
+    """Return structured arrays with one field per group."""
     ranks = ranks.assign(pvals=np.nan, pvals_adj=np.nan)
     by_group = dict(list(ranks.groupby("group", observed=True, sort=False)))
     return {
@@ -276,6 +276,6 @@ def _params(query: Query, groupby: str, n_steps: int, sums: _Sums) -> dict[str, 
         "logged": how.logged,
         "target_sum": how.target_sum or float(query.state.n_genes),
     }
-    if how.library_size == "model_genes":  # by which the figures scale as the model does
+    if how.library_size == "model_genes":  # so that figures normalise as the model does
         params["library_genes"] = query.cells.var.index[query.genes.position >= 0].to_numpy(object)
     return params if query.cells.layer is None else {**params, "layer": query.cells.layer}

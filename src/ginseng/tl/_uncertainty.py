@@ -34,13 +34,13 @@ def uncertainty(
     copy: bool = False,
     silent: bool = False,
 ) -> AnnData | pd.DataFrame | None:
-    """Ask the model about each cell again and again, with dropout, and measure how far the answers spread.
+    """Estimate the uncertainty of the labels by Monte Carlo dropout.
 
-    Dropout leaves out other parts of the model in each pass, as in training, so that the passes are answers of many
-    models (Monte-Carlo dropout, Gal and Ghahramani 2016). Their mean is a softer probability than that of
-    :func:`ginseng.tl.classify`; its entropy says how unsure the model is. The standard deviation says how far the
-    label hangs on single genes. It does not grow with `n_passes`, it only becomes more exact; and it is no measure of
-    doubt by itself, since a cell that is torn between many types has a low probability, and a low spread, for each.
+    With dropout as in training, each pass is the answer of another subnetwork (Gal and Ghahramani 2016). The mean
+    probability is softer than that of :func:`ginseng.tl.classify`, and its entropy measures uncertainty. The standard
+    deviation measures how much the label depends on single genes. It does not grow with `n_passes`, but becomes more
+    precise. It is not a measure of uncertainty by itself: a cell between many types has a low probability, and hence a
+    low spread, for each of them.
 
     Parameters
     ----------
@@ -48,14 +48,14 @@ def uncertainty(
     %(model)s
     %(query_gene_key)s
     n_passes
-        Passes a cell, at least 2.
+        Passes per cell, at least 2.
     %(layer)s
     %(query_normalize)s
     %(batch_size)s
     %(key_added)s
     rng
-        Seed or generator that dropout is drawn from. What is drawn for a cell depends on it, on the place of the cell
-        in `adata` and on the number of the pass.
+        Seed or generator of the dropout. The dropout of a cell depends only on this, on its position in `adata`,
+        and on the pass.
     %(return_table)s
     %(overwrite)s
     %(copy)s
@@ -64,12 +64,12 @@ def uncertainty(
     Returns
     -------
     `None`; the copy if `copy=True`; a table with `cell_type`, `confidence` (the mean probability of that label),
-    `uncertainty` and `spread` a cell if `return_table=True`. For a path, the table, or the AnnData with `copy=True`.
+    `uncertainty` and `spread` per cell if `return_table=True`. For a path, the table, or the AnnData with `copy=True`.
     Sets:
 
     `adata.obs['ginseng_uncertainty']` : :class:`pandas.Series` (dtype ``float32``)
-        Entropy of the mean probabilities, as a share of the largest that there can be: 0 if all passes are sure of one
-        type, 1 if all types are equally probable. Missing for cells without counts in the genes of the model.
+        Entropy of the mean probabilities relative to its maximum: 0 if all passes are certain of the same type, 1 if
+        all types are equally probable. Missing for cells without counts in the genes of the model.
     `adata.obs['ginseng_spread']` : :class:`pandas.Series` (dtype ``float32``)
         Standard deviation over the passes of the probability of the label with the highest mean, 0 to 0.5; missing for
         the same cells.
@@ -78,14 +78,14 @@ def uncertainty(
     `adata.obsm['ginseng_probs_std']` : :class:`numpy.ndarray`
         (cells, classes) float32, standard deviations of the probabilities.
     `adata.uns['ginseng']['classes']` : :class:`numpy.ndarray`
-        Names of the classes; and in `uncertainty` the number of passes, `n_passes`.
+        Names of the classes. The entry `uncertainty` has the number of passes, `n_passes`.
 
     Raises
     ------
     KeyError
-        If a layer or column is not there.
+        If a layer or column does not exist.
     ValueError
-        If the model was trained without dropout, no gene matches, or values cannot be counts.
+        If the model was trained without dropout, no gene matches, or the values cannot be counts.
 
     Examples
     --------
@@ -97,13 +97,13 @@ def uncertainty(
     (700, 10)
     """
     if n_passes < 2:
-        msg = f"`n_passes` must be at least 2, not {n_passes}: one answer does not spread."
+        msg = f"`n_passes` must be at least 2, not {n_passes}."
         raise ValueError(msg)
     query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
     check_target(query.adata, "uncertainty", key_added, overwrite=overwrite)
     state, n_cells = query.state, query.adata.n_obs
     if state.network.dropout_rate == 0:
-        msg = "The model was trained without dropout, so that all passes would be the same. Set `dropout_rate`."
+        msg = "The model was trained without dropout, so all passes would be the same. Set `dropout_rate` in training."
         raise ValueError(msg)
     with running(f"{n_passes} passes over {n_cells:,} cells") as report:
         mean, std = np.zeros((2, n_cells, state.n_classes), np.float32)
@@ -117,7 +117,7 @@ def uncertainty(
             normalization=query.normalization,
             correction=query.correction,
         )
-        with progress(desc="Asking again", total=n_cells, unit="cells", silent=silent) as bar:
+        with progress(desc="Predicting with dropout", total=n_cells, unit="cells", silent=silent) as bar:
             for part in parts:
                 here = slice(part.start, part.stop)
                 mean[here], std[here], empty[here] = part.mean, part.std, part.empty

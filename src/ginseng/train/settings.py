@@ -12,98 +12,97 @@ from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize
 
 @dataclasses.dataclass
 class GinsengClassifierTrainerSettings:
-    """How to train a model.
+    """Training settings.
 
     Attributes
     ----------
     rate
-        Augmentation: probability of masking a count. None for none.
+        Augmentation: probability of masking a count. None to disable.
     lam_max
-        Augmentation: largest mean of Poisson background counts. None for none.
+        Augmentation: maximum mean of the Poisson background counts. None to disable.
     lower, upper
-        Augmentation: in each batch at least `lower` and fewer than `upper` genes are set to zero. None for none.
+        Augmentation: in each batch, at least `lower` and fewer than `upper` genes are set to zero. None to disable.
     fold_change
-        Augmentation: in each batch, one cell in four is counted as another study would, each gene times a factor that
-        is the same in all of these cells; the standard deviation of its natural logarithm, 0.6 say. 0 for none. It
-        helps in other studies and costs some accuracy within the study. Not for `"instance"`, nor for values that are
-        log-normalised already.
+        Augmentation: simulates another study in a quarter of the cells of each batch, by multiplying each gene with a
+        random factor that these cells share. This is the standard deviation of its natural logarithm, for example 0.6;
+        0 to disable. Improves accuracy on other studies at some cost within the study. Not for `"instance"`, nor for
+        log-normalised values.
     hidden_dim
-        Hidden units; the architecture's own number if None.
+        Hidden units; the architecture's default if None.
     dropout_rate
-        Dropout in training; the architecture's own rate if None.
+        Dropout rate in training; the architecture's default if None.
     batch_size
-        Cells per step; as many as suit the architecture if None. Cut to the number of cells that are trained on.
+        Cells per step; the architecture's default if None. At most the number of training cells.
     lr
-        Highest learning rate; the one that suits the architecture if None. It rises for the first tenth of the steps
-        (at most 100) and then falls as a cosine.
+        Peak learning rate; the architecture's default if None. Linear warm-up over the first tenth of the steps (up to
+        100), then cosine decay.
     betas, eps
-        Of AdamW.
+        Parameters of AdamW.
     weight_decay
-        Of AdamW; acts on matrices only.
+        Weight decay of AdamW, for weight matrices only.
     normalize
-        Whether the data are counts, to be scaled to `target_sum` a cell and log1p to be taken. False takes them as
-        they are: log-normalised by you.
+        Whether the data are counts, which are then scaled to `target_sum` per cell and log1p-transformed. If False, the
+        values are used as they are and should be log-normalised.
     target_sum
-        Counts a cell after scaling; the number of genes if None.
+        Counts per cell after scaling; the number of genes if None.
     library_size
-        Whether the counts of a cell are summed over the genes of the model before scaling, or over all measured genes.
-        The former is more accurate (see the concepts in the documentation), and independent of what else was measured.
+        Genes over which the counts of a cell are summed before scaling: those of the model, or all measured ones. The
+        former is more accurate (see the concepts in the documentation) and independent of what else was measured.
     holdout_fraction
-        Share of each class, or of the groups, that is held out to watch training. 0 trains on all cells.
+        Fraction of each class, or of the groups, to hold out for validation. 0 trains on all cells.
     balance_train
-        Whether cells of small classes are drawn more often, or weigh more. Every cell can still be drawn.
+        Whether to give cells of small classes a higher sampling probability or weight.
     balance_by
-        `"sampling"`, or `"weights"`: cells are drawn alike, and the loss of each is weighted instead.
+        `"sampling"`, or `"weights"` to sample uniformly and weight the loss of each cell instead.
     balance_exponent
-        How much more: a cell is drawn, or weighs, with its class' size to the power of minus this. 1 draws all classes
-        equally often.
+        Strength of the balancing: the probability or weight of a cell is the size of its class to the power of minus
+        this. With 1, all classes are sampled equally often.
     logit_adjustment
-        Once trained, the logit of each class is lowered by this times the logarithm of its number of training cells
-        (Menon et al. 2021), if `balance_train`: for balanced accuracy, at the cost of accuracy where classes are as
-        frequent as in training, and of probabilities that mean what they say. `"lbfgs"` takes none.
+        With `balance_train`, lowers the logit of each class after training by this times the logarithm of its number of
+        training cells (Menon et al. 2021). Improves balanced accuracy, at the cost of overall accuracy (for class
+        frequencies as in training) and of calibration. Without effect for `"lbfgs"`.
     group_level
         Whether to hold out whole groups.
     group_mode
-        `"fraction"` of the groups, or one: `"loo"`.
+        `"fraction"` holds out `holdout_fraction` of the groups, `"loo"` a single one.
     seed
-        Draws weights, batches, dropout, noise and the holdout.
+        Seed of the initial weights, batches, dropout, noise and holdout.
     architecture
         Name of the network.
     config
-        Its other settings, as `{"gate_dim": 32}`.
+        Other settings of the network, such as `{"gate_dim": 32}`.
     epochs
-        Passes over the data. If None, 10; more where there are few cells, so that 30,000 are seen in all, or what suits
-        the architecture (at the most 100 passes), and fewer where there are many, so that it is not more than 400,000
-        (but at least 3).
+        Passes over the data. If None, 10, but as many as it takes to see 30,000 cells in total (or the architecture's
+        default; at most 100 passes), and so few that it sees at most 400,000 (but at least 3 passes).
     label_smoothing
-        Share of each target that is spread over all classes. It makes the model modest: on cells of another study the
-        probabilities are then too low by far.
+        Fraction of each target that is spread over all classes. Makes the model underconfident: on other studies, the
+        probabilities are then far too low.
     monitor
-        What is watched on the holdout, to keep the best weights and to stop: `"loss"`, or `"macro_f1"`, by which each
-        class counts alike; what suits the architecture if None.
+        Holdout measure for model selection and early stopping: `"loss"`, or `"macro_f1"`, in which all classes count
+        equally. The architecture's default if None.
     patience
-        Training stops after so many epochs with a holdout loss above the lowest by more than its standard error, or
-        with a macro F1 below the highest.
+        Training stops after this many epochs with a holdout loss more than a standard error above the lowest, or with a
+        macro F1 below the highest.
     solver
-        `"adamw"`, or `"lbfgs"`: all cells at once, until the minimum is reached, each cell counting alike, without
-        dropout, noise or smoothing. Of `"linear"` this makes scikit-learn's multinomial logistic regression. Slower,
-        and no more accurate as a rule.
+        `"adamw"`, or `"lbfgs"`, which trains on all cells at once until convergence, without balancing, dropout, noise
+        or smoothing. With `"linear"`, the result is scikit-learn's multinomial logistic regression. Slower, and usually
+        not more accurate.
     C
-        Of `"lbfgs"`: inverse strength of the L2 penalty on matrices, as in
+        For `"lbfgs"`: inverse strength of the L2 penalty on weight matrices, as in
         :class:`sklearn.linear_model.LogisticRegression`.
     standardize
-        Whether genes are centred and scaled, for architectures that do so.
+        Whether genes are centred and scaled, for architectures that support it.
     n_uncentered
-        Of the members of an architecture with several, how many read all genes on one scale and from zero, instead of
-        each gene by how far it is from its mean, in deviations; one in four if None. The latter tell types apart best
-        within a study, the former hold up best in others (see the accuracy in the documentation).
+        Number of ensemble members that read all genes on one common scale without centring, instead of standardising
+        each gene; one in four if None. Standardised members are best within a study, the others on other studies (see
+        the accuracy in the documentation).
     scale_floor
-        Genes are centred and scaled by their deviation, but by no less than this (on log1p counts per `target_sum`),
-        for architectures that standardise their input.
+        Minimum standard deviation (of log1p counts per `target_sum`) by which genes are scaled, for architectures that
+        standardise their input.
     weigh_genes
-        Whether genes then also weigh by how much of their variance lies between the classes (see the concepts in the
-        documentation), for architectures that do so. So many genes can be read without those that say little
-        drowning the others. `"lbfgs"` does not.
+        Whether to weight genes by the fraction of their variance that lies between classes too (see the concepts in the
+        documentation), for architectures that support it. Prevents many uninformative genes from dominating. Without
+        effect for `"lbfgs"`.
     """
 
     rate: float | None = None
@@ -187,17 +186,17 @@ class GinsengClassifierTrainerSettings:
         """The architecture with its settings."""
         given = registry.given(hidden_dim=self.hidden_dim, dropout_rate=self.dropout_rate)
         if self.solver == "lbfgs":
-            given["n_members"] = 1  # there is nothing that members would differ in
+            given["n_members"] = 1  # all members would be the same
         network = registry.get(self.architecture, given | self.config)
         if not network.trains:
             names = ", ".join(map(repr, registry.names()))
-            msg = f"The weights of {self.architecture!r} were fitted elsewhere. Architectures that train: {names}."
+            msg = f"{self.architecture!r} cannot be trained here. Architectures that can: {names}."
             raise ValueError(msg)
         return network
 
 
 def _check_type(name: str, value: Any, kind: Any) -> None:
-    """Refuse what is no number where a number is wanted; what NumPy makes of numbers is taken."""
+    """Refuse values of the wrong type for numeric settings; NumPy scalars are accepted."""
     kinds = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
     numbers = {int: (Integral, "a whole number"), float: (Real, "a number")}
     wanted = [numbers[k] for k in kinds if k in numbers]

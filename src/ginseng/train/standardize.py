@@ -1,4 +1,4 @@
-"""What the reference looks like, and how each gene is centred and scaled by it; read before the first step."""
+"""Statistics of the reference, by which genes are centred and scaled; computed before the first step."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import numpy as np
 from ginseng._core.steps import Batch, Normalization, class_moments
 from ginseng.data._batches import Window
 
-#: Cells that are looked at, at the most.
+#: Maximum number of cells to read.
 MOST_CELLS = 20_000
-#: The least weight of a gene, as a share of what one has whose variance lies between types alone.
+#: Minimum weight of a gene, relative to one whose variance lies entirely between types.
 LEAST_WEIGHT = 1e-3
-#: What all genes are divided by where they are not divided by their own deviation.
+#: Common scale of all genes that are not scaled by their standard deviation.
 ONE_SCALE = 3.0
 
 
 class Moments(NamedTuple):
     """Sums over cells of the reference, of normalised expression."""
 
-    cells: np.ndarray  # (C,) cells of each class
+    cells: np.ndarray  # (C,) cells per class
     sums: np.ndarray  # (C, G) over the cells of each class
     squares: np.ndarray  # (G,) over all cells
-    shares: np.ndarray  # (G,) of each gene in the counts of a cell, over all cells
+    shares: np.ndarray  # (G,) fractions of the genes in a cell's counts, over all cells
 
 
 def read_moments(windows: Iterable[Window], n_classes: int, normalization: Normalization) -> Moments:
-    """Return the moments of the cells in `windows`, of one batch each, until there are enough."""
+    """Return the moments of the cells in `windows` of one batch each, up to `MOST_CELLS`."""
     cells = np.zeros(n_classes)
     sums: np.ndarray = np.zeros(1)
     squares, shares = sums, sums
@@ -43,13 +43,12 @@ def read_moments(windows: Iterable[Window], n_classes: int, normalization: Norma
 
 
 def reference(moments: Moments) -> dict[str, np.ndarray]:
-    """Return what a model keeps of the cells that it was trained on.
+    """Return the statistics of the training cells that a model stores.
 
     Returns
     -------
-    `mean`, (G,) of each gene; `share`, (G,) of each gene in the counts of a cell; `classes`, (C, G) mean of each gene
-    in the cells of each class, 0 for a class of which no cell was read; `cells`, (C,) that were read of each. All
-    float32.
+    All float32: `mean`, (G,) of the genes; `share`, (G,) mean fraction of each gene in the counts of a cell; `classes`,
+    (C, G) mean of the genes per class, 0 for classes without cells; and `cells`, (C,) number of cells read per class.
     """
     n = moments.cells.sum()
     found = {
@@ -62,19 +61,18 @@ def reference(moments: Moments) -> dict[str, np.ndarray]:
 
 
 def fit_standardization(moments: Moments, *, floor: float, weigh: bool) -> tuple[dict[str, np.ndarray], ...]:
-    """Return mean and scale of each gene, (G,) float32 each, as architectures keep them in `params["input"]`.
+    """Return mean and scale of each gene for `params["input"]`, (G,) float32 each.
 
     Parameters
     ----------
     floor
-        The lowest deviation that a gene is scaled by.
+        Minimum standard deviation.
     weigh
-        Whether genes are weighted by :func:`weights_between`.
+        Whether to weight genes by :func:`weights_between`.
 
     Returns
     -------
-    For members that read each gene by how far it is from its mean, in deviations; and for those that read all genes on
-    one scale, from zero.
+    For members that standardise each gene, and for those that read all genes on one common scale without centring.
     """
     mean = moments.sums.sum(axis=0) / moments.cells.sum()
     deviation = np.sqrt(np.maximum(moments.squares / moments.cells.sum() - mean**2, 0.0))
@@ -84,20 +82,20 @@ def fit_standardization(moments: Moments, *, floor: float, weigh: bool) -> tuple
 
 
 def weights_between(cells: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> np.ndarray:
-    """Return a weight for each gene: the root of the share of its variance that lies between the types.
+    """Return a weight per gene: the square root of the fraction of its variance that lies between the types.
 
-    This share is an intraclass correlation (Fisher 1925) in which types count by the root of their number of cells:
-    rare ones more than by their cells, and less than if all types counted alike, since their means are of few cells.
-    The mean of the squared weights is 1.
+    The fraction is an intraclass correlation (Fisher 1925) that weights types by the square root of their number of
+    cells, a compromise between counting all cells and all types equally: the means of rare types are noisy. The mean of
+    the squared weights is 1.
 
     Parameters
     ----------
     cells
-        (C,) cells of each type.
+        (C,) number of cells per type.
     sums
-        (C, G) sum over the cells of each type.
+        (C, G) sums over the cells of each type.
     squares
-        (G,) sum of squares over all cells.
+        (G,) sums of squares over all cells.
     """
     cells, sums = cells[cells > 0, None], sums[cells > 0]
     if len(cells) < 2 or cells.sum() <= len(cells):
@@ -105,8 +103,8 @@ def weights_between(cells: np.ndarray, sums: np.ndarray, squares: np.ndarray) ->
     within = np.maximum(squares - (sums**2 / cells).sum(axis=0), 0.0) / (cells.sum() - len(cells))
     means, share = sums / cells, np.sqrt(cells) / np.sqrt(cells).sum()
     differ = (share * (means - (share * means).sum(axis=0)) ** 2).sum(axis=0)
-    by_chance = within * (share * (1 - share) / cells).sum()  # as means of few cells do
-    rounding = 1e-6 * squares / cells.sum()  # the sums are of 32 bits
+    by_chance = within * (share * (1 - share) / cells).sum()  # expected from sampling alone
+    rounding = 1e-6 * squares / cells.sum()  # the sums are in single precision
     between = np.where(differ - by_chance > rounding, differ - by_chance, 0.0)
     whole = between + within
     root = np.sqrt(np.divide(between, whole, out=np.zeros_like(whole), where=whole > 0))

@@ -35,8 +35,8 @@ from ginseng.train.metrics import Measures
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 from ginseng.train.standardize import Moments, fit_standardization, read_moments, reference
 
-#: Where no number of epochs is given: this many, but so many that as many cells are seen as suit the architecture,
-#: and so few that it is not more than 400,000; at the most 100 and at the least 3.
+#: Default number of epochs, raised until the architecture's minimum number of cells is seen and lowered so that at most
+#: `MOST_SEEN` are, within these bounds.
 EPOCHS, MOST_SEEN = 10, 400_000
 MOST_EPOCHS, FEWEST_EPOCHS = 100, 3
 
@@ -47,19 +47,19 @@ class GinsengClassifierTrainer:
     Parameters
     ----------
     dataset
-        A :class:`ginseng.data.GinsengDataset`, or the path of one. If it has a split, its test part is the holdout;
-        otherwise the settings say what is held out, and nothing is written to the dataset.
+        A :class:`ginseng.data.GinsengDataset`, or its path. If it has a split, the test part is the holdout; otherwise
+        the holdout follows from the settings. Nothing is written to the dataset.
     settings
-        How to train.
+        Training settings.
 
     Attributes
     ----------
     settings, dataset
-        As given.
+        The arguments.
     logger : :class:`ginseng.train.GinsengLogger`
         Losses and metrics of each epoch.
     holdout : :class:`numpy.ndarray`
-        (cells,) bool, the cells that training does not see.
+        (cells,) bool mask of the held-out cells.
     model : :class:`ginseng.model.GinsengClassifier`
         The network with its weights.
     state : :class:`ginseng.model.GinsengClassifierState`
@@ -68,7 +68,7 @@ class GinsengClassifierTrainer:
     Raises
     ------
     ValueError
-        If groups are to be held out and there are none, or values would be log-normalised twice.
+        If groups are to be held out but there are none, or values would be log-normalised twice.
     """
 
     def __init__(
@@ -78,15 +78,15 @@ class GinsengClassifierTrainer:
     ) -> None:
         self.dataset: Any = GinsengDataset(dataset) if isinstance(dataset, str | Path) else dataset
         self.settings = GinsengClassifierTrainerSettings() if settings is None else copy.copy(settings)
-        stored = isinstance(self.dataset, GinsengDataset)  # what is in memory was judged before it was read
+        stored = isinstance(self.dataset, GinsengDataset)  # cells in memory were checked when they were read
         if stored and self.settings.normalize and not getattr(self.dataset, "normalizes", True):
             where = getattr(self.dataset, "path", "The dataset")
-            msg = f"{where} has log-normalised values, as it was told: pass `normalize=False` here as well."
+            msg = f"{where} was created with log-normalised values: pass `normalize=False` here as well."
             raise ValueError(msg)
         if stored and self.settings.normalize and self.dataset.source.counts.dtype.kind == "f":
             warn(
-                "The values are not whole numbers: they look normalised, and are log-normalised once more. Train on "
-                "counts (`layer=`), or say `normalize=False`."
+                "The values are not whole numbers and look normalised, but are log-normalised again. Train on counts "
+                "(`layer=`), or pass `normalize=False`."
             )
         self.holdout = self._hold_out()
         self.keep = ~self.holdout
@@ -94,7 +94,7 @@ class GinsengClassifierTrainer:
         recipe = self.network.recipe
         self.lr = recipe.lr if self.settings.lr is None else self.settings.lr
         wanted = recipe.batch_size if self.settings.batch_size is None else self.settings.batch_size
-        # more than there are cells would be padding, which takes as much memory and time
+        # larger batches would be padding, which costs memory and time
         self.batch_size = min(wanted, max(int(self.keep.sum()), recipe.batch_size))
         self.monitor = recipe.monitor if self.settings.monitor is None else self.settings.monitor
         s = self.settings
@@ -127,12 +127,12 @@ class GinsengClassifierTrainer:
         unseen = np.setdiff1d(np.unique(data.labels[out]), np.unique(data.labels[~out]))
         if len(unseen):
             names = ", ".join(repr(data.label_names[i]) for i in unseen)
-            warn(f"No cell of {names} is left to train on: all are in the groups held out.")
+            warn(f"No cell of {names} is left to train on: all are in the held-out groups.")
         return out
 
     @property
     def epochs(self) -> int:
-        """Number of epochs where none is given."""
+        """Default number of epochs."""
         if self.settings.epochs is not None:
             return self.settings.epochs
         n = int(self.keep.sum())
@@ -150,40 +150,40 @@ class GinsengClassifierTrainer:
     ) -> tuple[GinsengClassifier, GinsengClassifierState]:
         """Train, and return the model and its state.
 
-        The weights are those of the latest epoch whose loss on the holdout is not above the lowest by more than its
-        standard error (the one-standard-error rule, Breiman et al. 1984): on a small holdout the lowest loss is a
-        matter of chance. If macro F1 is watched, they are those of the latest epoch with the highest. Without a holdout
-        they are those of the last epoch. Same seed, same machine: same weights, also if training was interrupted and
-        resumed.
+        By default, the weights are those of the latest epoch whose holdout loss is within one standard error of the
+        lowest (the one-standard-error rule, Breiman et al. 1984), since on a small holdout the lowest loss is a matter
+        of chance. If macro F1 is monitored, they are those of the latest epoch with the highest value; without a
+        holdout, those of the last epoch. The same seed on the same machine gives the same weights, even if training was
+        interrupted and resumed.
 
-        Ctrl-C ends training after the batches that are being worked on. A checkpoint is written if there is a place
-        for it, and the best weights so far come back, with `state.info["interrupted"]`. A second ctrl-C stops at once.
+        Ctrl-C ends training after the current batches. A checkpoint is written if there is one, and the best weights so
+        far are returned, with `state.info["interrupted"]` set. A second ctrl-C aborts at once.
 
         Parameters
         ----------
         epochs
-            Passes over the data; those of the settings if None.
+            Passes over the data; as in the settings if None.
         silent
-            Whether to show neither progress nor reports.
+            Whether to hide all output.
         reports
-            Whether to print a line for each epoch.
+            Whether to print one line per epoch.
         checkpoint
-            File that takes all that training needs to go on: after each epoch (of quick ones not all, so that no more
-            than 2% of the time goes into it), and every ten minutes of a long one. It is kept when training has ended,
-            and then gives the model at once. If None, a dataset on disk has one beside it, named after its folder,
-            which is removed at the end; cells in memory have none. False for none. The solver "lbfgs" has none.
+            Path of a file from which training can resume. It is written after each epoch (less often if epochs are
+            short, to spend at most 2% of the time on it) and every ten minutes within long ones. It is kept at the end,
+            and then returns the finished model without training. If None, a dataset on disk has a checkpoint next to
+            it, which is removed at the end; cells in memory have none. False for none. Not used by "lbfgs".
         resume
-            Whether to go on from the checkpoint. The run must be the same: the cells, the genes, the settings. Without
-            a checkpoint, training starts from the beginning.
+            Whether to resume from the checkpoint. Cells, genes and settings must be the same. Without a checkpoint,
+            training starts from the beginning.
 
         Raises
         ------
         ValueError
-            If there is no epoch to train for, the loss is no longer finite, or the checkpoint is of another run.
+            If `epochs` is below 1, the loss diverges, or the checkpoint belongs to another run.
         FileExistsError
-            If `checkpoint` is a file that is no checkpoint of this run.
+            If `checkpoint` is a file other than a checkpoint of this run.
         KeyboardInterrupt
-            If ctrl-C was pressed before the first epoch had ended, or twice.
+            If ctrl-C was pressed before the end of the first epoch, or twice.
         """
         s = self.settings
         epochs = self.epochs if epochs is None else epochs
@@ -232,7 +232,7 @@ class GinsengClassifierTrainer:
         return self.model, self.state
 
     def _run(self, epochs: int) -> dict[str, Any]:
-        """Return what decides the weights, with all that the settings leave open."""
+        """Return everything that determines the weights, with defaults resolved."""
         used = dataclasses.replace(
             self.settings, config=dataclasses.asdict(self.network), epochs=epochs, lr=self.lr,
             batch_size=self.batch_size, monitor=self.monitor,
@@ -246,7 +246,7 @@ class GinsengClassifierTrainer:
             weigh = s.weigh_genes and self.network.weighs and s.solver == "adamw"
             centred, uncentred = fit_standardization(self._moments, floor=s.scale_floor, weigh=weigh)
             kinds = [centred] * (self.network.n_members - self.n_uncentered) + [uncentred] * self.n_uncentered
-            params["input"] = {  # with NumPy: nothing to compile
+            params["input"] = {  # NumPy, so that nothing is compiled
                 name: jax.device_put(np.stack([kind[name] for kind in kinds]).reshape(a.shape))
                 for name, a in params["input"].items()
             }
@@ -260,12 +260,12 @@ class GinsengClassifierTrainer:
 
     @property
     def n_uncentered(self) -> int:
-        """Members that read all genes on one scale, from zero."""
+        """Number of members that read all genes on one scale without centring."""
         n = self.network.n_members
         return (n + 2) // 4 if self.settings.n_uncentered is None else min(self.settings.n_uncentered, n - 1)
 
     def _adjusted(self, params: Params) -> Params:
-        """Return the parameters with the logits of large classes lowered, and those of small ones raised."""
+        """Apply the logit adjustment, which favours small classes."""
         if not (self.settings.balance_train and self.settings.logit_adjustment):
             return params
         sizes = np.log(np.maximum(np.bincount(self.dataset.labels[self.keep], minlength=self.n_classes), 1))
@@ -299,7 +299,7 @@ class GinsengClassifierTrainer:
                     batch_size=self.batch_size)  # fmt: skip
         at = place.read(*step.shapes(self.n_genes, self.n_classes)) if place and resume else None
         if at is None or not at.finished:
-            # validation is not needed before the end of an epoch
+            # validation is not needed before the end of the first epoch
             step_compiled, validation_compiled = ahead(
                 partial(step.compile, self.dataset.source, self.n_classes),
                 partial(self._held_out.compile, self.n_classes),
@@ -352,28 +352,28 @@ class GinsengClassifierTrainer:
         )
 
     def _has_learned(self) -> bool | None:
-        """Whether the model does better than chance on the holdout; warn if it does not."""
+        """Whether the model is better than chance on the holdout; warn if it is not."""
         logits, y = self._held_out.predict(self.model.params)
         predicted = logits.argmax(axis=1)
         learned = has_learned(y, predicted)
         if learned is False:
             warn(
                 f"The model has learned nothing: it labels {(predicted == y).sum():,} of {len(y):,} held-out cells "
-                f"right, where chance gives {by_chance(y, predicted)[0]:,.0f} and the commonest class alone "
-                f"{np.bincount(y).max():,}. Are the labels those of these cells, and do the genes tell them apart? "
-                "If so, train for longer, or with another learning rate."
+                f"correctly, where chance gives {by_chance(y, predicted)[0]:,.0f} and {np.bincount(y).max():,} have "
+                "the most common label. Check that the labels belong to these cells, and that the genes "
+                "distinguish them. If so, train for longer or with another learning rate."
             )
         return learned
 
     def _report_interruption(self, epoch: int, epochs: int, place: Checkpoint | None) -> None:
-        """Say what has become of the training, and how to go on; raise if there is no model yet."""
+        """Report the interruption and how to resume; raise if there is no model yet."""
         told = f"Training was interrupted in epoch {epoch + 1} of {epochs}. "
         if self.best_epoch is not None:
-            told += f"The model is that of epoch {self.best_epoch}. "
+            told += f"The model is from epoch {self.best_epoch}. "
         if place is None:
-            told += "To be able to go on after an interruption, pass `checkpoint=` with the path of a file."
+            told += "To be able to resume after an interruption, pass `checkpoint=` with the path of a file."
         else:
-            told += f"To go on, train again with `resume=True`: the checkpoint is {place.path}."
+            told += f"To resume, train again with `resume=True`: the checkpoint is {place.path}."
         if self.best_epoch is None:
             raise KeyboardInterrupt(told)
         warning(told)
