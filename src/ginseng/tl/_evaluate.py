@@ -83,7 +83,8 @@ def evaluate(
         With `ontology`. `accuracy`: the mean of ``2 |A & B| / (|A| + |B|)`` over cells, A and B the true and the
         predicted term with all above them but the root; 1 for the same term. `same`, `broader`, `finer`, `other`,
         `none`: shares of the cells by what the predicted term is to the true one. `precision`, `recall`, `f1`: of terms
-        with all above them, over all cells (hierarchical, Kiritchenko et al. 2005). `n_cells`, and `n_without`, cells left out.
+        with all above them, over all cells (hierarchical, Kiritchenko et al. 2005). `n_cells`, and `n_without`, cells
+        left out.
 
     If the true labels have no colours in `adata.uns`, they get those of the predicted ones.
 
