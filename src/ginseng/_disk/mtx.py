@@ -39,7 +39,6 @@ _RUNS = ("", "outs/", "Solo.out/", "*Solo.out/", "all-sample/")
 _IDS = ("gene_id", "gene_ids", "geneid", "ensembl_id", "ensembl", "id", "feature_id")
 _SYMBOLS = ("gene_name", "gene_names", "gene_symbol", "gene_symbols", "symbol", "name", "feature_name", "gene")
 _KINDS = ("feature_type", "feature_types")
-_HEADS = {*_IDS, *_SYMBOLS, *_KINDS, "genes", "features", "barcode", "barcodes", "cell", "cells", "cell_id", "bc_wells"}
 
 
 @dataclass(frozen=True)

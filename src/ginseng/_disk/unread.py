@@ -46,8 +46,6 @@ def _r(*lines: str) -> str:
     return "\n    ".join(["make an h5ad of it in R:", *lines])
 
 
-_TO_H5AD = "adata.write_h5ad('cells.h5ad')"
-
 UNREAD = (
     # HDF5 and zarr
     Unread(lambda k: k.has("hdf5", "gem_group", "umi"), "a 10x molecule_info file",
