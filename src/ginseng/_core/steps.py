@@ -11,11 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 
 from ginseng._core.architecture import Architecture
 from ginseng._core.augment import augment, other_study
 from ginseng._core.correction import Correction
+from ginseng._core.devices import per_cell
 from ginseng._core.losses import cross_entropy
 from ginseng._core.members import together
 from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize, log_normalize
@@ -168,7 +170,7 @@ def loss_and_gradient(
     return in_form(lambda form: jax.value_and_grad(loss)(params, form), architecture, x, training=False)
 
 
-@partial(jax.jit, static_argnames=("architecture", "normalization"))
+@partial(jax.jit, static_argnames=("architecture", "normalization", "mesh"))
 def predict_logits(
     params: Params,
     x: Num[Array, "B G"],
@@ -178,22 +180,26 @@ def predict_logits(
     *,
     architecture: Architecture,
     normalization: Normalization,
+    mesh: Mesh | None = None,
 ) -> Float[Array, "B C"]:
-    """Return the logits of each cell."""
+    """Return the logits of each cell, computed by the devices of `mesh`, each with an equal part of the cells."""
 
     def some(x: Num[Array, "B G"], total: Float[Array, " B"], key: PRNGKeyArray | None) -> Float[Array, "B C"]:
         x = normalization(x, total, correction)
         of = lambda form: batch_logits(together(form), params, x, key)  # noqa: E731
         return in_form(of, architecture, x, training=key is not None)
 
-    n, size = x.shape[0], architecture.cells_at_once
-    if size is None or n <= size:
-        return some(x, total, key)
-    more = -n % size  # empty cells pad the last part
-    parts = jnp.pad(x, ((0, more), (0, 0))).reshape(-1, size, x.shape[1]), jnp.pad(total, (0, more)).reshape(-1, size)
-    keys = None if key is None else jax.random.split(key, len(parts[0]))
-    logits = jax.lax.map(lambda part: some(*part), (*parts, keys))
-    return logits.reshape(-1, logits.shape[-1])[:n]
+    def all_of_a_device(x: Num[Array, "B G"], total: Float[Array, " B"]) -> Float[Array, "B C"]:
+        n, size = x.shape[0], architecture.cells_at_once
+        if size is None or n <= size:
+            return some(x, total, key)
+        more = -n % size  # empty cells pad the last part
+        parts = jnp.pad(x, ((0, more), (0, 0))).reshape(-1, size, x.shape[1]), jnp.pad(total, (0, more))
+        keys = None if key is None else jax.random.split(key, len(parts[0]))
+        logits = jax.lax.map(lambda part: some(*part), (parts[0], parts[1].reshape(-1, size), keys))
+        return logits.reshape(-1, logits.shape[-1])[:n]
+
+    return per_cell(all_of_a_device, mesh, x, total)
 
 
 def predict_double_logits(

@@ -30,6 +30,16 @@ WINDOW_BYTES = 64 * 2**20
 LARGEST_SHARE = 1 / 64
 
 
+class Part(NamedTuple):
+    """One of `n` disjoint parts of the cells."""
+
+    index: int
+    n: int
+
+
+WHOLE = Part(0, 1)
+
+
 class Window(NamedTuple):
     """`K` batches of `B` cells; the last is padded with empty cells of weight 0."""
 
@@ -44,11 +54,12 @@ class Source(Protocol):
 
     counts: Any  # CSR, in memory or on disk
     n_genes: int
+    n_windows: int  # of all cells
     labels: np.ndarray
     totals: np.ndarray
 
     def windows(
-        self, keep: np.ndarray, rng: np.random.Generator | None
+        self, keep: np.ndarray, rng: np.random.Generator | None, part: Part = WHOLE
     ) -> Iterator[tuple[sparse.csr_matrix, np.ndarray]]:
         """Yield `(counts, cells)`: CSR rows and the index of each cell, -1 for rows to skip.
 
@@ -62,6 +73,8 @@ class MemorySource:
     As in a store, counts have the smallest possible dtype, which makes windows small and fast to fill.
     """
 
+    n_windows = 1
+
     def __init__(self, counts: sparse.csr_matrix, labels: np.ndarray, totals: np.ndarray) -> None:
         whole = bool((counts.data == np.rint(counts.data)).all())
         self.counts = counts.astype(smallest_dtype(counts.data.max(initial=0), whole), copy=False)
@@ -70,9 +83,10 @@ class MemorySource:
         self.n_genes = counts.shape[1]
 
     def windows(
-        self, keep: np.ndarray, rng: np.random.Generator | None
+        self, keep: np.ndarray, rng: np.random.Generator | None, part: Part = WHOLE
     ) -> Iterator[tuple[sparse.csr_matrix, np.ndarray]]:
-        yield self.counts, np.where(keep, np.arange(len(keep)), -1)
+        cells = np.arange(len(keep))
+        yield self.counts, np.where(keep & (cells % part.n == part.index), cells, -1)
 
 
 class StoreCounts:
@@ -128,15 +142,16 @@ class StoreSource:
         self.labels = labels
         self.totals = totals
         self.n_genes = self.counts.shape[1]
+        self.n_windows = -(-len(labels) // (BLOCK_ROWS * BLOCKS_PER_WINDOW))
         self._indptr = indptr
         arrays: Any = root["X"]
         on_disk = strict and path.is_dir()
         self._checksums = [Checksums(path, arrays[name]) for name in ("data", "indices")] if on_disk else []
 
     def windows(
-        self, keep: np.ndarray, rng: np.random.Generator | None
+        self, keep: np.ndarray, rng: np.random.Generator | None, part: Part = WHOLE
     ) -> Iterator[tuple[sparse.csr_matrix, np.ndarray]]:
-        sampler = _BlockSampler(keep, rng, self._check)
+        sampler = _BlockSampler(keep, rng, self._check, part)
         sampler.validate(self.counts.shape[0])
         loader = Loader(batch_sampler=sampler, return_index=True, preload_to_gpu=False)
         windows = iter(loader.add_dataset(self.counts.on_disk))
@@ -167,18 +182,21 @@ class StoreSource:
 class _BlockSampler(Sampler):
     """Sampler of blocks of consecutive rows with at least one kept row, one window at a time.
 
-    `check` is called with the blocks of each window before they are read.
+    `check` is called with the blocks of each window before they are read. Of `n` parts, each has every `n`-th block.
     """
 
     batch_size = None
     shuffle = False
 
-    def __init__(self, keep: np.ndarray, rng: np.random.Generator | None, check: Callable[[list[slice]], None]) -> None:
+    def __init__(
+        self, keep: np.ndarray, rng: np.random.Generator | None, check: Callable[[list[slice]], None], part: Part
+    ) -> None:
         self.check = check
         starts = np.arange(0, len(keep), BLOCK_ROWS)
         self.starts = starts[np.logical_or.reduceat(keep, starts)] if len(keep) else starts
         if rng is not None:
             self.starts = rng.permutation(self.starts)
+        self.starts = self.starts[part.index :: part.n]
         self.n_obs = len(keep)
 
     def validate(self, n_obs: int) -> None:
@@ -225,6 +243,7 @@ def stream(
     seed: int = 0,
     epoch: int = 0,
     weights: np.ndarray | None = None,
+    part: Part = WHOLE,
 ) -> Iterator[Window]:
     """Yield the kept cells in windows of batches of fixed shape.
 
@@ -241,6 +260,8 @@ def stream(
     weights
         (classes,) If given, cells are sampled with replacement, each with the weight of its class. The number of
         samples equals that of the kept cells, each of which can be drawn.
+    part
+        Which part of the cells to read.
     """
     if batch_size < 1:
         msg = f"`batch_size` must be at least 1, not {batch_size}."
@@ -249,9 +270,9 @@ def stream(
     size = batch_size * n_per_window
     tail = sparse.csr_matrix((0, source.n_genes), dtype=np.float32)
     tail_cells = np.empty(0, np.int64)
-    for i, (counts, cells) in enumerate(source.windows(keep, order)):
+    for i, (counts, cells) in enumerate(source.windows(keep, order, part)):
         picks = np.flatnonzero(cells >= 0)
-        rng = np.random.default_rng([seed, epoch, i, 1])
+        rng = np.random.default_rng([seed, epoch, i * part.n + part.index, 1])
         if weights is not None:
             p = weights[source.labels[cells[picks]]]
             p = np.minimum(p / p.sum(), max(LARGEST_SHARE, 1 / len(picks)))
@@ -270,6 +291,52 @@ def stream(
         tail_cells = np.concatenate([tail_cells, cells[picks[start:]]])
     if len(tail_cells):
         yield _window(source, tail, tail_cells, batch_size, n_per_window)
+
+
+def stream_own(
+    source: Source,
+    keep: np.ndarray,
+    *,
+    own: tuple[int, int],
+    batch_size: int,
+    n_per_window: int,
+    n_epoch: int,
+    n_streams: int = 1,
+    **how: Any,
+) -> Iterator[Window]:
+    """Yield those cells of each batch that belong to this process.
+
+    Batches are composed of `n_streams` equal parts, each from a part of the cells of its own, of which only those are
+    read that have cells of this process. Every process yields as many windows, whatever the sizes of the parts: at the
+    end of an epoch, a smaller part is padded with empty cells, and the excess of a larger one is left out.
+
+    Parameters
+    ----------
+    own
+        Which cells of a batch to yield: the first, and the one after the last. Behind those of the batch there are
+        empty ones.
+    batch_size
+        Cells in a batch of all processes; a multiple of `n_streams`.
+    n_epoch
+        Batches in an epoch.
+    **how
+        Passed to :func:`stream`.
+    """
+    size, (start, stop) = batch_size // n_streams, own
+    first, last = min(start // size, n_streams), min(-(-stop // size), n_streams)
+    streams = [
+        stream(source, keep, batch_size=size, n_per_window=n_per_window, part=Part(i, n_streams), **how)
+        for i in range(first, last)
+    ]
+    whole = (start, stop) == (first * size, last * size)
+    padding = empty_window((n_per_window, max(stop - batch_size, 0)), source)
+    for _ in range(-(-n_epoch // n_per_window)):
+        windows = [next(one, None) or empty_window((n_per_window, size), source) for one in streams]
+        if whole and len(windows) == 1:
+            yield windows[0]
+            continue
+        joined = (np.concatenate(arrays, axis=1) for arrays in zip(*windows, padding, strict=True))
+        yield Window(*(a[:, start - first * size : stop - first * size] for a in joined))
 
 
 def empty_window(shape: tuple[int, int], source: Source) -> Window:

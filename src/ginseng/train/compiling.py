@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ginseng._core import registry
 from ginseng._core.architecture import Architecture
+from ginseng._core.devices import cells_sharding, global_mesh, own_cells, put, replicated, rounded_up
 from ginseng._core.optim import AdamW
 from ginseng._core.steps import Batch, Noise, Normalization, train_window
 from ginseng._core.types import Params
@@ -29,12 +29,21 @@ def noise_of(network: Architecture, settings: GinsengClassifierTrainerSettings) 
 class Step:
     """One compiled call that takes an optimiser step for each batch of a window.
 
+    The cells of each batch are split over all devices, of all processes if there are several; each device has all
+    weights.
+
     Parameters
     ----------
     settings
         Settings of the optimiser and of the noise.
     n_window, batch_size
         Batches per window, and cells per batch.
+
+    Attributes
+    ----------
+    own
+        Which cells of a batch this process passes: the first, and the one after the last. Those at or behind
+        `batch_size` are padding.
     """
 
     def __init__(
@@ -48,9 +57,13 @@ class Step:
     ) -> None:
         s = settings
         self.network = network
-        self.shape = (n_window, batch_size)
         self.optimizer = AdamW((s.betas[0], s.betas[1]), s.eps, s.weight_decay)
-        self.root = jax.random.key(s.seed)
+        self.mesh = global_mesh()
+        self.n_cells = rounded_up(self.mesh, batch_size)
+        self.own = own_cells(self.mesh, self.n_cells)
+        self.shape = (n_window, self.own[1] - self.own[0])
+        key = np.asarray(jax.random.key_data(jax.random.key(s.seed)))
+        self.root = jax.random.wrap_key_data(self.place(key))
         self.call: Any = partial(
             train_window,
             architecture=network,
@@ -63,8 +76,16 @@ class Step:
     def __call__(
         self, params: Params, state: Any, window: Window, n: int, rates: np.ndarray, step: int
     ) -> tuple[Params, Any, Any]:
-        """Take a step for each of the first `n` batches; return weights, optimiser state and losses."""
-        return self.call(params, state, Batch(*map(jnp.asarray, window)), n, rates, step, self.root)
+        """Take a step for each of the first `n` batches; return weights, optimiser state and losses.
+
+        Weights and optimiser state are as returned by :meth:`place` or by the step before.
+        """
+        batch = put(Batch(*window), cells_sharding(self.mesh, axis=1))
+        return self.call(params, state, batch, n, rates, step, self.root)
+
+    def place[T](self, tree: T) -> T:
+        """Return a copy of weights or optimiser state on each device."""
+        return put(tree, replicated(self.mesh))
 
     def shapes(self, n_genes: int, n_classes: int) -> tuple[Params, Any]:
         """Return the shapes of the weights and of the optimiser state."""
@@ -73,8 +94,15 @@ class Step:
 
     def compile(self, source: Source, n_classes: int) -> None:
         """Compile for windows of this shape ahead of the first call."""
-        params, state = self.shapes(source.n_genes, n_classes)
-        arrays: Any = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in empty_window(self.shape, source)]
+        one = replicated(self.mesh)
+        params, state = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=one), self.shapes(source.n_genes, n_classes)
+        )
+        each = cells_sharding(self.mesh, axis=1)
+        arrays: Any = [
+            jax.ShapeDtypeStruct((len(a), self.n_cells, *a.shape[2:]), a.dtype, sharding=each)
+            for a in empty_window(self.shape, source)
+        ]
         rates = jax.ShapeDtypeStruct(self.shape[:1], np.float32)
         self.call.func.lower(params, state, Batch(*arrays), 0, rates, 0, self.root, **self.call.keywords).compile()
 

@@ -98,7 +98,7 @@ def _advance(at: Progress, plan: Plan, step: Step, window: Window) -> int:
     """Train on one window, and return its number of batches."""
     if plan.weights is not None:
         window = window._replace(weight=window.weight * plan.weights[window.y])
-    n = int(window.weight.any(axis=1).sum())
+    n = min(len(window.y), plan.n_epoch - at.window * len(window.y))
     rates = np.resize(plan.rates[at.step : at.step + n], len(window.y))
     at.params, at.optimizer, loss = step(at.params, at.optimizer, window, n, rates, at.step)
     at.losses.append(loss[:n])

@@ -103,6 +103,11 @@ class GinsengClassifierTrainerSettings:
         Whether to weight genes by the fraction of their variance that lies between classes too (see the concepts in the
         documentation), for architectures that support it. Prevents many uninformative genes from dominating. Without
         effect for `"lbfgs"`.
+    n_streams
+        Number of separately shuffled parts of the cells of which each batch is composed. If None, the number of
+        processes that train together, each of which then reads a part of its own; 1 for cells in memory, for a dataset
+        of fewer windows (of 8,192 cells) than processes, and in a single process. The weights depend on it, and not on
+        how many processes read the streams.
     """
 
     rate: float | None = None
@@ -140,6 +145,7 @@ class GinsengClassifierTrainerSettings:
     weigh_genes: bool = True
     n_uncentered: int | None = None
     fold_change: float = 0.0
+    n_streams: int | None = None
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():
@@ -163,6 +169,7 @@ class GinsengClassifierTrainerSettings:
             "seed": (self.seed >= 0, "at least 0"),
             "fold_change": (0 <= self.fold_change <= 3, "in [0, 3]"),
             "n_uncentered": (self.n_uncentered is None or self.n_uncentered >= 0, "None or at least 0"),
+            "n_streams": (self.n_streams is None or self.n_streams >= 1, "None or at least 1"),
             "epochs": (self.epochs is None or self.epochs >= 1, "None or at least 1"),
             "label_smoothing": (0 <= self.label_smoothing < 1, "in [0, 1)"),
             "balance_exponent": (0 <= self.balance_exponent <= 1, "in [0, 1]"),

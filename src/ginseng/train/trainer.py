@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ginseng._core.optim import warmup_cosine
@@ -19,7 +18,7 @@ from ginseng._core.steps import Normalization
 from ginseng._core.types import Params
 from ginseng._errors import warn
 from ginseng._logging import progress, running, warning
-from ginseng.data._batches import batches_per_window, class_weights, n_batches, prefetch, stream
+from ginseng.data._batches import batches_per_window, class_weights, n_batches, prefetch, stream, stream_own
 from ginseng.data._memory import MemoryDataset
 from ginseng.data.dataset import GinsengDataset
 from ginseng.model.classifier import GinsengClassifier
@@ -95,7 +94,9 @@ class GinsengClassifierTrainer:
         self.lr = recipe.lr if self.settings.lr is None else self.settings.lr
         wanted = recipe.batch_size if self.settings.batch_size is None else self.settings.batch_size
         # larger batches would be padding, which costs memory and time
-        self.batch_size = min(wanted, max(int(self.keep.sum()), recipe.batch_size))
+        wanted = min(wanted, max(int(self.keep.sum()), recipe.batch_size))
+        self.n_streams = self._choose_n_streams()
+        self.batch_size = -(-wanted // self.n_streams) * self.n_streams
         self.monitor = recipe.monitor if self.settings.monitor is None else self.settings.monitor
         s = self.settings
         self.normalization = Normalization(s.normalize, s.target_sum, s.library_size)
@@ -129,6 +130,13 @@ class GinsengClassifierTrainer:
             names = ", ".join(repr(data.label_names[i]) for i in unseen)
             warn(f"No cell of {names} is left to train on: all are in the held-out groups.")
         return out
+
+    def _choose_n_streams(self) -> int:
+        """Return as many streams as there are processes, if there are enough windows for each to read its own."""
+        n = jax.process_count()
+        if self.settings.n_streams is not None:
+            return self.settings.n_streams
+        return n if self.dataset.source.n_windows >= n else 1
 
     @property
     def epochs(self) -> int:
@@ -235,7 +243,7 @@ class GinsengClassifierTrainer:
         """Return everything that determines the weights, with defaults resolved."""
         used = dataclasses.replace(
             self.settings, config=dataclasses.asdict(self.network), epochs=epochs, lr=self.lr,
-            batch_size=self.batch_size, monitor=self.monitor,
+            batch_size=self.batch_size, monitor=self.monitor, n_streams=self.n_streams,
         )  # fmt: skip
         return describe_run(self.dataset, self.holdout, used)
 
@@ -293,10 +301,11 @@ class GinsengClassifierTrainer:
         return params
 
     def _fit_adamw(self, epochs: int, silent: bool, *, reports: bool, place: Checkpoint | None, resume: bool) -> Params:
-        plan = self._plan(epochs)
+        n_epoch = n_batches(int(self.keep.sum()), self.batch_size)
         step = Step(self.network, self.normalization, self.settings,
-                    n_window=batches_per_window(self.batch_size, self.n_genes, plan.n_epoch),
+                    n_window=batches_per_window(self.batch_size, self.n_genes, n_epoch),
                     batch_size=self.batch_size)  # fmt: skip
+        plan = self._plan(epochs, n_epoch, step)
         at = place.read(*step.shapes(self.n_genes, self.n_classes)) if place and resume else None
         if at is None or not at.finished:
             # validation is not needed before the end of the first epoch
@@ -307,8 +316,7 @@ class GinsengClassifierTrainer:
             if at is None:
                 params = self._init()
                 at = Progress(params, step.optimizer.init(params), self.logger)
-            else:
-                at.params, at.optimizer = jax.tree.map(jnp.array, (at.params, at.optimizer))
+            at.params, at.optimizer = step.place((at.params, at.optimizer))
             step_compiled.result()
 
             def measure(params: Params) -> Measures:
@@ -330,16 +338,15 @@ class GinsengClassifierTrainer:
         assert at.kept is not None  # the first epoch is always kept
         return at.kept
 
-    def _plan(self, epochs: int) -> Plan:
-        s, n_epoch = self.settings, n_batches(int(self.keep.sum()), self.batch_size)
+    def _plan(self, epochs: int, n_epoch: int, step: Step) -> Plan:
+        s = self.settings
         weights = None
         if s.balance_train:
             weights = class_weights(self.dataset.labels[self.keep], self.n_classes, s.balance_exponent)
         drawn = s.balance_by == "sampling"
         windows = partial(
-            stream, self.dataset.source, self.keep, batch_size=self.batch_size, seed=s.seed,
-            n_per_window=batches_per_window(self.batch_size, self.n_genes, n_epoch),
-            weights=weights if drawn else None,
+            stream_own, self.dataset.source, self.keep, own=step.own, batch_size=self.batch_size, seed=s.seed,
+            n_per_window=step.shape[0], n_epoch=n_epoch, n_streams=self.n_streams, weights=weights if drawn else None,
         )  # fmt: skip
         return Plan(
             epochs=epochs,

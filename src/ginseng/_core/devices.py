@@ -1,0 +1,64 @@
+"""Devices that share the work: each has its own part of the cells, and a copy of everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+#: Axis of the mesh over which cells are split.
+CELLS = "cells"
+
+
+def local_mesh() -> Mesh:
+    """Return a mesh of the devices of this process."""
+    return _mesh(jax.local_devices())
+
+
+def global_mesh() -> Mesh:
+    """Return a mesh of the devices of all processes, which must then make the same calls in the same order."""
+    return _mesh(sorted(jax.devices(), key=lambda device: (device.process_index, device.id)))
+
+
+def _mesh(devices: list[Any]) -> Mesh:
+    return Mesh(np.array(devices), (CELLS,), axis_types=(AxisType.Auto,))
+
+
+def cells_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
+    """Return the sharding of arrays whose `axis` are cells."""
+    return NamedSharding(mesh, PartitionSpec(*[None] * axis, CELLS))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Return the sharding of arrays that each device has in full."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def put[T](tree: T, sharding: NamedSharding) -> T:
+    """Return the arrays on the devices of a mesh; of cells, each process passes its own."""
+    return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, np.asarray(a)), tree)
+
+
+def own_cells(mesh: Mesh, n_cells: int) -> tuple[int, int]:
+    """Return the first cell of a batch that the devices of this process have, and the one after their last.
+
+    `n_cells` must be a multiple of the number of devices.
+    """
+    parts = [part.indices(n_cells) for part, in cells_sharding(mesh).addressable_devices_indices_map((n_cells,)).values()]
+    return min(start for start, _, _ in parts), max(stop for _, stop, _ in parts)
+
+
+def rounded_up(mesh: Mesh, n_cells: int) -> int:
+    """Return the least multiple of the number of devices that is not below `n_cells`."""
+    return -(-n_cells // mesh.size) * mesh.size
+
+
+def per_cell(f: Callable[..., Any], mesh: Mesh | None, *cells: Any) -> Any:
+    """Return `f(*cells)`, where each device of the mesh applies `f` to its own cells."""
+    if mesh is None:
+        return f(*cells)
+    each = PartitionSpec(CELLS)
+    return jax.shard_map(f, mesh=mesh, in_specs=(each,) * len(cells), out_specs=each)(*cells)
