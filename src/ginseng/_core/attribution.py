@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 
 from ginseng._core.architecture import Architecture
 from ginseng._core.correction import Correction
+from ginseng._core.devices import per_cell
 from ginseng._core.members import together
 from ginseng._core.steps import Normalization, in_form
 from ginseng._core.types import Params
@@ -52,12 +54,19 @@ def integrated_gradients(
     return Contributions(x, start, genes, contrast @ architecture.logits(params, x), value(jnp.zeros_like(x)))
 
 
-def _each(architecture: Architecture, f: Callable[..., Any], *cells: Array) -> Any:
-    """Apply `f` to each cell, with as many cells at once as the architecture allows."""
-    return jax.lax.map(lambda cell: f(*cell), cells, batch_size=architecture.cells_at_once or len(cells[0]))
+def _each(
+    architecture: Architecture, f: Callable[..., Any], params: Any, *cells: Array, mesh: Mesh | None = None
+) -> Any:
+    """Return `f(params, *cell)` of each cell, with as many at once on each device as the architecture allows."""
+
+    def on_a_device(params: Any, *cells: Array) -> Any:
+        at_once = architecture.cells_at_once or len(cells[0])
+        return jax.lax.map(lambda cell: f(params, *cell), cells, batch_size=at_once)
+
+    return per_cell(on_a_device, mesh, params, *cells)
 
 
-@partial(jax.jit, static_argnames=("n_steps", "architecture", "normalization"))
+@partial(jax.jit, static_argnames=("n_steps", "architecture", "normalization", "mesh"))
 def predict_contributions(
     params: Params,
     x: Num[Array, "B G"],
@@ -68,18 +77,20 @@ def predict_contributions(
     n_steps: int,
     architecture: Architecture,
     normalization: Normalization,
+    mesh: Mesh | None = None,
 ) -> Contributions:
     """Return the contributions of the genes of each cell to its own contrast of logits."""
     x = normalization(x, total, correction)
 
     def attribute(form: Architecture) -> Contributions:
         model = together(form)
-        return _each(model, lambda x, contrast: integrated_gradients(model, params, x, contrast, n_steps), x, contrast)
+        of_one = lambda params, x, contrast: integrated_gradients(model, params, x, contrast, n_steps)  # noqa: E731
+        return _each(model, of_one, params, x, contrast, mesh=mesh)
 
     return in_form(attribute, architecture, x, training=False)
 
 
-@partial(jax.jit, static_argnames=("architecture", "normalization"))
+@partial(jax.jit, static_argnames=("architecture", "normalization", "mesh"))
 def predict_embedding(
     params: Params,
     x: Num[Array, "B G"],
@@ -88,13 +99,15 @@ def predict_embedding(
     *,
     architecture: Architecture,
     normalization: Normalization,
+    mesh: Mesh | None = None,
 ) -> Float[Array, "B K"]:
     """Return the input of the last layer for each cell."""
     x = normalization(x, total, correction)
-    return in_form(lambda form: _each(form, partial(together(form).embed, params), x), architecture, x, training=False)
+    each = lambda form: _each(form, together(form).embed, params, x, mesh=mesh)  # noqa: E731
+    return in_form(each, architecture, x, training=False)
 
 
-@partial(jax.jit, static_argnames=("architecture", "normalization"))
+@partial(jax.jit, static_argnames=("architecture", "normalization", "mesh"))
 def predict_passes(
     params: Params,
     x: Num[Array, "B G"],
@@ -106,6 +119,7 @@ def predict_passes(
     *,
     architecture: Architecture,
     normalization: Normalization,
+    mesh: Mesh | None = None,
 ) -> tuple[Float[Array, "B C"], Float[Array, "B C"]]:
     """Return mean and standard deviation of the probabilities of each cell over passes with dropout.
 
@@ -115,11 +129,12 @@ def predict_passes(
     keys = jax.vmap(lambda cell: jax.random.fold_in(key, cell))(cell)
 
     def one(i: Int[Array, ""], moments: tuple[Array, Array]) -> tuple[Array, Array]:
-        def probs(x: Float[Array, " G"], key: PRNGKeyArray) -> Float[Array, " C"]:
+        def probs(shared: tuple[Params, Array], x: Float[Array, " G"], key: PRNGKeyArray) -> Float[Array, " C"]:
+            params, i = shared
             return jax.nn.softmax(architecture.logits(params, x, key=jax.random.fold_in(key, i)))
 
         mean, squares = moments  # Welford's algorithm, since differences of large sums would cancel
-        new = _each(architecture, probs, x, keys)
+        new = _each(architecture, probs, (params, i), x, keys, mesh=mesh)
         delta = new - mean
         mean = mean + delta / (i + 1)
         return mean, squares + delta * (new - mean)
@@ -140,7 +155,7 @@ def gene_leverage(
     """
     model = together(architecture)
 
-    def of_class(x: Float[Array, " G"], number: Int[Array, ""]) -> Float[Array, " G"]:
+    def of_class(params: Params, x: Float[Array, " G"], number: Int[Array, ""]) -> Float[Array, " G"]:
         return jnp.abs(jax.grad(lambda x: model.logits(params, x)[number])(x) * (x - mean))
 
-    return _each(model, of_class, classes, jnp.arange(len(classes))).sum(axis=0)
+    return _each(model, of_class, params, classes, jnp.arange(len(classes))).sum(axis=0)

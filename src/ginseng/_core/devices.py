@@ -37,7 +37,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def put[T](tree: T, sharding: NamedSharding) -> T:
+def put(tree: Any, sharding: NamedSharding) -> Any:
     """Return the arrays on the devices of a mesh; of cells, each process passes its own."""
     return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, np.asarray(a)), tree)
 
@@ -47,8 +47,9 @@ def own_cells(mesh: Mesh, n_cells: int) -> tuple[int, int]:
 
     `n_cells` must be a multiple of the number of devices.
     """
-    parts = [part.indices(n_cells) for part, in cells_sharding(mesh).addressable_devices_indices_map((n_cells,)).values()]
-    return min(start for start, _, _ in parts), max(stop for _, stop, _ in parts)
+    own = [device.process_index == jax.process_index() for device in mesh.devices]
+    size = n_cells // mesh.size
+    return own.index(True) * size, (own.index(True) + sum(own)) * size
 
 
 def rounded_up(mesh: Mesh, n_cells: int) -> int:
@@ -56,9 +57,13 @@ def rounded_up(mesh: Mesh, n_cells: int) -> int:
     return -(-n_cells // mesh.size) * mesh.size
 
 
-def per_cell(f: Callable[..., Any], mesh: Mesh | None, *cells: Any) -> Any:
-    """Return `f(*cells)`, where each device of the mesh applies `f` to its own cells."""
+def per_cell(f: Callable[..., Any], mesh: Mesh | None, shared: Any, *cells: Any) -> Any:
+    """Return `f(shared, *cells)`, where each device of the mesh applies `f` to its own cells.
+
+    `f` may use no other arrays than these.
+    """
     if mesh is None:
-        return f(*cells)
+        return f(shared, *cells)
     each = PartitionSpec(CELLS)
-    return jax.shard_map(f, mesh=mesh, in_specs=(each,) * len(cells), out_specs=each)(*cells)
+    specs = (PartitionSpec(), *[each] * len(cells))
+    return jax.shard_map(f, mesh=mesh, in_specs=specs, out_specs=each)(shared, *cells)

@@ -91,10 +91,10 @@ class Noise:
 def batch_logits(
     architecture: Architecture, params: Params, x: Float[Array, "B G"], key: PRNGKeyArray | None = None
 ) -> Float[Array, "B C"]:
-    """Return the logits of each cell; with a key, dropout is applied independently per cell."""
+    """Return the logits of each cell; with a key, or one per cell, dropout is applied independently per cell."""
     if key is None:
         return jax.vmap(lambda x: architecture.logits(params, x))(x)
-    keys = jax.random.split(key, x.shape[0])
+    keys = key if key.ndim else jax.random.split(key, x.shape[0])
     return jax.vmap(lambda x, key: architecture.logits(params, x, key=key))(x, keys)
 
 
@@ -183,23 +183,38 @@ def predict_logits(
     mesh: Mesh | None = None,
 ) -> Float[Array, "B C"]:
     """Return the logits of each cell, computed by the devices of `mesh`, each with an equal part of the cells."""
+    n, size = x.shape[0], architecture.cells_at_once or x.shape[0]
 
-    def some(x: Num[Array, "B G"], total: Float[Array, " B"], key: PRNGKeyArray | None) -> Float[Array, "B C"]:
+    def some(
+        shared: tuple[Params, Correction | None],
+        x: Num[Array, "B G"],
+        total: Float[Array, " B"],
+        keys: PRNGKeyArray | None,
+    ) -> Float[Array, "B C"]:
+        params, correction = shared
         x = normalization(x, total, correction)
-        of = lambda form: batch_logits(together(form), params, x, key)  # noqa: E731
-        return in_form(of, architecture, x, training=key is not None)
+        of = lambda form: batch_logits(together(form), params, x, keys)  # noqa: E731
+        return in_form(of, architecture, x, training=keys is not None)
 
-    def all_of_a_device(x: Num[Array, "B G"], total: Float[Array, " B"]) -> Float[Array, "B C"]:
-        n, size = x.shape[0], architecture.cells_at_once
-        if size is None or n <= size:
-            return some(x, total, key)
+    def on_a_device(shared: Any, *cells: Any) -> Float[Array, "B C"]:
+        n = len(cells[0])
+        if n <= size:
+            return some(shared, *cells)
         more = -n % size  # empty cells pad the last part
-        parts = jnp.pad(x, ((0, more), (0, 0))).reshape(-1, size, x.shape[1]), jnp.pad(total, (0, more))
-        keys = None if key is None else jax.random.split(key, len(parts[0]))
-        logits = jax.lax.map(lambda part: some(*part), (parts[0], parts[1].reshape(-1, size), keys))
+        padded = jax.tree.map(lambda a: jnp.concatenate([a, jnp.zeros_like(a[:more])]), cells)
+        parts = jax.tree.map(lambda a: a.reshape(-1, size, *a.shape[1:]), padded)
+        logits = jax.lax.map(lambda part: some(shared, *part), parts)
         return logits.reshape(-1, logits.shape[-1])[:n]
 
-    return per_cell(all_of_a_device, mesh, x, total)
+    keys = key
+    if key is not None:  # one per cell, which depends on its place in the batch, not on the number of devices
+        keys = jax.random.split(key, n) if n <= size else _keys_of_parts(key, n, size)
+    return per_cell(on_a_device, mesh, (params, correction), x, total, keys)
+
+
+def _keys_of_parts(key: PRNGKeyArray, n: int, size: int) -> PRNGKeyArray:
+    parts = jax.random.split(key, -(-n // size))
+    return jax.vmap(lambda key: jax.random.split(key, size))(parts).reshape(-1)[:n]
 
 
 def predict_double_logits(

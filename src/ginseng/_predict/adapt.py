@@ -25,6 +25,7 @@ from scipy.special import softmax
 from ginseng._cells.genes import Alignment
 from ginseng._core.attribution import gene_leverage
 from ginseng._core.correction import Correction
+from ginseng._core.devices import local_mesh, put, replicated
 from ginseng._core.steps import Normalization, normalized, predict_logits
 from ginseng._predict.forward import Rows, batches
 from ginseng.model.state import GinsengClassifierState
@@ -140,13 +141,14 @@ def adapt(
         (classes,) bool, those that a cell can be of. All if None.
     """
     assert state.reference is not None
-    correction, params = correction_for(state, genes), jax.device_put(state.params)
+    mesh = local_mesh()
+    correction, params = correction_for(state, genes), put(state.params, replicated(mesh))
     sums, expected = np.zeros((state.n_classes, state.n_genes)), np.zeros(state.n_classes)
     first = np.full(n_cells, -1, np.int32)
     for start, stop, x, total, empty in batches(state, rows, batch_size):
         n = stop - start
         how: dict[str, Any] = {"correction": correction, "normalization": normalization}
-        logits = np.asarray(predict_logits(params, x, total, None, architecture=state.network, **how))[:n]
+        logits = np.asarray(predict_logits(params, x, total, architecture=state.network, mesh=mesh, **how))[:n]
         if allowed is not None:
             logits = np.where(allowed, logits, -np.inf)
         label = logits.argmax(axis=1)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ginseng._cells.matrix import Block, row_sums
 from ginseng._core.correction import Correction
+from ginseng._core.devices import cells_sharding, local_mesh, put, replicated, rounded_up
 from ginseng._core.process import check_process
 from ginseng._core.steps import Normalization, predict_double_logits, predict_gene_weights, predict_logits
 from ginseng.model.state import GinsengClassifierState
@@ -28,12 +29,15 @@ class Rows(NamedTuple):
 
 
 class PaddedRows(NamedTuple):
-    """Consecutive cells as the compiled steps take them; filled up with empty ones, so that one shape does for all."""
+    """Consecutive cells as the compiled steps take them; filled up with empty ones, so that one shape does for all.
+
+    The devices of this process share the cells.
+    """
 
     start: int
     stop: int
-    x: np.ndarray  # (batch_size, genes of the model) float32
-    total: np.ndarray  # (batch_size,) float32, counts by which the cells are scaled
+    x: jax.Array  # (batch_size, genes of the model) float32
+    total: jax.Array  # (batch_size,) float32, counts by which the cells are scaled
     empty: np.ndarray  # (cells,) bool, cells without a count in the genes of the model
 
 
@@ -60,7 +64,7 @@ def predict(
     gene_weights: bool = False,
     allowed: np.ndarray | None = None,
 ) -> Iterator[Predicted]:
-    """Yield the probabilities of the cells, batch by batch.
+    """Yield the probabilities of the cells, batch by batch; all devices of this process share each batch.
 
     Parameters
     ----------
@@ -91,15 +95,16 @@ def predict(
     how: Any = {"architecture": network, "normalization": normalization or state.normalization}
     if correction is not None:
         how["correction"] = correction
-    params = jax.device_put(state.params)
+    mesh = local_mesh()
+    params = put(state.params, replicated(mesh))
     key = None if seed is None else jax.random.key(seed)
     for start, stop, x, total, empty in batches(state, rows, batch_size):
         n = stop - start
         if network.is_double:  # which has no dropout
-            logits = np.asarray(predict_double_logits(params, x, total, **how))[:n]
+            logits = np.asarray(predict_double_logits(params, np.asarray(x), np.asarray(total), **how))[:n]
         else:
             batch_key = None if key is None else jax.random.fold_in(key, start)
-            logits = np.asarray(predict_logits(params, x, total, batch_key, **how))[:n]
+            logits = np.asarray(predict_logits(params, x, total, batch_key, mesh=mesh, **how))[:n]
         if not np.isfinite(logits).all():  # finite weights, and finite counts
             msg = "The model gives values that are NaN or infinite: its weights are too large, or they are damaged."
             raise ValueError(msg)
@@ -118,9 +123,11 @@ def batches(state: GinsengClassifierState, rows: Iterable[Rows], batch_size: int
         msg = f"`batch_size` must be at least 1, not {batch_size}."
         raise ValueError(msg)
     buffer = totals = np.empty(0, np.float32)
+    mesh = local_mesh()
+    shared = cells_sharding(mesh)
     for block in rows:
         if not len(buffer):  # more than there are cells would be padding, which takes as much memory and time
-            batch_size = min(batch_size, max(block.stop - block.start, FEWEST))
+            batch_size = rounded_up(mesh, min(batch_size, max(block.stop - block.start, FEWEST)))
             buffer, totals = np.zeros((batch_size, state.n_genes), np.float32), np.ones(batch_size, np.float32)
         for start in range(0, block.stop - block.start, batch_size):
             part = block.counts[start : start + batch_size].astype(np.float32, copy=False)
@@ -131,4 +138,5 @@ def batches(state: GinsengClassifierState, rows: Iterable[Rows], batch_size: int
             else:
                 part.toarray(out=buffer[:n])
             totals[:n] = block.total[start : start + n]
-            yield PaddedRows(block.start + start, block.start + start + n, buffer, totals, row_sums(part) == 0)
+            x, total = put(buffer, shared), put(totals, shared)
+            yield PaddedRows(block.start + start, block.start + start + n, x, total, row_sums(part) == 0)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ginseng._core.attribution import Contributions, predict_contributions, predict_embedding, predict_passes
 from ginseng._core.correction import Correction
+from ginseng._core.devices import local_mesh, put, replicated
 from ginseng._core.members import together
 from ginseng._core.steps import Normalization, predict_gene_weights, predict_logits
 from ginseng._predict.forward import Rows, batches
@@ -77,14 +78,15 @@ def attribute(
     correction
         What makes up for a query that is not measured as the reference was.
     """
-    network, params = state.network, jax.device_put(state.params)
+    network, mesh = state.network, local_mesh()
+    params = put(state.params, replicated(mesh))
     how: dict[str, Any] = {"architecture": network, "normalization": normalization, "correction": correction}
     for start, stop, x, total, empty in batches(state, rows, batch_size):
         n = stop - start
-        logits = np.asarray(predict_logits(params, x, total, **how))
+        logits = np.asarray(predict_logits(params, x, total, mesh=mesh, **how))
         wanted = np.zeros_like(logits)
         wanted[:n] = contrast(start, stop, logits[:n])
-        found = predict_contributions(params, x, total, wanted, n_steps=n_steps, **how)
+        found = predict_contributions(params, x, total, wanted, n_steps=n_steps, mesh=mesh, **how)
         weights = np.asarray(predict_gene_weights(params, x, total, **how))[:n] if network.has_gene_weights else None
         shares: list[Any] = [np.asarray(a)[:n] for a in found]
         yield Attributed(start, stop, logits[:n], Contributions(*shares), weights, empty)
@@ -99,10 +101,11 @@ def embed(
     correction: Correction | None = None,
 ) -> Iterator[Embedded]:
     """Yield what the last layer of the model reads of each cell."""
-    params = jax.device_put(state.params)
+    mesh = local_mesh()
+    params = put(state.params, replicated(mesh))
     how: dict[str, Any] = {"architecture": state.network, "normalization": normalization, "correction": correction}
     for start, stop, x, total, _ in batches(state, rows, batch_size):
-        yield Embedded(start, stop, np.asarray(predict_embedding(params, x, total, **how))[: stop - start])
+        yield Embedded(start, stop, np.asarray(predict_embedding(params, x, total, mesh=mesh, **how))[: stop - start])
 
 
 def embedding_width(state: GinsengClassifierState) -> int:
@@ -122,10 +125,11 @@ def dropout_passes(
     correction: Correction | None = None,
 ) -> Iterator[Passes]:
     """Yield mean and spread of the probabilities of each cell over passes with dropout."""
-    params, key = jax.device_put(state.params), jax.random.key(seed)
+    mesh = local_mesh()
+    params, key = put(state.params, replicated(mesh)), jax.random.key(seed)
     how: dict[str, Any] = {"architecture": state.network, "normalization": normalization, "correction": correction}
     for start, stop, x, total, empty in batches(state, rows, batch_size):
         cells = np.arange(start, start + len(x), dtype=np.uint32)
-        moments = predict_passes(params, x, total, cells, key, np.int32(n_passes), **how)
+        moments = predict_passes(params, x, total, cells, key, np.int32(n_passes), mesh=mesh, **how)
         mean, std = (np.asarray(a)[: stop - start] for a in moments)
         yield Passes(start, stop, mean, std, empty)

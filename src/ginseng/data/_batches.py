@@ -33,7 +33,7 @@ LARGEST_SHARE = 1 / 64
 class Part(NamedTuple):
     """One of `n` disjoint parts of the cells."""
 
-    index: int
+    place: int
     n: int
 
 
@@ -57,6 +57,9 @@ class Source(Protocol):
     n_windows: int  # of all cells
     labels: np.ndarray
     totals: np.ndarray
+
+    def cells(self, keep: np.ndarray, part: Part) -> np.ndarray:
+        """Return the indices of the kept cells in a part, from first to last."""
 
     def windows(
         self, keep: np.ndarray, rng: np.random.Generator | None, part: Part = WHOLE
@@ -82,11 +85,17 @@ class MemorySource:
         self.totals = totals
         self.n_genes = counts.shape[1]
 
+    def cells(self, keep: np.ndarray, part: Part) -> np.ndarray:
+        cells = np.flatnonzero(keep)
+        return cells[cells % part.n == part.place]
+
     def windows(
         self, keep: np.ndarray, rng: np.random.Generator | None, part: Part = WHOLE
     ) -> Iterator[tuple[sparse.csr_matrix, np.ndarray]]:
-        cells = np.arange(len(keep))
-        yield self.counts, np.where(keep & (cells % part.n == part.index), cells, -1)
+        cells = np.full(len(keep), -1)
+        own = self.cells(keep, part)
+        cells[own] = own
+        yield self.counts, cells
 
 
 class StoreCounts:
@@ -148,6 +157,11 @@ class StoreSource:
         on_disk = strict and path.is_dir()
         self._checksums = [Checksums(path, arrays[name]) for name in ("data", "indices")] if on_disk else []
 
+    def cells(self, keep: np.ndarray, part: Part) -> np.ndarray:
+        blocks = _BlockSampler(keep, None, self._check, part).starts
+        cells = np.flatnonzero(keep)
+        return cells[np.isin(cells // BLOCK_ROWS, blocks // BLOCK_ROWS)]
+
     def windows(
         self, keep: np.ndarray, rng: np.random.Generator | None, part: Part = WHOLE
     ) -> Iterator[tuple[sparse.csr_matrix, np.ndarray]]:
@@ -196,7 +210,7 @@ class _BlockSampler(Sampler):
         self.starts = starts[np.logical_or.reduceat(keep, starts)] if len(keep) else starts
         if rng is not None:
             self.starts = rng.permutation(self.starts)
-        self.starts = self.starts[part.index :: part.n]
+        self.starts = self.starts[part.place :: part.n]
         self.n_obs = len(keep)
 
     def validate(self, n_obs: int) -> None:
@@ -272,7 +286,7 @@ def stream(
     tail_cells = np.empty(0, np.int64)
     for i, (counts, cells) in enumerate(source.windows(keep, order, part)):
         picks = np.flatnonzero(cells >= 0)
-        rng = np.random.default_rng([seed, epoch, i * part.n + part.index, 1])
+        rng = np.random.default_rng([seed, epoch, i * part.n + part.place, 1])
         if weights is not None:
             p = weights[source.labels[cells[picks]]]
             p = np.minimum(p / p.sum(), max(LARGEST_SHARE, 1 / len(picks)))

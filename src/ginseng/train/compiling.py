@@ -80,10 +80,10 @@ class Step:
 
         Weights and optimiser state are as returned by :meth:`place` or by the step before.
         """
-        batch = put(Batch(*window), cells_sharding(self.mesh, axis=1))
+        batch = Batch(*put(tuple(window), cells_sharding(self.mesh, axis=1)))
         return self.call(params, state, batch, n, rates, step, self.root)
 
-    def place[T](self, tree: T) -> T:
+    def place(self, tree: Any) -> Any:
         """Return a copy of weights or optimiser state on each device."""
         return put(tree, replicated(self.mesh))
 

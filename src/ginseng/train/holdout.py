@@ -11,11 +11,13 @@ from scipy.special import log_softmax
 
 from ginseng._core import registry
 from ginseng._core.architecture import Architecture
+from ginseng._core.devices import cells_sharding, local_mesh, put, replicated, rounded_up
 from ginseng._core.steps import Normalization, predict_logits
 from ginseng._core.types import Params
-from ginseng.data._batches import Source, Window, empty_window, prefetch, stream
+from ginseng.data._batches import Part, Source, Window, empty_window, prefetch, stream
 from ginseng.data._splits import held_out
 from ginseng.train.metrics import Measures, measure
+from ginseng.train.processes import gathered, n_processes
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 
 
@@ -47,33 +49,41 @@ class Holdout:
     def __init__(self, source: Source, cells: np.ndarray, network: Architecture, normalization: Normalization) -> None:
         self.source = source
         self.cells = cells
-        self.batch_size = int(np.clip(cells.sum(), 1, 1024))
-        self.how: dict[str, Any] = {"architecture": network, "normalization": normalization}
+        mesh = local_mesh()
+        self.batch_size = rounded_up(mesh, int(np.clip(cells.sum(), 1, 1024)))
+        self.how: dict[str, Any] = {"architecture": network, "normalization": normalization, "mesh": mesh}
 
     def compile(self, n_classes: int) -> None:
         """Compile the forward pass ahead of the first call, if any cells are held out."""
         if not self.cells.any():
             return
-        params = registry.shapes(self.how["architecture"], self.source.n_genes, n_classes)
+        one, each = replicated(self.how["mesh"]), cells_sharding(self.how["mesh"])
+        params = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=one),
+            registry.shapes(self.how["architecture"], self.source.n_genes, n_classes),
+        )
         window = empty_window((1, self.batch_size), self.source)
-        x, total = (jax.ShapeDtypeStruct(a.shape[1:], a.dtype) for a in (window.x, window.total))
+        x, total = (jax.ShapeDtypeStruct(a.shape[1:], a.dtype, sharding=each) for a in (window.x, window.total))
         predict_logits.lower(params, x, total, **self.how).compile()
 
     def logits(self, params: Params, window: Window) -> np.ndarray:
         """Return the logits for a window of a single batch, without dropout."""
-        return np.asarray(predict_logits(params, window.x[0], window.total[0], **self.how))
+        x, total = put((window.x[0], window.total[0]), cells_sharding(self.how["mesh"]))
+        return np.asarray(predict_logits(params, x, total, **self.how))
 
     def predict(self, params: Params) -> tuple[np.ndarray, np.ndarray]:
-        """Return the logits and the true classes of the held-out cells."""
+        """Return the logits and the true classes of the held-out cells; each process predicts a part of them."""
         if not self.cells.any():
             return np.empty((0, 1), np.float32), np.empty(0, np.int32)
-        parts = []
-        windows = stream(self.source, self.cells, batch_size=self.batch_size, n_per_window=1, shuffle=False)
-        for window in prefetch(windows):
-            real = window.weight[0] > 0
-            parts.append((self.logits(params, window)[real], window.y[0, real]))
-        logits, y = zip(*parts, strict=True)
-        return np.concatenate(logits), np.concatenate(y)
+        params = put(params, replicated(self.how["mesh"]))
+        parts = [Part(i, n_processes()) for i in range(n_processes())]
+        own = stream(self.source, self.cells, batch_size=self.batch_size, n_per_window=1, shuffle=False,
+                     part=parts[jax.process_index()])  # fmt: skip
+        found = [self.logits(params, window)[window.weight[0] > 0] for window in prefetch(own)]
+        if not found:  # more processes than blocks of cells
+            found = [self.logits(params, empty_window((1, self.batch_size), self.source))[:0]]
+        order = np.argsort(np.concatenate([self.source.cells(self.cells, part) for part in parts]))
+        return gathered(np.concatenate(found))[order], self.source.labels[self.cells].astype(np.int32)
 
     def measure(self, params: Params) -> Measures:
         """Return the measures on the holdout; NaN if it is empty."""

@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from scipy.optimize import minimize
 
 from ginseng._core.architecture import Architecture
+from ginseng._core.devices import cells_sharding, global_mesh, put, replicated
 from ginseng._core.optim import matrices
 from ginseng._core.steps import Batch, Normalization, loss_and_gradient
 from ginseng._core.types import Params
@@ -41,7 +42,7 @@ def minimum(
     params
         Initial weights.
     windows
-        Iterates over the cells once.
+        Iterates over the cells once, as many in each window as this process passes of a batch that all devices share.
     after_each
         Called after each iteration.
 
@@ -51,18 +52,19 @@ def minimum(
     """
 
     def cross_entropy(w: Any) -> tuple[float, np.ndarray]:
-        tree, loss, gradient = unravel(w), 0.0, np.zeros_like(w)
+        tree, loss, gradient = put(unravel(w), replicated(mesh)), 0.0, np.zeros_like(w)
         for window in windows():
-            batch = Batch(*(a[0] for a in window))
+            batch = put(Batch(*(a[0] for a in window)), cells_sharding(mesh))
             value, grads = loss_and_gradient(tree, batch, architecture=architecture, normalization=normalization)
             loss += float(value)
-            gradient += np.asarray(ravel_pytree(grads)[0])
+            gradient += np.asarray(ravel_pytree(jax.tree.map(np.asarray, grads))[0])
         return loss / n_cells, gradient / n_cells
 
     def objective(w: Any) -> tuple[float, np.ndarray]:
         loss, gradient = cross_entropy(w)
         return loss + 0.5 * float(w @ (decay * w)), gradient + decay * w
 
+    mesh = global_mesh()
     with jax.enable_x64(True):
         start, unravel = ravel_pytree(jax.tree.map(lambda a: np.asarray(a, np.float64), params))
         penalised, _ = ravel_pytree(jax.tree.map(lambda a, is_matrix: np.full(a.shape, float(is_matrix)),

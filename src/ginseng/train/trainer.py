@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ginseng._core.devices import global_mesh, own_cells, rounded_up
 from ginseng._core.optim import warmup_cosine
 from ginseng._core.steps import Normalization
 from ginseng._core.types import Params
@@ -281,15 +282,13 @@ class GinsengClassifierTrainer:
         return self.network.with_offset(params, offset)
 
     def _fit_lbfgs(self, silent: bool, *, reports: bool) -> Params:
-        n = int(self.keep.sum())
+        n, mesh = int(self.keep.sum()), global_mesh()
+        size = min(self.network.cells_at_once or 4096, n)
+        # each process reads all cells, as the sums are over all of them, and passes on its part of each batch
         read = partial(
-            stream,
-            self.dataset.source,
-            self.keep,
-            batch_size=min(self.network.cells_at_once or 4096, n),
-            n_per_window=1,
-            shuffle=False,
-        )
+            stream_own, self.dataset.source, self.keep, own=own_cells(mesh, rounded_up(mesh, size)), batch_size=size,
+            n_per_window=1, n_epoch=n_batches(n, size), shuffle=False,
+        )  # fmt: skip
         with progress(desc="Training", unit="iteration", silent=silent) as bar:
             params, loss, self.best_epoch = minimum(
                 self._init(), lambda: prefetch(read()), architecture=self.network, normalization=self.normalization,

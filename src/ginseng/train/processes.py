@@ -1,0 +1,97 @@
+"""Processes that train together, started through `jax.distributed.initialize`; usually there is only one.
+
+All of them make the same calls of the functions here, in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+
+class LostProcessError(RuntimeError):
+    """Another process of the run has ended or cannot be reached."""
+
+
+def n_processes() -> int:
+    """Return how many processes train together."""
+    return jax.process_count()
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes files and reports."""
+    return jax.process_index() == 0
+
+
+def any_process(flag: bool) -> bool:
+    """Whether the flag is set in any process."""
+    return flag if n_processes() == 1 else bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+
+
+def gathered(rows: np.ndarray) -> np.ndarray:
+    """Return the rows of all processes, in the order of the processes."""
+    if n_processes() == 1:
+        return rows
+    n = np.asarray(multihost_utils.process_allgather(np.array(len(rows), np.int32)))
+    padded = np.zeros((n.max(), *rows.shape[1:]), rows.dtype)
+    padded[: len(rows)] = rows
+    parts = np.asarray(multihost_utils.process_allgather(padded))
+    return np.concatenate([part[:size] for part, size in zip(parts, n, strict=True)])
+
+
+def from_first[T](tree: T) -> T:
+    """Return the arrays of the first process, to the bit: those of other machines may differ in the last ones."""
+    if n_processes() == 1:
+        return tree
+
+    def sent(a: Any) -> np.ndarray:
+        a = np.asarray(a)
+        sent = multihost_utils.broadcast_one_to_all(np.frombuffer(a.tobytes(), np.uint8))
+        return np.frombuffer(np.asarray(sent).tobytes(), a.dtype).reshape(a.shape)
+
+    return jax.tree.map(sent, tree)
+
+
+def check_same(what: str, *digests: str) -> None:
+    """Raise unless all processes pass the same text.
+
+    Raises
+    ------
+    ValueError
+        If a process passes another text than the first.
+    """
+    own = np.frombuffer("\n".join(digests).encode(), np.uint8)
+    if len({part.tobytes() for part in gathered(own[None])} if _same_size(own) else {0, 1}) > 1:
+        msg = f"The processes of this run have {what}. Start all of them with the same data, settings and files."
+        raise ValueError(msg)
+
+
+def _same_size(a: np.ndarray) -> bool:
+    return len(set(gathered(np.array([len(a)], np.int32)).tolist())) == 1
+
+
+@contextmanager
+def together(advice: str) -> Iterator[None]:
+    """Turn the failure of a call that needs all processes into an error that says so, followed by `advice`.
+
+    Raises
+    ------
+    LostProcessError
+        If the call failed in a run of several processes.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if n_processes() == 1:
+            raise
+        lines = str(error).strip().splitlines() or [""]
+        msg = (
+            f"Another process of this run of {n_processes()} was lost: it has ended, or cannot be reached "
+            f"({lines[0][:200]}). {advice}"
+        )
+        raise LostProcessError(msg) from error
