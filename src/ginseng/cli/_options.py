@@ -117,6 +117,19 @@ _MANNERS = {
     "checkpoint": _row(
         "--checkpoint", metavar="PATH", type=Path, help="checkpoint file, to resume from (default: beside OUTPUT)"
     ),
+    "distributed": _row(
+        "--distributed", **_FLAG,
+        help="train with all processes of this command that a cluster (Slurm, Open MPI, Kubernetes) has started",
+    ),
+    "coordinator_address": _row(
+        "--coordinator", metavar="HOST:PORT", help="with --distributed: address of process 0 (default: from the cluster)"
+    ),
+    "num_processes": _row(
+        "--processes", metavar="N", type=int, help="with --distributed: number of processes (default: from the cluster)"
+    ),
+    "process_id": _row(
+        "--process", metavar="I", type=int, help="with --distributed: this process, from 0 (default: from the cluster)"
+    ),
     "resume": _row("--resume", **_FLAG, help="continue from the checkpoint of an interrupted run"),
 }  # fmt: skip
 

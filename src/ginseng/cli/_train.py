@@ -7,8 +7,11 @@ keeps a checkpoint, and the same command with --resume continues from it.
 from __future__ import annotations
 
 import argparse
+import atexit
 import itertools
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +22,17 @@ HELP = "train a model"
 VERBS = ("tl.train", "train")
 EXAMPLES = """  ginseng train atlas.h5ad --labels cell_type --layer counts -o atlas.h5
   ginseng train atlas.h5ad --labels cell_type --groups donor --set lr=1e-3 --set upper=200 -o atlas.h5
-  ginseng train atlas.zarr -o atlas.h5 --resume"""
+  ginseng train atlas.zarr -o atlas.h5 --resume
+  srun ginseng train atlas.zarr -o atlas.h5 --distributed"""
 
 
 #: Parameters, and settings that have an option of their own.
 PARAMETERS = ("label_key", "unlabeled", "layer", "genes", "gene_key", "group_key", "epochs", "resume")
 SETTINGS = ("architecture", "holdout_fraction", "normalize", "seed")
+#: Arguments of `jax.distributed.initialize`.
+PROCESSES = ("coordinator_address", "num_processes", "process_id")
+#: Seconds without a sign of life after which a process counts as lost, and that processes wait for each other to end.
+LOST, ENDED = 20, 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="any other setting of ginseng.train.GinsengClassifierTrainerSettings; may be repeated",
     )  # fmt: skip
     _options.add(parser, "checkpoint", help="checkpoint file (default: beside the output, until training ends)")
-    _options.add(parser, "resume")
+    _options.add(parser, "resume", "distributed", *PROCESSES)
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -46,8 +54,15 @@ def run(args: argparse.Namespace) -> Outcome:
     import ginseng as gs
     from ginseng._disk.readers import open_adata
     from ginseng.model.file import target_of
+    from ginseng.train.processes import LostProcessError, is_first
 
     target_of(args.output)
+    place = _options.given(args, *PROCESSES)
+    if args.distributed:
+        _join(place)
+    elif place:
+        msg = f"`{next(iter(place))}` has no effect without `distributed`."
+        raise ValueError(msg)
     checkpoint = args.checkpoint or args.output.with_name(f"{args.output.name}.checkpoint")
     data: Any = args.data
     options = _options.given(args, *PARAMETERS)
@@ -55,11 +70,17 @@ def run(args: argparse.Namespace) -> Outcome:
         data, options["genes"] = open_adata(args.data), "ginseng_genes"
         gs.pp.select_hvgs(data, args.n_top_genes, args.layer)
     settings = dict(args.settings) | _options.given(args, *SETTINGS)
-    state: Any = gs.tl.train(data, settings=settings, checkpoint=checkpoint, **options)
+    try:
+        state: Any = gs.tl.train(data, settings=settings, checkpoint=checkpoint, **options)
+    except LostProcessError:
+        atexit.register(_end_alone)
+        raise
     state = gs.model.GinsengClassifierState.from_dict(data.uns["ginseng"]["model"]) if state is None else state
     if state.info["interrupted"]:
         msg = f"Interrupted; no model was written. The same command with --resume continues from {checkpoint}."
         raise KeyboardInterrupt(msg)
+    if not is_first():
+        return Outcome("Process 0 writes the model.", {"output": None})
     _save(state, args.output, overwrite=bool(args.overwrite))
     if args.checkpoint is None:
         checkpoint.unlink(missing_ok=True)
@@ -79,6 +100,35 @@ def run(args: argparse.Namespace) -> Outcome:
         "classes": state.label_keys, **{name: number(value) for name, value in measured.items()}, **state.info,
     }  # fmt: skip
     return Outcome(lines(shown), values)
+
+
+def _join(place: dict[str, Any]) -> None:
+    """Wait for the other processes, and train with them.
+
+    Raises
+    ------
+    ValueError
+        If neither the options nor the cluster tell which processes there are.
+    """
+    import jax
+
+    try:
+        jax.distributed.initialize(
+            **place, heartbeat_timeout_seconds=LOST, shutdown_timeout_seconds=ENDED, initialization_timeout=300
+        )
+    except (ValueError, TypeError) as error:
+        msg = (
+            f"The processes of this run are unknown ({error}). Start them with Slurm, Open MPI or Kubernetes, or pass "
+            "`coordinator_address`, `num_processes` and `process_id`."
+        )
+        raise ValueError(msg) from error
+
+
+def _end_alone() -> None:
+    """End without the other processes, which JAX would wait for."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _save(state: Any, path: Path, *, overwrite: bool) -> None:

@@ -31,6 +31,7 @@ from ginseng.data.dataset import GinsengDataset
 from ginseng.model.schema import MAX_EPOCHS
 from ginseng.train.logger import GinsengLogger
 from ginseng.train.metrics import MEASURES, Measures
+from ginseng.train.processes import is_first, n_processes
 from ginseng.train.selection import NOTHING
 
 CHECKPOINT = Schema(
@@ -54,7 +55,8 @@ CHECKPOINT = Schema(
 
 #: Seconds between checkpoints within an epoch.
 SECONDS = 600
-#: At the end of an epoch a checkpoint is due once this many times the duration of the last write has passed.
+#: At the end of an epoch a checkpoint is due once this many times the duration of the last write has passed; in runs of
+#: several processes, any of which may be lost, at the end of any window.
 WAIT = 50
 
 #: What a run depends on besides its settings, as worded in errors.
@@ -158,7 +160,8 @@ class Checkpoint:
             raise ValueError(msg)
         else:
             return None
-        recover(own.path)
+        if is_first():
+            recover(own.path)
         if own.path.exists():
             own._check_present(resume=resume)
         elif resume and others:
@@ -207,6 +210,8 @@ class Checkpoint:
     def claimed(self, *, resume: bool) -> Iterator[None]:
         """Lock the file during training: two runs that share a checkpoint would overwrite each other's.
 
+        Of several processes that train together, the first writes and locks it.
+
         A file next to the store gets another name if the usual one is locked.
 
         Raises
@@ -215,6 +220,9 @@ class Checkpoint:
             If another run has locked the file.
         """
         with ExitStack() as held:
+            if not is_first():
+                yield
+                return
             try:
                 held.enter_context(claimed(self.path))
             except LockedError as error:
@@ -227,7 +235,8 @@ class Checkpoint:
 
     def is_due(self, *, epoch_ended: bool) -> bool:
         """Whether the next checkpoint is due."""
-        return time.monotonic() - self._written >= (WAIT * self._cost if epoch_ended else SECONDS)
+        often = epoch_ended or n_processes() > 1
+        return time.monotonic() - self._written >= (WAIT * self._cost if often else SECONDS)
 
     def write(self, at: Progress) -> None:
         """Replace the file atomically. If that fails, warn and go on training."""

@@ -17,6 +17,7 @@ from ginseng.train.checkpoint import Checkpoint, Progress
 from ginseng.train.compiling import Step
 from ginseng.train.interrupt import interruptible
 from ginseng.train.metrics import Measures
+from ginseng.train.processes import any_process
 from ginseng.train.selection import compare, is_over
 
 
@@ -59,7 +60,7 @@ def run(
     measure
         Returns the measures of some weights on the holdout.
     place
-        Checkpoint to write, if any.
+        Checkpoint that this process writes, if any.
     silent, reports
         Whether to hide all output, and whether to print one line per epoch.
 
@@ -75,14 +76,14 @@ def run(
                 bar.update(_advance(at, plan, step, window))
                 if not all(np.isfinite(loss).all() for loss in at.losses[-2:-1]):  # the latest is still being computed
                     break
-                if interrupted():
+                if any_process(interrupted()):
                     break
                 if place is not None and place.is_due(epoch_ended=False):
                     place.write(at)
             losses = np.concatenate(at.losses)
             if not (np.isfinite(losses).all() and is_finite(at.params)):
                 raise DivergedError(losses)
-            if interrupted():
+            if any_process(interrupted()):
                 if place is not None:
                     place.write(at)
                 return True

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import json
 import time
 from contextlib import nullcontext
 from functools import partial
@@ -32,6 +33,7 @@ from ginseng.train.lbfgs import minimum
 from ginseng.train.logger import GinsengLogger
 from ginseng.train.loop import DivergedError, Plan, run
 from ginseng.train.metrics import Measures
+from ginseng.train.processes import check_same, from_first, is_first, n_processes, together
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 from ginseng.train.standardize import Moments, fit_standardization, read_moments, reference
 
@@ -134,7 +136,7 @@ class GinsengClassifierTrainer:
 
     def _choose_n_streams(self) -> int:
         """Return as many streams as there are processes, if there are enough windows for each to read its own."""
-        n = jax.process_count()
+        n = n_processes()
         if self.settings.n_streams is not None:
             return self.settings.n_streams
         return n if self.dataset.source.n_windows >= n else 1
@@ -193,24 +195,34 @@ class GinsengClassifierTrainer:
             If `checkpoint` is a file other than a checkpoint of this run.
         KeyboardInterrupt
             If ctrl-C was pressed before the end of the first epoch, or twice.
+        RuntimeError
+            If another process of a run of several has ended or cannot be reached.
         """
         s = self.settings
         epochs = self.epochs if epochs is None else epochs
+        silent = silent or not is_first()
         if epochs < 1:
             msg = f"`epochs` must be at least 1, not {epochs!r}."
             raise ValueError(msg)
         place = None
         if s.solver != "lbfgs":
-            place = Checkpoint.of(self.dataset, self._run(epochs), checkpoint, resume=resume)
+            described = self._run(epochs)
+            with together("Start all processes again."):
+                check_same("other cells or settings", json.dumps(described, sort_keys=True))
+            place = Checkpoint.of(self.dataset, described, checkpoint, resume=resume)
         self.logger, self.best_epoch, self.interrupted = GinsengLogger(), None, False
         self._started = time.time()
-        with running(f"training of {self.network.name!r} on {int(self.keep.sum()):,} cells") as report:
+        what = f"training of {self.network.name!r} on {int(self.keep.sum()):,} cells"
+        advice = "Start all processes again"
+        advice += "." if place is None else f" with `resume=True`, to continue from the checkpoint {place.path}."
+        with together(advice), running(what) as report:
             if s.solver == "lbfgs":
                 self.model.params = self._fit_lbfgs(silent, reports=reports)
             else:
                 with nullcontext() if place is None else place.claimed(resume=resume):
                     trained = self._fit_adamw(epochs, silent, reports=reports, place=place, resume=resume)
                 self.model.params = self._adjusted(trained)
+            learned = self._has_learned()
             report(f"best epoch {self.best_epoch} of {self.logger.epoch[-1]}")
         self.state = GinsengClassifierState.of(
             self.network,
@@ -229,14 +241,14 @@ class GinsengClassifierTrainer:
                 "versions": {name: version(name) for name in ("ginseng", "jax", "anndata")},
                 "n_train": int(self.keep.sum()),
                 "n_holdout": int(self.holdout.sum()),
-                "learned": self._has_learned(),
+                "learned": learned,
                 "best_epoch": self.best_epoch,
                 "interrupted": self.interrupted,
                 "seconds": round(time.time() - self._started, 3),
                 "seed": int(s.seed),
             },
         )
-        if place is not None and not self.interrupted:
+        if place is not None and is_first() and not self.interrupted:
             place.end()
         return self.model, self.state
 
@@ -291,8 +303,8 @@ class GinsengClassifierTrainer:
         )  # fmt: skip
         with progress(desc="Training", unit="iteration", silent=silent) as bar:
             params, loss, self.best_epoch = minimum(
-                self._init(), lambda: prefetch(read()), architecture=self.network, normalization=self.normalization,
-                C=self.settings.C, n_cells=n, after_each=bar.update,
+                from_first(self._init()), lambda: prefetch(read()), architecture=self.network,
+                normalization=self.normalization, C=self.settings.C, n_cells=n, after_each=bar.update,
             )  # fmt: skip
         found = self._held_out.measure(params)
         self.logger.update(self.best_epoch, loss, **{f"holdout_{name}": value for name, value in found.items()})
@@ -306,6 +318,8 @@ class GinsengClassifierTrainer:
                     batch_size=self.batch_size)  # fmt: skip
         plan = self._plan(epochs, n_epoch, step)
         at = place.read(*step.shapes(self.n_genes, self.n_classes)) if place and resume else None
+        check_same("other checkpoints", "none" if at is None else f"{at.epoch} {at.window} {at.step}")
+        writes = place if is_first() else None
         if at is None or not at.finished:
             # validation is not needed before the end of the first epoch
             step_compiled, validation_compiled = ahead(
@@ -313,20 +327,21 @@ class GinsengClassifierTrainer:
                 partial(self._held_out.compile, self.n_classes),
             )
             if at is None:
-                params = self._init()
+                params = from_first(self._init())
                 at = Progress(params, step.optimizer.init(params), self.logger)
             at.params, at.optimizer = step.place((at.params, at.optimizer))
             step_compiled.result()
 
             def measure(params: Params) -> Measures:
                 validation_compiled.result()
-                return self._held_out.measure(self._adjusted(params))
+                found = self._held_out.measure(self._adjusted(params))
+                return {name: float(value) for name, value in from_first(found).items()}
 
             try:
-                self.interrupted = run(at, plan, step, measure, place=place, silent=silent, reports=reports)
+                self.interrupted = run(at, plan, step, measure, place=writes, silent=silent, reports=reports)
             except DivergedError as error:
-                if place is not None:
-                    place.end()
+                if writes is not None:
+                    writes.end()
                 raise divergence(
                     error.losses, at.epoch + 1, lr=self.lr, first=self._init(), logits=self._held_out.logits,
                     source=self.dataset.source, keep=self.keep, gene_names=self.dataset.gene_names,
