@@ -64,9 +64,7 @@ def labels_by_level(
     ValueError
         If a label lies within several labels of the level above, or within none.
     """
-    every: list[str] | None = (
-        [] if isinstance(unlabeled, Sequence) and not isinstance(unlabeled, str) and not len(unlabeled) else None
-    )
+    every_name = unlabeled is not None and not isinstance(unlabeled, str | int) and not list(unlabeled)
     of_class = {levels[-1]: [str(name) for name in names]}
     below, finer, finer_names = codes, levels[-1], of_class[levels[-1]]
     chain = np.arange(len(names))  # from the classes to the labels of the level below

@@ -63,7 +63,7 @@ class LabelAudit:
 
     @property
     def too_small(self) -> list[str]:
-        """Types that are too small to learn, of which no label is called wrong."""
+        """Types that are too small to learn."""
         return self.types.index[self.types["too_small"]].tolist()
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,9 +87,8 @@ class LabelAudit:
         for pair in self.pairs.to_dict("records"):
             error = f"{pair['error']:.0%} mistaken for the other"
             lines.append(f"cannot be told apart: {pair['first']!r} and {pair['second']!r}, {error}")
-        lines += [
-            f"too small to learn: {label!r}, {self.types.loc[label, 'n_cells']:,} cells" for label in self.too_small
-        ]
+        sizes = self.types["n_cells"].to_dict()
+        lines += [f"too small to learn: {label!r}, {sizes[label]:,} cells" for label in self.too_small]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -164,7 +163,7 @@ def audit_labels(
     `adata.obs['ginseng_audit_label']` : :class:`pandas.Series` (dtype ``category``)
         The label, or the likely one where it is probably wrong: to train on, after a look.
     `adata.obs['ginseng_audit_wrong']` : :class:`pandas.Series` (dtype ``bool``)
-        Whether it is. Never for types that are too small to learn.
+        Whether it is.
     `adata.obs['ginseng_audit_score']` : :class:`pandas.Series` (dtype ``float32``)
         Probability that it is; missing for cells without a label or without counts, and for those whose type no other
         fold has.
@@ -227,7 +226,7 @@ def audit_labels(
         trained_on = np.stack([np.bincount(y[~test], minlength=len(names)) > 0 for _, test in parts])
         judged = judge(said.probs, y, (said.y >= 0) & trained_on[said.fold, y])
         types = describe_types(judged, y, names, chosen.groups)
-        wrong = (judged.wrong >= min_score) & ~types["too_small"].to_numpy()[y]
+        wrong = judged.wrong >= min_score  # False where it is NaN
         others = judged.probs.copy()
         others[np.arange(len(y)), y] = -1
         likely = np.where(wrong, others.argmax(axis=1), y)
