@@ -58,6 +58,33 @@ def class_confidence(key_added: str = DEFAULT) -> str:
     return f"{key_added}_class_confidence"
 
 
+#: `uns[key_added]` entry: names of the levels whose labels are in `obs`, the broadest first.
+LEVELS = "levels"
+
+
+def level(name: str) -> Named:
+    """`obs` column: category, the predicted label of a level.
+
+    It is named after the level, unless that is the name of another result, as `cell_type` is.
+    """
+    taken = {name_of("") for verb in OUTPUTS.values() for name_of in (*verb.types, *verb.groups, *verb.fractions)}
+    named = f"_{name}_level" if {f"_{name}", f"_{name}_confidence"} & taken else f"_{name}"
+
+    def of(key_added: str = DEFAULT) -> str:
+        return f"{key_added}{named}"
+
+    return of
+
+
+def level_confidence(name: str) -> Named:
+    """`obs` column: float32 in [0, 1], the sum of the probabilities of the classes within that label."""
+
+    def of(key_added: str = DEFAULT) -> str:
+        return f"{level(name)(key_added)}_confidence"
+
+    return of
+
+
 def probs(key_added: str = DEFAULT) -> str:
     """`obsm` entry: cells x classes, rows sum to 1."""
     return f"{key_added}_probs"
@@ -109,6 +136,25 @@ def std_probs(key_added: str = DEFAULT) -> str:
 CROSS_VALIDATION = f"{DEFAULT}_cv"
 
 
+#: Default prefix of :func:`ginseng.tl.audit_labels`.
+AUDIT = f"{DEFAULT}_audit"
+
+
+def audit_label(key_added: str = AUDIT) -> str:
+    """`obs` column: category, the label of each cell, or the likely one where it is probably wrong."""
+    return f"{key_added}_label"
+
+
+def audit_score(key_added: str = AUDIT) -> str:
+    """`obs` column: float32 in [0, 1], the probability that the label is wrong."""
+    return f"{key_added}_score"
+
+
+def audit_wrong(key_added: str = AUDIT) -> str:
+    """`obs` column: bool, whether the label is probably wrong."""
+    return f"{key_added}_wrong"
+
+
 def of_model(model: str, key_added: str = DEFAULT) -> str:
     """Prefix for the results of one of the compared models."""
     return f"{key_added}_{model}"
@@ -157,6 +203,8 @@ class Output:
     groups: tuple[Named, ...] = ()
     #: `obs` columns: float32 in [0, 1].
     fractions: tuple[Named, ...] = ()
+    #: `obs` columns: bool.
+    flags: tuple[Named, ...] = ()
     #: `obsm` entries: float32.
     arrays: tuple[Named, ...] = ()
     #: Entries of `uns[key_added]`.
@@ -192,6 +240,7 @@ OUTPUTS = {
             "genes",
             "ontology",
             "backoff",
+            LEVELS,
             "format",
         ),
         record="overlap",
@@ -222,6 +271,13 @@ OUTPUTS = {
         arrays=(probs,),
         members=("folds", "metrics", "classes", "params"),
         record="folds",
+    ),
+    "audit_labels": Output(
+        types=(audit_label,),
+        fractions=(audit_score,),
+        flags=(audit_wrong,),
+        members=("types", "pairs", "summary", "classes", "params"),
+        record="types",
     ),
 }
 #: Members of `uns[key_added]` that several verbs write independently.

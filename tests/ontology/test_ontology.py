@@ -128,20 +128,20 @@ def by_hand(probs: np.ndarray, ids: list[str | None], threshold: float) -> tuple
 def test_back_off_is_the_deepest_term_that_is_sure() -> None:
     ids = [CD4, CD8, B, NK, MONOCYTE, HEPATOCYTE, None]
     probs = np.random.default_rng(0).dirichlet(np.full(len(ids), 0.4), 40)
-    backoff = BackOff(ids, 0.6)
+    backoff = BackOff.to_terms(ids, 0.6)
     place, summed = backoff(probs)
     for row, j, p in zip(probs, place, summed, strict=True):
         term, expected = by_hand(row, ids, 0.6)
-        assert (backoff.terms[j] if j >= 0 else None) == term
+        assert (backoff.labels[j].id if j >= 0 else None) == term
         assert p == pytest.approx(expected)
     assert len(set(place)) > 4
     place, _ = backoff(np.array([[0.4, 0.4, 0.1, 0.1, 0, 0, 0], [0, 0, 0, 0, 0.3, 0.3, 0.4]]))
-    assert T in cell_ontology().with_ancestors(backoff.terms[place[0]])  # alpha-beta, as both are
+    assert T in cell_ontology().with_ancestors(backoff.labels[place[0]].id)  # alpha-beta, as both are
     assert place[1] == -1
 
 
 def test_shares_of_independent_probabilities() -> None:
-    backoff = BackOff([CD4, CD8, MONOCYTE], 0.6)
+    backoff = BackOff.to_terms([CD4, CD8, MONOCYTE], 0.6)
     place, summed = backoff(np.array([[0.9, 0.9, 0.9], [0.2, 0.1, 0.0]]))
     assert place[1] == -1
     assert summed[0] == pytest.approx(2 / 3)

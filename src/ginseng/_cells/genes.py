@@ -201,10 +201,47 @@ def _columns(var: pd.DataFrame, numbers: bool = False) -> list[str]:
         return values.nunique() > len(values) / 2
 
     def rank(key: str) -> int:
-        plain = key.lower().replace("_", "").replace(" ", "").replace("-", "").replace(".", "")
-        return _COLUMNS.index(plain) if plain in _COLUMNS else len(_COLUMNS)
+        return _COLUMNS.index(_plain(key)) if _plain(key) in _COLUMNS else len(_COLUMNS)
 
     return sorted((key for key in var.columns if isinstance(key, str) and may(key)), key=rank)
+
+
+def other_names(var: pd.DataFrame, genes: np.ndarray, position: np.ndarray) -> np.ndarray | None:
+    """Return what the genes are also called: Ensembl ids if they are symbols, symbols if they are Ensembl ids.
+
+    Parameters
+    ----------
+    genes
+        Names of the genes.
+    position
+        (rows of `var`,) index of each row into `genes`, or -1.
+
+    Returns
+    -------
+    (genes,) text, empty where unknown or where another gene has it; None if no column of `var` has such names.
+    """
+    kind = id_type(genes)
+    if kind == "Entrez ids":
+        return None
+    rows = np.flatnonzero(position >= 0)
+    candidates: list[str | None] = [None, *_columns(var)]
+    for key in candidates:
+        names = names_in(var, key)
+        names = names[rows].where(~missing_names(names[rows]), "")
+        named = [name for name in names if name]
+        is_ensembl = id_type(named).startswith("Ensembl")
+        known = key is None or _plain(key) in _COLUMNS  # any text could be symbols
+        if 2 * len(named) < len(rows) or are_row_numbers(named) or is_ensembl == kind.startswith("Ensembl"):
+            continue
+        if is_ensembl or (known and id_type(named) == "symbols"):
+            first = pd.Series(names.to_numpy(object), index=position[rows]).groupby(level=0).first()
+            found = first.reindex(range(len(genes)), fill_value="").to_numpy(object)
+            return np.where(pd.Series(found).duplicated(), "", found).astype(str)
+    return None
+
+
+def _plain(key: str) -> str:
+    return key.lower().replace("_", "").replace(" ", "").replace("-", "").replace(".", "")
 
 
 def _where(gene_key: str | None) -> str:
@@ -389,14 +426,19 @@ def _advice(n_genes: int, overlap: float, gene_key: str | None) -> str:
 
 
 def align_genes(
-    adata: AnnData, genes: np.ndarray, gene_key: str | None = None, *, min_overlap: float = MIN_OVERLAP
+    adata: AnnData,
+    genes: np.ndarray,
+    gene_key: str | None = None,
+    *,
+    other_names: np.ndarray | None = None,
+    min_overlap: float = MIN_OVERLAP,
 ) -> Alignment:
     """Match genes by name.
 
     If `gene_key` is not given and a column of `var` matches more genes of the model than the index, that column is
     used. Names also match in the spellings that :func:`match_names` tries. Genes that are not found
-    so are looked up by their other names: aliases, previous symbols, Ensembl and Entrez ids. Rows that match the same
-    gene are summed.
+    so are looked up by their other names: those that the model has, then aliases, previous symbols, Ensembl and Entrez
+    ids of the tables. Rows that match the same gene are summed.
 
     Parameters
     ----------
@@ -406,6 +448,8 @@ def align_genes(
         Names of the genes of the model, unique.
     gene_key
         Column of `var` with the gene names; if None, the index, or a column that matches more genes.
+    other_names
+        (genes,) what the model knows of how its genes are also called, empty where nothing.
     min_overlap
         Minimum share of the genes of the model that must be found.
 
@@ -431,13 +475,16 @@ def align_genes(
     wanted = [str(gene) for gene in genes]
     names = _spelt(var, gene_key)
     numbered = are_row_numbers(names)
-    found = Match(np.full(len(var), -1), 0) if numbered else match_names(names, wanted, measured)
+    others = None if other_names is None else [str(name) for name in other_names]
+    found = Match(np.full(len(var), -1), 0) if numbered else _by_either(names, wanted, others, measured)
     notes: list[str] = []
-    better = None if found.n_found == len(genes) else _better_column(var, wanted, measured, gene_key, found.n_found)
+    better = None
+    if found.n_found < len(genes):
+        better = _better_column(var, wanted, measured, gene_key, found.n_found, others=others)
     if better is None and not numbered:
         found = _by_other_names(found, names, wanted, measured)
     if better is None and gene_key is None and found.n_found < max(min_overlap, MIN_OVERLAP) * len(genes):
-        better = _better_column(var, wanted, measured, gene_key, found.n_found, by_other_names=True)
+        better = _better_column(var, wanted, measured, gene_key, found.n_found, others=others, by_other_names=True)
     if better is not None and gene_key is None:
         key, in_column = better
         notes.append(
@@ -481,6 +528,23 @@ def _spelt(var: pd.DataFrame, gene_key: str | None) -> list[str]:
     return [str(name) for name in names_in(var, gene_key).fillna("nan")]
 
 
+def _by_either(names: list[str], genes: list[str], others: list[str] | None, measured: np.ndarray) -> Match:
+    """Match names to those of a model, and those that are left to the other names that it has of its genes."""
+    found = match_names(names, genes, measured)
+    if others is None or found.n_found == len(genes):
+        return found
+    left = np.setdiff1d(np.flatnonzero([bool(name) for name in others]), found.position)
+    more = match_names(names, [others[i] for i in left], measured & (found.position < 0)) if len(left) else None
+    if more is None or not more.n_found:
+        return found
+    position = np.where(more.position >= 0, left[more.position], found.position)
+    row = int(np.flatnonzero(more.position >= 0)[0])
+    example = f"{names[row]} is {genes[position[row]]}"
+    note = f"found {more.n_found:,} genes by the other names that the model has of them ({example})"
+    notes = (*found.notes, *more.notes, note)
+    return Match(position, found.n_found + more.n_found, notes, found.n_mapped + more.n_found)
+
+
 def _by_other_names(found: Match, names: list[str], genes: list[str], measured: np.ndarray) -> Match:
     """Find the genes that are left by their other names: ids for symbols, aliases, and symbols of former days.
 
@@ -502,7 +566,7 @@ def _by_other_names(found: Match, names: list[str], genes: list[str], measured: 
         return found
     row = int(np.flatnonzero(position != found.position)[0])
     note = f"found {n_found - found.n_found:,} genes by other names of theirs ({names[row]} is {genes[position[row]]})"
-    return Match(position, n_found, (*found.notes, note), n_found - found.n_found)
+    return Match(position, n_found, (*found.notes, note), found.n_mapped + n_found - found.n_found)
 
 
 def _summed(position: np.ndarray) -> list[str]:
@@ -518,20 +582,21 @@ def _better_column(
     gene_key: str | None,
     n_found: int,
     *,
+    others: list[str] | None = None,
     by_other_names: bool = False,
 ) -> tuple[str | None, Match] | None:
     """Return the column of `var` (None: the index) that matches clearly more genes of the model, if there is one."""
 
     def match(names: list[str], measured: np.ndarray) -> Match:
-        found = match_names(names, genes, measured)
+        found = _by_either(names, genes, others, measured)
         return _by_other_names(found, names, genes, measured) if by_other_names else found
 
     numbers = by_other_names or id_type(genes) == "Entrez ids"
-    others = [key for key in [None, *_columns(var, numbers=numbers)] if key != gene_key]
+    columns = [key for key in [None, *_columns(var, numbers=numbers)] if key != gene_key]
     # pick the column on a sample of the rows
     rows = some_of(len(var))
     best: tuple[str | None, int] = (None, 0)
-    for key in others:
+    for key in columns:
         names = _spelt(var.iloc[rows], key)
         if (n := match(names, measured[rows]).n_found) > best[1] and not are_row_numbers(names):
             best = (key, n)

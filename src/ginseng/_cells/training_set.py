@@ -15,7 +15,7 @@ from scipy import sparse
 from ginseng._cells.entries import column
 from ginseng._cells.features import warn_of_other_features
 from ginseng._cells.gene_names import missing_names
-from ginseng._cells.genes import NamedGenes, match_names, named_genes
+from ginseng._cells.genes import NamedGenes, match_names, named_genes, other_names
 from ginseng._cells.labels import (
     Unlabeled,
     coded,
@@ -24,6 +24,7 @@ from ginseng._cells.labels import (
     obs_column,
     without_label,
 )
+from ginseng._cells.levels import finest_level, labels_by_level
 from ginseng._cells.matrix import row_sums, take_columns
 from ginseng._cells.open import OpenCells
 from ginseng._errors import MissingKeyError, check_names, suggest, warn
@@ -50,6 +51,10 @@ class TrainingSet:
     measured
         (genes of the AnnData,) bool, False for antibodies and other features, which do not count towards the library
         size.
+    other_names
+        What the genes are also called, empty where unknown; None without other names.
+    levels
+        Label of each class in each level, by name of the level, the broadest first; None without levels.
     """
 
     rows: np.ndarray
@@ -62,6 +67,8 @@ class TrainingSet:
     label_key: str
     group_key: str | None
     measured: np.ndarray
+    other_names: np.ndarray | None = None
+    levels: dict[str, list[str]] | None = None
 
     @property
     def genes(self) -> NamedGenes:
@@ -73,7 +80,9 @@ class TrainingSet:
         chosen = np.unique(self.gene_position[rows & (self.gene_position >= 0)])
         place = np.full(len(self.gene_names) + 1, -1)
         place[chosen] = np.arange(len(chosen))
-        return replace(self, gene_position=place[self.gene_position], gene_names=self.gene_names[chosen])
+        others = None if self.other_names is None else self.other_names[chosen]
+        position, names = place[self.gene_position], self.gene_names[chosen]
+        return replace(self, gene_position=position, gene_names=names, other_names=others)
 
     def blocks(self, cells: OpenCells, *, size: int) -> Iterator[tuple[np.ndarray, sparse.csr_matrix, np.ndarray]]:
         """Yield `(chosen, counts, total)`, block by block.
@@ -112,11 +121,12 @@ MANY_GENES, LEAST_FOUND = 20, 0.1
 
 def choose_cells(
     cells: OpenCells,
-    label_key: str | Sequence[Any] | np.ndarray | pd.Series,
+    label_key: str | Sequence[Any] | np.ndarray | pd.Series | None,
     *,
     genes: str | Sequence[Any] | np.ndarray | None = None,
     group_key: str | Sequence[Any] | np.ndarray | pd.Series | None = None,
     unlabeled: Unlabeled = None,
+    levels: Sequence[str] | None = None,
 ) -> TrainingSet:
     """Resolve and check labels, groups and genes.
 
@@ -133,6 +143,8 @@ def choose_cells(
         Column of `obs`, or one group per cell.
     unlabeled
         Labels that mean "no label", see :func:`ginseng._cells.labels.stand_for_none`.
+    levels
+        Columns of `obs`, the broadest first; the last one has the labels.
 
     Raises
     ------
@@ -147,6 +159,8 @@ def choose_cells(
         msg = f"`adata` has {cells.n_obs:,} cells and {cells.n_vars:,} genes; there is nothing to train on."
         raise ValueError(msg)
     _ = cells.matrix
+    if levels is not None:
+        label_key = finest_level(levels, label_key)
     values, label_name = _per_cell(adata, label_key, "label_key", "label")
     obs = cells.obs if isinstance(label_key, str) else None
     found = labels_of(values, label_name, unlabeled, obs=obs)
@@ -161,6 +175,7 @@ def choose_cells(
             msg += f" Pass another column as `label_key`. {suggest(label_name, others)}"
         raise ValueError(msg)
     labels, label_names = found.codes[labelled], found.names
+    by_level = None if levels is None else labels_by_level(adata, levels, found.codes, label_names, unlabeled)
     _warn_of_labels(label_names, np.bincount(labels), label_name)
 
     groups = group_names = group_name = None
@@ -190,6 +205,8 @@ def choose_cells(
         label_key=label_name,
         group_key=group_name,
         measured=cells.measured,
+        other_names=other_names(cells.var, gene_names, position),
+        levels=by_level,
     )
 
 

@@ -7,7 +7,7 @@ stale, and what is left alone.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,7 @@ def check_target(
     *,
     overwrite: bool = False,
     columns: Mapping[str, bool] | None = None,
+    levels: Iterable[str] = (),
 ) -> None:
     """Reject a prefix that cannot be stored, or whose names hold data that ginseng did not write.
 
@@ -111,6 +112,8 @@ def check_target(
         Whether such data may be replaced.
     columns
         Further prefixes of labels that will be written, and whether an earlier call recorded them.
+    levels
+        Levels whose labels will be written.
 
     Raises
     ------
@@ -126,6 +129,7 @@ def check_target(
     found = [*_foreign(adata, _keys.OUTPUTS[verb], key_added)]
     for prefix, recorded in (columns or {}).items():
         found += [*_foreign(adata, _keys.OUTPUTS["classify"], prefix)] if not recorded else []
+    found += [("obs", name) for name in _foreign_levels(adata, levels, key_added)]
     for where, name in found:
         raise ForeignError(where, name, f"key_added={key_added + '_2'!r}")
 
@@ -182,8 +186,27 @@ def _foreign(adata: AnnData, output: _keys.Output, key: str) -> Iterator[tuple[s
             yield "obsm", name
 
 
+def _foreign_levels(adata: AnnData, levels: Iterable[str], key: str) -> Iterator[str]:
+    """Yield columns of these levels that ginseng did not write: neither recorded, nor a label with its confidence."""
+    recorded = _level_columns(adata, _keys.OUTPUTS["classify"], key)
+    for level in levels:
+        label, confidence = _keys.level(level)(key), _keys.level_confidence(level)(key)
+        there = [name for name in (label, confidence) if name in adata.obs.columns and name not in recorded]
+        if there and (len(there) == 1 or not _are_fractions(in_memory(adata.obs[[confidence]])[confidence])):
+            yield there[0]
+
+
+def _level_columns(adata: AnnData, output: _keys.Output, key: str) -> list[str]:
+    """Return the columns of the levels that an earlier call recorded."""
+    entry: Any = adata.uns.get(key)
+    if _keys.LEVELS not in output.members or not isinstance(entry, Mapping) or _keys.LEVELS not in entry:
+        return []
+    names = [str(level) for level in entry[_keys.LEVELS]]
+    return [name(level)(key) for level in names for name in (_keys.level, _keys.level_confidence)]
+
+
 def _columns(output: _keys.Output, key: str) -> list[str]:
-    return [name(key) for name in (*output.types, *output.groups, *output.fractions)]
+    return [name(key) for name in (*output.types, *output.groups, *output.fractions, *output.flags)]
 
 
 def _not_written(adata: AnnData, output: _keys.Output, key: str) -> set[str]:
@@ -231,11 +254,17 @@ def _looks_ours(adata: AnnData, output: _keys.Output, key: str) -> bool:
         return False
     obs = in_memory(adata.obs[names])
     for name in (name for column in output.fractions if (name := column(key)) not in missing):
-        values = obs[name].to_numpy()
-        if values.dtype != np.float32 or not ((values >= 0) & (values <= 1) | np.isnan(values)).all():
+        if not _are_fractions(obs[name]):
             return False
+    if not all(obs[column(key)].dtype == bool for column in output.flags):
+        return False
     text = (name for column in (*output.types, *output.groups) if (name := column(key)) not in missing)
     return all(obs[name].dtype.kind not in "biufc" for name in text)
+
+
+def _are_fractions(column: pd.Series) -> bool:
+    values = column.to_numpy()
+    return values.dtype == np.float32 and bool(((values >= 0) & (values <= 1) | np.isnan(values)).all())
 
 
 def _are_float32(values: Any) -> bool:
@@ -389,6 +418,7 @@ def _changes(adata: AnnData, verb: str, key: str, results: Results) -> _Changes:
             gone = set(other.members) - (set() if other is output else _keys.SHARED)
             _drop(uns, key, gone)
             written = [name for name in _columns(other, key) if name not in _not_written(adata, other, key)]
+            written += _level_columns(adata, other, key)
             columns = [name for name in written if name in adata.obs.columns and name not in obs]
             obs |= dict.fromkeys(columns)
             replaced += columns

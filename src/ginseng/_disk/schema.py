@@ -105,6 +105,9 @@ class Text(Entry):
 
     is_attribute = True
 
+    def is_there(self, reader: Reader) -> bool:
+        return super().is_there(reader) or bool(self.longest and self.name in reader.members())
+
     def pack(self, value: Any) -> str:
         return json.dumps(value) if self.json else value
 
@@ -157,11 +160,15 @@ class Number(Entry):
 
 @dataclasses.dataclass(frozen=True)
 class Names(Entry):
-    """Names in fixed-length UTF-8, not empty and unique; `size` names the size that is their number."""
+    """Names in fixed-length UTF-8; `size` names the size that is their number.
+
+    They are unique and not empty, unless `blank`: some may then be missing, and are empty.
+    """
 
     size: str = ""
     _: dataclasses.KW_ONLY
     most: int = sys.maxsize
+    blank: bool = False
 
     def store(self, value: Any) -> np.ndarray:
         encoded = np.char.encode(np.asarray(value, str), "utf-8")
@@ -182,7 +189,8 @@ class Names(Entry):
     def restore(self, value: np.ndarray) -> list[str]:
         """Return text; a list until its length was checked."""
         names = [name.decode("utf-8") for name in value.tolist()]
-        check_unique_names(names, self.name)
+        if not self.blank:
+            check_unique_names(names, self.name)
         return names
 
     def shown(self) -> tuple[str, str]:

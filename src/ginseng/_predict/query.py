@@ -122,7 +122,9 @@ def ask(
         msg = f"`target_sum` must be a finite number above 0, not {target_sum!r}."
         raise ValueError(msg)
     _ = cells.matrix
-    genes = align_genes(cells.holder, state.genes, cells.gene_key, min_overlap=min_overlap)
+    genes = align_genes(
+        cells.holder, state.genes, cells.gene_key, other_names=state.other_names, min_overlap=min_overlap
+    )
     own = state.normalization if target_sum is None else dataclasses.replace(state.normalization, target_sum=target_sum)
     normalizes = accept(
         cells,

@@ -65,18 +65,44 @@ def _names(
 ) -> tuple[np.ndarray, list[str | None] | None, np.ndarray]:
     """Return all labels that cells may have, the classes first, their terms, and which labels those of back-off are."""
     names = [str(label) for label in labels]
-    terms = list(ids or ())
-    of_terms = []
-    for term, label in zip(backoff.terms, backoff.labels, strict=True) if backoff else ():
-        if label in names and terms[names.index(label)] != term:
-            label = f"{label} ({term})"  # the class of that name is another type
-        if label not in names:
-            names.append(label)
-            terms.append(term)
-        of_terms.append(names.index(label))
-    # the last one is where no term is sure enough
+    terms: list[str | None] = [None] * len(names) if ids is None else list(ids)
+    places = []
+    for broader in backoff.labels if backoff else ():
+        name = broader.label
+        if name in names and (broader.id is None or terms[names.index(name)] != broader.id):
+            name = f"{name} ({broader.of})"  # the class of that name is another type
+        if name not in names:
+            names.append(name)
+            terms.append(broader.id)
+        places.append(names.index(name))
+    # the last one is where no label is sure enough
     found = None if ids is None else terms
-    return (labels if len(names) == len(labels) else np.array(names, object)), found, np.array([*of_terms, -1])
+    return (labels if len(names) == len(labels) else np.array(names, object)), found, np.array([*places, -1])
+
+
+class Level:
+    """Labels of a level of the model, filled in as they come.
+
+    Parameters
+    ----------
+    of_class
+        Label of each class.
+    """
+
+    def __init__(self, of_class: Sequence[str], n_cells: int) -> None:
+        self.names = list(dict.fromkeys(of_class))
+        place = [self.names.index(label) for label in of_class]
+        self._sums = np.eye(len(self.names))[place]  # (classes, labels)
+        self.code = np.zeros(n_cells, np.int32)
+        self.confidence = np.zeros(n_cells, np.float32)
+
+    def add(self, part: Predicted, min_confidence: float) -> None:
+        """Take in what is said of some cells: the most probable label, by the sum over the classes within it."""
+        here = slice(part.start, part.stop)
+        probs = np.minimum(part.probs @ self._sums, 1)
+        label = probs.argmax(axis=1)
+        self.confidence[here] = np.where(part.empty, 0, probs.max(axis=1))
+        self.code[here] = np.where(part.empty | (self.confidence[here] < min_confidence), -1, label)
 
 
 class Result:
@@ -128,6 +154,7 @@ class Result:
         self.best = np.zeros(n_cells, np.int32) if backoff else None
         self.best_confidence = np.zeros(n_cells, np.float32) if backoff else None
         self.labels, self.info = state.label_keys, state.info
+        self.levels = {name: Level(labels, n_cells) for name, labels in (state.levels or {}).items()}
         self.reference = {k: v for k, v in state.info.get("reference", {}).items() if isinstance(v, str)}
         self.genes = state.genes
         self.found = genes
@@ -139,6 +166,8 @@ class Result:
         """Take in what is said of some cells."""
         here = slice(part.start, part.stop)
         confidence = np.where(part.empty, 0, np.take_along_axis(part.probs, part.label[:, None], axis=1)[:, 0])
+        for level in self.levels.values():
+            level.add(part, self.min_confidence)
         unsure = ~part.empty & (confidence < self.min_confidence)
         label = np.where(part.empty | unsure, -1, part.label)
         if self.backoff is not None and self.best is not None and self.best_confidence is not None:
@@ -174,6 +203,9 @@ class Result:
         if self.best is not None:
             found[_keys.best_class] = label_column(self.best, self.labels, self.unassigned)
             found[_keys.class_confidence] = self.best_confidence
+        for name, level in self.levels.items():
+            found[_keys.level(name)] = label_column(level.code, level.names, self.unassigned)
+            found[_keys.level_confidence(name)] = level.confidence
         if self.terms is not None:
             terms = np.array([*(term or UNKNOWN for term in self.terms), UNKNOWN], object)
             found[_keys.ontology_term_id] = pd.Categorical(terms[self.code])
@@ -211,6 +243,8 @@ class Result:
             members["ontology"] = np.array([term or UNKNOWN for term in self.ids], object)
         if self.backoff is not None:
             members["backoff"] = {"threshold": float(self.backoff.threshold), "n_broader": self.n_broader}
+        if self.levels:
+            members[_keys.LEVELS] = np.array(list(self.levels), object)
         if self.reference:
             members["reference"] = self.reference
         if self.gene_weights is not None:

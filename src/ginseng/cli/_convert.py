@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _options.add(parser, "overwrite")
     _options.add(parser.add_argument_group("reading"), "modality", "transpose", "join", "genome", "prefix", "gex_only")
     store = parser.add_argument_group("writing a training store")
-    _options.add(store, "label_key", "unlabeled", "group_key", "layer", "gene_key", "genes", "n_top_genes")
+    _options.add(store, "label_key", "levels", "unlabeled", "group_key", "layer", "gene_key", "genes", "n_top_genes")
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -42,13 +42,14 @@ def run(args: argparse.Namespace) -> Outcome:
     from ginseng.model.file import is_model_file
 
     is_model = len(args.inputs) == 1 and is_model_file(args.inputs[0])
-    check(args.output, MODELS if is_model else (".zarr",) if args.label_key else CELLS, args, option="OUTPUT")
+    suffixes = MODELS if is_model else (".zarr",) if to_store(args) else CELLS
+    check(args.output, suffixes, args, option="OUTPUT")
     if is_model:
         state = gs.load_model(args.inputs[0])
         gs.save_model(state, args.output)
         what, shape = "model", (state.n_genes, state.n_classes)
         text = f"{args.output}: a model of {state.n_genes:,} genes and {state.n_classes} classes"
-    elif args.label_key:
+    elif to_store(args):
         store = _store(args)
         what, shape, text = "training store", (store.n_cells, store.n_genes), repr(store)
     else:
@@ -57,6 +58,11 @@ def run(args: argparse.Namespace) -> Outcome:
         what, shape = args.output.suffix.removeprefix("."), adata.shape
         text = f"{args.output}: {adata.n_obs:,} cells x {adata.n_vars:,} genes"
     return Outcome(text, {"output": str(args.output), "format": what, "shape": list(shape)})
+
+
+def to_store(args: argparse.Namespace) -> bool:
+    """Whether a training store is wanted, rather than an AnnData."""
+    return bool(args.label_key or args.levels)
 
 
 def _read(args: argparse.Namespace) -> Any:
@@ -69,7 +75,7 @@ def _read(args: argparse.Namespace) -> Any:
     if others:
         return gs.read_adata(args.inputs, **options, **of_10x)
     if not of_10x:
-        return open_adata(source) if args.label_key and not options else gs.read_adata(source, **options)
+        return open_adata(source) if to_store(args) and not options else gs.read_adata(source, **options)
     if Path(source).is_file() and "prefix" not in of_10x:
         return gs.read_10x_h5(source, **options, **of_10x)
     return gs.read_10x_mtx(source, **options, **of_10x)
@@ -84,5 +90,5 @@ def _store(args: argparse.Namespace) -> Any:
         genes = "ginseng_genes"
     return gs.data.GinsengDataset.create(
         args.output, adata, args.label_key, args.layer, genes, args.group_key, overwrite=bool(args.overwrite),
-        gene_key=args.gene_key, unlabeled=args.unlabeled,
+        gene_key=args.gene_key, unlabeled=args.unlabeled, levels=args.levels,
     )  # fmt: skip

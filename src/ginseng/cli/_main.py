@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from ginseng import __version__
 from ginseng.cli import (
     _annotate,
+    _audit,
     _check,
     _compare,
     _completion,
@@ -26,6 +27,8 @@ from ginseng.cli import (
     _evaluate,
     _explain,
     _info,
+    _map_genes,
+    _map_labels,
     _models,
     _plot,
     _rank_genes,
@@ -39,7 +42,8 @@ from ginseng.cli._words import Words
 
 #: A new verb is a module like these, and a row here.
 COMMANDS = (
-    _demo, _check, _select_genes, _train, _annotate, _vote, _evaluate, _cross_validate, _compare, _rank_genes, _explain,
+    _demo, _check, _audit, _map_genes, _map_labels, _select_genes, _train, _annotate, _vote, _evaluate, _cross_validate,
+    _compare, _rank_genes, _explain,
     _embed, _uncertainty, _plot, _models, _info, _convert, _completion,
 )  # fmt: skip
 

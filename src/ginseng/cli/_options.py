@@ -28,6 +28,9 @@ _NAMES: dict[str, Any] = {"nargs": "+"}
 #: Parameters that locate data.
 _PLACES = {
     "label_key": _row("-l", "--labels", metavar="COLUMN", help="column of obs with the cell types"),
+    "levels": _row(
+        "--levels", metavar="COLUMN", **_NAMES, help="columns of obs with broad to fine cell types; the last is learned"
+    ),
     "group_key": _row("--groups", metavar="COLUMN", help="column of obs with donors or batches"),
     "batch_key": _row("--batches", metavar="COLUMN", help="column of obs with batches, to select genes within each"),
     "groupby": _row("--groupby", metavar="COLUMN", help="column of obs with the groups"),
@@ -73,11 +76,24 @@ _MANNERS = {
     "min_confidence": _row(
         "--min-confidence", metavar="P", type=float, help="leave cells below this confidence unassigned (default: 0)"
     ),
+    "min_score": _row(
+        "--min-score", metavar="P", type=float,
+        help="probability of being wrong from which a label counts as such (default: 0.5)",
+    ),
     "min_fraction": _row(
         "--min-fraction", metavar="SHARE", type=float,
         help="leave clusters unassigned if fewer of their cells agree (default: 0.5)",
     ),
     "unassigned": _row("--unassigned", metavar="NAME", help="name for cells without a label (default: unassigned)"),
+    "to": _row("--to", choices=("ensembl", "symbol", "entrez"), help="names that are wanted (default: ensembl)"),
+    "from_": _row(
+        "--from", choices=("ensembl", "symbol", "entrez"), help="what the names are (default: told by their look)"
+    ),
+    "species": _row("--species", choices=("human", "mouse"), help="species of the genes (default: told by the names)"),
+    "to_species": _row("--to-species", choices=("human", "mouse"), help="species whose orthologs are wanted"),
+    "table": _row("--table", metavar="PATH", type=Path, help="table of genes to use (default: packaged)"),
+    "rename": _row("--rename", **_FLAG, help="make the new names those of the genes, and sum rows that become one"),
+    "crosswalk": _row("--crosswalk", metavar="LABEL=TERM", **_NAMES, help="terms of your own, which come first"),
     "allowed": _row("--allowed", metavar="CLASS", **_NAMES, help="classes that are possible (default: all)"),
     "excluded": _row("--excluded", metavar="CLASS", **_NAMES, help="classes that are not possible"),
     "backoff": _row("--backoff", **_FLAG, help="give cells that are unsure a broader type (default: no type)"),

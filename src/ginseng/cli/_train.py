@@ -22,12 +22,13 @@ HELP = "train a model"
 VERBS = ("tl.train", "train")
 EXAMPLES = """  ginseng train atlas.h5ad --labels cell_type --layer counts -o atlas.h5
   ginseng train atlas.h5ad --labels cell_type --groups donor --set lr=1e-3 --set upper=200 -o atlas.h5
+  ginseng train atlas.h5ad --levels lineage cell_type -o atlas.h5
   ginseng train atlas.zarr -o atlas.h5 --resume
   srun ginseng train atlas.zarr -o atlas.h5 --distributed"""
 
 
 #: Parameters, and settings that have an option of their own.
-PARAMETERS = ("label_key", "unlabeled", "layer", "genes", "gene_key", "group_key", "epochs", "resume")
+PARAMETERS = ("label_key", "levels", "unlabeled", "layer", "genes", "gene_key", "group_key", "epochs", "resume")
 SETTINGS = ("architecture", "holdout_fraction", "normalize", "seed")
 #: Arguments of `jax.distributed.initialize`.
 PROCESSES = ("coordinator_address", "num_processes", "process_id")

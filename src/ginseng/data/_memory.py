@@ -25,6 +25,8 @@ class MemoryDataset:
     groups: np.ndarray | None
     group_names: list[str] | None
     holdout: np.ndarray | None = None
+    other_names: np.ndarray | None = None
+    levels: dict[str, list[str]] | None = None
 
     @property
     def has_split(self) -> bool:
@@ -64,4 +66,6 @@ class MemoryDataset:
             gene_names=[str(name) for name in chosen.gene_names],
             groups=chosen.groups,
             group_names=None if chosen.group_names is None else [str(name) for name in chosen.group_names],
+            other_names=chosen.other_names,
+            levels=chosen.levels,
         )

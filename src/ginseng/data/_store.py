@@ -7,6 +7,7 @@ one file after the other. The store is built beside its target and renamed once 
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -30,12 +31,15 @@ from ginseng._disk.zarr_guard import check_zarr, foreign
 from ginseng._logging import progress
 
 FORMAT = "ginseng-store"
-#: From 1.1 on, all chunks are written, even if all zero, with a checksum; no zeros are stored in `X`.
-FORMAT_VERSION = "1.1"
+#: From 1.1 on, all chunks are written, even if all zero, with a checksum; no zeros are stored in `X`. 1.2 may have
+#: `levels`, and `other_names` of the genes.
+FORMAT_VERSION = "1.2"
 
 #: `obs` columns of a store, besides labels and groups.
 TOTAL = "total_counts"
 ROW = "original_row"
+#: `var` column: what the genes are also called.
+OTHER_NAMES = "other_names"
 
 #: Number of rows that are sorted at a time: 100 MB at 250 expressed genes per cell.
 ROWS_PER_PART = 65_536
@@ -58,8 +62,8 @@ def whole_chunks() -> AbstractContextManager[Any]:
 def members(label_key: str, group_key: str | None) -> set[str]:
     """Return the names of all groups and arrays in a store, `""` for the store itself."""
     columns = [key for key in (label_key, group_key) if key is not None]
-    texts = {"obs/_index", "var/_index", *(f"obs/{key}/categories" for key in columns)}
-    info = ("format", "format_version", "label_key", "group_key", "normalize", "split", "complete")
+    texts = {"obs/_index", "var/_index", f"var/{OTHER_NAMES}", *(f"obs/{key}/categories" for key in columns)}
+    info = ("format", "format_version", "label_key", "group_key", "normalize", "levels", "split", "complete")
     return {
         "", "X", "X/data", "X/indices", "X/indptr", "obs", f"obs/{TOTAL}", f"obs/{ROW}", "var", "uns", "uns/ginseng",
         "layers", "obsm", "varm", "obsp", "varp", "raw",
@@ -199,7 +203,10 @@ def _write_frame(
         uns["group_key"] = chosen.group_key
     if not normalizes:
         uns["normalize"] = False
-    frame = ad.AnnData(var=pd.DataFrame(index=chosen.gene_names), uns={"ginseng": uns})
+    if chosen.levels is not None:
+        uns["levels"] = json.dumps(chosen.levels)
+    others = {} if chosen.other_names is None else {OTHER_NAMES: chosen.other_names.astype(object)}
+    frame = ad.AnnData(var=pd.DataFrame(others, index=chosen.gene_names), uns={"ginseng": uns})
     # not `frame.write_zarr`, whose consolidated metadata would lack what is written later
     root = zarr.open_group(folder, mode="w", zarr_format=3)
     ad.io.write_elem(root, "/", frame, dataset_kwargs=_PACKED)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -25,6 +26,7 @@ from ginseng.data._splits import held_out
 from ginseng.data._store import (
     FORMAT,
     FORMAT_VERSION,
+    OTHER_NAMES,
     ROW,
     TEST,
     TOTAL,
@@ -64,8 +66,12 @@ class GinsengDataset:
         Its size.
     gene_names : list of str
         Genes in the order in which a model sees them.
+    other_names : :class:`numpy.ndarray` or None
+        (genes,) what these are also called, ids beside symbols or the reverse; empty where unknown.
     label_names : list of str
         Name of each integer label.
+    levels : dict or None
+        Label of each of these at each level, by name of the level, the broadest first.
     labels : :class:`numpy.ndarray`
         (cells,) int32.
     groups : :class:`numpy.ndarray` or None
@@ -133,7 +139,10 @@ class GinsengDataset:
             self.group_names = [str(name) for name in group.categories]
             codes[f"obs/{self.group_key}"] = self.groups, len(self.group_names)
         self.totals = np.asarray(self._read(f"obs/{TOTAL}"), np.float32)
-        self.gene_names = [str(name) for name in self._read("var").index]
+        var = self._read("var")
+        self.gene_names = [str(name) for name in var.index]
+        self.other_names = var[OTHER_NAMES].to_numpy().astype(str) if OTHER_NAMES in var else None
+        self.levels = self._checked_levels(info.get("levels"))
         self.normalizes = bool(info.get("normalize", True))
         self._split = np.asarray(info["split"]) if "split" in info else np.empty(0)
         self._indptr = self._checked_pointer()
@@ -144,6 +153,18 @@ class GinsengDataset:
 
     def _read(self, name: str) -> Any:
         return read_part(self.path, self.root, name)
+
+    def _checked_levels(self, text: Any) -> dict[str, list[str]] | None:
+        if text is None:
+            return None
+        try:
+            levels = json.loads(str(text))
+            sizes = {len(labels) for labels in levels.values() if all(isinstance(label, str) for label in labels)}
+        except (ValueError, AttributeError, TypeError) as error:
+            raise DamagedStoreError(self.path, "`uns/ginseng/levels` is not a table of labels") from error
+        if sizes != {len(self.label_names)}:
+            raise DamagedStoreError(self.path, "`uns/ginseng/levels` has not a label for each class at each level")
+        return levels
 
     def _check_packing(self) -> None:
         for name in ("data", "indices", "indptr"):
@@ -172,7 +193,7 @@ class GinsengDataset:
         cls,
         path: str | Path,
         adata: AnnData | str | Path,
-        label_key: str | Sequence[Any] | np.ndarray | pd.Series,
+        label_key: str | Sequence[Any] | np.ndarray | pd.Series | None = None,
         layer: str | None = None,
         genes: str | Sequence[str] | np.ndarray | None = None,
         group_key: str | Sequence[Any] | np.ndarray | pd.Series | None = None,
@@ -184,6 +205,7 @@ class GinsengDataset:
         rng: SeedLike | RNGLike | None = 0,
         silent: bool = False,
         unlabeled: str | Sequence[str] | None = None,
+        levels: Sequence[str] | None = None,
     ) -> Self:
         """Write cells to a new store, in shuffled order, and open it.
 
@@ -215,6 +237,8 @@ class GinsengDataset:
             Seed or generator for shuffling the rows.
         %(silent)s
         %(unlabeled)s
+        levels
+            Columns of `obs` with labels, the broadest first, as for :func:`ginseng.tl.train`; instead of `label_key`.
 
         Raises
         ------
@@ -230,7 +254,10 @@ class GinsengDataset:
         check_place(path, adata)
         check_target(path, overwrite=overwrite)
         cells = open_cells(adata, layer=layer, gene_key=gene_key)
-        chosen = choose_cells(cells, label_key, genes=genes, group_key=group_key, unlabeled=unlabeled)
+        if label_key is None and levels is None:
+            msg = "Pass `label_key`, the column of `adata.obs` with the cell types, or `levels`."
+            raise TypeError(msg)
+        chosen = choose_cells(cells, label_key, genes=genes, group_key=group_key, unlabeled=unlabeled, levels=levels)
         check_columns(chosen)
         normalizes = accept(cells, normalize=normalize is not False, insisted=normalize is not None, training=True)
         write_store(

@@ -55,6 +55,12 @@ class GinsengClassifierState:
         Statistics of the training cells, float32. Of normalised expression: `mean`, (genes,); `classes`, (classes,
         genes) means per class; and `cells`, (classes,) the number of cells of these. `share`, (genes,), is the fraction
         of each gene in the counts of a cell. None for models without them, which treat missing genes as not expressed.
+    other_names
+        (genes,) what the genes are also called: ids beside symbols, or the reverse; empty where unknown. None if no
+        other names are known.
+    levels
+        Label of each class in each level, (classes,) by name of the level, the broadest first; the last one are the
+        classes themselves. A label lies within one label of each level above it. None without levels.
     info
         Metadata: what the model was trained on, and how. `learned` is False if the model is no better than chance on
         the holdout, and None if the holdout is too small to tell.
@@ -76,6 +82,8 @@ class GinsengClassifierState:
     library_size: LibrarySize = LIBRARY_SIZE
     history: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     reference: dict[str, np.ndarray] | None = None
+    other_names: np.ndarray | None = None
+    levels: dict[str, list[str]] | None = None
     info: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -83,6 +91,7 @@ class GinsengClassifierState:
         if self.reference is not None:
             self.reference = {name: np.asarray(a, np.float32) for name, a in self.reference.items()}
         self.genes = _text(self.genes)
+        self.other_names = None if self.other_names is None else _text(self.other_names)
         self.label_keys = _text(self.label_keys)
         given = self.config | registry.given(hidden_dim=self.hidden_dim, dropout_rate=self.dropout_rate)
         if self.architecture is None:
@@ -140,6 +149,10 @@ class GinsengClassifierState:
                 msg = f"{name!r} is {found.dtype}{found.shape}, where {n:,} names are expected"
                 raise ValueError(msg)
             check_unique_names(found.tolist(), name)
+        if self.other_names is not None:
+            check_other_names(self.other_names, self.n_genes)
+        if self.levels is not None:
+            check_levels(self.levels, self.label_keys.tolist())
         network = self.network
         _check_params(self.params, shapes_of(network, self.n_genes, self.n_classes, len(self.params)))
         if network.standardizes and np.min(self.params["input"]["scale"]) < np.finfo(np.float32).tiny:
@@ -194,6 +207,47 @@ def reference_shapes(n_genes: int, n_classes: int) -> dict[str, jax.ShapeDtypeSt
     """Return the shapes of the arrays in :attr:`GinsengClassifierState.reference`."""
     shapes = {"mean": (n_genes,), "share": (n_genes,), "classes": (n_classes, n_genes), "cells": (n_classes,)}
     return {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
+
+
+def check_other_names(names: np.ndarray, n_genes: int) -> None:
+    """Refuse other names of the genes that are not one for each, or empty.
+
+    Raises
+    ------
+    ValueError
+        If there is another number of them, or genes share one.
+    """
+    if names.shape != (n_genes,):
+        msg = f"'other_names' is {names.dtype}{names.shape}, where {n_genes:,} names are expected"
+        raise ValueError(msg)
+    check_unique_names(names[names != ""].tolist(), "other_names")
+
+
+def check_levels(levels: Any, classes: list[str]) -> None:
+    """Refuse levels that do not have a label for each class, or are no tree with the classes as its leaves.
+
+    Raises
+    ------
+    ValueError
+        If there are none, the last are not the classes, or a label lies within several of the level above.
+    """
+    if not isinstance(levels, Mapping) or not levels:
+        msg = "'levels' must have a list of labels for each level"
+        raise ValueError(msg)
+    check_unique_names(list(levels), "levels")
+    above: list[str] = []
+    for name, labels in levels.items():
+        if not isinstance(labels, list) or len(labels) != len(classes) or not all(isinstance(v, str) for v in labels):
+            msg = f"'levels/{name}' must have {len(classes):,} labels, one for each class"
+            raise ValueError(msg)
+        check_unique_names(list(dict.fromkeys(labels)), f"levels/{name}")
+        if above and len(set(zip(labels, above, strict=True))) > len(set(labels)):
+            msg = f"'levels/{name}' has a label that lies within several of the level above"
+            raise ValueError(msg)
+        above = labels
+    if above != classes:
+        msg = "the last of 'levels' are not the classes"
+        raise ValueError(msg)
 
 
 def _check_params(params: Any, shapes: Mapping[str, Any], path: str = "params") -> None:

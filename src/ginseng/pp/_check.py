@@ -268,7 +268,7 @@ def _genes(
             genes, gene_key, more = named_genes(cells.var, None)
             notes.extend([*more, *genes.notes()])
         else:
-            found = align_genes(cells.holder, state.genes)
+            found = align_genes(cells.holder, state.genes, other_names=state.other_names)
             gene_key, n_found = found.gene_key, found.n_model - len(found.missing)
             notes.extend(found.notes)
             genes = by_name(names_in(cells.var, gene_key), found.measured)

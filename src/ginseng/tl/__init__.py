@@ -1,3 +1,4 @@
+from ginseng.tl._audit_labels import audit_labels
 from ginseng.tl._classify import classify
 from ginseng.tl._compare import compare
 from ginseng.tl._cross_validate import cross_validate
@@ -11,6 +12,7 @@ from ginseng.tl._uncertainty import uncertainty
 from ginseng.tl._vote import vote
 
 __all__ = [
+    "audit_labels",
     "classify",
     "compare",
     "cross_validate",

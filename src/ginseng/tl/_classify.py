@@ -122,7 +122,8 @@ def classify(
         Whether cells with a confidence below `min_confidence`, or 0.5 if that is 0, get a broader label where there is
         one: the deepest term of the Cell Ontology whose summed probability reaches it, as `"T cell"` for one of which
         the model cannot tell whether it is CD4 or CD8. The confidence is that sum. The classes need terms: those that
-        the model has, else those that :func:`ginseng.tl.map_labels` finds.
+        the model has, else those that :func:`ginseng.tl.map_labels` finds. A model that has levels and no terms backs
+        off to the finest level that is sure enough.
     %(copy)s
     output
         With a path as `adata`: the file to write, `.h5ad` or `.zarr`, with all that is in the input and the results.
@@ -157,6 +158,12 @@ def classify(
     `adata.obs['ginseng_cell_type_ontology_term_id']` : :class:`pandas.Series` (dtype ``category``)
         The Cell Ontology id of the predicted type, `"unknown"` where there is none, as the CELLxGENE schema wants it;
         if the model has ids, or with `backoff`.
+    `adata.obs['ginseng_{level}']` : :class:`pandas.Series` (dtype ``category``)
+        For each of the `levels` of the model (see :func:`ginseng.tl.train`): its most probable label, by the sum of the
+        probabilities of the classes within it, so that it may be another than the one above the most probable class; or
+        `unassigned`, as above. The name ends in `_level` where another result has it, as `ginseng_cell_type_level`.
+    `adata.obs['ginseng_{level}_confidence']` : :class:`pandas.Series` (dtype ``float32``)
+        That sum.
     `adata.obs['ginseng_class']` : :class:`pandas.Series` (dtype ``category``)
         With `backoff`: the most probable class, however sure the model is of it.
     `adata.obs['ginseng_class_confidence']` : :class:`pandas.Series` (dtype ``float32``)
@@ -176,9 +183,9 @@ def classify(
         mean of, and `n_relabelled`, how many of the `n_cells` that were looked at have another label than without; in
         `unassigned` the `label` and the `min_confidence` above, and how many cells were below it (`n_low_confidence`)
         or empty (`n_no_counts`); in `ontology` the Cell Ontology id of each class; in `backoff` its `threshold` and
-        `n_broader`, the number of cells that got a broader label. With `allowed` or `excluded`, in `restriction` the
-        classes that were `allowed`, and
-        `n_relabelled`: cells whose most probable class was another.
+        `n_broader`, the number of cells that got a broader label; in `levels` their names. With `allowed` or
+        `excluded`, in `restriction` the classes that were `allowed`, and `n_relabelled`: cells whose most probable
+        class was another.
 
     What an earlier call wrote is replaced, and what was made from its labels is removed: probabilities, metrics, votes,
     explanations, ranked genes and uncertainty. Columns of these names that are not from ginseng are kept, and
@@ -228,13 +235,20 @@ def classify(
         msg = f"The model cannot be adapted to other data, since {msg}: leave out `adapt`."
         raise ValueError(msg)
     ids = class_terms(state)
+    broader = None
     if backoff:
         min_confidence = min_confidence or SURE
-        ids = ids or [match_label(str(label)).id for label in state.label_keys]
-        if not any(ids):
+        if ids is None and state.levels is None:
+            ids = [match_label(str(label)).id for label in state.label_keys]
+        if ids is None and state.levels is not None:
+            broader = BackOff.to_levels(state.levels, min_confidence)
+        elif any(ids or ()):
+            broader = BackOff.to_terms(ids or (), min_confidence)
+        else:
             msg = (
                 "No class of the model is known to the Cell Ontology, so that there is nothing to back off to: leave "
-                "out `backoff`, or train with ids beside the labels, in a column that ends in `_ontology_term_id`."
+                "out `backoff`, or train with `levels`, or with ids beside the labels, in a column that ends in "
+                "`_ontology_term_id`."
             )
             raise ValueError(msg)
     query = ask(
@@ -242,13 +256,13 @@ def classify(
         normalize=normalize, target_sum=target_sum, min_overlap=min_overlap, silent=silent,
     )  # fmt: skip
     if output is not None or copy or not (return_table or from_path):
-        check_target(data, "classify", key_added, overwrite=overwrite)
+        check_target(data, "classify", key_added, overwrite=overwrite, levels=state.levels or ())
 
     with running(f"classification of {data.n_obs:,} cells") as report:
         result = Result(
             data.n_obs, state, query.genes, probs=store_probs, gene_weights=store_gene_weights,
             min_confidence=min_confidence, unassigned=unassigned, allowed=possible,
-            ids=ids, backoff=BackOff(ids, min_confidence) if backoff and ids else None,
+            ids=ids, backoff=broader,
         )  # fmt: skip
         if output is not None:
             result.check_output(_local_path(adata), output)

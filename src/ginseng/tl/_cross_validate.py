@@ -3,15 +3,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
-from ginseng._cells.open import open_cells
-from ginseng._cells.training_set import choose_cells
+from ginseng._cells.open import OpenCells, open_cells
+from ginseng._cells.training_set import TrainingSet, choose_cells
 from ginseng._cells.write import Results, check_target, label_column, write
 from ginseng._docs import document
 from ginseng._logging import progress, running
@@ -135,31 +135,13 @@ def cross_validate(
     parts = folds(chosen.labels, chosen.groups, chosen.group_names, n_folds=n_folds, rng=np.random.default_rng(rng))
     warn_of_unseen(chosen.labels, chosen.label_names, [(f"fold {name!r}", test.astype(int)) for name, test in parts])
 
-    y, fold = np.zeros(len(chosen.rows), np.int64), np.zeros(len(chosen.rows), np.int64)
-    all_probs: np.ndarray | None = np.zeros((len(y), len(chosen.label_names)), np.float32)
     true = chosen.label_names.astype(object)[chosen.labels]
-    table = []
     with running(f"cross-validation of {model_name!r} in {len(parts)} folds") as report:
-        with progress(parts, desc="Cross-validating", unit="folds", silent=silent) as bar:
-            for i, (_, test) in enumerate(bar):
-                rows = {"train": np.flatnonzero(~test), "validation": np.array([], int), "test": np.flatnonzero(test)}
-                data = _contenders.read_cells(
-                    cells, chosen,
-                    train=rows["train"], given=genes is not None, n_top_genes=n_top_genes, settings=common,
-                )  # fmt: skip
-                said, (fit_seconds, predict_seconds) = run(model_name, contender, data, rows, silent=silent)
-                y[test], fold[test] = said.y, i
-                if said.probs is None:
-                    all_probs = None
-                elif all_probs is not None:
-                    all_probs[test] = said.probs
-                found = measure(true[test], label_column(said.y, chosen.label_names))
-                sizes = {"n_train": int((~test).sum()), "n_test": int(test.sum())}
-                seconds = {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds}
-                table.append({**sizes, **{m: found[m] for m in METRICS}, **seconds})
-                bar.set_postfix_str(f"macro F1 {found['macro_f1']:.3f}")
-        names = [name for name, _ in parts]
-        frame = pd.DataFrame(table, index=pd.Index(names, name="fold"))
+        y, fold, all_probs, frame = out_of_fold(
+            cells, chosen, parts, model_name, contender,
+            given=genes is not None, n_top_genes=n_top_genes, settings=common, silent=silent,
+        )  # fmt: skip
+        names = frame.index.tolist()
         overall = measure(true, label_column(y, chosen.label_names))
         report(f"accuracy {overall['accuracy']:.3f}, macro F1 {overall['macro_f1']:.3f} over all cells")
 
@@ -191,3 +173,59 @@ def cross_validate(
         summary = pd.DataFrame({"mean": scores.mean(), "sd": scores.std(), "all cells": pooled}).T
         return pd.concat([frame, summary])
     return adata if copy else None
+
+
+class OutOfFold(NamedTuple):
+    """What models say of cells that they have not seen."""
+
+    y: np.ndarray  # (cells,) index into the labels, or -1 for cells without counts in the genes
+    fold: np.ndarray  # (cells,) index of the fold of each cell
+    probs: np.ndarray | None  # (cells, classes) float32, if the model has probabilities
+    table: pd.DataFrame  # sizes, metrics and seconds of each fold
+
+
+def out_of_fold(
+    cells: OpenCells,
+    chosen: TrainingSet,
+    parts: Sequence[tuple[str, np.ndarray]],
+    name: str,
+    contender: _contenders.Contender,
+    *,
+    given: bool,
+    n_top_genes: int | None,
+    settings: GinsengClassifierTrainerSettings,
+    silent: bool,
+) -> OutOfFold:
+    """Label the cells of each fold with a model that was trained on all others.
+
+    Parameters
+    ----------
+    parts
+        Name and cells, (cells,) bool, of each fold.
+    name
+        Name of the model.
+    given, n_top_genes, settings
+        As for :func:`ginseng.tl._contenders.read_cells`.
+    """
+    y, fold = np.zeros(len(chosen.rows), np.int64), np.zeros(len(chosen.rows), np.int64)
+    probs: np.ndarray | None = np.zeros((len(y), len(chosen.label_names)), np.float32)
+    true = chosen.label_names.astype(object)[chosen.labels]
+    table = []
+    with progress(parts, desc="Cross-validating", unit="folds", silent=silent) as bar:
+        for i, (_, test) in enumerate(bar):
+            rows = {"train": np.flatnonzero(~test), "validation": np.array([], int), "test": np.flatnonzero(test)}
+            data = _contenders.read_cells(
+                cells, chosen, train=rows["train"], given=given, n_top_genes=n_top_genes, settings=settings
+            )
+            said, (fit_seconds, predict_seconds) = run(name, contender, data, rows, silent=silent)
+            y[test], fold[test] = said.y, i
+            if said.probs is None:
+                probs = None
+            elif probs is not None:
+                probs[test] = said.probs
+            found = measure(true[test], label_column(said.y, chosen.label_names))
+            sizes = {"n_train": int((~test).sum()), "n_test": int(test.sum())}
+            seconds = {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds}
+            table.append({**sizes, **{m: found[m] for m in METRICS}, **seconds})
+            bar.set_postfix_str(f"macro F1 {found['macro_f1']:.3f}")
+    return OutOfFold(y, fold, probs, pd.DataFrame(table, index=pd.Index([part for part, _ in parts], name="fold")))

@@ -14,6 +14,7 @@ from ginseng import _keys
 from ginseng._cells.accept import accept
 from ginseng._cells.colors import distinct, hex_colors, known_colors
 from ginseng._cells.labels import as_labels
+from ginseng._cells.levels import finest_level
 from ginseng._cells.open import OpenCells, open_cells
 from ginseng._cells.training_set import choose_cells, choose_genes
 from ginseng._cells.write import Results, check_target, refuse_lost_view, write
@@ -44,6 +45,7 @@ def train(
     genes: str | Sequence[str] | np.ndarray | None = None,
     gene_key: str | None = None,
     group_key: str | Sequence[Any] | np.ndarray | pd.Series | None = None,
+    levels: Sequence[str] | None = None,
     settings: GinsengClassifierTrainerSettings | Mapping[str, Any] | None = None,
     epochs: int | None = None,
     checkpoint: bool | str | Path | None = None,
@@ -74,6 +76,11 @@ def train(
     group_key
         Column of `obs` with donors or batches, or one group per cell. Whole groups are then held out, unless `settings`
         say otherwise.
+    levels
+        Columns of `obs` with labels, the broadest first, as in `levels=["lineage", "cell_type"]`. The model predicts
+        the last one, which need not be passed as `label_key`, and :func:`ginseng.tl.classify` gives a label of each
+        level, whose probability is the sum over the classes within it. Each label must lie within one label of the
+        level above. A dataset has its levels.
     settings
         Training settings, see :class:`ginseng.train.GinsengClassifierTrainerSettings`. Single ones can also be passed
         by name: `lr=1e-3`, `architecture="linear"`, `holdout_fraction=0.1`.
@@ -117,9 +124,9 @@ def train(
         If a column, layer or gene does not exist; the message lists those that do.
     ValueError
         If there are fewer than two classes; if the values cannot be counts, or look log-normalised without `normalize`
-        being set; if the loss diverges, with the reason; if the checkpoint belongs to another run; if `adata` is an
-        unnamed view, such as `adata[rows]`, with which the model would be lost; or if the results would replace
-        something that ginseng did not write.
+        being set; if a label of one of the `levels` lies within several of the level above; if the loss diverges, with
+        the reason; if the checkpoint belongs to another run; if `adata` is an unnamed view, such as `adata[rows]`, with
+        which the model would be lost; or if the results would replace something that ginseng did not write.
     FileExistsError
         If `checkpoint` is a file other than a checkpoint of this run.
 
@@ -142,11 +149,19 @@ def train(
         adata = GinsengDataset(adata)
     if isinstance(adata, GinsengDataset):
         given = {"label_key": label_key, "layer": layer, "genes": genes, "gene_key": gene_key, "group_key": group_key}
-        given["unlabeled"] = unlabeled
-        own = {name: getattr(adata, name, None) for name in given}
-        wrong = [name for name, v in given.items() if v is not None and not (isinstance(v, str) and v == own[name])]
+        given |= {"unlabeled": unlabeled, "levels": levels}
+        own: dict[str, Any] = {"label_key": adata.label_key, "group_key": adata.group_key}
+        own["levels"] = None if adata.levels is None else list(adata.levels)
+        own = {name: own.get(name) for name, value in given.items() if value is not None}
+        wrong = [
+            name for name, mine in own.items()
+            if not (isinstance(given[name], str | list | tuple) and _as_list(given[name]) == _as_list(mine))
+        ]  # fmt: skip
         if wrong:
-            msg = f"A dataset has its own labels, genes and groups. Leave out `{wrong[0]}`, or create it anew with it."
+            msg = (
+                f"A dataset has its own labels, levels, genes and groups. Leave out `{wrong[0]}`, or create it anew "
+                "with it."
+            )
             raise ValueError(msg)
         trainer = GinsengClassifierTrainer(adata, settings)
         return trainer.fit(silent=silent, reports=in_lines(), checkpoint=checkpoint, resume=resume)[1]
@@ -156,10 +171,11 @@ def train(
     adata = cells.adata
     if not from_path:
         check_target(adata, "train", key_added, overwrite=overwrite)
-    if label_key is None:
+    if label_key is None and levels is None:
         listed = suggest("cell_type", adata.obs.columns)
         msg = f"Pass `label_key`, the column of `adata.obs` with the cell types. {listed}"
         raise ValueError(msg)
+    label_key = label_key if levels is None else finest_level(levels, label_key)
     chosen_for = _chosen_for(cells, key_added)
     if (
         genes is None
@@ -168,7 +184,7 @@ def train(
     ):
         genes = _keys.GENES
     # check everything before the gene selection, which takes longest
-    chosen = choose_cells(cells, label_key, genes=genes, group_key=group_key, unlabeled=unlabeled)
+    chosen = choose_cells(cells, label_key, genes=genes, group_key=group_key, unlabeled=unlabeled, levels=levels)
     holdout = choose_holdout(chosen.labels, chosen.groups, chosen.group_names, settings)
     accept(cells, normalize=settings.normalize, insisted=said_so, training=True)
     columns: dict[str, np.ndarray] | None = None
@@ -213,6 +229,10 @@ def train(
     }
     adata = write(adata, "train", key_added, results, copy=copy)
     return adata if copy else None
+
+
+def _as_list(names: Any) -> list[str]:
+    return [names] if isinstance(names, str) else list(names or ())
 
 
 def _chosen_for(cells: OpenCells, key_added: str) -> str:

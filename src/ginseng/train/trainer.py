@@ -237,6 +237,8 @@ class GinsengClassifierTrainer:
             library_size=s.library_size,
             history=self.logger.to_dict(),
             reference=reference(self._moments) if self.network.knows_reference else None,
+            other_names=self.dataset.other_names,
+            levels=self.dataset.levels,
             info={
                 "versions": {name: version(name) for name in ("ginseng", "jax", "anndata")},
                 "n_train": int(self.keep.sum()),
