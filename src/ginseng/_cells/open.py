@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -201,7 +201,7 @@ def open_cells(
     *,
     layer: str | None = None,
     gene_key: str | None = None,
-    backed: bool = True,
+    backed: bool | Literal["dask"] = True,
     in_place: bool = False,
 ) -> OpenCells:
     """Open cells and find the matrix to work with. No values are read yet.
@@ -215,7 +215,7 @@ def open_cells(
     gene_key
         Column of `var` with the gene names; the index if None.
     backed
-        Whether matrices of a file stay on disk, where the format allows it.
+        Whether matrices of a file stay on disk, where the format allows it; with `"dask"`, as dask arrays.
     in_place
         Whether results are written into the AnnData, so that paths are refused.
 
@@ -230,7 +230,7 @@ def open_cells(
     if not isinstance(adata, AnnData):
         if in_place or not isinstance(adata, str | Path):
             check_adata(adata)
-        adata = (open_adata if backed else read_adata)(adata)
+        adata = open_adata(adata, dask=backed == "dask") if backed else read_adata(adata)
     if layer == RAW and RAW not in adata.layers:
         raw = raw_as_adata(adata)
         if raw is None:

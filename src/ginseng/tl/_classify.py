@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from anndata import AnnData
@@ -39,7 +39,7 @@ def classify(
     gene_key: str | None = None,
     *,
     layer: str | None = None,
-    backed: bool = True,
+    backed: bool | Literal["dask"] = True,
     min_overlap: float = MIN_OVERLAP,
     normalize: bool | None = None,
     target_sum: float | None = None,
@@ -81,7 +81,8 @@ def classify(
     %(query_gene_key)s
     %(layer)s
     backed
-        Whether an h5ad path is read part by part, rather than loaded.
+        Whether a path is read part by part, rather than loaded; with `"dask"`, by the workers of dask, see the guide
+        on scaling.
     min_overlap
         Share of the genes of the model that the data must have.
     normalize
