@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from anndata import AnnData
@@ -20,6 +20,15 @@ from ginseng._errors import MissingKeyError, suggest
 BLOCKS_PER_TRIM = 16
 
 type Block = sparse.csr_matrix | np.ndarray
+
+
+class Part(NamedTuple):
+    """Consecutive cells."""
+
+    start: int
+    stop: int
+    block: Block  # cells x genes
+    of_cell: Any = None  # what the caller has for each of these cells
 
 
 def matrix_of(adata: AnnData, layer: str | None = None) -> Any:
@@ -104,6 +113,13 @@ def row_blocks(
         yield start, start + part.shape[0], to_memory(part, of=whole)
 
 
+def parts_of(block: Block, start: int, size: int, of_cell: Any = None) -> Iterator[Part]:
+    """Yield a block, whose first row is cell `start`, in parts of `size` rows."""
+    for i in range(0, block.shape[0], size):
+        part = block if block.shape[0] <= size else block[i : i + size]
+        yield Part(start + i, start + i + part.shape[0], part, None if of_cell is None else of_cell[i : i + size])
+
+
 def _trim() -> None:
     """Return free memory to the operating system.
 
@@ -122,6 +138,15 @@ def held(adata: AnnData, layer: str | None) -> Any:
 def is_in_memory(x: Any) -> bool:
     """Whether a matrix is entirely in memory, so that one check covers all of it."""
     return isinstance(x, np.ndarray) or sparse.issparse(x)
+
+
+def all_to_memory(parts: Iterable[Any], *, of: Any) -> Iterator[Block]:
+    """Yield rows of the matrix `of` as :func:`to_memory` does; a dask array computes all of them at once."""
+    if hasattr(of, "to_delayed"):
+        import dask
+
+        parts = dask.compute(*parts)
+    return (to_memory(part, of=of) for part in parts)
 
 
 def to_memory(x: Any, *, of: Any) -> Block:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,8 @@ from ginseng._cells.bad_values import LARGEST_COUNT, checked
 from ginseng._cells.entries import check_adata
 from ginseng._cells.features import measured_genes
 from ginseng._cells.labels import in_memory
-from ginseng._cells.matrix import Block, held, layers_of, matrix_of, row_blocks, x_of
+from ginseng._cells.matrix import Part, held, layers_of, matrix_of, row_blocks, x_of
+from ginseng._cells.on_dask import Work, can_map, fold_parts, map_parts
 from ginseng._cells.raw import RAW, raw_as_adata
 from ginseng._cells.value_kind import Values, judge
 from ginseng._disk.matrix_guard import check_matrix
@@ -106,9 +107,9 @@ class OpenCells:
         return judge(self.holder, self._layer, self.matrix, self.where)
 
     def blocks(
-        self, size: int = 4096, *, every: int = 1, largest: float = LARGEST_COUNT
-    ) -> Iterator[tuple[int, int, Block]]:
-        """Yield `(start, stop, block)` over consecutive cells; the block is CSR or dense, cells x genes.
+        self, size: int = 4096, *, every: int = 1, largest: float = LARGEST_COUNT, of_cell: np.ndarray | None = None
+    ) -> Iterator[Part]:
+        """Yield parts of consecutive cells, read by this process; the block of each is CSR or dense, cells x genes.
 
         Only the first of every `every` blocks is read.
 
@@ -119,7 +120,62 @@ class OpenCells:
         """
         _ = self.matrix  # checks the indices of a matrix in memory once
         for start, stop, block in row_blocks(self.holder, self._layer, size=size, every=every):
-            yield start, stop, checked(block, self.where, largest)
+            here = None if of_cell is None else of_cell[start:stop]
+            yield Part(start, stop, checked(block, self.where, largest), here)
+
+    def map[T](
+        self,
+        f: Callable[[Iterator[Part]], Iterator[T]],
+        size: int = 4096,
+        *,
+        every: int = 1,
+        largest: float = LARGEST_COUNT,
+        of_cell: np.ndarray | None = None,
+    ) -> Iterator[T]:
+        """Yield `f(parts)`, in the order of the cells: computed here or, for a dask array, by the workers of dask.
+
+        Each worker calls `f` with some of the parts, so a result must not depend on where parts begin, and `f` must be
+        picklable. Parts are those of :meth:`blocks`, but those of a dask array follow its chunks.
+
+        Parameters
+        ----------
+        of_cell
+            (cells,) values, of which each part gets its own.
+        """
+        if can_map(self.matrix):
+            work = Work(f, partial(checked, where=self.where, largest=largest), size)
+            return map_parts(matrix_of(self.holder, self._layer), work, every=every, of_cell=of_cell)
+        return f(self.blocks(size, every=every, largest=largest, of_cell=of_cell))
+
+    def fold[T, S](
+        self,
+        f: Callable[[Iterator[Part]], Iterator[T]],
+        add: Callable[[S, T], None],
+        total: S,
+        size: int = 4096,
+        *,
+        largest: float = LARGEST_COUNT,
+        of_cell: np.ndarray | None = None,
+        report: Callable[[int], object] = lambda n: None,
+    ) -> S:
+        """Return `total` after `add(total, result)` for each result of :meth:`map`, in the order of the cells.
+
+        The workers of dask add as well, so that only the total comes back. `report` gets numbers of cells as they are
+        added.
+        """
+        if can_map(self.matrix):
+            work = Work(f, partial(checked, where=self.where, largest=largest), size)
+            x = matrix_of(self.holder, self._layer)
+            return fold_parts(x, work, add, total, of_cell=of_cell, report=report)
+
+        def reported() -> Iterator[Part]:
+            for part in self.blocks(size, largest=largest, of_cell=of_cell):
+                yield part
+                report(part.stop - part.start)
+
+        for result in f(reported()):
+            add(total, result)
+        return total
 
     def take(self, rows: np.ndarray) -> Self:
         """Return a subset of the cells."""
@@ -145,7 +201,7 @@ def open_cells(
     *,
     layer: str | None = None,
     gene_key: str | None = None,
-    backed: bool = True,
+    backed: bool | Literal["dask"] = True,
     in_place: bool = False,
 ) -> OpenCells:
     """Open cells and find the matrix to work with. No values are read yet.
@@ -159,7 +215,7 @@ def open_cells(
     gene_key
         Column of `var` with the gene names; the index if None.
     backed
-        Whether matrices of a file stay on disk, where the format allows it.
+        Whether matrices of a file stay on disk, where the format allows it; with `"dask"`, as dask arrays.
     in_place
         Whether results are written into the AnnData, so that paths are refused.
 
@@ -174,7 +230,7 @@ def open_cells(
     if not isinstance(adata, AnnData):
         if in_place or not isinstance(adata, str | Path):
             check_adata(adata)
-        adata = (open_adata if backed else read_adata)(adata)
+        adata = open_adata(adata, dask=backed == "dask") if backed else read_adata(adata)
     if layer == RAW and RAW not in adata.layers:
         raw = raw_as_adata(adata)
         if raw is None:

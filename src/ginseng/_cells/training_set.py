@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from ginseng._cells.labels import (
     without_label,
 )
 from ginseng._cells.levels import finest_level, labels_by_level
-from ginseng._cells.matrix import row_sums, take_columns
+from ginseng._cells.matrix import Part, row_sums, take_columns
 from ginseng._cells.open import OpenCells
 from ginseng._errors import MissingKeyError, check_names, suggest, warn
 
@@ -103,15 +104,19 @@ class TrainingSet:
         """
         place = np.full(cells.n_obs, -1)
         place[self.rows] = np.arange(len(self.rows))
-        for start, stop, block in cells.blocks(size):
-            chosen = place[start:stop]
-            if (chosen < 0).any():
-                block, chosen = block[chosen >= 0], chosen[chosen >= 0]
-            yield (
-                chosen,
-                sparse.csr_matrix(take_columns(block, self.gene_position, len(self.gene_names))),
-                row_sums(block, self.measured),
-            )
+        chosen = partial(
+            _chosen, position=self.gene_position, n_genes=len(self.gene_names), measured=self.measured
+        )  # fmt: skip
+        return cells.map(chosen, size, of_cell=place)
+
+
+def _chosen(
+    parts: Iterator[Part], *, position: np.ndarray, n_genes: int, measured: np.ndarray
+) -> Iterator[tuple[np.ndarray, sparse.csr_matrix, np.ndarray]]:
+    for _, _, block, chosen in parts:
+        if (chosen < 0).any():
+            block, chosen = block[chosen >= 0], chosen[chosen >= 0]
+        yield chosen, sparse.csr_matrix(take_columns(block, position, n_genes)), row_sums(block, measured)
 
 
 #: A list of at least `MANY_GENES` genes is taken to come from a panel or another file: genes that the data lack are

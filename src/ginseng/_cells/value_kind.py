@@ -13,7 +13,7 @@ from scipy import sparse
 
 from ginseng._cells.bad_values import LARGEST_LOG, ROUNDING, are_of_outer_join
 from ginseng._cells.by_columns import is_by_columns
-from ginseng._cells.matrix import Block, matrix_of, row_sums, to_memory
+from ginseng._cells.matrix import Block, all_to_memory, matrix_of, row_sums, to_memory
 
 type ValueKind = Literal["counts", "log1p", "normalised", "fractional", "scaled", "empty"]
 
@@ -103,7 +103,8 @@ def judge(adata: AnnData, layer: str | None, x: Any, where: str) -> Values:
     """
     by_columns = is_by_columns(x) and not sparse.issparse(x)
     if adata.is_view and not by_columns:  # `.X` of a view would load all of its rows
-        return _judge(where, (to_memory(matrix_of(adata[rows], layer), of=x) for rows in _runs(adata.n_obs)), rows=True)
+        parts = (matrix_of(adata[rows], layer) for rows in _runs(adata.n_obs))
+        return _judge(where, all_to_memory(parts, of=x), rows=True)
     return judge_matrix(x, where)  # by columns: over all cells of the parent, as rows cannot be read alone
 
 
@@ -113,12 +114,12 @@ def judge_matrix(x: Any, where: str) -> Values:
     if is_by_columns(x):
         if not sparse.issparse(x):
             columns = _runs(n_columns, GENES, GENE_RUN)
-            return _judge(where, (to_memory(x[:, c], of=x) for c in columns), rows=False)
+            return _judge(where, all_to_memory((x[:, c] for c in columns), of=x), rows=False)
         picked = x[np.concatenate([np.arange(r.start, r.stop) for r in _runs(n_rows)])] if n_rows else x
         return _judge(where, iter([to_memory(picked, of=x)]), rows=True)
     if getattr(x, "format", "csr") != "csr":
         x = x.tocsr()
-    return _judge(where, (to_memory(x[rows], of=x) for rows in _runs(n_rows)), rows=True)
+    return _judge(where, all_to_memory((x[rows] for rows in _runs(n_rows)), of=x), rows=True)
 
 
 def _runs(n: int, wanted: int = CELLS, length: int = RUN) -> Iterator[slice]:

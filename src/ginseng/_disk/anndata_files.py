@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,34 @@ def _on_disk(root: Any) -> AnnData:
         layers={name: _matrix(layers[name]) for name in layers},
         raw=parts or None,
         **{name: _element(root[name]) for name in _MEMBERS if name in root},
+    )
+
+
+def as_dask(adata: AnnData) -> AnnData:
+    """Return an AnnData that was opened from a file with its matrices as dask arrays, which any process can read.
+
+    Raises
+    ------
+    ImportError
+        If dask is not installed.
+    """
+    if find_spec("dask") is None:
+        msg = 'Reading with dask needs dask: `pip install "ginseng[dask]"`.'
+        raise ImportError(msg)
+    from anndata.experimental import read_elem_lazy
+
+    def lazy(x: Any) -> Any:
+        element = getattr(x, "group", x)
+        on_disk = isinstance(element, h5py.Group | h5py.Dataset | zarr.Group | zarr.Array)
+        return read_elem_lazy(element) if on_disk else x
+
+    layers: Any = adata.layers
+    raw: Any = adata.raw
+    return AnnData(
+        X=lazy(adata.X),
+        layers={name: lazy(layers[name]) for name in layers if name is not None},  # anndata >= 0.13 lists X as None
+        raw=None if raw is None else {"X": lazy(raw.X), "var": raw.var, "varm": raw.varm},
+        **{name: getattr(adata, name) for name in _MEMBERS},
     )
 
 

@@ -6,18 +6,21 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from anndata import AnnData
 
 from ginseng._disk import packed, tenx
-from ginseng._disk.anndata_files import open_h5ad, open_mudata, open_zarr, read_h5ad, read_mudata, read_zarr
+from ginseng._disk.anndata_files import as_dask, open_h5ad, open_mudata, open_zarr, read_h5ad, read_mudata, read_zarr
 from ginseng._disk.mtx import folders_below, has_matrix
 from ginseng._disk.samples import join_samples
 from ginseng._disk.sniff import HDF5, Look
 from ginseng._disk.text_table import is_text_table, read_text_table
 from ginseng._disk.unread import explain
 from ginseng._errors import suggest, warn
+
+#: Whether matrices stay on disk, and whether they are dask arrays then.
+type Backed = bool | Literal["dask"]
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ def _no_counts(look: Look) -> Exception:
 
 
 def read(
-    path: Path, found: Format, options: dict[str, Any], name: str | None = None, *, backed: bool = False
+    path: Path, found: Format, options: dict[str, Any], name: str | None = None, *, backed: Backed = False
 ) -> AnnData:
     """Read a file or folder in its format.
 
@@ -175,7 +178,8 @@ def read(
         msg = f"{name or repr(str(path))} is {found.name}, which has no `{min(unknown)}`. Leave it out."
         raise ValueError(msg)
     if backed and found.backed is not None:
-        return found.backed(path, **given)
+        adata = found.backed(path, **given)
+        return as_dask(adata) if backed == "dask" else adata
     if backed:
         warn(f"{name or repr(str(path))} is {found.name}, which cannot be backed: all of it is read into memory.")
     return found.read(path, **given)

@@ -13,7 +13,7 @@ from anndata import AnnData
 from ginseng._disk import tenx
 from ginseng._disk.atomic import check_readable, recover
 from ginseng._disk.download import fetch
-from ginseng._disk.formats import expect, format_of, read
+from ginseng._disk.formats import Backed, expect, format_of, read
 from ginseng._disk.samples import join_samples, names_of
 from ginseng._errors import suggest
 
@@ -25,7 +25,7 @@ _FILES = ("h5ad", "10x h5", "h5mu", "compressed HDF5", "table of text")
 
 def read_adata(
     path: StrPath | Sequence[StrPath] | Mapping[str, StrPath],
-    backed: bool | Literal["r"] | None = False,
+    backed: bool | Literal["r", "dask"] | None = False,
     *,
     modality: str | None = None,
     transpose: bool | None = None,
@@ -45,7 +45,8 @@ def read_adata(
         names to paths.
     backed
         With `True` or `"r"`, `X` and the layers of an h5ad file or a zarr folder stay on disk; the object can be
-        written to any file but its own. Other formats are read into memory, with a warning.
+        written to any file but its own. With `"dask"` they are dask arrays, which the workers of a cluster read; all of
+        them need to see the path. Other formats are read into memory, with a warning.
     modality
         Modality of a MuData to read. If None, the one with the genes. A path can also name it: `"cells.h5mu/rna"`.
     transpose
@@ -76,15 +77,15 @@ def read_adata(
     --------
     read_10x_h5, read_10x_mtx : with options for genome, gene names and features.
     """
-    if backed not in (True, False, None, "r"):
-        msg = f"`backed` is {backed!r}; it can be True or 'r' (on disk, read only), or False."
+    if backed not in (True, False, None, "r", "dask"):
+        msg = f"`backed` is {backed!r}; it can be True or 'r' (on disk, read only), 'dask', or False."
         raise ValueError(msg)
     if join not in ("inner", "outer"):
         msg = f"`join` is {join!r}; it can be 'inner' (genes that all samples have) or 'outer' (all genes)."
         raise ValueError(msg)
     options: dict[str, Any] = {"modality": modality, "transpose": transpose}
     if isinstance(path, str | os.PathLike):
-        return _read(path, options, backed=bool(backed), known_hash=known_hash)
+        return _read(path, options, backed="dask" if backed == "dask" else bool(backed), known_hash=known_hash)
     samples = dict(path) if isinstance(path, Mapping) else _named([os.fspath(each) for each in path])
     if not samples:
         msg = "There are no samples to read: `path` is empty."
@@ -95,14 +96,20 @@ def read_adata(
     return join_samples({str(name): _read(each, options) for name, each in samples.items()}, join)
 
 
-def open_adata(path: StrPath) -> AnnData:
-    """Read like :func:`read_adata`, but leave the matrices on disk where the format allows it."""
+def open_adata(path: StrPath, *, dask: bool = False) -> AnnData:
+    """Read like :func:`read_adata`, but leave the matrices on disk where the format allows it.
+
+    Parameters
+    ----------
+    dask
+        Whether they become dask arrays; warns if the format does not allow it.
+    """
     where, options = _local(path)
     found = format_of(where)
-    return read(where, found, options, backed=found.backed is not None)
+    return read(where, found, options, backed="dask" if dask else found.backed is not None)
 
 
-def _read(path: StrPath, options: dict[str, Any], *, backed: bool = False, known_hash: str | None = None) -> AnnData:
+def _read(path: StrPath, options: dict[str, Any], *, backed: Backed = False, known_hash: str | None = None) -> AnnData:
     where, named = _local(path, known_hash)
     if named and options["modality"] not in (None, named["modality"]):
         msg = f"{os.fspath(path)!r} names another modality than `modality={options['modality']!r}`. Leave one out."

@@ -14,8 +14,8 @@ Stein 1961): that is biology, or wrong labels.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -57,6 +57,16 @@ class Adaptation:
     shift: np.ndarray
     n_classes: int
     first: np.ndarray
+
+
+class Compared(NamedTuple):
+    """What consecutive cells say of how a query differs from the reference."""
+
+    start: int
+    stop: int
+    sums: np.ndarray  # (C, G) normalised expression, summed over the expected cells of each class
+    expected: np.ndarray  # (C,) expected cells of each class
+    label: np.ndarray  # (cells,) int32, -1 without counts
 
 
 def correction_for(
@@ -111,17 +121,16 @@ def measured_weight(state: GinsengClassifierState, genes: Alignment) -> float | 
     return float(leverage[measured_genes_of(genes)].sum() / max(leverage.sum(), np.finfo(float).tiny))
 
 
-def adapt(
+def compare(
     state: GinsengClassifierState,
     rows: Iterable[Rows],
-    genes: Alignment,
-    n_cells: int,
     *,
+    genes: Alignment,
     batch_size: int,
     normalization: Normalization,
     allowed: np.ndarray | None = None,
-) -> Adaptation:
-    """Read cells once, and return how they differ from those of the reference whatever their class.
+) -> Iterator[Compared]:
+    """Yield what consecutive cells say of how a query differs from the reference.
 
     Parameters
     ----------
@@ -131,8 +140,6 @@ def adapt(
         Counts of the cells, or of enough of them.
     genes
         Which genes of the model were measured.
-    n_cells
-        How many cells there are.
     batch_size
         Cells a forward pass; changes memory, not the result.
     normalization
@@ -140,11 +147,8 @@ def adapt(
     allowed
         (classes,) bool, those that a cell can be of. All if None.
     """
-    assert state.reference is not None
     mesh = local_mesh()
     correction, params = correction_for(state, genes), put(state.params, replicated(mesh))
-    sums, expected = np.zeros((state.n_classes, state.n_genes)), np.zeros(state.n_classes)
-    first = np.full(n_cells, -1, np.int32)
     for start, stop, x, total, empty in batches(state, rows, batch_size):
         n = stop - start
         how: dict[str, Any] = {"correction": correction, "normalization": normalization}
@@ -154,9 +158,28 @@ def adapt(
         label = logits.argmax(axis=1)
         p = np.where(empty, 0.0, softmax(logits.astype(float), axis=1)[np.arange(n), label])
         of_class = sparse.csr_matrix((p, (label, np.arange(n))), shape=(state.n_classes, n))
-        sums += of_class @ np.asarray(normalized(x, total, **how), float)[:n]
-        expected += np.bincount(label, p, minlength=state.n_classes)
-        first[start:stop] = np.where(empty, -1, label)
+        sums = of_class @ np.asarray(normalized(x, total, **how), float)[:n]
+        expected = np.bincount(label, p, minlength=state.n_classes)
+        yield Compared(start, stop, sums, expected, np.where(empty, -1, label).astype(np.int32))
+
+
+def adapt(state: GinsengClassifierState, compared: Iterable[Compared], genes: Alignment, n_cells: int) -> Adaptation:
+    """Return how cells differ from those of the reference whatever their class.
+
+    Parameters
+    ----------
+    compared
+        What :func:`compare` yields.
+    n_cells
+        How many cells there are.
+    """
+    assert state.reference is not None
+    sums, expected = np.zeros((state.n_classes, state.n_genes)), np.zeros(state.n_classes)
+    first = np.full(n_cells, -1, np.int32)
+    for part in compared:
+        sums += part.sums
+        expected += part.expected
+        first[part.start : part.stop] = part.label
     shift, n_classes = shift_of(sums, expected, state.reference)
     return Adaptation(np.where(measured_genes_of(genes), shift, np.float32(0)), n_classes, first)
 

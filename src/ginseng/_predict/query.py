@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from anndata import AnnData
@@ -13,7 +15,7 @@ from ginseng import _logging
 from ginseng._cells.accept import accept
 from ginseng._cells.features import warn_of_other_features
 from ginseng._cells.genes import MIN_OVERLAP, Alignment, align_genes, species_of
-from ginseng._cells.matrix import row_sums, take_columns
+from ginseng._cells.matrix import Part, row_sums, take_columns
 from ginseng._cells.open import AnnDataOrPath, OpenCells, open_cells
 from ginseng._core.correction import Correction
 from ginseng._core.process import check_process
@@ -53,12 +55,16 @@ class Query:
 
     def rows(self) -> Iterator[Rows]:
         """Yield the counts of consecutive cells, with the genes of the model in its order."""
-        return prefetch(model_rows(self.cells, self.genes))
+        return prefetch(model_rows(self.cells.blocks(ROWS), self.genes))
 
-    def some_rows(self) -> Iterator[Rows]:
-        """Yield the counts of enough cells to know all: blocks that are spread evenly, or all where there are few."""
+    def map[T](self, step: Callable[..., Iterator[T]], **how: Any) -> Iterator[T]:
+        """Yield what `step(state, rows, **how)` says of all cells, in order; see :meth:`OpenCells.map`."""
+        return self.cells.map(partial(_map_rows, step, self.state, self.genes, how), ROWS)
+
+    def map_some[T](self, step: Callable[..., Iterator[T]], **how: Any) -> Iterator[T]:
+        """Yield the same of enough cells to know all: blocks that are spread evenly, or all where there are few."""
         every = max(1, self.adata.n_obs // ENOUGH)
-        return prefetch(model_rows(self.cells, self.genes, size=SAMPLED, every=every))
+        return self.cells.map(partial(_map_rows, step, self.state, self.genes, how), SAMPLED, every=every)
 
 
 def open_query(
@@ -151,16 +157,20 @@ def ask(
     return Query(cells, state, genes, dataclasses.replace(own, normalize=normalizes))
 
 
-def model_rows(cells: OpenCells, genes: Alignment, *, size: int = ROWS, every: int = 1) -> Iterator[Rows]:
-    """Yield the counts of consecutive cells, with the genes of the model in its order; of `every` blocks, one.
-
-    Raises
-    ------
-    ValueError
-        If a value is negative, NaN or infinite.
-    """
-    for start, stop, block in cells.blocks(size, every=every):
+def model_rows(parts: Iterable[Part], genes: Alignment) -> Iterator[Rows]:
+    """Yield the counts of consecutive cells, with the genes of the model in its order."""
+    for start, stop, block, _ in parts:
         yield Rows(start, stop, take_columns(block, genes.position, genes.n_model), row_sums(block, genes.measured))
+
+
+def _map_rows[T](
+    step: Callable[..., Iterator[T]],
+    state: GinsengClassifierState,
+    genes: Alignment,
+    how: dict[str, Any],
+    parts: Iterator[Part],
+) -> Iterator[T]:
+    return step(state, prefetch(model_rows(parts, genes)), **how)
 
 
 def _warn_of_missing(genes: Alignment, *, neutral: bool) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from ginseng._disk.atomic import check_writable
 from ginseng._disk.writers import can_be_added_to, check_adata_target
 from ginseng._errors import suggest
 from ginseng._predict.adapt import Adaptation, measured_weight
-from ginseng._predict.forward import Predicted
+from ginseng._predict.forward import Rows, predict
 from ginseng.data._store import is_store
 from ginseng.model.state import GinsengClassifierState
 from ginseng.ontology.backoff import BackOff
@@ -91,18 +91,64 @@ class Level:
 
     def __init__(self, of_class: Sequence[str], n_cells: int) -> None:
         self.names = list(dict.fromkeys(of_class))
-        place = [self.names.index(label) for label in of_class]
-        self._sums = np.eye(len(self.names))[place]  # (classes, labels)
         self.code = np.zeros(n_cells, np.int32)
         self.confidence = np.zeros(n_cells, np.float32)
 
-    def add(self, part: Predicted, min_confidence: float) -> None:
-        """Take in what is said of some cells: the most probable label, by the sum over the classes within it."""
+    @staticmethod
+    def most_probable(of_class: Sequence[str], probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the place of the most probable label, by the sum over the classes within it, and that sum."""
+        names = list(dict.fromkeys(of_class))
+        sums = np.eye(len(names))[[names.index(label) for label in of_class]]  # (classes, labels)
+        probs = np.minimum(probs @ sums, 1)
+        return probs.argmax(axis=1), probs.max(axis=1)
+
+    def add(self, part: Labelled, label: np.ndarray, confidence: np.ndarray, min_confidence: float) -> None:
+        """Take in the most probable label of some cells, and its probability."""
         here = slice(part.start, part.stop)
-        probs = np.minimum(part.probs @ self._sums, 1)
-        label = probs.argmax(axis=1)
-        self.confidence[here] = np.where(part.empty, 0, probs.max(axis=1))
+        self.confidence[here] = np.where(part.empty, 0, confidence)
         self.code[here] = np.where(part.empty | (self.confidence[here] < min_confidence), -1, label)
+
+
+class Labelled(NamedTuple):
+    """What is kept of what a model says of consecutive cells."""
+
+    start: int
+    stop: int
+    label: np.ndarray  # (cells,) place among the classes
+    confidence: np.ndarray  # (cells,) float32, its probability
+    broader: tuple[np.ndarray, np.ndarray] | None  # (cells,) places among the terms of back-off, and their probability
+    levels: dict[str, tuple[np.ndarray, np.ndarray]]  # the same of the labels of each level
+    probs: np.ndarray | None  # (cells, classes) float32
+    gene_weights: np.ndarray | None  # (cells, genes) float32
+    empty: np.ndarray  # (cells,) bool, cells without a count in the genes of the model
+    moved: np.ndarray  # (cells,) bool, cells whose label would be one that is not allowed
+
+
+def label(
+    state: GinsengClassifierState, rows: Iterable[Rows], *, backoff: BackOff | None, probs: bool, **how: Any
+) -> Iterator[Labelled]:
+    """Yield what :func:`ginseng._predict.forward.predict` says of the cells, without what is not asked for.
+
+    Parameters
+    ----------
+    backoff
+        Gives cells broader labels.
+    probs
+        Whether to keep the probability of each class.
+    """
+    for part in predict(state, rows, **how):
+        yield Labelled(
+            part.start,
+            part.stop,
+            part.label,
+            np.take_along_axis(part.probs, part.label[:, None], axis=1)[:, 0],
+            None if backoff is None else backoff(part.probs),
+            {name: Level.most_probable(of_class, part.probs) for name, of_class in (state.levels or {}).items()},
+            part.probs if probs else None,
+            part.gene_weights,
+            part.empty,
+            part.moved,
+        )
 
 
 class Result:
@@ -162,17 +208,17 @@ class Result:
         self.probs = np.zeros((n_cells, state.n_classes), np.float32) if probs else None
         self.gene_weights = np.zeros((n_cells, state.n_genes), np.float32) if gene_weights else None
 
-    def add(self, part: Predicted) -> None:
+    def add(self, part: Labelled) -> None:
         """Take in what is said of some cells."""
         here = slice(part.start, part.stop)
-        confidence = np.where(part.empty, 0, np.take_along_axis(part.probs, part.label[:, None], axis=1)[:, 0])
-        for level in self.levels.values():
-            level.add(part, self.min_confidence)
+        confidence = np.where(part.empty, 0, part.confidence)
+        for name, found in part.levels.items():
+            self.levels[name].add(part, *found, self.min_confidence)
         unsure = ~part.empty & (confidence < self.min_confidence)
         label = np.where(part.empty | unsure, -1, part.label)
-        if self.backoff is not None and self.best is not None and self.best_confidence is not None:
+        if part.broader is not None and self.best is not None and self.best_confidence is not None:
             self.best[here], self.best_confidence[here] = np.where(part.empty, -1, part.label), confidence
-            place, summed = self.backoff(part.probs)
+            place, summed = part.broader
             broader = unsure & (place >= 0)
             label = np.where(broader, self._of_term[place], label)
             confidence = np.where(broader, summed, confidence)

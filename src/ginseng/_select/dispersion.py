@@ -18,6 +18,9 @@ from scipy.special import ndtri
 
 from ginseng._core.normalize import log_normalize
 
+#: Values of a block (R, G), and the batch of each cell (R,).
+type Values = tuple[sparse.csr_matrix, np.ndarray]
+
 MAD_TO_SD = float(ndtri(0.75))  # the median absolute deviation of a standard normal
 
 
@@ -69,6 +72,10 @@ class Moments:
         """Add the cells of `block` (R, G); `batch` (R,) gives the batch of each cell."""
         self.n_cells += np.bincount(batch, minlength=len(self.n_cells))
         _add(block.indptr, block.indices, block.data, batch, self.total, self.squares)
+
+    def add_values(self, values: Values) -> None:
+        """Add cells, passed as one."""
+        self.add(*values)
 
     @property
     def mean(self) -> np.ndarray:

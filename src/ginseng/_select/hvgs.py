@@ -16,8 +16,9 @@ from scipy import sparse
 from ginseng._cells.accept import accept
 from ginseng._cells.bad_values import LARGEST_COUNT, LARGEST_LOG
 from ginseng._cells.features import warn_of_other_features
-from ginseng._cells.genes import genes_to_select
+from ginseng._cells.genes import NamedGenes, genes_to_select
 from ginseng._cells.labels import obs_column
+from ginseng._cells.matrix import Part
 from ginseng._cells.open import OpenCells
 from ginseng._errors import warn
 from ginseng._logging import progress
@@ -25,6 +26,7 @@ from ginseng._select.columns import COLUMNS
 from ginseng._select.dispersion import (
     Moments,
     OnlineMoments,
+    Values,
     counts,
     expected_sd,
     normalised,
@@ -71,21 +73,21 @@ def find_hvgs(
     for note in genes.notes():
         warn(note)
 
-    def blocks(desc: str) -> Iterator[tuple[sparse.csr_matrix, np.ndarray]]:
-        n_chunks = math.ceil(cells.n_obs / chunk_size)
-        parts = cells.blocks(chunk_size, largest=LARGEST_LOG if is_log else LARGEST_COUNT)
-        for start, stop, part in progress(parts, desc=desc, silent=silent, total=n_chunks, unit="chunks"):
-            yield sparse.csr_matrix(genes.summed(part)), batch[start:stop]
+    def summed(desc: str, moments: Moments, values: Callable[..., Iterator[Values]], **how: Any) -> Moments:
+        with progress(desc=desc, silent=silent, total=cells.n_obs, unit="cells") as bar:
+            return cells.fold(
+                partial(values, genes=genes, **how), Moments.add_values, moments, chunk_size,
+                largest=LARGEST_LOG if is_log else LARGEST_COUNT, of_cell=batch, report=bar.update,
+            )  # fmt: skip
 
     if flavor == "seurat_v3":
-        values: Callable[[sparse.csr_matrix], sparse.csr_matrix] = counts
         moments = (Moments if batch_key is None else OnlineMoments)(len(batch_names), n_genes)
+        moments = summed("Selecting genes", moments, _counts)
     else:
         base = cells.adata.uns.get("log1p", {}).get("base") if is_log else None
-        values = partial(normalised, target_sum=target_sum, flavor=flavor, base=base)
         moments = Moments(len(batch_names), n_genes)
-    for block, of_cell in blocks("Selecting genes"):
-        moments.add(values(block), of_cell)
+        how: dict[str, Any] = {"target_sum": target_sum, "flavor": flavor, "base": base}
+        moments = summed("Selecting genes", moments, _normalised, **how)
     empty = [name for name, total in zip(batch_names, moments.total, strict=True) if not total.any()]
     if empty:
         msg = f"All values are zero{_where(batch_key, empty)}, so no gene varies. Drop these cells."
@@ -99,8 +101,7 @@ def find_hvgs(
         # clip large counts, so that a few cells do not make a gene highly variable
         ceiling = sd * np.sqrt(moments.n_cells)[:, None] + mean
         clipped = Moments(len(batch_names), n_genes)
-        for block, of_cell in blocks("Standardising counts"):
-            clipped.add(counts(block, ceiling, of_cell), of_cell)
+        clipped = summed("Standardising counts", clipped, _counts, ceiling=ceiling)
         table = select_by_variance(moments, clipped, sd, eligible, n_top_genes=n_wanted)
     else:
         table = select_by_dispersion(
@@ -130,6 +131,16 @@ def find_hvgs(
         warn(msg)
     nothing = {"selected": False, "n_batches": 0}  # for features that are not genes
     return {COLUMNS[str(name)]: genes.spread(table[name].to_numpy(), nothing.get(str(name), np.nan)) for name in table}
+
+
+def _normalised(parts: Iterator[Part], *, genes: NamedGenes, **how: Any) -> Iterator[Values]:
+    for _, _, block, batch in parts:
+        yield normalised(sparse.csr_matrix(genes.summed(block)), **how), batch
+
+
+def _counts(parts: Iterator[Part], *, genes: NamedGenes, ceiling: np.ndarray | None = None) -> Iterator[Values]:
+    for _, _, block, batch in parts:
+        yield counts(sparse.csr_matrix(genes.summed(block)), ceiling, batch), batch
 
 
 def _check_arguments(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import operator
+from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from scipy import sparse
@@ -11,12 +12,12 @@ from scipy import sparse
 from ginseng import _keys
 from ginseng._cells.bad_values import LARGEST_COUNT, LARGEST_LOG
 from ginseng._cells.genes import NamedGenes
-from ginseng._cells.matrix import row_sums
+from ginseng._cells.matrix import Part, row_sums
 from ginseng._cells.open import OpenCells
 from ginseng._core.normalize import log_normalize
 from ginseng._errors import warn
 from ginseng._logging import progress
-from ginseng._select.dispersion import Moments
+from ginseng._select.dispersion import Moments, Values
 
 
 def find_markers(
@@ -44,18 +45,12 @@ def find_markers(
     group = np.full(len(labels), -1)
     group[labels >= 0] = of_labelled
     moments = Moments(len(present), len(genes.names))
-    parts = cells.blocks(chunk_size, largest=LARGEST_LOG if target_sum is None else LARGEST_COUNT)
-    n_chunks = math.ceil(cells.n_obs / chunk_size)
-    for start, stop, part in progress(parts, desc="Selecting genes", silent=silent, total=n_chunks, unit="chunks"):
-        block, of_cell = sparse.csr_matrix(part), group[start:stop]
-        if (of_cell < 0).any():
-            block, of_cell = block[of_cell >= 0], of_cell[of_cell >= 0]
-        if target_sum is not None:
-            total = row_sums(block, cells.measured)
-            block = log_normalize(sparse.csr_matrix(genes.summed(block)), total, target_sum, as_scanpy=True)
-        else:
-            block = sparse.csr_matrix(genes.summed(block))
-        moments.add(block, of_cell)
+    with progress(desc="Selecting genes", silent=silent, total=cells.n_obs, unit="cells") as bar:
+        moments = cells.fold(
+            partial(_normalised, genes=genes, target_sum=target_sum, measured=cells.measured), Moments.add_values,
+            moments, chunk_size,
+            largest=LARGEST_LOG if target_sum is None else LARGEST_COUNT, of_cell=group, report=bar.update,
+        )  # fmt: skip
     rank, t = _ranks(moments)
     top = np.lexsort((-np.abs(t), rank))[: operator.index(n_top_genes)]  # NaN sort last
     top = top[np.isfinite(rank[top])]
@@ -72,6 +67,19 @@ def find_markers(
         _keys.MARKER_RANK: genes.spread(rank, np.nan),
         _keys.MARKER_T: genes.spread(t, 0.0),
     }
+
+
+def _normalised(
+    parts: Iterator[Part], *, genes: NamedGenes, target_sum: float | None, measured: np.ndarray
+) -> Iterator[Values]:
+    for _, _, part, of_cell in parts:
+        block = sparse.csr_matrix(part)
+        if (of_cell < 0).any():
+            block, of_cell = block[of_cell >= 0], of_cell[of_cell >= 0]
+        values = sparse.csr_matrix(genes.summed(block))
+        if target_sum is not None:
+            values = log_normalize(values, row_sums(block, measured), target_sum, as_scanpy=True)
+        yield values, of_cell
 
 
 def _ranks(moments: Moments) -> tuple[np.ndarray, np.ndarray]:

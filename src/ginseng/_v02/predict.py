@@ -48,6 +48,6 @@ def annotate_iter(
     """
     cells = open_cells(adata, layer=layer, gene_key=gene_key)
     genes = align_genes(cells.holder, np.asarray(gene_names).astype(str), gene_key)
-    for rows in model_rows(cells, genes, size=batch_size):
+    for rows in model_rows(cells.blocks(batch_size), genes):
         dense = rows.counts if isinstance(rows.counts, np.ndarray) else rows.counts.toarray()
         yield jnp.asarray(dense, jnp.float32), rows.start, rows.stop

@@ -16,6 +16,7 @@ EXAMPLES = """  ginseng annotate my.h5ad -o labelled.h5ad
   ginseng annotate query.h5ad --model atlas.h5 --min-confidence 0.5 --excluded "B cell" "T/NK" -o annotated.h5ad
   ginseng annotate my.h5ad --backoff --min-confidence 0.7 -o labelled.h5ad
   ginseng annotate s1.h5ad s2.h5ad s3.h5ad --model atlas.h5 --output-dir labels --format csv
+  ginseng annotate atlas.zarr --model atlas.h5 --dask tcp://10.0.0.1:8786 -o labels.csv.gz
   ginseng annotate query.h5ad --model atlas.h5 -o - | cut -d, -f2 | sort | uniq -c"""
 
 PARAMETERS = (
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _options.add_data(parser, many=True)
     _options.add_model(parser, required=False, default="an included one, by the species of the genes")
     add_outputs(parser, (*CELLS, *TABLES), many=True, required=True)
-    _options.add(parser, *PARAMETERS)
+    _options.add(parser, *PARAMETERS, "dask")
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace) -> Outcome:
     import ginseng as gs
 
     options = _options.given(args, *PARAMETERS, "overwrite")
+    options["backed"] = "dask" if args.dask else True
     document = None
     if is_table(args.output):
         table: Any = gs.classify(args.data, args.model, return_table=True, **options)

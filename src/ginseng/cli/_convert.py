@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _options.add(parser, "overwrite")
     _options.add(parser.add_argument_group("reading"), "modality", "transpose", "join", "genome", "prefix", "gex_only")
     store = parser.add_argument_group("writing a training store")
-    _options.add(store, "label_key", "levels", "unlabeled", "group_key", "layer", "gene_key", "genes", "n_top_genes")
+    _options.add(
+        store, "label_key", "levels", "unlabeled", "group_key", "layer", "gene_key", "genes", "n_top_genes", "dask"
+    )
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -71,6 +73,8 @@ def _read(args: argparse.Namespace) -> Any:
 
     of_10x = _options.given(args, "genome", "prefix", "gex_only")
     options = _options.given(args, "modality", "transpose", "join")
+    if args.dask and args.label_key:
+        options["backed"] = "dask"
     (source, *others) = args.inputs
     if others:
         return gs.read_adata(args.inputs, **options, **of_10x)

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _options.add_data(parser, many=True)
     _options.add_model(parser)
     add_outputs(parser, (*CELLS, *TABLES), many=True, required=True)
-    _options.add(parser, *PARAMETERS)
+    _options.add(parser, *PARAMETERS, "dask")
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -32,12 +32,11 @@ def run(args: argparse.Namespace) -> Outcome:
     from ginseng._disk.readers import open_adata
 
     options = _options.given(args, *PARAMETERS, "overwrite")
-    document = None
+    document, adata = None, open_adata(args.data, dask=bool(args.dask))
     if is_table(args.output):
-        table: Any = gs.tl.embed(args.data, args.model, return_table=True, **options)
+        table: Any = gs.tl.embed(adata, args.model, return_table=True, **options)
         shape, document = table.shape, write_table(table, args)
     else:
-        adata = open_adata(args.data)
         gs.tl.embed(adata, args.model, **options)
         shape = adata.obsm[_keys.embedding(args.key_added or _keys.DEFAULT)].shape
         write_cells(adata, args)

@@ -87,7 +87,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     for one in inputs:
         try:
             # only the result goes to standard output, so that progress and notes stay out of pipes
-            with contextlib.redirect_stdout(_Spoken(sys.stderr, said)), _warnings_in_lines(said), _settings(args):
+            redirected = contextlib.redirect_stdout(_Spoken(sys.stderr, said))
+            with redirected, _warnings_in_lines(said), _settings(args), _cluster(args):
                 outcome = args.run(one)
         except BrokenPipeError:
             raise
@@ -205,6 +206,29 @@ def _settings(args: argparse.Namespace) -> Iterator[None]:
     with settings.override(progress_bar=settings.progress_bar and not args.quiet, autoshow=False):
         if "matplotlib" not in sys.modules:
             os.environ.setdefault("MPLBACKEND", "agg")  # there may not be a display
+        yield
+
+
+@contextlib.contextmanager
+def _cluster(args: argparse.Namespace) -> Iterator[None]:
+    """Connect to the dask scheduler of the command, so that dask computes there."""
+    scheduler = vars(args).get("dask")
+    if scheduler is None:
+        yield
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        msg = '--dask needs dask: `pip install "ginseng[dask]"`.'
+        raise ImportError(msg) from error
+    if Path(scheduler).is_file():
+        client = Client(scheduler_file=scheduler)
+    elif "://" in scheduler:
+        client = Client(scheduler)
+    else:
+        msg = f"--dask {scheduler} is neither the file of a scheduler nor an address, such as tcp://10.0.0.1:8786."
+        raise ValueError(msg)
+    with client:
         yield
 
 

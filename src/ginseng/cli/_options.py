@@ -25,7 +25,7 @@ def _total(text: str) -> float | None:
 _FLAG: dict[str, Any] = {"action": "store_const", "const": True}
 _NAMES: dict[str, Any] = {"nargs": "+"}
 
-#: Parameters that locate data.
+#: Parameters that locate data; `dask` exists on the command line only.
 _PLACES = {
     "label_key": _row("-l", "--labels", metavar="COLUMN", help="column of obs with the cell types"),
     "levels": _row(
@@ -55,6 +55,11 @@ _PLACES = {
     "prefix": _row("--prefix", metavar="NAME", help="10x folder: prefix of the files of one sample"),
     "gex_only": _row(
         "--gex-only", action=argparse.BooleanOptionalAction, help="10x: keep genes only (the default), or all features"
+    ),
+    "dask": _row(
+        "--dask",
+        metavar="SCHEDULER",
+        help="address or file of a dask scheduler, whose workers read DATA and compute (default: this process)",
     ),
     "key_added": _row("--key-added", metavar="NAME", help="prefix of what is written (default: ginseng)"),
     "key": _row("--key", metavar="NAME", help="prefix under which results were written (default: ginseng)"),

@@ -163,7 +163,7 @@ def write_cells(adata: AnnData, args: argparse.Namespace) -> None:
 
     source, path = Path(str(args.data)).expanduser(), args.output
     if not (source.exists() and suffix_of(path, CELLS) == source.suffix and can_be_added_to(source, path)):
-        write_adata(adata.to_memory() if adata.isbacked else adata, path)
+        write_adata(adata.to_memory() if adata.isbacked or vars(args).get("dask") else adata, path)
         return
     before = open_adata(source)
     new: Any = {name: _new(getattr(before, name), getattr(adata, name)) for name in ("obs", "var", "obsm", "uns")}

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _options.add(parser, "unlabeled")
     add_outputs(parser, (*CELLS, *TABLES), required=True)
     _options.add(parser, "n_top_genes", help="how many (default: 2000)")
-    _options.add(parser, "figure", *COMMON[1:], *VARIABLE)
+    _options.add(parser, "figure", *COMMON[1:], *VARIABLE, "dask")
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> Outcome:
     from ginseng import _keys
     from ginseng._disk.readers import open_adata
 
-    adata: Any = open_adata(args.data)
+    adata: Any = open_adata(args.data, dask=bool(args.dask))
     before = list(adata.var.columns)
     if args.label_key is not None:
         gs.pp.select_markers(adata, args.label_key, **_options.given(args, *COMMON, "unlabeled", "overwrite"))

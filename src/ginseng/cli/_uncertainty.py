@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _options.add_data(parser, many=True)
     _options.add_model(parser)
     add_outputs(parser, (*CELLS, *TABLES), many=True, required=True)
-    _options.add(parser, *PARAMETERS)
+    _options.add(parser, *PARAMETERS, "dask")
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -32,13 +32,12 @@ def run(args: argparse.Namespace) -> Outcome:
     from ginseng._disk.readers import open_adata
 
     options, key = _options.given(args, *PARAMETERS, "overwrite"), args.key_added or _keys.DEFAULT
-    document = None
+    document, adata = None, open_adata(args.data, dask=bool(args.dask))
     if is_table(args.output):
-        table: Any = gs.tl.uncertainty(args.data, args.model, return_table=True, **options)
+        table: Any = gs.tl.uncertainty(adata, args.model, return_table=True, **options)
         document = write_table(table, args)
         doubt, spread = table["uncertainty"], table["spread"]
     else:
-        adata = open_adata(args.data)
         gs.tl.uncertainty(adata, args.model, **options)
         doubt, spread = adata.obs[_keys.uncertainty(key)], adata.obs[_keys.spread(key)]
         write_cells(adata, args)

@@ -249,7 +249,7 @@ def expression(
     by = params.get("library_genes")  # the genes of the model's library size
     summed = cells.measured if by is None else names.isin([str(name) for name in by])
     total, shown = np.zeros((2, len(groups), len(genes)))
-    for start, stop, block in cells.blocks():
+    for start, stop, block, _ in cells.blocks():
         if params.get("logged"):  # as the model does
             block = np.expm1(block) if isinstance(block, np.ndarray) else block.expm1()
         taken = take_columns(block, place, len(genes))

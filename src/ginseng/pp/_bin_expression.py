@@ -91,7 +91,7 @@ def bin_expression(
     with running(f"bin_expression, {n_bins} bins") as report:
         parts: list[Block] = []
         at = place_in_adata(adata, cells.var) if cells.is_raw else None
-        for _, _, block in cells.blocks():
+        for _, _, block, _ in cells.blocks():
             binned = _binned(block, n_bins, dtype)
             parts.append(binned if at is None else take_columns(binned, at, adata.n_vars))
         out = sparse.vstack(parts, format=kept) if parts and sparse.issparse(parts[0]) else np.concatenate(parts)

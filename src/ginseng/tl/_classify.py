@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from anndata import AnnData
@@ -17,10 +18,9 @@ from ginseng._docs import document
 from ginseng._errors import check_names, warn
 from ginseng._logging import progress, running
 from ginseng._predict.adapt import adapt as adapt_to
-from ginseng._predict.adapt import can_adapt, correction_for
-from ginseng._predict.forward import predict
+from ginseng._predict.adapt import can_adapt, compare, correction_for
 from ginseng._predict.query import ask, chosen_model
-from ginseng._predict.result import Result, allowed_classes, class_terms
+from ginseng._predict.result import Result, allowed_classes, class_terms, label
 from ginseng.model.file import ModelLike, is_model_file
 from ginseng.model.logistic import is_logistic_regression
 from ginseng.model.state import GinsengClassifierState
@@ -39,7 +39,7 @@ def classify(
     gene_key: str | None = None,
     *,
     layer: str | None = None,
-    backed: bool = True,
+    backed: bool | Literal["dask"] = True,
     min_overlap: float = MIN_OVERLAP,
     normalize: bool | None = None,
     target_sum: float | None = None,
@@ -81,7 +81,8 @@ def classify(
     %(query_gene_key)s
     %(layer)s
     backed
-        Whether an h5ad path is read part by part, rather than loaded.
+        Whether a path is read part by part, rather than loaded; with `"dask"`, by the workers of dask, see the guide
+        on scaling.
     min_overlap
         Share of the genes of the model that the data must have.
     normalize
@@ -268,20 +269,22 @@ def classify(
             result.check_output(_local_path(adata), output)
         how: Any = {"batch_size": batch_size, "normalization": query.normalization, "allowed": possible}
         if adapt is not False and can_adapt(state):
-            result.adaptation = adapt_to(state, query.some_rows(), query.genes, data.n_obs, **how)
+            compared = replace(query, state=state).map_some(compare, genes=query.genes, **how)
+            result.adaptation = adapt_to(state, compared, query.genes, data.n_obs)
             report(f"adapted to the cells by {result.adaptation.n_classes} of {state.n_classes} classes")
-        predicted = predict(
-            query.state,
-            query.rows(),
+        labelled = query.map(
+            label,
             correction=correction_for(
                 state, query.genes, None if result.adaptation is None else result.adaptation.shift
             ),
             **how,
             seed=seed if randomness else None,
             gene_weights=store_gene_weights,
+            backoff=result.backoff,
+            probs=store_probs,
         )
         with progress(desc="Classifying", total=data.n_obs, unit="cells", silent=silent) as bar:
-            for part in predicted:
+            for part in labelled:
                 result.add(part)
                 bar.update(part.stop - part.start)
         if result.n_empty:

@@ -82,10 +82,9 @@ def embed(
     n_cells = query.adata.n_obs
     with running(f"embedding of {n_cells:,} cells") as report:
         values = np.zeros((n_cells, embedding_width(query.state)), np.float32)
-        parts = embed_rows(
-            query.state, query.rows(),
-            batch_size=batch_size, normalization=query.normalization, correction=query.correction,
-        )  # fmt: skip
+        parts = query.map(
+            embed_rows, batch_size=batch_size, normalization=query.normalization, correction=query.correction
+        )
         with progress(desc="Embedding", total=n_cells, unit="cells", silent=silent) as bar:
             for part in parts:
                 values[part.start : part.stop] = part.values

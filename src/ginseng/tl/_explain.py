@@ -127,7 +127,7 @@ def explain(
         measured = np.isin(np.arange(query.state.n_genes), query.genes.position)
         parts = attribute(
             query.state,
-            model_rows(query.cells.take(place), query.genes),
+            model_rows(query.cells.take(place).blocks(), query.genes),
             against_runner_up,
             n_steps=n_steps,
             batch_size=min(batch_size, len(names)),

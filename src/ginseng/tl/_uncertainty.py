@@ -108,9 +108,8 @@ def uncertainty(
     with running(f"{n_passes} passes over {n_cells:,} cells") as report:
         mean, std = np.zeros((2, n_cells, state.n_classes), np.float32)
         empty = np.zeros(n_cells, bool)
-        parts = dropout_passes(
-            state,
-            query.rows(),
+        parts = query.map(
+            dropout_passes,
             n_passes=n_passes,
             seed=int(generator(rng).integers(2**31)),
             batch_size=batch_size,
