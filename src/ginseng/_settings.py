@@ -10,7 +10,7 @@ class GinsengSettings(Settings):
     """Settings of a session. Each can also be set by an environment variable, such as `GINSENG_VERBOSITY=2`."""
 
     verbosity: int = 1
-    """What is logged: 0 errors, 1 warnings, 2 what runs and what it wrote."""
+    """What is said: 0 errors, 1 also warnings and one line per call, 2 also what runs and what it wrote."""
 
     progress_bar: bool = True
     """Whether to show progress: a bar at a terminal or in a notebook, one line per epoch elsewhere."""

@@ -196,9 +196,10 @@ def _settings(args: argparse.Namespace) -> Iterator[None]:
     if args.light:
         yield
         return
+    from ginseng._logging import without_outcomes
     from ginseng._settings import settings
 
-    with settings.override(progress_bar=settings.progress_bar and not args.quiet, autoshow=False):
+    with without_outcomes(), settings.override(progress_bar=settings.progress_bar and not args.quiet, autoshow=False):
         if "matplotlib" not in sys.modules:
             os.environ.setdefault("MPLBACKEND", "agg")  # there may not be a display
         yield

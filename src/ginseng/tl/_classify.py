@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 
@@ -244,7 +245,7 @@ def classify(
     if output is not None or copy or not (return_table or from_path):
         check_target(data, "classify", key_added, overwrite=overwrite)
 
-    with running(f"classification of {data.n_obs:,} cells") as report:
+    with running(f"classification of {data.n_obs:,} cells", silent=silent) as report:
         result = Result(
             data.n_obs, state, query.genes, probs=store_probs, gene_weights=store_gene_weights,
             min_confidence=min_confidence, unassigned=unassigned, allowed=possible,
@@ -281,6 +282,7 @@ def classify(
             report(f"{result.n_broader:,} cells got a broader label")
         if possible is not None:
             report(f"{possible.sum()} of {len(possible)} classes allowed; {result.n_moved:,} cells had another first")
+        report.done = _said(result, data.n_obs)
         if output is not None:
             found = result.results(key_added)
             write_file(_local_path(adata), data, output, "classify", key_added, found, overwrite=overwrite)
@@ -291,6 +293,15 @@ def classify(
         data = write(data, "classify", key_added, result.results(key_added), copy=copy and not from_path)
         report(f"added `.obs[{_keys.cell_type(key_added)!r}]` and `.obs[{_keys.confidence(key_added)!r}]`")
     return data if copy else None
+
+
+def _said(result: Result, n_cells: int) -> str:
+    """Say in a line what was found."""
+    n_types = len(np.unique(result.code[result.code >= 0]))
+    said = f"{n_cells:,} cells labelled with {n_types} of {len(result.labels)} types"
+    if result.min_confidence:
+        said += f", {result.n_unsure:,} below confidence {result.min_confidence:g}"
+    return said + (f", {result.n_empty:,} without counts" if result.n_empty else "")
 
 
 def _in_order(adata: Any, model: Any) -> tuple[Any, Any]:

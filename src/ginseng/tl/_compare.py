@@ -167,7 +167,7 @@ def compare(
     role = np.where(part == 2, 1, np.where(part == 0, 0, -1))
     warn_of_unseen(chosen.labels, chosen.label_names, [("the test set", role)])
 
-    with running(f"comparison of {len(contenders)} models on {len(rows['test']):,} cells") as report:
+    with running(f"comparison of {len(contenders)} models on {len(rows['test']):,} cells", silent=silent) as report:
         data = _contenders.read_cells(
             cells, chosen,
             train=rows["train"], given=genes is not None, n_top_genes=n_top_genes, settings=common,
@@ -196,6 +196,11 @@ def compare(
                 )  # fmt: skip
                 report(f"{name}: accuracy {found['accuracy']:.3f}, macro F1 {found['macro_f1']:.3f}")
         frame = pd.DataFrame(table, index=pd.Index(list(contenders), name="model"))
+        leader = frame["macro_f1"].idxmax()
+        report.done = (
+            f"{len(frame)} models compared on {len(rows['test']):,} cells: highest macro F1 "
+            f"{frame['macro_f1'].max():.3f}, {leader}"
+        )
         if from_path:
             return frame
         results = Results(

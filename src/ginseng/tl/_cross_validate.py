@@ -139,7 +139,7 @@ def cross_validate(
     all_probs: np.ndarray | None = np.zeros((len(y), len(chosen.label_names)), np.float32)
     true = chosen.label_names.astype(object)[chosen.labels]
     table = []
-    with running(f"cross-validation of {model_name!r} in {len(parts)} folds") as report:
+    with running(f"cross-validation of {model_name!r} in {len(parts)} folds", silent=silent) as report:
         with progress(parts, desc="Cross-validating", unit="folds", silent=silent) as bar:
             for i, (_, test) in enumerate(bar):
                 rows = {"train": np.flatnonzero(~test), "validation": np.array([], int), "test": np.flatnonzero(test)}
@@ -161,7 +161,10 @@ def cross_validate(
         names = [name for name, _ in parts]
         frame = pd.DataFrame(table, index=pd.Index(names, name="fold"))
         overall = measure(true, label_column(y, chosen.label_names))
-        report(f"accuracy {overall['accuracy']:.3f}, macro F1 {overall['macro_f1']:.3f} over all cells")
+        report.done = (
+            f"{len(y):,} cells in {len(parts)} folds: accuracy {overall['accuracy']:.3f}, "
+            f"macro F1 {overall['macro_f1']:.3f}"
+        )
 
         if not from_path:
             columns = _contenders.label_columns(adata.n_obs, chosen.rows, y, all_probs, chosen.label_names, key_added)

@@ -113,9 +113,9 @@ def evaluate(
         colors = known_colors(in_memory(adata.obs[[prediction_key]]), adata.uns, prediction_key)
         results = Results(members={"metrics": metrics}, truth=label_key, classes=list(colors), colors=colors)
         adata = write(adata, "evaluate", key_added, results, copy=copy)
-        report(
-            f"accuracy {found['accuracy']:.3f}, balanced {found['balanced_accuracy']:.3f}, "
-            f"macro F1 {found['macro_f1']:.3f}"
+        report.done = (
+            f"{len(true):,} cells compared: accuracy {found['accuracy']:.3f}, "
+            f"balanced {found['balanced_accuracy']:.3f}, macro F1 {found['macro_f1']:.3f}"
         )
         if ontology:
             scores = found["ontology"]

@@ -126,7 +126,7 @@ def rank_genes(
         label = np.where(named[start:stop] < 0, query.state.network.probability.labels_of(logits), named[start:stop])
         return np.eye(logits.shape[1], dtype=logits.dtype)[label] - logits.dtype.type(1 / logits.shape[1])
 
-    with running(f"ranking of genes for {len(groups)} groups of {groupby!r}") as report:
+    with running(f"ranking of genes for {len(groups)} groups of {groupby!r}", silent=silent) as report:
         sums = _Sums(len(groups), query.state.n_genes)
         parts = attribute(
             query.state,
@@ -147,6 +147,7 @@ def rank_genes(
                 "between the baseline and the cells. A larger `n_steps` may help; otherwise, the ranks are approximate."
             )
         ranks = _ranks(query, sums, groups, n_genes)
+        report.done = f"genes ranked for {ranks['group'].nunique()} groups of {groupby!r}"
         if return_table or not (isinstance(adata, AnnData) or copy):
             return ranks
         name = _keys.rank_genes(key_added)

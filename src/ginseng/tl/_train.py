@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ginseng._cells.training_set import choose_cells, choose_genes
 from ginseng._cells.write import Results, check_target, refuse_lost_view, write
 from ginseng._docs import document
 from ginseng._errors import suggest
-from ginseng._logging import in_lines, say
+from ginseng._logging import done, in_lines, info
 from ginseng._select.columns import gene_results
 from ginseng._select.markers import find_markers
 from ginseng.data._memory import MemoryDataset
@@ -131,6 +132,7 @@ def train(
     >>> len(adata.uns["ginseng"]["classes"])
     10
     """
+    start = time.monotonic()
     if not copy:
         refuse_lost_view(adata)
     said_so = says_normalize(settings, kwargs)
@@ -149,7 +151,10 @@ def train(
             msg = f"A dataset has its own labels, genes and groups. Leave out `{wrong[0]}`, or create it anew with it."
             raise ValueError(msg)
         trainer = GinsengClassifierTrainer(adata, settings)
-        return trainer.fit(silent=silent, reports=in_lines(), checkpoint=checkpoint, resume=resume)[1]
+        _, state = trainer.fit(silent=silent, reports=in_lines(), checkpoint=checkpoint, resume=resume)
+        if not silent:
+            done(_said(state), time.monotonic() - start)
+        return state
 
     from_path = not isinstance(adata, AnnData)
     cells = open_cells(adata, layer=layer, gene_key=gene_key)
@@ -178,11 +183,10 @@ def train(
         target_sum = (settings.target_sum or cells.n_vars) if settings.normalize else None
         columns = find_markers(cells, seen, TOP_GENES, genes=chosen.genes, silent=silent, target_sum=target_sum)
         chosen = chosen.only(columns[_keys.GENES])
-        if not silent:
-            say(
-                f"Training on the {chosen.gene_names.size:,} of {cells.n_vars:,} genes that differ most between the "
-                f"cell types, in `var[{_keys.GENES!r}]`."
-            )
+        info(
+            f"training on the {chosen.gene_names.size:,} of {cells.n_vars:,} genes that differ most between the "
+            f"cell types, in `var[{_keys.GENES!r}]`"
+        )
     dataset = MemoryDataset.read(cells, chosen)
     trainer = GinsengClassifierTrainer(dataset, settings)
     _, state = trainer.fit(silent=silent, reports=in_lines(), checkpoint=checkpoint, resume=resume)
@@ -194,6 +198,8 @@ def train(
         colors = {str(label): known[label] for label in state.label_keys if label in known}
         if colors and colors != distinct(map(str, state.label_keys), {}):  # the model stores them
             state.info["colors"] = colors
+    if not silent:
+        done(_said(state), time.monotonic() - start)
     if from_path:
         return state
     results = Results() if columns is None else gene_results(adata, cells, columns)
@@ -213,6 +219,16 @@ def train(
     }
     adata = write(adata, "train", key_added, results, copy=copy)
     return adata if copy else None
+
+
+def _said(state: GinsengClassifierState) -> str:
+    """Say in a line what was learned."""
+    n_cells = int(state.info["n_train"]) + int(state.info["n_holdout"])
+    said = f"{state.n_classes} types learned from {n_cells:,} cells and {state.n_genes:,} genes"
+    accuracy = state.history["holdout_accuracy"][int(state.info["best_epoch"] or 0) - 1]
+    if np.isnan(accuracy):
+        return said
+    return f"{said}, accuracy {accuracy:.3f} on {state.info['n_holdout']:,} of them held out"
 
 
 def _chosen_for(cells: OpenCells, key_added: str) -> str:

@@ -105,7 +105,7 @@ def uncertainty(
     if state.network.dropout_rate == 0:
         msg = "The model was trained without dropout, so all passes would be the same. Set `dropout_rate` in training."
         raise ValueError(msg)
-    with running(f"{n_passes} passes over {n_cells:,} cells") as report:
+    with running(f"{n_passes} passes over {n_cells:,} cells", silent=silent) as report:
         mean, std = np.zeros((2, n_cells, state.n_classes), np.float32)
         empty = np.zeros(n_cells, bool)
         parts = dropout_passes(
@@ -126,6 +126,11 @@ def uncertainty(
         spread = np.where(empty, np.float32(np.nan), std[np.arange(n_cells), label])
         doubt = entropy(mean, axis=1) / np.log(state.n_classes)
         doubt = np.where(empty, np.nan, np.clip(doubt, 0, 1)).astype(np.float32)
+        report.done = (
+            f"{n_passes} passes over {n_cells:,} cells, median uncertainty {np.nanmedian(doubt):.3f}"
+            if (not empty.all())
+            else f"{n_passes} passes over {n_cells:,} cells"
+        )
         if empty.any():
             msg = f"{empty.sum():,} of {n_cells:,} cells have no counts in the genes of the model: no uncertainty."
             warn(msg)

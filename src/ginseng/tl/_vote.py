@@ -137,7 +137,7 @@ def vote(
             },
         }
         adata = write(adata, "vote", key_added, results, copy=copy)
-        report(f"{int(table['decided'].sum())} of {len(table)} clusters have a label")
+        report.done = f"{int(table['decided'].sum())} of {len(table)} clusters have a label"
         report(f"added `.obs[{columns[0]!r}]`, `.obs[{columns[1]!r}]` and `.uns[{key_added!r}]['vote']`")
     return adata if copy else None
 
