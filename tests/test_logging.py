@@ -114,6 +114,7 @@ def test_jupyter_without_widgets_gets_no_warning() -> None:
 import sys, types, warnings
 shell = types.SimpleNamespace(config={"IPKernelApp": {}})
 sys.modules["ipykernel.zmqshell"] = types.ModuleType("ipykernel.zmqshell")
+sys.modules["ipykernel"] = types.ModuleType("ipykernel")
 sys.modules["IPython"] = types.ModuleType("IPython")
 sys.modules["IPython"].get_ipython = lambda: shell
 sys.modules["ipywidgets"] = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,9 @@ _HOMES = {
     **dict.fromkeys(["read_10x_h5", "read_10x_mtx", "read_adata"], "ginseng._disk.readers"),
     **dict.fromkeys(["load_model", "save_model"], "ginseng.model.file"),
 }
+
+if "ipykernel" in sys.modules:
+    import ginseng._logging  # before anything else imports tqdm, which warns in Jupyter without ipywidgets
 
 # `ginseng --help` must not import JAX
 __getattr__, __dir__ = lazy(globals(), {name: _HOMES.get(name, f"ginseng.{name}") for name in __all__})
