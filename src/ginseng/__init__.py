@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ginseng._lazy import lazy
 
 if TYPE_CHECKING:
-    from ginseng import data, datasets, model, models, pl, pp, tl, train, utils
+    from ginseng import data, datasets, get, model, models, pl, pp, tl, train, utils
     from ginseng._disk.readers import read_10x_h5, read_10x_mtx, read_adata
     from ginseng._settings import settings
     from ginseng.model.file import load_model, save_model
@@ -21,6 +21,7 @@ __all__ = [
     "classify",
     "data",
     "datasets",
+    "get",
     "load_model",
     "model",
     "models",
@@ -44,7 +45,8 @@ _HOMES = {
 }
 
 if "ipykernel" in sys.modules:
-    import ginseng._logging  # before anything else imports tqdm, which warns in Jupyter without ipywidgets
+    # before anything else imports tqdm, which warns in Jupyter without ipywidgets
+    import ginseng._logging  # noqa: F401
 
 # `ginseng --help` must not import JAX
 __getattr__, __dir__ = lazy(globals(), {name: _HOMES.get(name, f"ginseng.{name}") for name in __all__})

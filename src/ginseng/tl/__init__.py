@@ -23,3 +23,7 @@ __all__ = [
     "uncertainty",
     "vote",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

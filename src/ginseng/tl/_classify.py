@@ -162,8 +162,10 @@ def classify(
         With `backoff`: the most probable class, however sure the model is of it.
     `adata.obs['ginseng_class_confidence']` : :class:`pandas.Series` (dtype ``float32``)
         With `backoff`: its probability.
-    `adata.obsm['ginseng_probs']` : :class:`numpy.ndarray`
-        (cells, classes) float32, in the order of `uns["ginseng"]["classes"]`, if `store_probs`.
+    `adata.obsm['ginseng_probs']` : :class:`pandas.DataFrame`
+        Cells x classes, float32, rows sum to 1, if `store_probs`. The columns are in the order of
+        `uns["ginseng"]["classes"]`, with `"|"` for `"/"`, which files do not permit; :func:`ginseng.get.probabilities`
+        returns it with the names as they are.
     `adata.obsm['ginseng_gene_weights']` : :class:`numpy.ndarray`
         (cells, genes) float32, in the order of `uns["ginseng"]["genes"]`, if `store_gene_weights`.
     `adata.uns['ginseng_cell_type_colors']` : :class:`list`

@@ -23,6 +23,7 @@ from ginseng._logging import progress, running
 from ginseng.data._splits import PARTS, partition, warn_of_unseen
 from ginseng.tl import _contenders
 from ginseng.tl._evaluate import measure
+from ginseng.tl._signature import takes_settings
 from ginseng.tl._train import _settings, says_normalize
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 
@@ -34,6 +35,7 @@ _COLUMNS = (_keys.cell_type, _keys.confidence)
 
 
 @document
+@takes_settings
 def compare(
     adata: AnnData | str | Path,
     label_key: str | Sequence[Any] | np.ndarray | pd.Series,
@@ -94,6 +96,7 @@ def compare(
         where it is missing are left out.
     settings
         Settings of the networks, as in :func:`ginseng.tl.train`; single ones can be passed by name: `epochs=5`.
+        %(settings_by_name)s
         `normalize` and `target_sum` also apply to estimators, and `seed` to the named ones.
     rng
         Seed or generator of the random split.

@@ -28,6 +28,7 @@ from ginseng.data._store import is_store
 from ginseng.data.dataset import GinsengDataset
 from ginseng.model.state import GinsengClassifierState
 from ginseng.ontology.terms import cell_ontology
+from ginseng.tl._signature import takes_settings
 from ginseng.train.holdout import choose_holdout
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 from ginseng.train.trainer import GinsengClassifierTrainer
@@ -37,6 +38,7 @@ ALL_GENES, TOP_GENES = 5000, 2000
 
 
 @document
+@takes_settings
 def train(
     adata: AnnData | GinsengDataset | str | Path,
     label_key: str | Sequence[Any] | np.ndarray | pd.Series | None = None,
@@ -78,6 +80,7 @@ def train(
     settings
         Training settings, see :class:`ginseng.train.GinsengClassifierTrainerSettings`. Single ones can also be passed
         by name: `lr=1e-3`, `architecture="linear"`, `holdout_fraction=0.1`.
+        %(settings_by_name)s
     epochs
         Passes over the data; depends on the number of cells if None.
     checkpoint
