@@ -23,6 +23,7 @@ ROOMS: dict[str, set[str]] = {
     "pp": {"_cells", "_select", "_core"},
     "pl": {"_cells"},
     "get": {"_cells"},
+    "_report": {"_cells", "_disk", "model", "models", "pp"},
     "model": {"_core", "_disk"},
     "models": {"_core", "_disk", "model"},
     "ontology": set(),
@@ -38,7 +39,7 @@ FACADES = {"data.io", "model.instance", "model.nn", "model.predict", "train.augm
 LIBRARIES = {
     "jax": {"_core", "model", "train", "_predict"},
     "optax": {"_core", "train"},
-    "matplotlib": {"pl"},
+    "matplotlib": {"pl", "_report"},
     "seaborn": {"pl"},
     "zarr": {"data", "_disk"},
 }

@@ -11,6 +11,7 @@ from ginseng._lazy import lazy
 if TYPE_CHECKING:
     from ginseng import data, datasets, get, model, models, pl, pp, tl, train, utils
     from ginseng._disk.readers import read_10x_h5, read_10x_mtx, read_adata
+    from ginseng._report.page import report
     from ginseng._settings import settings
     from ginseng.model.file import load_model, save_model
     from ginseng.tl import classify
@@ -30,6 +31,7 @@ __all__ = [
     "read_10x_h5",
     "read_10x_mtx",
     "read_adata",
+    "report",
     "save_model",
     "settings",
     "tl",
@@ -39,6 +41,7 @@ __all__ = [
 
 _HOMES = {
     "classify": "ginseng.tl",
+    "report": "ginseng._report.page",
     "settings": "ginseng._settings",
     **dict.fromkeys(["read_10x_h5", "read_10x_mtx", "read_adata"], "ginseng._disk.readers"),
     **dict.fromkeys(["load_model", "save_model"], "ginseng.model.file"),

@@ -14,11 +14,11 @@ _RESERVED = frozenset({"", ".", "..", "_index", "zarr.json", ".zarray", ".zattrs
 _MAX_BYTES = 200
 
 
-def column_names(classes: Sequence[Any] | np.ndarray) -> list[str]:
+def column_names(classes: Sequence[Any] | np.ndarray, index: Any = None) -> list[str]:
     """Return a name for each class that can be a column in HDF5 and zarr.
 
-    It is the name of the class, but for `"/"`, which becomes `"|"`, reserved names, which get an underscore, and very
-    long ones, which are cut. Names remain unique.
+    It is the name of the class, but for `"/"`, which becomes `"|"`; reserved names and that of the index, which get an
+    underscore; and very long ones, which are cut. Names remain unique.
     """
     names: list[str] = []
     taken = {str(name) for name in classes}
@@ -26,7 +26,7 @@ def column_names(classes: Sequence[Any] | np.ndarray) -> list[str]:
         column = name.replace("/", "|")
         if len(column.encode()) > _MAX_BYTES:
             column = column.encode()[:_MAX_BYTES].decode(errors="ignore") + "…"
-        column += "_" if column in _RESERVED else ""
+        column += "_" if column in _RESERVED or column == index else ""
         new, i = column, 1
         while new in names or (new != name and new in taken):
             i += 1
@@ -37,8 +37,8 @@ def column_names(classes: Sequence[Any] | np.ndarray) -> list[str]:
 
 def class_table(values: np.ndarray, classes: Sequence[Any] | np.ndarray, obs_names: pd.Index) -> pd.DataFrame:
     """Return the table of an array (cells, classes), without copying it."""
-    # an index with a name could not be written beside a class of that name
-    return pd.DataFrame(values, index=obs_names.rename(None), columns=pd.Index(column_names(classes), dtype=object))
+    columns = pd.Index(column_names(classes, obs_names.name), dtype=object)
+    return pd.DataFrame(values, index=obs_names, columns=columns)
 
 
 def class_values(entry: Any) -> np.ndarray:

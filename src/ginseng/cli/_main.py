@@ -29,6 +29,7 @@ from ginseng.cli import (
     _models,
     _plot,
     _rank_genes,
+    _report,
     _select_genes,
     _train,
     _uncertainty,
@@ -40,7 +41,7 @@ from ginseng.cli._words import Words
 #: A new verb is a module like these, and a row here.
 COMMANDS = (
     _demo, _check, _select_genes, _train, _annotate, _vote, _evaluate, _cross_validate, _compare, _rank_genes, _explain,
-    _embed, _uncertainty, _plot, _models, _info, _convert, _completion,
+    _embed, _uncertainty, _plot, _report, _models, _info, _convert, _completion,
 )  # fmt: skip
 
 #: Exit codes, besides 2 for an invalid command line. Those above 128 stand for the signals 2 and 13.

@@ -53,6 +53,7 @@ _PLACES = {
     "gex_only": _row(
         "--gex-only", action=argparse.BooleanOptionalAction, help="10x: keep genes only (the default), or all features"
     ),
+    "title": _row("--title", metavar="TEXT", help="heading of the page"),
     "key_added": _row("--key-added", metavar="NAME", help="prefix of what is written (default: ginseng)"),
     "key": _row("--key", metavar="NAME", help="prefix under which results were written (default: ginseng)"),
 }

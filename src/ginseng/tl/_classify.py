@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import inspect
+import json
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,9 @@ from ginseng.model.state import GinsengClassifierState
 from ginseng.models.store import is_name, open_model
 from ginseng.ontology.backoff import BackOff
 from ginseng.ontology.labels import match_label
+
+#: Packages whose versions are recorded with the labels.
+PACKAGES = ("ginseng", "jax", "anndata", "numpy")
 
 #: Probability that a label needs with back-off, unless the user says otherwise.
 SURE = 0.5
@@ -181,7 +187,9 @@ def classify(
         or empty (`n_no_counts`); in `ontology` the Cell Ontology id of each class; in `backoff` its `threshold` and
         `n_broader`, the number of cells that got a broader label. With `allowed` or `excluded`, in `restriction` the
         classes that were `allowed`, and
-        `n_relabelled`: cells whose most probable class was another.
+        `n_relabelled`: cells whose most probable class was another. In `run` the `model`, if it has a name, its
+        `architecture`, `n_genes`, `n_classes` and `n_train`, the `parameters` of the call that are not the defaults, as
+        JSON, and `versions`.
 
     What an earlier call wrote is replaced, and what was made from its labels is removed: probabilities, metrics, votes,
     explanations, ranked genes and uncertainty. Columns of these names that are not from ginseng are kept, and
@@ -211,6 +219,7 @@ def classify(
     from_path = not isinstance(adata, AnnData)
     output = _checked_output(adata, output, copy=copy, return_table=return_table, overwrite=overwrite)
     state = None if model is None else open_model(model)
+    name = Path(model).name if isinstance(model, str | Path) else ""
     cells = open_cells(adata, layer=layer, gene_key=gene_key, backed=backed and not copy)
     data = cells.adata
     if state is None:
@@ -285,16 +294,44 @@ def classify(
         if possible is not None:
             report(f"{possible.sum()} of {len(possible)} classes allowed; {result.n_moved:,} cells had another first")
         report.done = _said(result, data.n_obs)
+        found = result.results(key_added)
+        found.members["run"] = _run(
+            state, name,
+            layer=layer, gene_key=gene_key, min_overlap=min_overlap, normalize=normalize, target_sum=target_sum,
+            randomness=randomness, min_confidence=min_confidence, unassigned=unassigned, allowed=allowed,
+            excluded=excluded, adapt=adapt, backoff=backoff,
+        )  # fmt: skip
         if output is not None:
-            found = result.results(key_added)
             write_file(_local_path(adata), data, output, "classify", key_added, found, overwrite=overwrite)
             report(f"wrote {output}")
             return None
         if return_table or (from_path and not copy):
             return result.table(data.obs_names)
-        data = write(data, "classify", key_added, result.results(key_added), copy=copy and not from_path)
+        data = write(data, "classify", key_added, found, copy=copy and not from_path)
         report(f"added `.obs[{_keys.cell_type(key_added)!r}]` and `.obs[{_keys.confidence(key_added)!r}]`")
     return data if copy else None
+
+
+def _run(state: GinsengClassifierState, name: str, **given: Any) -> dict[str, Any]:
+    """Return what a methods section says: the model, the parameters that were not left at their defaults, versions."""
+    defaults = inspect.signature(classify).parameters
+    changed = {
+        name: [value] if isinstance(value, str) and name in ("allowed", "excluded") else value
+        for name, value in given.items()
+        if value is not defaults[name].default and value != defaults[name].default
+    }
+    info = state.info
+    return {
+        "model": name,
+        "architecture": str(state.architecture),
+        "n_genes": state.n_genes,
+        "n_classes": state.n_classes,
+        **({"n_train": int(info["n_train"])} if "n_train" in info else {}),
+        **({"label_key": info["label_key"]} if isinstance(info.get("label_key"), str) else {}),
+        "model_version": str(info.get("versions", {}).get("ginseng", "")),
+        "parameters": json.dumps(changed, default=list),
+        "versions": {package: version(package) for package in PACKAGES},
+    }
 
 
 def _said(result: Result, n_cells: int) -> str:
