@@ -149,7 +149,8 @@ def distrusted(facts: Facts) -> list[tuple[str, list[str]]]:
         if row.get("novelty", 0) > HIGH_NOVELTY:
             why.append(f"half of its cells have a novelty above {row['novelty']:.2f}: the reference may lack them")
         if row.get("agreement", 1) < LOW_AGREEMENT:
-            why.append(f"only {row['agreement']:.0%} of its cells are in clusters that got this label")
+            share = f"only {row['agreement']:.0%}" if row["agreement"] else "none"
+            why.append(f"{share} of its cells are in clusters that got this label")
         if row.get("f1", 1) < LOW_F1:
             why.append(f"F1 {row['f1']:.2f} against the true labels")
         if row["n"] < FEW_CELLS:

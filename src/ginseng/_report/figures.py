@@ -36,7 +36,7 @@ def dots(xy: np.ndarray, colors: Any, alt: str) -> Markup:
     alt
         What it shows, for those who do not see it.
     """
-    size = float(np.clip(40_000 / max(len(xy), 1), 0.6, 14))
+    size = float(np.clip(40_000 / max(len(xy), 1), 0.6, 22))
     there = np.isfinite(xy).all(axis=1)
     rgba = to_rgba_array(colors)
     for pixels in (900, 640, 450, 300):

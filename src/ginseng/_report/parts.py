@@ -85,12 +85,8 @@ def types(facts: Facts) -> Markup:
     given = facts.types
     columns: list[Content] = ["type", "cells", "share", ""]
     optional = [name for name in ("confidence", "novelty", "agreement", "f1") if name in given]
-    heads = {
-        "agreement": "agree with cluster",
-        "f1": "F1",
-        "novelty": "median novelty",
-        "confidence": "median confidence",
-    }
+    heads = {"confidence": "median confidence", "novelty": "median novelty", "agreement": "share in clusters with it"}
+    heads["f1"] = "F1"
     for name in optional:
         columns += [heads[name], *(["quartiles"] if name == "confidence" else [])]
     largest = max(float(given["share"].max()), 1e-9)
