@@ -192,6 +192,7 @@ OUTPUTS = {
             "genes",
             "ontology",
             "backoff",
+            "reference",
             "run",
             "format",
         ),

@@ -86,9 +86,10 @@ def collect(adata: AnnData, key: str, label_key: str | None, groupby: str | None
     for name, source in (("confidence", _keys.confidence(key)), ("novelty", f"{key}_novelty")):
         if source in obs.columns and obs[source].dtype.kind in "fiu":
             cells[name], names[name] = obs[source].to_numpy(float), source
-    for name, source in (("vote", _keys.vote(key)), ("true", label_key), ("group", groupby)):
-        if source is not None and (name != "vote" or source in obs.columns):
-            cells[name], names[name] = as_labels(column(obs, source)).fillna(NO_TYPE).to_numpy(object), source
+    vote = _keys.vote(key) if _keys.vote(key) in obs.columns else None
+    for name, given in (("vote", vote), ("true", label_key), ("group", groupby)):
+        if given is not None:
+            cells[name], names[name] = as_labels(column(obs, given)).fillna(NO_TYPE).to_numpy(object), given
     frame = pd.DataFrame(cells)
     without = str(member(entry, "unassigned").get("label", NO_LABEL))
     return Facts(
@@ -112,7 +113,7 @@ def _types(cells: pd.DataFrame, metrics: Mapping[str, Any]) -> pd.DataFrame:
     table = pd.DataFrame({"n": by_type.size()})
     table["share"] = table["n"] / len(cells)
     if "confidence" in cells:
-        quartiles = by_type["confidence"].quantile([0.25, 0.5, 0.75]).unstack()
+        quartiles = by_type["confidence"].quantile(np.array([0.25, 0.5, 0.75])).unstack()
         table[["low", "confidence", "high"]] = quartiles.reindex(table.index).to_numpy()
     if "novelty" in cells:
         table["novelty"] = by_type["novelty"].median()
@@ -184,7 +185,7 @@ def top_genes(adata: AnnData, key: str, n: int = 10) -> tuple[dict[str, list[str
     """Return the genes of each group that :func:`ginseng.tl.rank_genes`, or else scanpy, ranked; and whose they are."""
     for name, source in ((_keys.rank_genes(key), "ginseng.tl.rank_genes"), ("rank_genes_groups", "scanpy")):
         ranks: Any = adata.uns.get(name)
-        names = ranks.get("names") if isinstance(ranks, Mapping) else None
+        names: Any = ranks.get("names") if isinstance(ranks, Mapping) else None
         fields = getattr(getattr(names, "dtype", None), "names", None)
         if fields is None:
             continue

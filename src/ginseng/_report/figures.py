@@ -44,7 +44,7 @@ def dots(xy: np.ndarray, colors: Any, alt: str) -> Markup:
         figure.patch.set_alpha(0)
         ax = figure.add_axes((0.01, 0.01, 0.98, 0.98))
         ax.axis("off")
-        ax.scatter(*xy[there].T, c=rgba[there], s=size, linewidths=0)
+        ax.scatter(xy[there, 0], xy[there, 1], c=rgba[there], s=size, linewidths=0)
         buffer = io.BytesIO()
         FigureCanvasAgg(figure).print_png(buffer)
         if len(buffer.getvalue()) <= MOST_BYTES:

@@ -66,7 +66,7 @@ def distrust(facts: Facts) -> Markup:
     rows = [
         [
             _label(facts, name),
-            f"{int(facts.types.loc[name, 'n']):,}",
+            f"{facts.types['n'][name]:,}",
             tag("ul", [tag("li", w) for w in why], class_="why"),
         ]
         for name, why in found[:MOST]
@@ -87,8 +87,8 @@ def types(facts: Facts) -> Markup:
     optional = [name for name in ("confidence", "novelty", "agreement", "f1") if name in given]
     heads = {"confidence": "median confidence", "novelty": "median novelty", "agreement": "share in clusters with it"}
     heads["f1"] = "F1"
-    for name in optional:
-        columns += [heads[name], *(["quartiles"] if name == "confidence" else [])]
+    for column in optional:
+        columns += [heads[column], *(["quartiles"] if column == "confidence" else [])]
     largest = max(float(given["share"].max()), 1e-9)
     rows = []
     for name, row in given.head(MOST).iterrows():
@@ -111,7 +111,8 @@ def groups(facts: Facts) -> Markup | None:
     counts = _facts.composition(facts)
     shares = counts.div(counts.sum(axis=1), axis=0)
     bars = []
-    for name, row in list(shares.iterrows())[:MOST]:
+    sizes = counts.sum(axis=1).to_numpy()
+    for size, (name, row) in list(zip(sizes, shares.iterrows(), strict=True))[:MOST]:
         stack = [
             tag(
                 "span", style=f"width:{share:.3%};background:{facts.colors[str(label)]}", title=f"{label}: {share:.1%}"
@@ -119,7 +120,7 @@ def groups(facts: Facts) -> Markup | None:
             for label, share in row.items()
             if share > 0
         ]  # fmt: skip
-        text = f"{name} ({int(counts.loc[name].sum()):,} cells)"
+        text = f"{name} ({int(size):,} cells)"
         bars.append(
             [tag("div", text), tag("div", stack, class_="stack", role="img", aria_label=f"Composition of {name}")]
         )

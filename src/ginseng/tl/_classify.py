@@ -64,7 +64,7 @@ def classify(
     store_probs: bool = False,
     store_gene_weights: bool = False,
     return_table: bool = False,
-    seed: int = 123,
+    seed: int = 0,
     silent: bool = False,
     key_added: str = _keys.DEFAULT,
     model_state: ModelLike | None = None,

@@ -73,10 +73,10 @@ def uncertainty(
     `adata.obs['ginseng_spread']` : :class:`pandas.Series` (dtype ``float32``)
         Standard deviation over the passes of the probability of the label with the highest mean, 0 to 0.5; missing for
         the same cells.
-    `adata.obsm['ginseng_probs_mean']` : :class:`numpy.ndarray`
-        (cells, classes) float32, mean probabilities, in the order of `uns["ginseng"]["classes"]`. Rows sum to 1.
-    `adata.obsm['ginseng_probs_std']` : :class:`numpy.ndarray`
-        (cells, classes) float32, standard deviations of the probabilities.
+    `adata.obsm['ginseng_probs_mean']` : :class:`pandas.DataFrame`
+        Cells x classes, float32, mean probabilities, with columns as in `ginseng_probs`. Rows sum to 1.
+    `adata.obsm['ginseng_probs_std']` : :class:`pandas.DataFrame`
+        Cells x classes, float32, standard deviations of the probabilities.
     `adata.uns['ginseng']['classes']` : :class:`numpy.ndarray`
         Names of the classes. The entry `uncertainty` has the number of passes, `n_passes`.
 
