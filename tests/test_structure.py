@@ -22,6 +22,8 @@ ROOMS: dict[str, set[str]] = {
     "_select": {"_cells"},
     "pp": {"_cells", "_select", "_core"},
     "pl": {"_cells"},
+    "get": {"_cells"},
+    "_report": {"_cells", "_disk", "model", "models", "pp"},
     "model": {"_core", "_disk"},
     "models": {"_core", "_disk", "model"},
     "ontology": set(),
@@ -37,7 +39,7 @@ FACADES = {"data.io", "model.instance", "model.nn", "model.predict", "train.augm
 LIBRARIES = {
     "jax": {"_core", "model", "train", "_predict"},
     "optax": {"_core", "train"},
-    "matplotlib": {"pl"},
+    "matplotlib": {"pl", "_report"},
     "seaborn": {"pl"},
     "zarr": {"data", "_disk"},
 }
@@ -164,7 +166,7 @@ def test_no_architecture_is_named_outside_the_core() -> None:
 
 VERBS = [
     (f"{room}.{name}", getattr(getattr(gs, room), name))
-    for room in ("pp", "tl", "pl")
+    for room in ("pp", "tl", "pl", "get")
     for name in getattr(gs, room).__all__
 ]
 
@@ -191,7 +193,7 @@ def test_every_parameter_is_documented(name: str, verb: object) -> None:
 def test_every_public_name_is_in_the_reference() -> None:
     listed = set((SOURCE.parents[1] / "docs/api.md").read_text().split())
     top = [name for name in gs.__all__ if callable(getattr(gs, name))]
-    rooms = ("pp", "tl", "pl", "data", "datasets", "train", "model", "models")
+    rooms = ("pp", "tl", "pl", "get", "data", "datasets", "train", "model", "models")
     public = [*top, *(f"{room}.{name}" for room in rooms for name in getattr(gs, room).__all__)]
     assert not [name for name in public if name not in listed and name.removeprefix("model.") not in listed]
 

@@ -20,6 +20,7 @@ PARAMETERS = {
     "batch_size": ("batch_size", "Cells per forward pass. Changes memory use, never the result."),
     "copy": ("copy", "Whether to write to a copy of `adata` and return it. The copy of a backed `adata` is in memory."),
     "key": ("key", "Prefix with which the labels were written."),
+    "key_read": ("key", "Prefix with which the labels were written; `key_added` if None."),
     "key_added": ("key_added", "Prefix of everything that is written."),
     "label_key_or_labels": ("label_key", "Column of `obs` with the cell types, or one label per cell."),
     "layer": ("layer", "Layer with the counts; `X` if None, `adata.raw` if `'raw'`."),

@@ -12,7 +12,11 @@ _PACKAGE = str(Path(__file__).parent)
 
 
 def warn(message: str) -> None:
-    """Warn at the line of the user's code that called ginseng."""
+    """Warn at the line of the user's code that called ginseng; not at verbosity 0."""
+    from ginseng._settings import settings  # which commands that compute nothing do not load
+
+    if settings.verbosity < 1:
+        return
     warnings.warn(message, UserWarning, skip_file_prefixes=(_PACKAGE,))
 
 

@@ -241,6 +241,8 @@ OUTPUTS = {
             "ontology",
             "backoff",
             LEVELS,
+            "reference",
+            "run",
             "format",
         ),
         record="overlap",

@@ -29,4 +29,4 @@ def lazy(package: dict[str, Any], homes: Mapping[str, str]) -> tuple[Callable[[s
         package[name] = found
         return found
 
-    return get, lambda: sorted({*package, *homes})
+    return get, lambda: sorted({*homes, *(name for name in package if name.startswith("__"))})

@@ -5,12 +5,14 @@ from pathlib import Path
 import pooch
 from scverse_misc import Settings
 
+from ginseng._repr import Card
+
 
 class GinsengSettings(Settings):
     """Settings of a session. Each can also be set by an environment variable, such as `GINSENG_VERBOSITY=2`."""
 
     verbosity: int = 1
-    """What is logged: 0 errors, 1 warnings, 2 what runs and what it wrote."""
+    """What is said: 0 errors, 1 also warnings and one line per call, 2 also what runs and what it wrote."""
 
     progress_bar: bool = True
     """Whether to show progress: a bar at a terminal or in a notebook, one line per epoch elsewhere."""
@@ -30,6 +32,23 @@ class GinsengSettings(Settings):
 
     models_dir: Path | None = None
     """Folder with your own models, which can then be used by name."""
+
+    def _card(self) -> Card:
+        fields = type(self).model_fields
+        about = [(name, str(getattr(self, name)), fields[name].description or "") for name in fields]
+        return Card("ginseng.settings", {name: f"{value:<10}  {text}" for name, value, text in about})
+
+    def __repr__(self) -> str:
+        return self._card().text()
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        return self._card().html()
+
+    def __dir__(self) -> list[str]:
+        # pydantic has some forty names of its own
+        return [*type(self).model_fields, "override", "reset"]
 
 
 settings = GinsengSettings()

@@ -243,6 +243,19 @@ def test_what_is_not_a_model_is_named(tmp_path: Path) -> None:
 
 
 def test_repr_is_short(random_state: Make) -> None:
-    text = repr(random_state())
-    assert text.startswith("GinsengClassifierState('gated': 12 genes, 3 classes: T/NK, γδ T cell")
+    state = random_state()
+    text = repr(state)
+    assert text.startswith("GinsengClassifierState: 12 genes, 3 classes\n")
+    assert "gated" in text
+    assert "T/NK, γδ T cell" in text
     assert "array" not in text
+    assert len(text.splitlines()) < 20
+
+
+def test_html_escapes_names(random_state: Make) -> None:
+    state = random_state()
+    state.label_keys = np.array(["<script>alert(1)</script>", "B & T", "c"])
+    shown = state._repr_html_()
+    assert "<script" not in shown
+    assert "&lt;script&gt;" in shown
+    assert "B &amp; T" in shown

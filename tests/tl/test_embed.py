@@ -65,7 +65,7 @@ def test_passes_agree_with_those_of_classify(make_cells: Make, gated: State) -> 
     gs.tl.uncertainty(adata, gated, n_passes=400)
     options: Any = {"randomness": True, "store_probs": True, "return_table": True, "silent": True, "batch_size": 32}
     draws = np.stack([gs.tl.classify(adata, gated, seed=i, **options).iloc[:, 2:] for i in range(200)])
-    mean, std = adata.obsm["ginseng_probs_mean"], adata.obsm["ginseng_probs_std"]
+    mean, std = np.asarray(adata.obsm["ginseng_probs_mean"]), np.asarray(adata.obsm["ginseng_probs_std"])
     np.testing.assert_allclose(mean.sum(axis=1), 1, atol=1e-5)
     assert np.abs(mean - draws.mean(axis=0)).max() < 5 * draws.std(axis=0).max() / np.sqrt(200)
     np.testing.assert_allclose(std, draws.std(axis=0), atol=0.06)
@@ -87,8 +87,12 @@ def test_what_is_drawn_depends_on_seed_and_cell_alone(make_cells: Make, gated: S
         other: Any = gs.tl.uncertainty(adata, gated, n_passes=5, rng=1, copy=True)
     with pytest.warns(UserWarning, match="of 120"):
         table: Any = gs.tl.uncertainty(tmp_path / "a.h5ad", gated, n_passes=5)
-    np.testing.assert_allclose(again.obsm["ginseng_probs_mean"], first.obsm["ginseng_probs_mean"], atol=1e-5)
-    assert np.abs(other.obsm["ginseng_probs_mean"] - first.obsm["ginseng_probs_mean"]).max() > 0.01
+    np.testing.assert_allclose(
+        np.asarray(again.obsm["ginseng_probs_mean"]), np.asarray(first.obsm["ginseng_probs_mean"]), atol=1e-5
+    )
+    assert (
+        np.abs(np.asarray(other.obsm["ginseng_probs_mean"]) - np.asarray(first.obsm["ginseng_probs_mean"])).max() > 0.01
+    )
     assert np.flatnonzero(first.obs["ginseng_uncertainty"].isna()).tolist() == [3]
     assert table.columns.tolist() == ["cell_type", "confidence", "uncertainty", "spread"]
     assert table["cell_type"].iloc[3] == "unassigned"

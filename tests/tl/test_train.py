@@ -40,7 +40,7 @@ def same(a: ad.AnnData, b: ad.AnnData, *, but: tuple[str, ...] = ()) -> None:
 def probs(state: GinsengClassifierState | ad.AnnData | Path, adata: ad.AnnData) -> np.ndarray:
     adata = adata.copy()
     gs.tl.classify(adata, state, store_probs=True, silent=True)
-    return adata.obsm["ginseng_probs"]
+    return np.asarray(adata.obsm["ginseng_probs"])
 
 
 def test_a_trained_model_is_in_uns_and_nothing_else_is_touched(make_cells: Make) -> None:

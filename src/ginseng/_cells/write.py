@@ -17,6 +17,7 @@ import pandas as pd
 from anndata import AnnData
 
 from ginseng import _keys
+from ginseng._cells.class_table import class_table, class_values
 from ginseng._cells.colors import MISSING, categories, color_key, distinct, known_colors
 from ginseng._cells.colors import UNASSIGNED as GREY
 from ginseng._cells.entries import check_adata
@@ -268,7 +269,12 @@ def _are_fractions(column: pd.Series) -> bool:
 
 
 def _are_float32(values: Any) -> bool:
-    """Whether an array is float32, or was before a merge with cells that lack it widened it."""
+    """Whether an array or table is float32, or was before a merge with cells that lack it widened it."""
+    if hasattr(values, "dtypes") and hasattr(values, "columns"):  # a table, perhaps lazy
+        dtypes = set(values.dtypes)
+        return dtypes == {np.dtype(np.float32)} or (
+            dtypes <= {np.dtype(np.float32), np.dtype(np.float64)} and _are_float32(class_values(values))
+        )
     if getattr(values, "dtype", None) == np.float64 and isinstance(values, np.ndarray):
         return np.array_equal(values, values.astype(np.float32), equal_nan=True)
     return getattr(values, "dtype", None) == np.float32
@@ -439,6 +445,9 @@ def _changes(adata: AnnData, verb: str, key: str, results: Results) -> _Changes:
     if earlier is not None and "classes" in results.members and list(earlier) != list(results.members["classes"]):
         by_class = [name(key) for name in _keys.BY_CLASS if name(key) in adata.obsm]
         obsm = {**dict.fromkeys(name for name in by_class if _are_float32(adata.obsm[name])), **obsm}
+    for name in (by_class(key) for by_class in _keys.BY_CLASS):
+        if isinstance(obsm.get(name), np.ndarray):
+            obsm[name] = class_table(obsm[name], results.members["classes"], adata.obs_names)
     types = [name for name, values in results.obs.items() if name not in {group(key) for group in output.groups}]
     uns |= _colors(adata, results, [name for name in types if isinstance(results.obs[name], pd.Categorical)])
     changed = {name: uns.get(name) for name in {**before, **uns} if uns.get(name) is not before.get(name)}

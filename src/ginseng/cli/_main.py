@@ -32,6 +32,7 @@ from ginseng.cli import (
     _models,
     _plot,
     _rank_genes,
+    _report,
     _select_genes,
     _train,
     _uncertainty,
@@ -44,7 +45,7 @@ from ginseng.cli._words import Words
 COMMANDS = (
     _demo, _check, _audit, _map_genes, _map_labels, _select_genes, _train, _annotate, _vote, _evaluate, _cross_validate,
     _compare, _rank_genes, _explain,
-    _embed, _uncertainty, _plot, _models, _info, _convert, _completion,
+    _embed, _uncertainty, _plot, _report, _models, _info, _convert, _completion,
 )  # fmt: skip
 
 #: Exit codes, besides 2 for an invalid command line. Those above 128 stand for the signals 2 and 13.
@@ -201,9 +202,10 @@ def _settings(args: argparse.Namespace) -> Iterator[None]:
     if args.light:
         yield
         return
+    from ginseng._logging import without_outcomes
     from ginseng._settings import settings
 
-    with settings.override(progress_bar=settings.progress_bar and not args.quiet, autoshow=False):
+    with without_outcomes(), settings.override(progress_bar=settings.progress_bar and not args.quiet, autoshow=False):
         if "matplotlib" not in sys.modules:
             os.environ.setdefault("MPLBACKEND", "agg")  # there may not be a display
         yield

@@ -61,6 +61,7 @@ _PLACES = {
         metavar="SCHEDULER",
         help="address or file of a dask scheduler, whose workers read DATA and compute (default: this process)",
     ),
+    "title": _row("--title", metavar="TEXT", help="heading of the page"),
     "key_added": _row("--key-added", metavar="NAME", help="prefix of what is written (default: ginseng)"),
     "key": _row("--key", metavar="NAME", help="prefix under which results were written (default: ginseng)"),
 }

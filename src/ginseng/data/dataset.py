@@ -20,6 +20,7 @@ from ginseng._cells.training_set import choose_cells
 from ginseng._disk.atomic import recover
 from ginseng._disk.zarr_guard import check_zarr
 from ginseng._docs import document
+from ginseng._repr import Card, listed
 from ginseng._rng import RNGLike, SeedLike, generator
 from ginseng.data._batches import Source, StoreSource, class_weights, stream
 from ginseng.data._splits import held_out
@@ -280,11 +281,27 @@ class GinsengDataset:
     def __len__(self) -> int:
         return self.n_cells
 
-    def __repr__(self) -> str:
-        return (
-            f"GinsengDataset({str(self.path)!r}): {self.n_cells:,} cells x {self.n_genes:,} genes, "
+    def _card(self) -> Card:
+        sizes = np.bincount(self.labels, minlength=len(self.label_names))
+        rows: dict[str, Any] = {
+            "path": self.path,
+            "classes": listed(f"{name} ({n:,})" for name, n in zip(self.label_names, sizes, strict=True)),
+        }
+        if self.group_names is not None and len(self.group_names):
+            rows["groups"] = f"{len(self.group_names)} of {self.group_key!r}: {listed(self.group_names)}"
+        if self.has_split:
+            rows["split"] = f"{int(self.in_split('train').sum()):,} train, {int(self.in_split('test').sum()):,} test"
+        title = (
+            f"GinsengDataset: {self.n_cells:,} cells x {self.n_genes:,} genes, "
             f"{len(self.label_names)} classes of {self.label_key!r}"
         )
+        return Card(title, rows)
+
+    def __repr__(self) -> str:
+        return self._card().text()
+
+    def _repr_html_(self) -> str:
+        return self._card().html()
 
     @cached_property
     def source(self) -> Source:

@@ -3,3 +3,7 @@
 from ginseng.datasets._pbmc68k import pbmc68k
 
 __all__ = ["pbmc68k"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,8 @@ from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize
 from ginseng._core.process import check_process
 from ginseng._core.steps import Normalization, predict_gene_weights, predict_logits
 from ginseng._core.types import Params
+from ginseng._repr import Card
+from ginseng.model.card import n_weights
 
 
 class GinsengClassifier:
@@ -82,6 +85,23 @@ class GinsengClassifier:
         self.network: Architecture = registry.get(architecture, self.config)
         self._key = jax.random.key(seed)
         self._params: Params | None = None  # initialised on first access
+
+    def _card(self) -> Card:
+        counts = "counts, log-normalised within" if self.normalize else "log-normalised values"
+        rows = {
+            "network": self.architecture,
+            "input": f"{counts}: {self.n_genes:,} genes",
+            "output": f"{self.n_classes} classes",
+            "settings": ", ".join(f"{n} {v}" for n, v in sorted(dataclasses.asdict(self.network).items())),
+            "weights": "initialised on first use" if self._params is None else f"{n_weights(self._params):,}",
+        }
+        return Card("GinsengClassifier", rows)
+
+    def __repr__(self) -> str:
+        return self._card().text()
+
+    def _repr_html_(self) -> str:
+        return self._card().html()
 
     @property
     def architecture(self) -> str:

@@ -13,6 +13,7 @@ from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize
 from ginseng._core.steps import Normalization
 from ginseng._core.types import Params
 from ginseng._errors import check_unique_names
+from ginseng.model.card import model_card
 from ginseng.model.classifier import GinsengClassifier
 from ginseng.model.schema import MODEL
 
@@ -119,10 +120,10 @@ class GinsengClassifierState:
         return cls(architecture=network.name, config=dataclasses.asdict(network), **values)
 
     def __repr__(self) -> str:
-        return (
-            f"GinsengClassifierState({self.architecture!r}: {self.n_genes:,} genes, {self.n_classes} classes: "
-            f"{', '.join(self.label_keys[:8])}{', ...' if self.n_classes > 8 else ''})"
-        )
+        return model_card(vars(self)).text()
+
+    def _repr_html_(self) -> str:
+        return model_card(vars(self)).html()
 
     @property
     def network(self) -> Architecture:

@@ -7,3 +7,7 @@ from ginseng.pp._select_hvgs import select_hvgs
 from ginseng.pp._select_markers import select_markers
 
 __all__ = ["bin_expression", "check", "map_genes", "select_hvgs", "select_markers"]
+
+
+def __dir__() -> list[str]:
+    return __all__

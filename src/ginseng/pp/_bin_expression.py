@@ -96,7 +96,8 @@ def bin_expression(
             parts.append(binned if at is None else take_columns(binned, at, adata.n_vars))
         out = sparse.vstack(parts, format=kept) if parts and sparse.issparse(parts[0]) else np.concatenate(parts)
         adata = write(adata, "pp", key_added, Results(layers={key_added: out}), copy=copy)
-        report(f"added\n    `layers[{key_added!r}]`, bins of expression (0 to {n_bins + 1})")
+        report.done = f"expression of {cells.n_obs:,} cells in bins 0 to {n_bins + 1}"
+        report(f"added `.layers[{key_added!r}]`")
     return adata if copy else None
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import html
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from ginseng._cells.open import OpenCells, open_cells
 from ginseng._cells.value_kind import Values
 from ginseng._docs import document
 from ginseng._logging import running
+from ginseng._repr import Card
 
 if TYPE_CHECKING:
     from ginseng.model.state import GinsengClassifierState
@@ -83,7 +83,7 @@ class Check:
         matrices = {name: asdict(values) | {"described": values.described} for name, values in self.matrices.items()}
         return asdict(self) | {"matrices": matrices, "ok": self.ok}
 
-    def __repr__(self) -> str:
+    def _card(self) -> Card:
         rows = [(name, values.described) for name, values in self.matrices.items()]
         if self.use is not None:
             rows = [(name, f"{text}  <- this one" if name == self.use else text) for name, text in rows]
@@ -94,16 +94,24 @@ class Check:
             rows.append(
                 ("model", f"{self.n_found:,} of its {self.n_model_genes:,} genes are in the data ({share:.1%})")
             )
-        width = max(len(name) for name, _ in rows)
-        lines = [f"{self.n_cells:,} cells x {self.n_genes:,} genes"]
-        lines += [f"  {name:<{width}}  {text}" for name, text in rows]
+        return Card(f"{self.n_cells:,} cells x {self.n_genes:,} genes", dict(rows))
+
+    def __repr__(self) -> str:
+        lines = [self._card().text()]
         lines += [f"  note: {note}" for note in self.notes]
         lines += [f"  problem: {problem}" for problem in self.problems]
         lines += ["", *self.call.splitlines()] if self.call else []
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(repr(self))}</pre>"
+        card = self._card()
+        card.rows = {
+            **card.rows,
+            **({"notes": "\n".join(self.notes)} if self.notes else {}),
+            **({"problems": "\n".join(self.problems)} if self.problems else {}),
+            **({"call": self.call} if self.call else {}),
+        }
+        return card.html()
 
 
 @document

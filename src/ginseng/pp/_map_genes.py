@@ -145,7 +145,7 @@ def map_genes(
         else:
             out = write(out, "map_genes", key, Results(var={key: new}, entries={_keys.GENE_MAP: result}))
         lost = f"{result['n_lost']:,} lost ({result['n_ambiguous']:,} ambiguous)"
-        report(
+        report.done = (
             f"{result['n_mapped']:,} of {result['n_genes']:,} genes have {to} names, {result['n_summed']:,} of them "
             f"share one and are summed, {lost}"
         )

@@ -118,7 +118,7 @@ def select_hvgs(
     >>> int(adata.var["ginseng_genes"].sum())
     200
     """
-    with running(f"select_hvgs, flavor {flavor!r}") as added:
+    with running(f"select_hvgs, flavor {flavor!r}", silent=silent) as report:
         cells = open_cells(adata, layer=layer, in_place=True)
         check_genes(adata, overwrite=overwrite)
         columns = find_hvgs(
@@ -128,5 +128,6 @@ def select_hvgs(
         )  # fmt: skip
         adata = write(adata, "pp", "", gene_results(adata, cells, columns), copy=copy)
         n_selected = int(columns[_keys.GENES].sum())
-        added(f"added adata.var[{_keys.GENES!r}], {n_selected} of {cells.n_vars} genes, and their statistics")
+        report.done = f"{n_selected:,} of {cells.n_vars:,} genes selected"
+        report(f"added `.var[{_keys.GENES!r}]` and the statistics of all genes")
     return adata if copy else None

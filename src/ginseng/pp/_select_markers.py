@@ -96,7 +96,7 @@ def select_markers(
     >>> int(adata.var["ginseng_genes"].sum())
     200
     """
-    with running("select_markers") as added:
+    with running("select_markers", silent=silent) as report:
         cells = open_cells(adata, layer=layer, in_place=True)
         check_genes(adata, overwrite=overwrite)
         check_size(cells, n_top_genes=n_top_genes, chunk_size=chunk_size, target_sum=target_sum)
@@ -114,5 +114,6 @@ def select_markers(
         )
         adata = write(adata, "pp", "", gene_results(adata, cells, columns), copy=copy)
         n_selected = int(columns[_keys.GENES].sum())
-        added(f"added adata.var[{_keys.GENES!r}], {n_selected} of {cells.n_vars} genes, their ranks and t statistics")
+        report.done = f"{n_selected:,} of {cells.n_vars:,} genes selected"
+        report(f"added `.var[{_keys.GENES!r}]`, ranks and t statistics of the genes")
     return adata if copy else None

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import inspect
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 
@@ -27,6 +31,9 @@ from ginseng.model.state import GinsengClassifierState
 from ginseng.models.store import is_name, open_model
 from ginseng.ontology.backoff import BackOff
 from ginseng.ontology.labels import match_label
+
+#: Packages whose versions are recorded with the labels.
+PACKAGES = ("ginseng", "jax", "anndata", "numpy")
 
 #: Probability that a label needs with back-off, unless the user says otherwise.
 SURE = 0.5
@@ -57,7 +64,7 @@ def classify(
     store_probs: bool = False,
     store_gene_weights: bool = False,
     return_table: bool = False,
-    seed: int = 123,
+    seed: int = 0,
     silent: bool = False,
     key_added: str = _keys.DEFAULT,
     model_state: ModelLike | None = None,
@@ -169,8 +176,10 @@ def classify(
         With `backoff`: the most probable class, however sure the model is of it.
     `adata.obs['ginseng_class_confidence']` : :class:`pandas.Series` (dtype ``float32``)
         With `backoff`: its probability.
-    `adata.obsm['ginseng_probs']` : :class:`numpy.ndarray`
-        (cells, classes) float32, in the order of `uns["ginseng"]["classes"]`, if `store_probs`.
+    `adata.obsm['ginseng_probs']` : :class:`pandas.DataFrame`
+        Cells x classes, float32, rows sum to 1, if `store_probs`. The columns are in the order of
+        `uns["ginseng"]["classes"]`, with `"|"` for `"/"`, which files do not permit; :func:`ginseng.get.probabilities`
+        returns it with the names as they are.
     `adata.obsm['ginseng_gene_weights']` : :class:`numpy.ndarray`
         (cells, genes) float32, in the order of `uns["ginseng"]["genes"]`, if `store_gene_weights`.
     `adata.uns['ginseng_cell_type_colors']` : :class:`list`
@@ -186,7 +195,9 @@ def classify(
         or empty (`n_no_counts`); in `ontology` the Cell Ontology id of each class; in `backoff` its `threshold` and
         `n_broader`, the number of cells that got a broader label; in `levels` their names. With `allowed` or
         `excluded`, in `restriction` the classes that were `allowed`, and `n_relabelled`: cells whose most probable
-        class was another.
+        class was another. In `run` the `model`, if it has a name, its
+        `architecture`, `n_genes`, `n_classes` and `n_train`, the `parameters` of the call that are not the defaults, as
+        JSON, and `versions`.
 
     What an earlier call wrote is replaced, and what was made from its labels is removed: probabilities, metrics, votes,
     explanations, ranked genes and uncertainty. Columns of these names that are not from ginseng are kept, and
@@ -216,6 +227,7 @@ def classify(
     from_path = not isinstance(adata, AnnData)
     output = _checked_output(adata, output, copy=copy, return_table=return_table, overwrite=overwrite)
     state = None if model is None else open_model(model)
+    name = Path(model).name if isinstance(model, str | Path) else ""
     cells = open_cells(adata, layer=layer, gene_key=gene_key, backed=backed and not copy)
     data = cells.adata
     if state is None:
@@ -259,7 +271,7 @@ def classify(
     if output is not None or copy or not (return_table or from_path):
         check_target(data, "classify", key_added, overwrite=overwrite, levels=state.levels or ())
 
-    with running(f"classification of {data.n_obs:,} cells") as report:
+    with running(f"classification of {data.n_obs:,} cells", silent=silent) as report:
         result = Result(
             data.n_obs, state, query.genes, probs=store_probs, gene_weights=store_gene_weights,
             min_confidence=min_confidence, unassigned=unassigned, allowed=possible,
@@ -298,16 +310,54 @@ def classify(
             report(f"{result.n_broader:,} cells got a broader label")
         if possible is not None:
             report(f"{possible.sum()} of {len(possible)} classes allowed; {result.n_moved:,} cells had another first")
+        report.done = _said(result, data.n_obs)
+        found = result.results(key_added)
+        found.members["run"] = _run(
+            state, name,
+            layer=layer, gene_key=gene_key, min_overlap=min_overlap, normalize=normalize, target_sum=target_sum,
+            randomness=randomness, min_confidence=min_confidence, unassigned=unassigned, allowed=allowed,
+            excluded=excluded, adapt=adapt, backoff=backoff,
+        )  # fmt: skip
         if output is not None:
-            found = result.results(key_added)
             write_file(_local_path(adata), data, output, "classify", key_added, found, overwrite=overwrite)
             report(f"wrote {output}")
             return None
         if return_table or (from_path and not copy):
             return result.table(data.obs_names)
-        data = write(data, "classify", key_added, result.results(key_added), copy=copy and not from_path)
+        data = write(data, "classify", key_added, found, copy=copy and not from_path)
         report(f"added `.obs[{_keys.cell_type(key_added)!r}]` and `.obs[{_keys.confidence(key_added)!r}]`")
     return data if copy else None
+
+
+def _run(state: GinsengClassifierState, name: str, **given: Any) -> dict[str, Any]:
+    """Return what a methods section says: the model, the parameters that were not left at their defaults, versions."""
+    defaults = inspect.signature(classify).parameters
+    changed = {
+        name: [value] if isinstance(value, str) and name in ("allowed", "excluded") else value
+        for name, value in given.items()
+        if value is not defaults[name].default and value != defaults[name].default
+    }
+    info = state.info
+    return {
+        "model": name,
+        "architecture": str(state.architecture),
+        "n_genes": state.n_genes,
+        "n_classes": state.n_classes,
+        **({"n_train": int(info["n_train"])} if "n_train" in info else {}),
+        **({"label_key": info["label_key"]} if isinstance(info.get("label_key"), str) else {}),
+        "model_version": str(info.get("versions", {}).get("ginseng", "")),
+        "parameters": json.dumps(changed, default=list),
+        "versions": {package: version(package) for package in PACKAGES},
+    }
+
+
+def _said(result: Result, n_cells: int) -> str:
+    """Say in a line what was found."""
+    n_types = len(np.unique(result.code[result.code >= 0]))
+    said = f"{n_cells:,} cells labelled with {n_types} of {len(result.labels)} types"
+    if result.min_confidence:
+        said += f", {result.n_unsure:,} below confidence {result.min_confidence:g}"
+    return said + (f", {result.n_empty:,} without counts" if result.n_empty else "")
 
 
 def _in_order(adata: Any, model: Any) -> tuple[Any, Any]:

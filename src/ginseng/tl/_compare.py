@@ -23,6 +23,7 @@ from ginseng._logging import progress, running
 from ginseng.data._splits import PARTS, partition, warn_of_unseen
 from ginseng.tl import _contenders
 from ginseng.tl._evaluate import measure
+from ginseng.tl._signature import takes_settings
 from ginseng.tl._train import _settings, says_normalize
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 
@@ -34,6 +35,7 @@ _COLUMNS = (_keys.cell_type, _keys.confidence)
 
 
 @document
+@takes_settings
 def compare(
     adata: AnnData | str | Path,
     label_key: str | Sequence[Any] | np.ndarray | pd.Series,
@@ -94,6 +96,7 @@ def compare(
         where it is missing are left out.
     settings
         Settings of the networks, as in :func:`ginseng.tl.train`; single ones can be passed by name: `epochs=5`.
+        %(settings_by_name)s
         `normalize` and `target_sum` also apply to estimators, and `seed` to the named ones.
     rng
         Seed or generator of the random split.
@@ -167,7 +170,7 @@ def compare(
     role = np.where(part == 2, 1, np.where(part == 0, 0, -1))
     warn_of_unseen(chosen.labels, chosen.label_names, [("the test set", role)])
 
-    with running(f"comparison of {len(contenders)} models on {len(rows['test']):,} cells") as report:
+    with running(f"comparison of {len(contenders)} models on {len(rows['test']):,} cells", silent=silent) as report:
         data = _contenders.read_cells(
             cells, chosen,
             train=rows["train"], given=genes is not None, n_top_genes=n_top_genes, settings=common,
@@ -196,6 +199,11 @@ def compare(
                 )  # fmt: skip
                 report(f"{name}: accuracy {found['accuracy']:.3f}, macro F1 {found['macro_f1']:.3f}")
         frame = pd.DataFrame(table, index=pd.Index(list(contenders), name="model"))
+        leader = frame["macro_f1"].idxmax()
+        report.done = (
+            f"{len(frame)} models compared on {len(rows['test']):,} cells: highest macro F1 "
+            f"{frame['macro_f1'].max():.3f}, {leader}"
+        )
         if from_path:
             return frame
         results = Results(

@@ -19,11 +19,13 @@ from ginseng.data._splits import folds, warn_of_unseen
 from ginseng.tl import _contenders
 from ginseng.tl._compare import METRICS, run
 from ginseng.tl._evaluate import measure
+from ginseng.tl._signature import takes_settings
 from ginseng.tl._train import _settings, says_normalize
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 
 
 @document
+@takes_settings
 def cross_validate(
     adata: AnnData | str | Path,
     label_key: str | Sequence[Any] | np.ndarray | pd.Series,
@@ -71,6 +73,7 @@ def cross_validate(
         Column of `obs` with donors or batches, or one group per cell. The cells of a group share a fold.
     settings
         Settings of the networks, as in :func:`ginseng.tl.train`; single ones can be passed by name: `epochs=5`.
+        %(settings_by_name)s
     rng
         Seed or generator that draws the folds.
     %(key_added)s
@@ -91,8 +94,8 @@ def cross_validate(
         Probability of that type, if the model has probabilities.
     `adata.obs['ginseng_cv_fold']` : :class:`pandas.Series` (dtype ``category``)
         Fold of the cell: a number from 1, or the name of the group that was left out.
-    `adata.obsm['ginseng_cv_probs']` : :class:`numpy.ndarray`
-        (cells, classes) float32, in the order of `uns["ginseng_cv"]["classes"]`, if the model has probabilities.
+    `adata.obsm['ginseng_cv_probs']` : :class:`pandas.DataFrame`
+        Cells x classes, float32, as from :func:`ginseng.tl.classify`, if the model has probabilities.
     `adata.uns['ginseng_cv']` : :class:`dict`
         `folds`, a table with the metrics of each fold; `metrics` over all cells, as written by
         :func:`ginseng.tl.evaluate`, so that `gs.pl.confusion(adata, key="ginseng_cv")` plots them; `classes`; and
@@ -136,14 +139,17 @@ def cross_validate(
     warn_of_unseen(chosen.labels, chosen.label_names, [(f"fold {name!r}", test.astype(int)) for name, test in parts])
 
     true = chosen.label_names.astype(object)[chosen.labels]
-    with running(f"cross-validation of {model_name!r} in {len(parts)} folds") as report:
+    with running(f"cross-validation of {model_name!r} in {len(parts)} folds", silent=silent) as report:
         y, fold, all_probs, frame = out_of_fold(
             cells, chosen, parts, model_name, contender,
             given=genes is not None, n_top_genes=n_top_genes, settings=common, silent=silent,
         )  # fmt: skip
         names = frame.index.tolist()
         overall = measure(true, label_column(y, chosen.label_names))
-        report(f"accuracy {overall['accuracy']:.3f}, macro F1 {overall['macro_f1']:.3f} over all cells")
+        report.done = (
+            f"{len(y):,} cells in {len(parts)} folds: accuracy {overall['accuracy']:.3f}, "
+            f"macro F1 {overall['macro_f1']:.3f}"
+        )
 
         if not from_path:
             columns = _contenders.label_columns(adata.n_obs, chosen.rows, y, all_probs, chosen.label_names, key_added)

@@ -80,7 +80,7 @@ def embed(
     query = open_query(adata, model, gene_key, layer, normalize=normalize, silent=silent)
     check_target(query.adata, "embed", key_added, overwrite=overwrite)
     n_cells = query.adata.n_obs
-    with running(f"embedding of {n_cells:,} cells") as report:
+    with running(f"embedding of {n_cells:,} cells", silent=silent) as report:
         values = np.zeros((n_cells, embedding_width(query.state)), np.float32)
         parts = query.map(
             embed_rows, batch_size=batch_size, normalization=query.normalization, correction=query.correction
@@ -89,6 +89,7 @@ def embed(
             for part in parts:
                 values[part.start : part.stop] = part.values
                 bar.update(part.stop - part.start)
+        report.done = f"{n_cells:,} cells embedded in {values.shape[1]} dimensions"
         name = _keys.embedding(key_added)
         if return_table or not (isinstance(adata, AnnData) or copy):
             columns = [f"{name}{i + 1}" for i in range(values.shape[1])]

@@ -25,6 +25,7 @@ def evaluate(
     adata: AnnData,
     label_key: str,
     *,
+    key: str | None = None,
     key_added: str = _keys.DEFAULT,
     prediction_key: str | None = None,
     return_table: bool = False,
@@ -48,10 +49,11 @@ def evaluate(
     %(adata_labelled)s
     label_key
         Column of `adata.obs` with the true labels.
+    %(key_read)s
     key_added
-        Prefix under which the labels were written, and entry of `adata.uns` for the metrics.
+        Entry of `adata.uns` for the metrics.
     prediction_key
-        Column of `adata.obs` with the predicted labels, if not `{key_added}_cell_type`.
+        Column of `adata.obs` with the predicted labels, if not `{key}_cell_type`.
     return_table
         Whether to return a table of the metrics per class, followed by their averages. All columns of its row
         `accuracy` have the overall accuracy.
@@ -99,11 +101,12 @@ def evaluate(
         msg = "`copy=True` and `return_table=True` cannot be combined: each sets the return value. Choose one."
         raise ValueError(msg)
     check_target(adata, "evaluate", key_added, overwrite=overwrite)
-    prediction_key = _keys.cell_type(key_added) if prediction_key is None else prediction_key
+    key = key_added if key is None else key
+    prediction_key = _keys.cell_type(key) if prediction_key is None else prediction_key
     with running(f"evaluation of {prediction_key!r} against {label_key!r}") as report:
         true, predicted = paired_labels(adata, label_key, prediction_key, unlabeled)
-        by_ginseng = prediction_key == _keys.cell_type(key_added)
-        known = np.asarray(adata.uns.get(key_added, {}).get("classes", []) if by_ginseng else [])
+        by_ginseng = prediction_key == _keys.cell_type(key)
+        known = np.asarray(adata.uns.get(key, {}).get("classes", []) if by_ginseng else [])
         if strange := compare_names(true, predicted, known, label_key):
             warn(strange)
         found = measure(true, predicted)
@@ -113,9 +116,9 @@ def evaluate(
         colors = known_colors(in_memory(adata.obs[[prediction_key]]), adata.uns, prediction_key)
         results = Results(members={"metrics": metrics}, truth=label_key, classes=list(colors), colors=colors)
         adata = write(adata, "evaluate", key_added, results, copy=copy)
-        report(
-            f"accuracy {found['accuracy']:.3f}, balanced {found['balanced_accuracy']:.3f}, "
-            f"macro F1 {found['macro_f1']:.3f}"
+        report.done = (
+            f"{len(true):,} cells compared: accuracy {found['accuracy']:.3f}, "
+            f"balanced {found['balanced_accuracy']:.3f}, macro F1 {found['macro_f1']:.3f}"
         )
         if ontology:
             scores = found["ontology"]

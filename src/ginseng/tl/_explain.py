@@ -123,7 +123,7 @@ def explain(
         one_of_each = np.eye(logits.shape[1], dtype=logits.dtype)
         return one_of_each[first] - one_of_each[second]
 
-    with running(f"explanation of {len(names):,} cells") as report:
+    with running(f"explanation of {len(names):,} cells", silent=silent) as report:
         measured = np.isin(np.arange(query.state.n_genes), query.genes.position)
         parts = attribute(
             query.state,
@@ -141,6 +141,7 @@ def explain(
                 bar.update(part.stop - part.start)
         table = pd.concat([tables[i] for i in given], ignore_index=True)
         table.index = table.index.astype(str)  # as read back from a file
+        report.done = f"labels of {len(names):,} cells explained"
         if return_table or not (isinstance(adata, AnnData) or copy):
             return table
         target = write(query.adata, "explain", key_added, Results(members={_keys.EXPLANATION: table}), copy=copy)

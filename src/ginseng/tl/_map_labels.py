@@ -93,7 +93,8 @@ def map_labels(
         check_column(adata, key, new, overwrite=overwrite)
         adata = write(adata, "map_labels", key, Results(obs={key: new}), copy=copy)
         n_known = int((table["match"] != "none").sum())
-        report(f"{n_known:,} of {len(table):,} labels have a term, added `.obs[{key!r}]`")
+        report.done = f"{n_known:,} of {len(table):,} labels have a term"
+        report(f"added `.obs[{key!r}]`")
     return adata if copy else None
 
 

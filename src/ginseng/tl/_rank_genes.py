@@ -36,6 +36,7 @@ def rank_genes(
     normalize: bool | None = None,
     n_steps: int = 32,
     batch_size: int = 256,
+    key: str | None = None,
     key_added: str = _keys.DEFAULT,
     return_table: bool = False,
     overwrite: bool = False,
@@ -70,8 +71,8 @@ def rank_genes(
     n_steps
         Number of gradients per cell on the path from the baseline. Linear models need, and use, only one.
     %(batch_size)s
-    key_added
-        Prefix of everything that is written, and of the default `groupby`.
+    %(key_read)s
+    %(key_added)s
     %(return_table)s
     %(overwrite)s
     %(copy)s
@@ -118,7 +119,7 @@ def rank_genes(
     if n_genes is not None and n_genes < 1:
         msg = f"`n_genes` must be at least 1, or None for all, not {n_genes}."
         raise ValueError(msg)
-    groupby, groups, code = _groups(query, groupby, key_added)
+    groupby, groups, code = _groups(query, groupby, key_added if key is None else key)
     classes = query.state.label_keys.tolist()
     named = np.array([classes.index(group) if group in classes else -1 for group in groups] + [-1])[code]
 
@@ -126,7 +127,7 @@ def rank_genes(
         label = np.where(named[start:stop] < 0, query.state.network.probability.labels_of(logits), named[start:stop])
         return np.eye(logits.shape[1], dtype=logits.dtype)[label] - logits.dtype.type(1 / logits.shape[1])
 
-    with running(f"ranking of genes for {len(groups)} groups of {groupby!r}") as report:
+    with running(f"ranking of genes for {len(groups)} groups of {groupby!r}", silent=silent) as report:
         sums = _Sums(len(groups), query.state.n_genes)
         parts = attribute(
             query.state,
@@ -147,6 +148,7 @@ def rank_genes(
                 "between the baseline and the cells. A larger `n_steps` may help; otherwise, the ranks are approximate."
             )
         ranks = _ranks(query, sums, groups, n_genes)
+        report.done = f"genes ranked for {ranks['group'].nunique()} groups of {groupby!r}"
         if return_table or not (isinstance(adata, AnnData) or copy):
             return ranks
         name = _keys.rank_genes(key_added)
@@ -156,11 +158,11 @@ def rank_genes(
     return target if copy else None
 
 
-def _groups(query: Query, groupby: str | None, key_added: str) -> tuple[str, list[str], np.ndarray]:
+def _groups(query: Query, groupby: str | None, key: str) -> tuple[str, list[str], np.ndarray]:
     """Return the column, the groups, and the group index of each cell (-1 for none)."""
     obs = query.cells.obs
     if groupby is None:
-        groupby = _keys.cell_type(key_added)
+        groupby = _keys.cell_type(key)
         predicted_labels(query.adata, groupby)  # raises with advice if there are none
     labels = as_labels(column(obs, groupby))
     names = labels.dropna().unique()

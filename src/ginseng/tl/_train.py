@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from ginseng._cells.training_set import choose_cells, choose_genes
 from ginseng._cells.write import Results, check_target, refuse_lost_view, write
 from ginseng._docs import document
 from ginseng._errors import suggest
-from ginseng._logging import in_lines, say
+from ginseng._logging import done, in_lines, info
 from ginseng._select.columns import gene_results
 from ginseng._select.markers import find_markers
 from ginseng.data._memory import MemoryDataset
@@ -28,6 +29,7 @@ from ginseng.data._store import is_store
 from ginseng.data.dataset import GinsengDataset
 from ginseng.model.state import GinsengClassifierState
 from ginseng.ontology.terms import cell_ontology
+from ginseng.tl._signature import takes_settings
 from ginseng.train.holdout import choose_holdout
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 from ginseng.train.trainer import GinsengClassifierTrainer
@@ -37,6 +39,7 @@ ALL_GENES, TOP_GENES = 5000, 2000
 
 
 @document
+@takes_settings
 def train(
     adata: AnnData | GinsengDataset | str | Path,
     label_key: str | Sequence[Any] | np.ndarray | pd.Series | None = None,
@@ -84,6 +87,7 @@ def train(
     settings
         Training settings, see :class:`ginseng.train.GinsengClassifierTrainerSettings`. Single ones can also be passed
         by name: `lr=1e-3`, `architecture="linear"`, `holdout_fraction=0.1`.
+        %(settings_by_name)s
     epochs
         Passes over the data; depends on the number of cells if None.
     checkpoint
@@ -138,6 +142,7 @@ def train(
     >>> len(adata.uns["ginseng"]["classes"])
     10
     """
+    start = time.monotonic()
     if not copy:
         refuse_lost_view(adata)
     said_so = says_normalize(settings, kwargs)
@@ -164,7 +169,10 @@ def train(
             )
             raise ValueError(msg)
         trainer = GinsengClassifierTrainer(adata, settings)
-        return trainer.fit(silent=silent, reports=in_lines(), checkpoint=checkpoint, resume=resume)[1]
+        _, state = trainer.fit(silent=silent, reports=in_lines(), checkpoint=checkpoint, resume=resume)
+        if not silent:
+            done(_said(state), time.monotonic() - start)
+        return state
 
     from_path = not isinstance(adata, AnnData)
     cells = open_cells(adata, layer=layer, gene_key=gene_key)
@@ -194,11 +202,10 @@ def train(
         target_sum = (settings.target_sum or cells.n_vars) if settings.normalize else None
         columns = find_markers(cells, seen, TOP_GENES, genes=chosen.genes, silent=silent, target_sum=target_sum)
         chosen = chosen.only(columns[_keys.GENES])
-        if not silent:
-            say(
-                f"Training on the {chosen.gene_names.size:,} of {cells.n_vars:,} genes that differ most between the "
-                f"cell types, in `var[{_keys.GENES!r}]`."
-            )
+        info(
+            f"training on the {chosen.gene_names.size:,} of {cells.n_vars:,} genes that differ most between the "
+            f"cell types, in `var[{_keys.GENES!r}]`"
+        )
     dataset = MemoryDataset.read(cells, chosen)
     trainer = GinsengClassifierTrainer(dataset, settings)
     _, state = trainer.fit(silent=silent, reports=in_lines(), checkpoint=checkpoint, resume=resume)
@@ -210,6 +217,8 @@ def train(
         colors = {str(label): known[label] for label in state.label_keys if label in known}
         if colors and colors != distinct(map(str, state.label_keys), {}):  # the model stores them
             state.info["colors"] = colors
+    if not silent:
+        done(_said(state), time.monotonic() - start)
     if from_path:
         return state
     results = Results() if columns is None else gene_results(adata, cells, columns)
@@ -233,6 +242,16 @@ def train(
 
 def _as_list(names: Any) -> list[str]:
     return [names] if isinstance(names, str) else list(names or ())
+
+
+def _said(state: GinsengClassifierState) -> str:
+    """Say in a line what was learned."""
+    n_cells = int(state.info["n_train"]) + int(state.info["n_holdout"])
+    said = f"{state.n_classes} types learned from {n_cells:,} cells and {state.n_genes:,} genes"
+    accuracy = state.history["holdout_accuracy"][int(state.info["best_epoch"] or 0) - 1]
+    if np.isnan(accuracy):
+        return said
+    return f"{said}, accuracy {accuracy:.3f} on {state.info['n_holdout']:,} of them held out"
 
 
 def _chosen_for(cells: OpenCells, key_added: str) -> str:

@@ -73,10 +73,10 @@ def uncertainty(
     `adata.obs['ginseng_spread']` : :class:`pandas.Series` (dtype ``float32``)
         Standard deviation over the passes of the probability of the label with the highest mean, 0 to 0.5; missing for
         the same cells.
-    `adata.obsm['ginseng_probs_mean']` : :class:`numpy.ndarray`
-        (cells, classes) float32, mean probabilities, in the order of `uns["ginseng"]["classes"]`. Rows sum to 1.
-    `adata.obsm['ginseng_probs_std']` : :class:`numpy.ndarray`
-        (cells, classes) float32, standard deviations of the probabilities.
+    `adata.obsm['ginseng_probs_mean']` : :class:`pandas.DataFrame`
+        Cells x classes, float32, mean probabilities, with columns as in `ginseng_probs`. Rows sum to 1.
+    `adata.obsm['ginseng_probs_std']` : :class:`pandas.DataFrame`
+        Cells x classes, float32, standard deviations of the probabilities.
     `adata.uns['ginseng']['classes']` : :class:`numpy.ndarray`
         Names of the classes. The entry `uncertainty` has the number of passes, `n_passes`.
 
@@ -105,7 +105,7 @@ def uncertainty(
     if state.network.dropout_rate == 0:
         msg = "The model was trained without dropout, so all passes would be the same. Set `dropout_rate` in training."
         raise ValueError(msg)
-    with running(f"{n_passes} passes over {n_cells:,} cells") as report:
+    with running(f"{n_passes} passes over {n_cells:,} cells", silent=silent) as report:
         mean, std = np.zeros((2, n_cells, state.n_classes), np.float32)
         empty = np.zeros(n_cells, bool)
         parts = query.map(
@@ -125,6 +125,11 @@ def uncertainty(
         spread = np.where(empty, np.float32(np.nan), std[np.arange(n_cells), label])
         doubt = entropy(mean, axis=1) / np.log(state.n_classes)
         doubt = np.where(empty, np.nan, np.clip(doubt, 0, 1)).astype(np.float32)
+        report.done = (
+            f"{n_passes} passes over {n_cells:,} cells, median uncertainty {np.nanmedian(doubt):.3f}"
+            if (not empty.all())
+            else f"{n_passes} passes over {n_cells:,} cells"
+        )
         if empty.any():
             msg = f"{empty.sum():,} of {n_cells:,} cells have no counts in the genes of the model: no uncertainty."
             warn(msg)

@@ -24,6 +24,7 @@ def vote(
     min_fraction: float = 0.5,
     unassigned: str | None = None,
     prediction_key: str | None = None,
+    key: str | None = None,
     key_added: str = _keys.DEFAULT,
     overwrite: bool = False,
     copy: bool = False,
@@ -48,9 +49,9 @@ def vote(
     unassigned
         Label of the cells of such clusters. If None, the one used by :func:`ginseng.tl.classify`.
     prediction_key
-        Column of `adata.obs` with the labels to count, if not `{key_added}_cell_type`.
-    key_added
-        Prefix of the labels, and of everything that is written.
+        Column of `adata.obs` with the labels to count, if not `{key}_cell_type`.
+    %(key_read)s
+    %(key_added)s
     %(overwrite)s
     %(copy)s
 
@@ -97,11 +98,12 @@ def vote(
         msg = f"`min_fraction` must be between 0 and 1, not {min_fraction}."
         raise ValueError(msg)
     check_target(adata, "vote", key_added, overwrite=overwrite)
-    prediction_key = _keys.cell_type(key_added) if prediction_key is None else prediction_key
+    key = key_added if key is None else key
+    prediction_key = _keys.cell_type(key) if prediction_key is None else prediction_key
     obs = in_memory(adata.obs)
     cluster = _clusters(adata, obs, groupby)
     predicted = predicted_labels(adata, prediction_key)
-    before = adata.uns.get(key_added, {})
+    before = adata.uns.get(key, {})
     without = str(before.get("unassigned", {}).get("label", UNASSIGNED))
     unassigned = without if unassigned is None else unassigned
     check_names([unassigned], "`unassigned`")
@@ -110,7 +112,7 @@ def vote(
         labels = [name for name in _labels(obs[prediction_key]) if name not in (unassigned, without)]
         label = pd.Index(labels, dtype=object).get_indexer(pd.Index(predicted))  # -1: no label
         counts = _counts(cluster, label, [*labels, unassigned])
-        table = _table(counts, _confidence(obs, key_added, cluster, label, len(labels)), min_fraction)
+        table = _table(counts, _confidence(obs, key, cluster, label, len(labels)), min_fraction)
         winner = np.where(table["decided"], pd.Index(labels, dtype=object).get_indexer(pd.Index(table["label"])), -1)
         if (outside := int((cluster.codes < 0).sum())) and len(cluster):
             msg = f"{outside:,} of {len(cluster):,} cells have no cluster in {groupby!r}: {unassigned!r}."
@@ -137,7 +139,7 @@ def vote(
             },
         }
         adata = write(adata, "vote", key_added, results, copy=copy)
-        report(f"{int(table['decided'].sum())} of {len(table)} clusters have a label")
+        report.done = f"{int(table['decided'].sum())} of {len(table)} clusters have a label"
         report(f"added `.obs[{columns[0]!r}]`, `.obs[{columns[1]!r}]` and `.uns[{key_added!r}]['vote']`")
     return adata if copy else None
 
@@ -174,14 +176,12 @@ def _counts(cluster: pd.Categorical, label: np.ndarray, labels: list[str]) -> pd
     return pd.DataFrame(counts, **names)
 
 
-def _confidence(
-    obs: pd.DataFrame, key_added: str, cluster: pd.Categorical, label: np.ndarray, n_labels: int
-) -> np.ndarray:
+def _confidence(obs: pd.DataFrame, key: str, cluster: pd.Categorical, label: np.ndarray, n_labels: int) -> np.ndarray:
     """Return the sum of the confidences by cluster and label, to break ties."""
     sums = np.zeros((len(cluster.categories), n_labels))
-    if _keys.confidence(key_added) in obs:
+    if _keys.confidence(key) in obs:
         there = (cluster.codes >= 0) & (label >= 0)
-        values = obs[_keys.confidence(key_added)].to_numpy(dtype=float)
+        values = obs[_keys.confidence(key)].to_numpy(dtype=float)
         np.add.at(sums, (cluster.codes[there], label[there]), np.nan_to_num(values[there]))
     return sums
 

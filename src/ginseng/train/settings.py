@@ -8,9 +8,10 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ginseng._core import registry
 from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize
+from ginseng._repr import Card
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class GinsengClassifierTrainerSettings:
     """Training settings.
 
@@ -187,6 +188,24 @@ class GinsengClassifierTrainerSettings:
                 msg = f"`{name}` must be {wanted}, not {getattr(self, name)!r}."
                 raise ValueError(msg)
         _ = self.network
+
+    def _card(self) -> Card:
+        changed: dict[str, Any] = {}
+        defaults: dict[str, Any] = {}
+        for setting in dataclasses.fields(self):
+            value = getattr(self, setting.name)
+            made: Any = setting.default_factory
+            default = made() if setting.default is dataclasses.MISSING else setting.default
+            (defaults if value == default else changed)[setting.name] = value
+        rows = {name: repr(value) for name, value in changed.items()}
+        rows["by default" if changed else "all by default"] = ", ".join(f"{n}={v!r}" for n, v in defaults.items())
+        return Card("GinsengClassifierTrainerSettings", rows)
+
+    def __repr__(self) -> str:
+        return self._card().text()
+
+    def _repr_html_(self) -> str:
+        return self._card().html()
 
     @property
     def network(self) -> registry.Architecture:

@@ -20,6 +20,7 @@ from ginseng._core.steps import Normalization
 from ginseng._core.types import Params
 from ginseng._errors import warn
 from ginseng._logging import progress, running, warning
+from ginseng._repr import Card, listed
 from ginseng.data._batches import batches_per_window, class_weights, n_batches, prefetch, stream, stream_own
 from ginseng.data._memory import MemoryDataset
 from ginseng.data.dataset import GinsengDataset
@@ -116,6 +117,25 @@ class GinsengClassifierTrainer:
     def n_genes(self) -> int:
         """Number of genes."""
         return len(self.dataset.gene_names)
+
+    def _card(self) -> Card:
+        rows: dict[str, Any] = {
+            "cells": f"{int(self.keep.sum()):,} to train on, {int(self.holdout.sum()):,} held out",
+            "genes": self.n_genes,
+            "classes": f"{self.n_classes}: {listed(self.dataset.label_names)}",
+            "network": self.network.name,
+            "steps": f"{self.epochs} epochs of {self.batch_size:,} cells per batch, learning rate {self.lr:g}",
+        }
+        rows["trained"] = "no: call `fit()`"
+        if hasattr(self, "state"):
+            rows["trained"] = f"yes, in {self.logger.epoch[-1]} epochs: the model is in `state`"
+        return Card("GinsengClassifierTrainer", rows)
+
+    def __repr__(self) -> str:
+        return self._card().text()
+
+    def _repr_html_(self) -> str:
+        return self._card().html()
 
     @property
     def n_classes(self) -> int:

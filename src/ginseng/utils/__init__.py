@@ -3,3 +3,7 @@
 from ginseng.utils.hvg import compute_hvgs, select_hvgs
 
 __all__ = ["compute_hvgs", "select_hvgs"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""The page about labels that :func:`ginseng.report` writes."""
