@@ -34,8 +34,8 @@ def clusters(
     """Plot clusters, or labels of your own, against the predicted labels.
 
     Rows are clusters and columns are predicted labels, ordered so that most cells lie near the diagonal. The size of a
-    dot is the fraction of the cluster's cells with that label, its colour the mean confidence of these cells. The number
-    of cells is shown beside each row.
+    dot is the fraction of the cluster's cells with that label, its colour the mean confidence of these cells. The
+    number of cells is shown beside each row.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def clusters(
     sheet = _figure.Sheet([(len(columns) * cell, len(rows) * cell)], ax)
     (panel,) = sheet.axes
     largest = (0.9 * cell * 72) ** 2  # points squared
-    x, y = pd.Index(columns).get_indexer(table["label"]), pd.Index(rows).get_indexer(table["group"])
+    x, y = pd.Index(columns).get_indexer(pd.Index(table["label"])), pd.Index(rows).get_indexer(pd.Index(table["group"]))
     sure = table["confidence"].notna().any()
     shades: Any = {
         "c": table["confidence"],

@@ -41,9 +41,9 @@ def composition(
 
     With `sample_key` or `ci`, each row is a label, with the fraction of each group and its confidence interval side by
     side. With `sample_key`, the groups are groups of samples, such as conditions: the fraction is the mean over the
-    samples of the group, each sample is a small dot, and the interval is that of the mean by Student's t. Samples are the
-    replicates, so this is what to look at to compare conditions. Without `sample_key`, the interval is Wilson's for the
-    cells of the group: it contains the error of counting cells, but no differences between donors.
+    samples of the group, each sample is a small dot, and the interval is that of the mean by Student's t. Samples are
+    the replicates, so this is what to look at to compare conditions. Without `sample_key`, the interval is Wilson's for
+    the cells of the group: it contains the error of counting cells, but no differences between donors.
 
     The fractions of a sample sum to one, so an increase of one type decreases all others. Testing for differences
     between conditions needs a method for compositional data, with samples as replicates.
@@ -133,8 +133,12 @@ def _bars(
     shown = counts.to_numpy() / (cells[:, None] if normalize else 1)
     size, u = _figure.text_size(len(counts)), _figure.unit()
     legend_line = (0.145 if len(counts.columns) <= 20 else 0.125) * u
-    # tall enough for a legend of three columns
-    height = max(0.6 * u, len(counts) * size / 72 * 1.6, np.ceil(len(counts.columns) / 3) * legend_line)
+    # tall enough for a legend of few columns
+    height = max(
+        0.6 * u,
+        len(counts) * size / 72 * 1.6,
+        np.ceil(len(counts.columns) / 2) * legend_line if len(counts.columns) > 20 else 0,
+    )
     sheet = _figure.Sheet([(3.0 * u, height)], ax)
     (panel,) = sheet.axes
     rows, start = np.arange(len(counts)), np.zeros(len(counts))
@@ -164,6 +168,7 @@ def _intervals(table: pd.DataFrame, colors: dict[str, str], name: str, groupby: 
     row = size / 72 * max(1.5, 0.75 * len(groups) + 0.4)  # inches
     sheet = _figure.Sheet([(2.6 * u, max(0.6 * u, len(labels) * row))], ax)
     (panel,) = sheet.axes
+    dot = min(u, 1.5 * row / len(groups) / 0.1)  # for a row of 0.1 inches
     for i in range(1, len(labels), 2):  # bands tell the rows apart
         panel.axhspan(i - 0.5, i + 0.5, color=_figure.ink(0.06), lw=0, zorder=0)
     for i, group in enumerate(groups):
@@ -171,18 +176,18 @@ def _intervals(table: pd.DataFrame, colors: dict[str, str], name: str, groupby: 
         y = np.arange(len(labels)) + 0.8 * ((i + 0.5) / len(groups) - 0.5)
         for place, values in zip(y, part["samples"], strict=True):
             if isinstance(values, np.ndarray):
-                style: Any = {"ls": "", "marker": "o", "ms": 2.4 * u, "mew": 0, "alpha": 0.55, "zorder": 2}
+                style: Any = {"ls": "", "marker": "o", "ms": 2.6 * dot, "mew": 0, "alpha": 0.55, "zorder": 2}
                 panel.plot(values, np.full(len(values), place), color=colors[group], **style)
-        panel.hlines(y, part["low"], part["high"], color=colors[group], lw=1.6 * u, zorder=3)
+        panel.hlines(y, part["low"], part["high"], color=colors[group], lw=1.6 * dot, zorder=3)
         edge: Any = {"mec": _figure.ink(0.8), "mew": 0.5}
-        panel.plot(part["fraction"], y, ls="", marker="D", ms=3.6 * u, color=colors[group], zorder=4, **edge)
+        panel.plot(part["fraction"], y, ls="", marker="D", ms=3.8 * dot, color=colors[group], zorder=4, **edge)
     _figure.simple(panel, left=True)
     _figure.name_rows(panel, labels, size)
     panel.set_ylim(len(labels) - 0.5, -0.5)
     panel.set_xlim(left=0)
     panel.xaxis.set_major_locator(MaxNLocator(5))
     panel.set_xlabel(name, fontsize="small")
-    numbers = table.drop_duplicates("group").set_index("group")
-    with_n = {f"{group} (n = {numbers.loc[group, 'n']:,})": color for group, color in colors.items()}
+    numbers = dict(zip(table["group"], table["n"], strict=True))
+    with_n = {f"{group} (n = {numbers[group]:,})": color for group, color in colors.items()}
     _figure.legend(panel, with_n, title=groupby)
     return sheet

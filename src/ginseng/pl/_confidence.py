@@ -135,12 +135,12 @@ def _reliability(ax: Axes, bins: pd.DataFrame) -> None:
     ax.set_ylabel("Fraction of correct labels", fontsize="small")
     _figure.simple(ax)
     # above the panel, so that it hides no bin
-    ax.legend(
+    drawn = ax.legend(
         loc="lower left", bbox_to_anchor=(0, 1), fontsize="small", frameon=False, handlelength=1.2, borderaxespad=0.2,
         borderpad=0, labelspacing=0.2, handletextpad=0.4, labelcolor=plt.rcParams["text.color"],
         title=f"ECE {_tables.calibration_error(bins):.3f}", title_fontsize="small", alignment="left",
     )  # fmt: skip
-    ax.get_legend().get_title().set_color(plt.rcParams["text.color"])
+    drawn.get_title().set_color(plt.rcParams["text.color"])
 
 
 def _coverage(ax: Axes, curve: pd.DataFrame) -> None:
@@ -167,5 +167,5 @@ def _coverage(ax: Axes, curve: pd.DataFrame) -> None:
     ax.locator_params(axis="y", nbins=5)
     ax.set_xlabel("Fraction of cells with a label", fontsize="small")
     ax.set_ylabel("Fraction of correct labels", fontsize="small")
-    ax.set_title("minimum confidence", fontsize="small", loc="left", color=plt.rcParams["text.color"])
+    ax.set_title("numbers: minimum confidence", fontsize="small", loc="left", color=plt.rcParams["text.color"])
     _figure.simple(ax)

@@ -31,7 +31,7 @@ def embedding(
     palette: _figure.Palette | None = None,
     cmap: str | Colormap = "viridis",
     legend_loc: Literal["right margin", "on data"] | None = "right margin",
-    ncols: int = 4,
+    ncols: int | None = None,
     title: _figure.Title | None = None,
     figsize: tuple[float, float] | None = None,
     save: _figure.Save | None = None,
@@ -41,9 +41,9 @@ def embedding(
 ) -> Axes | list[Axes] | Figure | None:
     """Plot labels, confidence and novelty on an embedding, side by side.
 
-    By default the panels are the true labels (with `label_key`), the predicted labels and the confidence and, where they
-    exist, the votes of clusters and the novelty. A label has the same colour in all panels. The panels grow with the
-    number of labels.
+    By default the panels are the true labels (with `label_key`), the predicted labels and the confidence and, where
+    they exist, the votes of clusters and the novelty. A label has the same colour in all panels. The panels grow with
+    the number of labels.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def embedding(
     legend_loc
         `"right margin"` for a legend beside the labels; `"on data"` to write each label on its cells; None for neither.
     ncols
-        Number of panels side by side.
+        Number of panels side by side. By default up to four, else three.
     %(title)s
     %(figsize)s
     ax
@@ -90,7 +90,7 @@ def embedding(
     if legend_loc not in ("right margin", "on data", "none", None):
         msg = f"`legend_loc` must be 'right margin', 'on data' or None, not {legend_loc!r}."
         raise ValueError(msg)
-    if ncols < 1:
+    if ncols is not None and ncols < 1:
         msg = f"`ncols` must be at least 1, not {ncols}."
         raise ValueError(msg)
     x, y, names = _tables.coordinates(adata, basis, components)
@@ -100,7 +100,9 @@ def embedding(
     labelled = list(colors)
 
     most = max((len(colors[panel]) for panel in labelled), default=0)
-    side = _figure.unit() * float(np.clip(2.2 + 0.04 * (most - 10), 2.2, 3.6))
+    grown = (0.08, 5.2) if legend_loc == "on data" else (0.04, 3.6)
+    side = _figure.unit() * float(np.clip(2.2 + grown[0] * (most - 10), 2.2, grown[1]))
+    ncols = (4 if len(panels) <= 4 else 3) if ncols is None else ncols
     sheet = _figure.Sheet([(side, side)] * len(panels), ax, ncols)
     # in random order, so that no label hides the others; missing labels lie beneath
     order = np.random.default_rng(0).permutation(len(frame))
@@ -112,7 +114,7 @@ def embedding(
         values = frame[panel]
         if panel in labelled:
             below = np.argsort(values.notna().to_numpy(), kind="stable")
-            shades = [colors[panel].get(label, colors[panel].get("missing")) for label in values.iloc[below]]
+            shades = [colors[panel][label if isinstance(label, str) else "missing"] for label in values.iloc[below]]
             axis.scatter(x[below], y[below], c=shades, **style)
         else:
             share = panel in (_keys.confidence(key), _tables.novelty(key), _keys.uncertainty(key))
@@ -139,7 +141,7 @@ def _colors(
 ) -> dict[str, dict[str, str]]:
     """Return the colours of the labels by panel; panels of cell types share theirs, clusters have their own."""
     present = {
-        str(panel): [label for label, n in frame[panel].value_counts(sort=False).items() if n]
+        str(panel): [str(label) for label, n in frame[panel].value_counts(sort=False).items() if n]
         for panel in frame
         if isinstance(frame[panel].dtype, pd.CategoricalDtype)
     }
@@ -173,40 +175,43 @@ def _write_on(ax: Axes, labels: pd.Series, x: np.ndarray, y: np.ndarray) -> None
     ax.autoscale_view()
     names = [label for label in labels.cat.categories if (labels == label).any()]
     middle = np.array([[np.median(of[(labels == label).to_numpy()]) for of in (x, y)] for label in names])
-    outline = [matplotlib.patheffects.withStroke(linewidth=1.8, foreground=_figure.paper())]
+    outline = [matplotlib.patheffects.withStroke(linewidth=2, foreground=_figure.paper())]
     style: Any = {
-        "ha": "center", "va": "center", "fontsize": "small" if len(names) <= 12 else "x-small",
+        "ha": "center", "va": "center", "fontsize": "small" if len(names) <= 12 else "xx-small",
         "color": _figure.ink(), "path_effects": outline, "parse_math": False, "linespacing": 0.95,
     }  # fmt: skip
-    texts = [ax.text(*at, _figure.wrapped(name, 18), **style) for name, at in zip(names, middle, strict=True)]
+    texts = [ax.text(x, y, _figure.wrapped(name, 18), **style) for name, (x, y) in zip(names, middle, strict=True)]
     if not texts:
         return
-    size = np.array([text.get_window_extent().size for text in texts]) + 1
     inside = ax.get_window_extent()
+    size = np.array([text.get_window_extent().size for text in texts]) + 1
+    crowded = 0.3 * inside.width * inside.height / size.prod(axis=1).sum()
+    if crowded < 1:
+        for text in texts:
+            text.set_fontsize(max(4.0, text.get_fontsize() * np.sqrt(crowded)))
+        size = np.array([text.get_window_extent().size for text in texts]) + 1
     at = _apart(ax.transData.transform(middle), size, np.array([inside.min, inside.max]))
     for text, place in zip(texts, ax.transData.inverted().transform(at), strict=True):
         text.set_position(tuple(place))
 
 
-def _apart(at: np.ndarray, size: np.ndarray, inside: np.ndarray, n_steps: int = 400) -> np.ndarray:
+def _apart(at: np.ndarray, size: np.ndarray, inside: np.ndarray, n_steps: int = 600) -> np.ndarray:
     """Move boxes of `size`, centred at `at`, until none overlap, and keep them `inside`: n x 2 each, in pixels."""
-    at = at.copy()
+    n, middle = len(at), inside.mean(axis=0)
+    low, high = np.minimum(inside[0] + size / 2, middle), np.maximum(inside[1] - size / 2, middle)
     room = (size[:, None] + size[None]) / 2
+    first = np.where(np.arange(n)[:, None] < np.arange(n), -1.0, 1.0)  # which goes down if both are at the same place
+    at = np.clip(at, low, high)
     for _ in range(n_steps):
-        at = np.clip(
-            at,
-            np.minimum(inside[0] + size / 2, inside.mean(axis=0)),
-            np.maximum(inside[1] - size / 2, inside.mean(axis=0)),
-        )
         gap = at[:, None] - at[None]
         over = room - np.abs(gap)
-        hit = (over > 0).all(axis=2) & ~np.eye(len(at), dtype=bool)
+        hit = (over > 0).all(axis=2) & ~np.eye(n, dtype=bool)
         if not hit.any():
             break
-        side = np.where(over[..., 0] < over[..., 1], 0, 1)  # the shorter way out
-        way = np.sign(np.take_along_axis(gap, side[..., None], axis=2)[..., 0])
-        way = np.where(way == 0, np.where(np.arange(len(at))[:, None] < np.arange(len(at)), -1, 1), way)
-        push = np.where(hit, way * np.take_along_axis(over, side[..., None], axis=2)[..., 0] * 0.3, 0)
-        at[:, 0] += np.where(side == 0, push, 0).sum(axis=1)
-        at[:, 1] += np.where(side == 1, push, 0).sum(axis=1)
+        push = np.zeros_like(gap)
+        across = over[..., 0] < over[..., 1]  # the shorter way out
+        for side, here in ((0, hit & across), (1, hit & ~across)):
+            way = np.where(gap[..., side] == 0, first, np.sign(gap[..., side]))
+            push[..., side] = np.where(here, way * (over[..., side] / 2 + 0.5), 0)
+        at = np.clip(at + 0.6 * push.sum(axis=1), low, high)
     return at

@@ -76,7 +76,7 @@ def explain(
     colors = _figure.colors(["for", "against"], palette, {"for": _figure.accent(0), "against": _figure.accent(1)})
     u = _figure.unit()
     sizes = [(2.3 * u, max(1.0 * u, 1.35 * _size(len(table)) / 72 * len(table))) for table in tables.values()]
-    sheet = _figure.Sheet(sizes, ax, 3)
+    sheet = _figure.Sheet(sizes, ax, 2 if len(tables) == 4 else 3)
     absent = False
     for panel, (cell, table) in zip(sheet.axes, tables.items(), strict=True):
         _bars(panel, cell, table, colors)
@@ -88,7 +88,7 @@ def explain(
     if absent:
         hatch: Any = {"hatch": "/////", "edgecolor": _figure.paper(), "lw": 0}
         marks["no counts\nin the cell"] = Patch(fc=_figure.ink(0.5), **hatch)
-    _figure.legend(sheet.axes[min(2, len(tables) - 1)], marks, n_rows=3)
+    _figure.legend(sheet.axes[sheet.n_columns - 1], marks, n_rows=3)
     return sheet.finish("explain", title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)
 
 

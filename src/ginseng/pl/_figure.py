@@ -392,9 +392,9 @@ def _fit_into(ax: Axes) -> None:
                     high[side] = min(high[side], max(text.min[side], slot.min[side]))
                 elif its.max[side] <= slot.min[side] + 1e-6:
                     low[side] = max(low[side], min(text.max[side], slot.max[side]))
-    before, after = slot.min - tight.min, tight.max - slot.max
+    before, after = np.subtract(slot.min, tight.min), np.subtract(tight.max, slot.max)
     start, stop = np.maximum(slot.min, low + before + 0.03), np.minimum(slot.max, high - after - 0.03)
-    least = 0.25 * slot.size
+    least = 0.25 * np.asarray(slot.size)
     stop = np.maximum(stop, start + least)
     if (np.abs(start - slot.min) > 0.01).any() or (np.abs(stop - slot.max) > 0.01).any():
         _put(ax, (*start, *(stop - start)), tuple(whole))
@@ -426,8 +426,8 @@ def write_figure(fig: Figure, name: str, save: Save) -> Path:
 
 def beside(ax: Axes, dx: float, dy: float = 0.0, corner: tuple[float, float] = (1, 0)) -> Any:
     """Return a transform in inches from a corner of a panel, whatever size the panel will have."""
-    inches = ax.figure.dpi_scale_trans
-    return inches + ScaledTranslation(*corner, ax.transAxes) + ScaledTranslation(dx, dy, inches)
+    inches: Any = ax.figure.dpi_scale_trans
+    return inches + ScaledTranslation(*corner, cast(Any, ax.transAxes)) + ScaledTranslation(dx, dy, inches)
 
 
 def points(ax: Axes, dx: float, dy: float) -> Any:
@@ -564,7 +564,7 @@ def shortened(name: str, n: int = 30) -> str:
 
 def wrapped(name: str, n: int = 24) -> str:
     """Break a name into lines of at most `n` characters."""
-    return "\n".join(textwrap.wrap(name, n, break_on_hyphens=False)) or name
+    return "\n".join(textwrap.wrap(name, n, break_on_hyphens=False, break_long_words=False)) or name
 
 
 def literal(texts: Iterable[Any]) -> None:

@@ -33,9 +33,9 @@ def metrics(
 ) -> Axes | Figure | None:
     """Plot precision, recall and F1 of each type, with its number of cells.
 
-    Precision is the fraction of the cells predicted as a type that are of this type, recall the fraction of the cells of
-    a type that are predicted as such, and F1 their harmonic mean. Undefined ratios are zero. A dotted line marks the mean
-    F1 of the true types.
+    Precision is the fraction of the cells predicted as a type that are of this type, recall the fraction of the cells
+    of a type that are predicted as such, and F1 their harmonic mean. Undefined ratios are zero. A dotted line marks the
+    mean F1 of the true types.
 
     Parameters
     ----------
@@ -100,5 +100,5 @@ def metrics(
     _figure.name_rows(panel, [str(name) for name in table.index], size)
     _figure.number_rows(panel, table["support"], size)
     panel.set_xlabel(f"Score (mean F1 {table['f1'].mean():.3f})", fontsize="small")
-    _figure.legend(panel, {line.get_label(): line for line in panel.lines[:3]})
+    _figure.legend(panel, {str(line.get_label()): line for line in panel.lines[:3]})
     return sheet.finish("metrics", title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)

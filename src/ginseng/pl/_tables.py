@@ -185,7 +185,7 @@ def panels(adata: AnnData, label_key: str | None, color: str | Sequence[str] | N
         msg = "`color` is empty. Name one or more columns of `adata.obs`."
         raise ValueError(msg)
     titles = {
-        **{column: title for column, title in written.values()},
+        **dict(written.values()),
         **({label_key: "True label"} if label_key else {}),
     }
     chosen = {}
@@ -452,8 +452,8 @@ def composition_intervals(
     """Return the fraction of each label in each group, with its confidence interval.
 
     The columns are `label`, `group`, `fraction`, the interval from `low` to `high`, `samples` (the fraction in each
-    sample) and `n`, the number of samples. Intervals are Student's for the mean over samples, clipped to 0 and 1; without
-    `sample_key` they are Wilson's, and `n` is the number of cells.
+    sample) and `n`, the number of samples. Intervals are Student's for the mean over samples, clipped to 0 and 1;
+    without `sample_key` they are Wilson's, and `n` is the number of cells.
     """
     counts = composition(adata, groupby, label_key)
     rows: list[dict[str, Any]] = []
@@ -461,29 +461,31 @@ def composition_intervals(
         for group, cells in counts.iterrows():
             total = int(cells.sum())
             for label, hits in cells.items():
-                low, high = binomtest(int(hits), total).proportion_ci(level, method="wilson")
+                wilson = binomtest(int(hits), total).proportion_ci(level, method="wilson")
                 rows.append(
-                    {"label": label, "group": group, "fraction": hits / total, "low": low, "high": high, "n": total}
+                    {
+                        "label": label,
+                        "group": group,
+                        "fraction": hits / total,
+                        "low": wilson.low,
+                        "high": wilson.high,
+                        "n": total,
+                    }
                 )
         return pd.DataFrame(rows).assign(samples=None)
     group, sample = groups_of(adata, groupby), groups_of(adata, sample_key)
     label = as_labels(column(in_memory(adata.obs), label_key)).fillna("missing").to_numpy(object)
     by_sample = pd.crosstab([pd.Series(group), pd.Series(sample)], pd.Series(label), normalize="index")
-    for name in counts.index:
-        if name not in by_sample.index.get_level_values(0):
-            continue  # cells without a sample
+    for name in [name for name in counts.index if name in by_sample.index.get_level_values(0)]:
         shares = by_sample.loc[name].reindex(columns=counts.columns, fill_value=0.0)
-        n, mean = len(shares), shares.mean()
-        half = shares.std(ddof=1) / np.sqrt(n) * t.ppf((1 + level) / 2, n - 1) if n > 1 else mean * np.nan
-        for column_name in shares:
-            rows.append(
-                {
-                    "label": column_name, "group": name, "fraction": mean[column_name], "n": n,
-                    "low": np.clip(mean[column_name] - half[column_name], 0, 1),
-                    "high": np.clip(mean[column_name] + half[column_name], 0, 1),
-                    "samples": shares[column_name].to_numpy(),
-                }
-            )  # fmt: skip
+        n = len(shares)
+        for one, values in shares.items():
+            mean, half = values.mean(), np.nan
+            if n > 1:
+                half = values.std(ddof=1) / np.sqrt(n) * t.ppf((1 + level) / 2, n - 1)
+            low, high = np.clip([mean - half, mean + half], 0, 1)
+            each = {"label": one, "group": name, "fraction": mean, "low": low, "high": high, "n": n}
+            rows.append({**each, "samples": values.to_numpy()})
     if not rows:
         msg = f"No cell has both a value in `adata.obs[{groupby!r}]` and one in `adata.obs[{sample_key!r}]`."
         raise ValueError(msg)
@@ -491,7 +493,7 @@ def composition_intervals(
 
 
 def per_class(counts: pd.DataFrame) -> pd.DataFrame:
-    """Return precision, recall, F1 and support of each true label, from a confusion matrix; undefined ratios are zero."""
+    """Return precision, recall, F1 and support of each true label of a confusion matrix; undefined ratios are zero."""
     right = np.array([counts.loc[label, label] for label in counts.index], dtype=float)
     support = counts.sum(axis=1).to_numpy(float)
     said = counts[list(counts.index)].sum().to_numpy(float)

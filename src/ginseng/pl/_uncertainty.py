@@ -37,12 +37,13 @@ def uncertainty(
     """Plot how uncertain the model is of each predicted type or cluster.
 
     One row per predicted type, or per value of `groupby`, sorted by median uncertainty, the most uncertain on top. The
-    first panel shows the entropy of the mean probabilities (0 to 1), the second the standard deviation of the probability
-    of the label over passes with dropout. Boxes show quartiles and median, whiskers the 5th and 95th percentile.
+    first panel shows the entropy of the mean probabilities (0 to 1), the second the standard deviation of the
+    probability of the label over passes with dropout. Boxes show quartiles and median, whiskers the 5th and 95th
+    percentile.
 
     With `label_key`, a third panel shows the uncertainty of cells with a correct and with a wrong label as cumulative
-    fractions. The area under the ROC curve (AUROC) is the probability that a wrong label is more uncertain than a correct
-    one: 0.5 if the uncertainty says nothing, 1 if it finds all errors.
+    fractions. The area under the ROC curve (AUROC) is the probability that a wrong label is more uncertain than a
+    correct one: 0.5 if the uncertainty says nothing, 1 if it finds all errors.
 
     Parameters
     ----------
