@@ -176,11 +176,11 @@ def _intervals(table: pd.DataFrame, colors: dict[str, str], name: str, groupby: 
         y = np.arange(len(labels)) + 0.8 * ((i + 0.5) / len(groups) - 0.5)
         for place, values in zip(y, part["samples"], strict=True):
             if isinstance(values, np.ndarray):
-                style: Any = {"ls": "", "marker": "o", "ms": 2.6 * dot, "mew": 0, "alpha": 0.55, "zorder": 2}
+                style: Any = {"ls": "", "marker": "o", "ms": 3.2 * dot, "mec": _figure.paper(), "mew": 0.4, "zorder": 4}
                 panel.plot(values, np.full(len(values), place), color=colors[group], **style)
         panel.hlines(y, part["low"], part["high"], color=colors[group], lw=1.6 * dot, zorder=3)
         edge: Any = {"mec": _figure.ink(0.8), "mew": 0.5}
-        panel.plot(part["fraction"], y, ls="", marker="D", ms=3.8 * dot, color=colors[group], zorder=4, **edge)
+        panel.plot(part["fraction"], y, ls="", marker="D", ms=4.2 * dot, color=colors[group], zorder=5, **edge)
     _figure.simple(panel, left=True)
     _figure.name_rows(panel, labels, size)
     panel.set_ylim(len(labels) - 0.5, -0.5)

@@ -107,7 +107,7 @@ def embedding(
     # in random order, so that no label hides the others; missing labels lie beneath
     order = np.random.default_rng(0).permutation(len(frame))
     frame, x, y = frame.iloc[order], x[order], y[order]
-    area = float(np.clip(30_000 / max(len(frame), 1), 0.3, 10)) * (side / 2.2) ** 2 if size is None else size
+    area = float(np.clip(30_000 / max(len(frame), 1) * (side / 2.2) ** 2, 0.3, 12)) if size is None else size
     # rasterised: a million dots would make a PDF that no viewer can open
     style: Any = {"s": area, "linewidths": 0, "rasterized": True, "plotnonfinite": True}
     for axis, (panel, name) in zip(sheet.axes, panels.items(), strict=True):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -20,10 +21,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PathCollection
 from matplotlib.colors import Colormap, LinearSegmentedColormap, to_hex, to_rgba
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter
+from matplotlib.text import Text
+from matplotlib.ticker import FixedLocator
 from matplotlib.transforms import Bbox, ScaledTranslation
 
 from ginseng import _keys
@@ -40,6 +41,10 @@ Save = bool | str | os.PathLike[str]
 
 #: Mark of dots that have the size of the rows and columns between which they lie.
 TO_SCALE = "to scale"
+#: How the legends were drawn, to draw them anew for a panel of another size.
+_LEGENDS: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+#: Sizes of text and dots before they were adapted to a panel of another size.
+_FIRST: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 # -- theme ---------------------------------------------------------------------------------------------------------
 
@@ -124,6 +129,14 @@ def sequential(cmap: str | Colormap | None, hue: str = "Blues") -> str | Colorma
     bright = matplotlib.colormaps[hue](np.linspace(0.75, 0.15, 8))
     dim = 0.88 * paper() + 0.12
     return LinearSegmentedColormap.from_list(f"{hue}_on_dark", [dim, *bright])
+
+
+def diverging(cmap: str | Colormap | None) -> str | Colormap:
+    """Return a colour map from blue to red in which zero is the background; `cmap` if it is given."""
+    if cmap is not None or luminance(paper()) > 0.18:
+        return cmap or "RdBu_r"
+    colors = ["#92C5DE", "#4393C3", tuple(0.88 * paper() + 0.12), "#D6604D", "#F4A582"]
+    return LinearSegmentedColormap.from_list("RdBu_on_dark", colors)
 
 
 # -- panels --------------------------------------------------------------------------------------------------------
@@ -230,7 +243,7 @@ class Sheet:
                 box = panel.get_position(original=True).transformed(self.fig.transFigure)
                 _rescale(panel, np.array(box.size) / self.fig.dpi / size)
                 if self.fig.get_layout_engine() is None:
-                    _fit_into(panel)
+                    _fit_into(panel, size)
         if save is not None and save is not False:
             write_figure(self.fig, name, save)
         show = (settings.autoshow and self.is_new and not return_fig) if show is None else show and not return_fig
@@ -248,18 +261,21 @@ class Sheet:
         if title is None:
             return
         titles = [title] if isinstance(title, str) else [str(each) for each in title]
-        if len(titles) == 1 and (len(self.axes) == 1 or self.is_new is False):
-            literal([self.axes[0].set_title(titles[0], fontsize="medium", color=plt.rcParams["text.color"])])
-        elif isinstance(title, str):
-            self.supertitle = self.fig.suptitle(title, fontsize="medium", parse_math=False)
-        elif len(titles) != len(self.axes):
+        if isinstance(title, str) and len(self.axes) > 1:
+            if self.is_new:
+                self.supertitle = self.fig.suptitle(title, fontsize="medium", parse_math=False)
+                return
+            titles += [panel.get_title() for panel in self.axes[1:]]
+        if len(titles) != len(self.axes):
             msg = (
                 f"`title` has {len(titles)} names for {len(self.axes)} panels. Pass one for each, or a string for all."
             )
             raise ValueError(msg)
-        else:
-            for panel, text in zip(self.axes, titles, strict=True):
-                literal([panel.set_title(text, fontsize="small", color=plt.rcParams["text.color"])])
+        for panel, text in zip(self.axes, titles, strict=True):
+            panel.set_title("")
+            above = cast(Bbox, panel.get_tightbbox()).y1 - panel.get_window_extent().y1  # brackets and the like
+            style: Any = {"fontsize": "medium", "color": plt.rcParams["text.color"], "parse_math": False}
+            panel.set_title(text, pad=max(6.0, above * 72 / self.fig.dpi + 3), **style)
 
     def _fit(self, figsize: tuple[float, float] | None) -> None:
         """Place all panels with their text, and fit the figure to them; with `figsize`, them to the figure."""
@@ -267,20 +283,21 @@ class Sheet:
         if figsize is None:
             return
         target = np.asarray(figsize, dtype=float)
+        natural = list(self.sizes)
         equal = any(panel.get_aspect() != "auto" for panel in self.axes)
-        for _ in range(4):
+        for _ in range(12):
             inner = np.array([
                 sum(max(self.sizes[row[i]][0] for row in self.rows if i < len(row)) for i in range(self.n_columns)),
                 sum(max(self.sizes[i][1] for i in row) for row in self.rows),
             ])  # fmt: skip
-            factor = np.clip((inner + target - whole) / inner, 0.2, None)
+            factor = np.clip((inner + target - whole) / inner, 0.4, 2.5)
             if equal:
                 factor[:] = factor.min()
             if np.abs(factor - 1).max() < 0.005:
                 break
             self.sizes = [(w * factor[0], h * factor[1]) for w, h in self.sizes]
-            for panel in self.axes:
-                _rescale(panel, factor)
+            for panel, size, first in zip(self.axes, self.sizes, natural, strict=True):
+                _rescale(panel, np.divide(size, first))
             whole = self._place()
         self._place(np.maximum(whole, target))
 
@@ -356,24 +373,31 @@ class Sheet:
         return needed
 
 
-def _rescale(ax: Axes, factors: np.ndarray) -> None:
-    """Adapt the text of a panel, and what is drawn to the scale of its rows, to a panel of another size."""
-    wide, high = factors
-    texts = [(ax.yaxis, high), (ax.xaxis, wide)]
-    for axis, factor in texts:
-        named = isinstance(axis.get_major_formatter(), FixedFormatter) and len(axis.get_majorticklocs()) > 1
-        if factor < 1 and named:
-            for text in axis.get_majorticklabels():
-                text.set_fontsize(max(3.0, text.get_fontsize() * factor))
-    if factors.min() < 1:
-        for text in ax.texts:
-            text.set_fontsize(max(3.0, text.get_fontsize() * factors.min()))
+def _rescale(ax: Axes, scale: np.ndarray) -> None:
+    """Adapt a panel to `scale` times the width and height that it needs: text shrinks, and dots keep to their rows."""
+
+    def first(artist: Any, value: Any) -> Any:
+        return _FIRST.setdefault(artist, value)
+
+    def resize(texts: Iterable[Text], factor: float) -> None:
+        for text in texts:
+            text.set_fontsize(max(3.0, first(text, text.get_fontsize()) * min(1.0, factor)))
+
+    wide, high = scale
+    for axis, factor in ((ax.yaxis, high), (ax.xaxis, wide)):
+        named = isinstance(axis.get_major_locator(), FixedLocator)
+        if named and (axis is ax.yaxis or len(axis.get_majorticklocs()) > 3):
+            resize(axis.get_majorticklabels(), factor)
+    resize(ax.texts, scale.min())
     for dots in ax.collections:
-        if dots.get_gid() == TO_SCALE:
-            cast(PathCollection, dots).set_sizes(cast(PathCollection, dots).get_sizes() * factors.min() ** 2)
+        if isinstance(dots, PathCollection) and dots.get_gid() == TO_SCALE:
+            dots.set_sizes(first(dots, dots.get_sizes()) * scale.min() ** 2)
+    drawn = ax.get_legend()
+    if drawn in _LEGENDS:  # anew: it has room for other numbers of rows
+        legend(ax, **{**_LEGENDS[drawn], "shrunk": float(np.clip(scale.min(), 0.5, 1))})
 
 
-def _fit_into(ax: Axes) -> None:
+def _fit_into(ax: Axes, natural: tuple[float, float]) -> None:
     """Shrink a panel of the caller's figure if its names and legends would leave the figure or cross other panels."""
     fig = cast(Figure, ax.get_figure(root=True))
     fig.draw_without_rendering()  # so that the positions are final
@@ -392,13 +416,19 @@ def _fit_into(ax: Axes) -> None:
                     high[side] = min(high[side], max(text.min[side], slot.min[side]))
                 elif its.max[side] <= slot.min[side] + 1e-6:
                     low[side] = max(low[side], min(text.max[side], slot.max[side]))
-    before, after = np.subtract(slot.min, tight.min), np.subtract(tight.max, slot.max)
-    start, stop = np.maximum(slot.min, low + before + 0.03), np.minimum(slot.max, high - after - 0.03)
-    least = 0.25 * np.asarray(slot.size)
-    stop = np.maximum(stop, start + least)
+    scale = np.asarray(slot.size) / natural
+    for attempt in range(4):
+        before, after = np.subtract(slot.min, tight.min), np.subtract(tight.max, slot.max)
+        start, stop = np.maximum(slot.min, low + before + 0.03), np.minimum(slot.max, high - after - 0.03)
+        if ((stop - start) > 0.5 * np.asarray(slot.size)).all() or attempt == 3:
+            break
+        scale = np.minimum(scale, 1) * 0.75  # smaller names leave more room
+        _rescale(ax, scale)
+        tight = cast(Bbox, ax.get_tightbbox()).transformed(inches)
+    stop = np.maximum(stop, start + 0.25 * np.asarray(slot.size))
     if (np.abs(start - slot.min) > 0.01).any() or (np.abs(stop - slot.max) > 0.01).any():
         _put(ax, (*start, *(stop - start)), tuple(whole))
-        _rescale(ax, np.minimum(1, (stop - start) / slot.size))
+        _rescale(ax, np.minimum(scale, (stop - start) / natural))
 
 
 def write_figure(fig: Figure, name: str, save: Save) -> Path:
@@ -462,6 +492,7 @@ def legend(
     n_rows: int | None = None,
     low: bool = False,
     spacing: float = 0.3,
+    shrunk: float = 1.0,
 ) -> Legend:
     """Draw a legend to the right of a panel and its text, in columns that are not taller than the panel.
 
@@ -473,9 +504,14 @@ def legend(
         Maximum number of rows, if not by the height of the panel.
     low
         Align the legend with the lower end of the panel.
+    shrunk
+        Factor of the size of its text.
     """
-    u, size = unit(), "small" if len(marks) <= 20 else "x-small"
-    line = FontProperties(size=size).get_size_in_points() / 72 * (1.18 + spacing)
+    how = {"marks": marks, "title": title, "n_rows": n_rows, "low": low, "spacing": spacing, "shrunk": shrunk}
+    if (earlier := ax.get_legend()) is not None:
+        earlier.remove()
+    u, size = unit() * shrunk, shrunk * plt.rcParams["font.size"] * (0.83 if len(marks) <= 20 else 0.69)
+    line = size / 72 * (1.18 + spacing)
     tall = max(ax.get_window_extent().height / ax.figure.dpi, 8 * line)
     n_rows = max(1, int(tall / line)) if n_rows is None else n_rows
     handles = [
@@ -490,7 +526,7 @@ def legend(
         bbox_to_anchor=(0, 0),
         bbox_transform=beside(ax, taken(ax) + 0.04 * u, corner=(1, 0 if low else 1)),
         ncols=int(np.ceil(len(marks) / n_rows)),
-        title=title, title_fontsize="small", alignment="left",
+        title=title, title_fontsize=size, alignment="left",
         fontsize=size, frameon=False, labelspacing=spacing, handletextpad=0.3, handlelength=1.0, columnspacing=0.9,
         borderaxespad=0.1, borderpad=0.1, labelcolor=plt.rcParams["text.color"],
     )  # fmt: skip
@@ -498,6 +534,7 @@ def legend(
     literal([*drawn.get_texts(), drawn.get_title()])
     for text, label in zip(drawn.get_texts(), marks, strict=True):
         text.set_text(label)
+    _LEGENDS[drawn] = how
     return drawn
 
 

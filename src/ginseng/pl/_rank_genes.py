@@ -97,7 +97,7 @@ def rank_genes(
         values = scores.to_numpy(float)
         limit = float(np.nanmax(np.abs(values))) or 1.0
         style: Any = {"edgecolors": _figure.ink(0.12), "linewidth": 0.3, "antialiased": True}
-        mappable: Any = panel.pcolormesh(values, cmap=cmap or "RdBu_r", vmin=-limit, vmax=limit, **style)
+        mappable: Any = panel.pcolormesh(values, cmap=_figure.diverging(cmap), vmin=-limit, vmax=limit, **style)
         unit = "Contribution\nto the label"
     else:
         mean, share = _tables.expression(adata, genes, names, key)

@@ -458,20 +458,12 @@ def composition_intervals(
     counts = composition(adata, groupby, label_key)
     rows: list[dict[str, Any]] = []
     if sample_key is None:
-        for group, cells in counts.iterrows():
+        for name, cells in counts.iterrows():
             total = int(cells.sum())
-            for label, hits in cells.items():
+            for one, hits in cells.items():
                 wilson = binomtest(int(hits), total).proportion_ci(level, method="wilson")
-                rows.append(
-                    {
-                        "label": label,
-                        "group": group,
-                        "fraction": hits / total,
-                        "low": wilson.low,
-                        "high": wilson.high,
-                        "n": total,
-                    }
-                )
+                interval = {"low": wilson.low, "high": wilson.high}
+                rows.append({"label": one, "group": name, "fraction": hits / total, **interval, "n": total})
         return pd.DataFrame(rows).assign(samples=None)
     group, sample = groups_of(adata, groupby), groups_of(adata, sample_key)
     label = as_labels(column(in_memory(adata.obs), label_key)).fillna("missing").to_numpy(object)
