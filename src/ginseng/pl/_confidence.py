@@ -158,9 +158,10 @@ def _coverage(ax: Axes, curve: pd.DataFrame) -> None:
             continue  # its number would cover the last
         above.append((x, y))
         ax.plot([x], [y], ls="", marker="o", ms=4, color=_figure.accent(), mec=_figure.paper(), mew=0.6)
+        right, up = x < 0.2, y < low + 0.15 * (1 - low)  # so that no number crosses an axis
         ax.annotate(
-            f"{threshold:g}", (x, y), (-3, -3), textcoords="offset points", ha="right", va="top",
-            fontsize="x-small", color=_figure.ink(),
+            f"{threshold:g}", (x, y), (3 if right else -3, 3 if up else -3), textcoords="offset points",
+            ha="left" if right else "right", va="bottom" if up else "top", fontsize="x-small", color=_figure.ink(),
         )  # fmt: skip
     _figure.share_axis(ax)
     ax.set_ylim(low, 1 + 0.04 * (1 - low))

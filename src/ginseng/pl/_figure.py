@@ -295,6 +295,7 @@ class Sheet:
                 factor[:] = factor.min()
             if np.abs(factor - 1).max() < 0.005:
                 break
+            factor = factor**0.7  # smaller names leave more room, so whole steps would overshoot
             self.sizes = [(w * factor[0], h * factor[1]) for w, h in self.sizes]
             for panel, size, first in zip(self.axes, self.sizes, natural, strict=True):
                 _rescale(panel, np.divide(size, first))
