@@ -51,6 +51,17 @@ PARAMETERS = {
     "return_table": ("return_table", "Whether to return a table instead of writing anything."),
     "show": ("show", "Show the plot. Defaults to :attr:`ginseng.settings.autoshow`, or False if `ax` is given."),
     "return_fig": ("return_fig", "Return the figure instead of showing it."),
+    "title": ("title", "Title of the figure. A list has one title per panel."),
+    "figsize": (
+        "figsize",
+        "Width and height of the figure in inches. By default the figure is fitted to its panels and all names.",
+    ),
+    "save": (
+        "save",
+        "Save the figure. True, or the end of a file name such as `'_atlas.png'`: as in scanpy, to "
+        "`scanpy.settings.figdir`, after the name of the plot. A path that has a folder is taken as it is. The suffix "
+        "sets the format, such as .pdf, .png or .svg.",
+    ),
     "unlabeled": (
         "unlabeled",
         'Labels that mean "no label": these cells are left out. One or more names, besides the usual words (unknown, '

@@ -31,7 +31,7 @@ def drawn(ax):
     widths = {label: [p.get_width() for p in bars] for label, bars in zip(texts, ax.containers, strict=True)}
     rows = [t.get_text() for t in ax.get_yticklabels()]
     shades = {label: to_hex(bars[0].get_facecolor()) for label, bars in zip(texts, ax.containers, strict=True)}
-    legend = {t: to_hex(h.get_color()) for t, h in zip(texts, ax.get_legend().legend_handles, strict=True)}
+    legend = {t: to_hex(h.get_facecolor()) for t, h in zip(texts, ax.get_legend().legend_handles, strict=True)}
     assert shades == legend
     return pd.DataFrame(widths, index=rows), shades
 

@@ -42,7 +42,11 @@ def test_draws_the_crosstab(labelled, order, normalize, stored):
     assert columns == [*rows, "unassigned"]
     assert sorted(rows) == sorted(adata.obs["cell_type"].cat.categories)
     assert (rows == sorted(rows)) or order == "cluster"
-    texts = [t.get_text() for t in ax.texts]
+    *texts, head = [t.get_text() for t in ax.texts]
+    cells, texts = texts[len(texts) - len(rows) :], texts[: -len(rows)]
+    assert head == "cells"
+    true = adata.obs["cell_type"].astype(str)
+    assert cells == [str((true == row).sum()) for row in rows]
     values = expected.loc[rows, columns].to_numpy().ravel()
     assert [float(t or 0) for t in texts] == pytest.approx(values, abs=0.0051 if normalize else 0)
     top = [ax.transData.transform((0, i))[1] for i in range(2)]
@@ -88,7 +92,7 @@ def test_readable(labelled, readable, n, length, normalize):
     fig = pl.confusion(labelled(n, length), "cell_type", normalize=normalize, return_fig=True)
     ax = fig.axes[0]
     readable(fig, [*ax.get_xticklabels(), *ax.get_yticklabels(), *(t for t in ax.texts if t.get_text())])
-    assert bool(ax.texts) == (n <= 20)
+    assert (len(ax.texts) > n + 1) == (n <= 20)
     assert ax.get_yticklabels()[0].get_fontsize() >= 6
     bar = ax.child_axes[0]
     assert bar.get_ylabel() == ("Fraction of true label" if normalize else "Cells")
@@ -97,8 +101,8 @@ def test_readable(labelled, readable, n, length, normalize):
 
 def test_annotate(labelled):
     adata = labelled(3)
-    assert not pl.confusion(adata, "cell_type", annotate=False, show=False).texts
-    assert len(pl.confusion(labelled(25), "cell_type", annotate=True, show=False).texts) == 25**2
+    assert len(pl.confusion(adata, "cell_type", annotate=False, show=False).texts) == 3 + 1
+    assert len(pl.confusion(labelled(25), "cell_type", annotate=True, show=False).texts) == 25**2 + 25 + 1
 
 
 def test_labels_are_no_formulas(labelled):

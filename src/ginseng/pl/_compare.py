@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +10,6 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
 
 from ginseng import _keys
 from ginseng._docs import document
@@ -27,11 +26,12 @@ _TITLES = {
     "fit_seconds": "Fit\n(s)",
     "predict_seconds": "Predict\n(s)",
 }
-#: Maximum width of the figure before matrices wrap to the next row, and the gap between panels, in inches.
-_WIDEST, _GAP = 13, 0.2
+#: Maximum width of the figure before matrices wrap to the next row, in inches.
+_WIDEST = 13
 _CELL = (0.78, 0.27)
 
 
+@_figure.themed
 @document
 def compare(
     adata: AnnData,
@@ -41,14 +41,17 @@ def compare(
     normalize: bool = True,
     annotate: bool | Literal["auto"] = "auto",
     order: _tables.Order = "cluster",
-    cmap: str | Colormap = "Blues",
+    cmap: str | Colormap | None = None,
+    title: _figure.Title | None = None,
+    figsize: tuple[float, float] | None = None,
+    save: _figure.Save | None = None,
     ax: Sequence[Axes] | None = None,
     show: bool | None = None,
     return_fig: bool = False,
 ) -> list[Axes] | Figure | None:
     """Plot a comparison of models: a table of the metrics, and one confusion matrix per model.
 
-    The best value of each column of the table is bold. Shades range from white (worst) to dark (best); times are not
+    The best value of each column of the table is bold. Values are shaded from worst to best; times are not
     shaded. All matrices have the same rows and columns, with labels that are only predicted as the last columns.
 
     Parameters
@@ -67,9 +70,12 @@ def compare(
         `"cluster"` groups labels that the models tend to confuse; `"alphabetical"`; or a list of labels, followed by
         those that it omits.
     cmap
-        Colour map.
+        Colour map. By default from the background to blue.
+    %(title)s
+    %(figsize)s
     ax
         Axes to draw into: one for the table, then one per model. By default a new figure, large enough for all labels.
+    %(save)s
     %(show)s
     %(return_fig)s
 
@@ -90,33 +96,37 @@ def compare(
         for matrix in matrices:
             matrix.top = max(one.to_numpy().max() for one in counts.values())
 
-    fig, axes = _figure.make_axes(1 + len(matrices), ax, (4, 4))
-    if ax is None:
-        fig.set_layout_engine("none")
+    u = _figure.unit()
+    cells = (_CELL[0] * u * len(_TITLES), _CELL[1] * u * len(table))
+    sheet = _figure.Sheet([cells, *(matrix.size for matrix in matrices)], ax)
+    axes = sheet.axes
     _table(axes[0], table, cmap)
     for name, matrix, axis in zip(counts, matrices, axes[1:], strict=True):
-        if ax is None:
-            _set_size(axis, matrix.size)
         mesh = matrix.draw(axis, cmap)
-        _figure.literal([axis.set_title(name, fontsize="medium")])
+        _figure.literal([axis.set_title(name, fontsize="medium", color=plt.rcParams["text.color"])])
+    matrices[-1].number_rows(axes[-1])
     _figure.colorbar(axes[-1], mesh, matrices[-1].unit)
     if ax is None:
-        _arrange(
-            fig,
-            _Panel(axes[0], (_CELL[0] * len(_TITLES), _CELL[1] * len(table))),
-            [_Panel(axis, matrix.size) for axis, matrix in zip(axes[1:], matrices, strict=True)],
-        )
-    return _figure.finish(axes, ax=ax, show=show, return_fig=return_fig)
+        sheet.flow = _WIDEST * u
+    return sheet.finish("compare", title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)
 
 
-def _table(ax: Axes, table: pd.DataFrame, cmap: str | Colormap) -> None:
+def _table(ax: Axes, table: pd.DataFrame, cmap: str | Colormap | None) -> None:
     """Draw the table as text on a shaded background."""
     columns = [name for name in _TITLES if name in table]
     values = table[columns].to_numpy(float)
     is_time = np.array([name.endswith("_seconds") for name in columns])
     low, high = values.min(axis=0), values.max(axis=0)
     shades = np.where(is_time | (high == low), 0, 0.6 * (values - low) / np.where(high > low, high - low, 1))
-    mesh = ax.pcolormesh(shades, cmap=cmap, vmin=0, vmax=1, edgecolors="0.9", linewidth=0.4, antialiased=True)
+    mesh = ax.pcolormesh(
+        shades,
+        cmap=_figure.sequential(cmap),
+        vmin=0,
+        vmax=1,
+        edgecolors=_figure.ink(0.12),
+        linewidth=0.4,
+        antialiased=True,
+    )
     texts = [[_seconds(v) if t else f"{v:.3f}" for v, t in zip(row, is_time, strict=True)] for row in values]
     font = 0.83 * plt.rcParams["font.size"]
     write_values(ax, mesh, shades, texts, font)
@@ -129,65 +139,8 @@ def _table(ax: Axes, table: pd.DataFrame, cmap: str | Colormap) -> None:
     ax.set_yticks(np.arange(len(table)) + 0.5, table.index, fontsize=font)
     _figure.literal(ax.get_yticklabels())
     ax.tick_params(length=0, labeltop=True, labelbottom=False)
-    ax.spines[:].set(visible=True, linewidth=0.5)
+    ax.spines[:].set(visible=True, linewidth=0.5, edgecolor=_figure.ink(0.6))
 
 
 def _seconds(value: float) -> str:
     return f"{value:.2f}" if value < 9.95 else f"{value:,.0f}"
-
-
-class _Panel:
-    """A panel of fixed size, and the margins that its labels need, in inches."""
-
-    def __init__(self, ax: Axes, size: tuple[float, float]) -> None:
-        self.ax, self.size = ax, size
-        _set_size(ax, size)
-        self.measure()
-
-    def measure(self) -> None:
-        scale = self.ax.figure.dpi_scale_trans.inverted()
-        inner = self.ax.get_window_extent().transformed(scale)
-        outer = cast(Bbox, self.ax.get_tightbbox()).transformed(scale)
-        self.left, self.right = inner.x0 - outer.x0, outer.x1 - inner.x1
-        self.bottom, self.top = inner.y0 - outer.y0, outer.y1 - inner.y1
-
-    def name_rows(self, named: bool) -> None:
-        """Show or hide the row names, which the panel to the left may have already."""
-        self.ax.tick_params(labelleft=named)
-        self.ax.yaxis.label.set_visible(named)
-        self.measure()
-
-    @property
-    def width(self) -> float:
-        return self.left + self.size[0] + self.right + _GAP
-
-    @property
-    def height(self) -> float:
-        return self.bottom + self.size[1] + self.top + _GAP
-
-
-def _set_size(ax: Axes, size: tuple[float, float]) -> None:
-    width, height = cast(Figure, ax.figure).get_size_inches()
-    ax.set_position((0, 0, size[0] / width, size[1] / height))
-
-
-def _arrange(fig: Figure, table: _Panel, matrices: list[_Panel]) -> None:
-    """Fit the figure to its panels: the table on top, and rows of matrices below."""
-    rows: list[list[_Panel]] = [[table], [matrices[0]]]
-    for panel in matrices[1:]:
-        panel.name_rows(False)
-        if sum(p.width for p in rows[-1]) + panel.width > _WIDEST:
-            panel.name_rows(True)
-            rows.append([])
-        rows[-1].append(panel)
-    width = max(sum(p.width for p in row) for row in rows) + _GAP
-    height = sum(max(p.height for p in row) for row in rows) + _GAP
-    fig.set_size_inches(width, height)
-    top = height - _GAP
-    for row in rows:
-        left, above = _GAP, max(p.top for p in row)
-        for p in row:
-            corner = (left + p.left, top - above - p.size[1])
-            p.ax.set_position((corner[0] / width, corner[1] / height, p.size[0] / width, p.size[1] / height))
-            left += p.width
-        top -= max(p.height for p in row)

@@ -3,9 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from ginseng import _keys
@@ -13,6 +15,7 @@ from ginseng._docs import document
 from ginseng.pl import _figure, _tables
 
 
+@_figure.themed
 @document
 def composition(
     adata: AnnData,
@@ -21,15 +24,26 @@ def composition(
     *,
     key: str = _keys.DEFAULT,
     normalize: bool = True,
+    sample_key: str | None = None,
+    ci: float | None = None,
     palette: _figure.Palette | None = None,
+    title: _figure.Title | None = None,
+    figsize: tuple[float, float] | None = None,
+    save: _figure.Save | None = None,
     ax: Axes | None = None,
     show: bool | None = None,
     return_fig: bool = False,
 ) -> Axes | Figure | None:
-    """Plot the cell type composition of each sample, donor or cluster.
+    """Plot the cell type composition of each sample, donor or cluster, or compare that of groups of samples.
 
     Each bar is a group, and its segments are the labels, both in the order of their categories. The number of cells is
     shown at the end of the bar.
+
+    With `sample_key` or `ci`, each row is a label, with the fraction of each group and its confidence interval side by
+    side. With `sample_key`, the groups are groups of samples, such as conditions: the fraction is the mean over the
+    samples of the group, each sample is a small dot, and the interval is that of the mean by Student's t. Samples are
+    the replicates, so this is what to look at to compare conditions. Without `sample_key`, the interval is Wilson's for
+    the cells of the group: it contains the error of counting cells, but no differences between donors.
 
     The fractions of a sample sum to one, so an increase of one type decreases all others. Testing for differences
     between conditions needs a method for compositional data, with samples as replicates.
@@ -38,15 +52,24 @@ def composition(
     ----------
     %(adata_labelled)s
     groupby
-        Column of `adata.obs` with the samples or other groups. Cells where it is missing are left out.
+        Column of `adata.obs` with the samples or other groups, or with the conditions of the samples in `sample_key`.
+        Cells where it is missing are left out.
     label_key
         Column of `adata.obs` with the labels, such as `"ginseng_vote"`. By default the predicted labels.
     %(key)s
     normalize
         Plot fractions of each group instead of numbers of cells.
+    sample_key
+        Column of `adata.obs` with the samples, of which the values of `groupby` are groups. A sample may have cells in
+        several groups, such as before and after treatment.
+    ci
+        Level of the confidence intervals, between 0 and 1; 0.95 if None and there is a `sample_key`.
     %(palette)s
+    %(title)s
+    %(figsize)s
     ax
         Axes to draw into. By default a new figure, large enough for all names.
+    %(save)s
     %(show)s
     %(return_fig)s
 
@@ -59,45 +82,112 @@ def composition(
     KeyError
         If a column does not exist, or there are no predicted labels.
     ValueError
-        If no cell is in a group.
+        If no cell is in a group, `ci` is not between 0 and 1, or intervals are combined with `normalize=False`.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> adata.obs["donor"] = [f"donor {i % 6}" for i in range(adata.n_obs)]
+    >>> adata.obs["condition"] = ["healthy" if i % 6 < 3 else "ill" for i in range(adata.n_obs)]
+    >>> ax = gs.pl.composition(adata, "condition", "cell_type", sample_key="donor", ci=0.9, show=False)
+    >>> ax.get_xlabel()
+    'Fraction of cells, mean of samples (90% CI)'
     """
     if label_key is None:
         label_key = _keys.cell_type(key)
         _tables.predicted_labels(adata, label_key)
-    counts = _tables.composition(adata, groupby, label_key)
-    colors = _figure.label_colors(adata, [label_key], list(counts.columns), palette, key)
+    how: Any = {"title": title, "figsize": figsize, "save": save, "show": show, "return_fig": return_fig}
+    if sample_key is None and ci is None:
+        counts = _tables.composition(adata, groupby, label_key)
+        colors = _label_colors(adata, label_key, list(counts.columns), palette, key)
+        return _bars(counts, colors, groupby, normalize, ax).finish("composition", **how)
+    if not normalize:
+        msg = "`normalize=False` plots numbers of cells, which have no confidence intervals. Leave it out."
+        raise ValueError(msg)
+    level = 0.95 if ci is None else ci
+    if not 0 < level < 1:
+        msg = f"`ci` must be between 0 and 1, not {ci}."
+        raise ValueError(msg)
+    table = _tables.composition_intervals(adata, groupby, label_key, sample_key, level)
+    of_group = _figure.group_colors(adata, groupby, list(dict.fromkeys(table["group"])), palette)
+    what = "Fraction of cells" if sample_key is None else "Fraction of cells, mean of samples"
+    sheet = _intervals(table, of_group, f"{what} ({100 * level:.4g}% CI)", groupby, ax)
+    return sheet.finish("composition", **how)
+
+
+def _label_colors(
+    adata: AnnData, label_key: str, labels: list[str], palette: _figure.Palette | None, key: str
+) -> dict[str, str]:
+    colors = _figure.label_colors(adata, [label_key], labels, palette, key)
     if "missing" in colors:
-        colors["missing"] = _figure.MISSING
+        colors["missing"] = _figure.visible(_figure.MISSING)
+    return colors
+
+
+def _bars(
+    counts: pd.DataFrame, colors: dict[str, str], groupby: str, normalize: bool, ax: Axes | None
+) -> _figure.Sheet:
+    """Draw a bar per group, with a segment per label."""
     cells = counts.sum(axis=1).to_numpy()
     shown = counts.to_numpy() / (cells[:, None] if normalize else 1)
-
-    size = _figure.text_size(len(counts))
-    width, height = 3.0, max(0.6, len(counts) * size / 72 * 1.6)
-    fig, (panel,) = _figure.make_axes(1, ax, (width, height))
+    size, u = _figure.text_size(len(counts)), _figure.unit()
+    legend_line = (0.145 if len(counts.columns) <= 20 else 0.125) * u
+    # tall enough for a legend of few columns
+    height = max(
+        0.6 * u,
+        len(counts) * size / 72 * 1.6,
+        np.ceil(len(counts.columns) / 2) * legend_line if len(counts.columns) > 20 else 0,
+    )
+    sheet = _figure.Sheet([(3.0 * u, height)], ax)
+    (panel,) = sheet.axes
     rows, start = np.arange(len(counts)), np.zeros(len(counts))
     # thin lines separate segments of similar colour
-    edge: Any = {"edgecolor": "white", "linewidth": 0.3}
+    edge: Any = {"edgecolor": _figure.paper(), "linewidth": 0.3}
     for label, values in zip(counts.columns, shown.T, strict=True):
-        panel.barh(rows, values, 0.8, left=start, color=colors[label], **edge)
+        panel.barh(rows, values, min(0.8, 0.35 * u * len(counts) / height), left=start, color=colors[label], **edge)
         start = start + values
+    _figure.simple(panel, left=True)
+    _figure.name_rows(panel, [str(name) for name in counts.index], size)
+    style: Any = {"va": "center", "fontsize": 0.85 * size, "color": _figure.faint(), "textcoords": "offset points"}
     for row, n in enumerate(cells):
-        where = (start[row], row)
-        number: Any = {"va": "center", "fontsize": 0.85 * size, "color": "0.3", "textcoords": "offset points"}
-        panel.annotate(f"{n:,}", where, (2, 0), **number)
+        panel.annotate(f"{n:,}", (start[row], row), (3, 0), annotation_clip=False, **style)
     panel.set(xlim=(0, start.max()), ylim=(len(counts) - 0.5, -0.5))
-    panel.set_yticks(rows, counts.index, fontsize=size)
-    _figure.literal(panel.get_yticklabels())
     panel.set_xlabel("Fraction of cells" if normalize else "Cells", fontsize="small")
     panel.set_ylabel(groupby, fontsize="small", parse_math=False)
     panel.xaxis.set_major_locator(FixedLocator((0, 0.5, 1)) if normalize else MaxNLocator(4, integer=True))
-    panel.tick_params(axis="x", labelsize="small", width=0.6, length=2.5)
-    panel.tick_params(axis="y", length=0)
-    panel.spines[["top", "right", "left"]].set_visible(False)
-    if ax is None:
-        fig.set_layout_engine("none")
-        panel.set_position((0, 0, 1, 1))
-    tall = max(2.2, height) if ax is None else panel.get_window_extent().height / fig.dpi
-    _figure.legend_beside(panel, colors, n_rows=max(8, int(tall / 0.145)), marker="s")
-    if ax is None:
-        _figure.wrap(fig, panel, width, height)
-    return _figure.finish([panel], ax=ax, show=show, return_fig=return_fig)
+    marks = {label: Patch(fc=color, ec=_figure.ink(0.35), lw=0.3) for label, color in colors.items()}
+    _figure.legend(panel, marks)
+    return sheet
+
+
+def _intervals(table: pd.DataFrame, colors: dict[str, str], name: str, groupby: str, ax: Axes | None) -> _figure.Sheet:
+    """Draw a row per label, with the fraction and interval of each group side by side."""
+    labels, groups = list(dict.fromkeys(table["label"])), list(colors)
+    size, u = _figure.text_size(len(labels)), _figure.unit()
+    row = size / 72 * max(1.5, 0.75 * len(groups) + 0.4)  # inches
+    sheet = _figure.Sheet([(2.6 * u, max(0.6 * u, len(labels) * row))], ax)
+    (panel,) = sheet.axes
+    dot = min(u, 1.5 * row / len(groups) / 0.1)  # for a row of 0.1 inches
+    for i in range(1, len(labels), 2):  # bands tell the rows apart
+        panel.axhspan(i - 0.5, i + 0.5, color=_figure.ink(0.06), lw=0, zorder=0)
+    for i, group in enumerate(groups):
+        part = table[table["group"] == group].set_index("label").reindex(labels)
+        y = np.arange(len(labels)) + 0.8 * ((i + 0.5) / len(groups) - 0.5)
+        for place, values in zip(y, part["samples"], strict=True):
+            if isinstance(values, np.ndarray):
+                style: Any = {"ls": "", "marker": "o", "ms": 3.2 * dot, "mec": _figure.paper(), "mew": 0.4, "zorder": 4}
+                panel.plot(values, np.full(len(values), place), color=colors[group], **style)
+        panel.hlines(y, part["low"], part["high"], color=colors[group], lw=1.6 * dot, zorder=3)
+        edge: Any = {"mec": _figure.ink(0.8), "mew": 0.5}
+        panel.plot(part["fraction"], y, ls="", marker="D", ms=4.2 * dot, color=colors[group], zorder=5, **edge)
+    _figure.simple(panel, left=True)
+    _figure.name_rows(panel, labels, size)
+    panel.set_ylim(len(labels) - 0.5, -0.5)
+    panel.set_xlim(left=0)
+    panel.xaxis.set_major_locator(MaxNLocator(5))
+    panel.set_xlabel(name, fontsize="small")
+    numbers = dict(zip(table["group"], table["n"], strict=True))
+    with_n = {f"{group} (n = {numbers[group]:,})": color for group, color in colors.items()}
+    _figure.legend(panel, with_n, title=groupby)
+    return sheet

@@ -3,55 +3,70 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from ginseng import _keys
 from ginseng._docs import document
-from ginseng.pl import _figure, _tables
+from ginseng.pl import _boxes, _figure, _tables
 
-#: Minimum number of cells for a box plot.
-BOX = 5
+#: Thresholds that are marked on the curve of coverage and accuracy.
+MARKED = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
+@_figure.themed
 @document
 def confidence(
     adata: AnnData,
     label_key: str | None = None,
     *,
+    groupby: str | None = None,
     key: str = _keys.DEFAULT,
     n_bins: int = 10,
     palette: _figure.Palette | None = None,
+    title: _figure.Title | None = None,
+    figsize: tuple[float, float] | None = None,
+    save: _figure.Save | None = None,
     ax: Axes | Sequence[Axes] | None = None,
     show: bool | None = None,
     return_fig: bool = False,
 ) -> Axes | list[Axes] | Figure | None:
-    """Plot the confidence per predicted type and, given true labels, the calibration of the model.
+    """Plot the confidence and novelty of each predicted type or cluster and, given true labels, what they are worth.
 
-    The first panel has one row per predicted type, sorted by median confidence. Boxes show quartiles and median,
-    whiskers the 5th and 95th percentile; types with fewer than five cells are drawn as single cells. The number of
-    cells is shown beside each row. A dotted line marks the threshold of ``gs.tl.classify(..., min_confidence=)``.
+    The first panel has one row per predicted type, or per value of `groupby`, sorted by median confidence. Boxes show
+    quartiles and median, whiskers the 5th and 95th percentile; groups with fewer than five cells are drawn as single
+    cells. The number of cells is shown beside each row. A dotted line marks the threshold of
+    ``gs.tl.classify(..., min_confidence=)``. If the cells have a novelty, a second panel shows it for the same rows.
 
-    With `label_key`, the second panel is a reliability diagram (Guo et al. 2017): the fraction of correct labels among
-    cells of similar confidence, with 95% Wilson intervals. On the diagonal, confidence equals the probability of being
-    correct; below it, the model is overconfident. Grey bars show the fraction of cells per bin. The expected
-    calibration error (ECE) is the mean distance to the diagonal over cells. Cells without a label are left out.
+    With `label_key`, two more panels follow. The reliability diagram (Guo et al. 2017) shows the fraction of correct
+    labels among cells of similar confidence, with 95% Wilson intervals. On the diagonal, confidence equals the
+    probability of being correct; below it, the model is overconfident. Bars show the fraction of cells per bin. The
+    expected calibration error (ECE) is the mean distance to the diagonal over cells.
+
+    The last panel serves to choose a threshold: for each minimum confidence, the fraction of the cells that keep their
+    label (coverage) and the fraction of these labels that are correct (accuracy), with some thresholds marked. Cells
+    without a true label are left out.
 
     Parameters
     ----------
     %(adata_labelled)s
     label_key
-        Column of `adata.obs` with the true labels. Without it there is no reliability diagram.
+        Column of `adata.obs` with the true labels. Without it, only confidence and novelty are plotted.
+    groupby
+        Column of `adata.obs` with clusters, samples or other groups, to plot instead of the predicted types.
     %(key)s
     n_bins
         Number of equal-width confidence bins in the reliability diagram.
     %(palette)s
+    %(title)s
+    %(figsize)s
     ax
         Axes to draw into, one per panel.
+    %(save)s
     %(show)s
     %(return_fig)s
 
@@ -73,77 +88,85 @@ def confidence(
     if n_bins < 1:
         msg = f"`n_bins` must be at least 1, not {n_bins}."
         raise ValueError(msg)
-    frame = _tables.confidence(adata, label_key, key)
+    frame = _tables.confidence(adata, label_key, key, groupby)
     if frame.empty:
         msg = "No cell has a predicted label and a confidence: there is nothing to plot."
         raise ValueError(msg)
-    name = _tables.unassigned(adata, key)
-    medians = frame.groupby("predicted", sort=False)["confidence"].median().sort_values(ascending=False, kind="stable")
-    labels = sorted(medians.index, key=lambda label: label == name)
-    columns = [*([label_key] if label_key else []), _keys.cell_type(key)]
-    colors = _figure.label_colors(adata, columns, labels, palette, key)
-    threshold = float(adata.uns.get(key, {}).get("unassigned", {}).get("min_confidence", 0))
+    rows = _boxes.by_median(frame, "group", "confidence", [_tables.unassigned(adata, key)])
+    if groupby is None:
+        columns = [*([label_key] if label_key else []), _keys.cell_type(key)]
+        colors = _figure.label_colors(adata, columns, rows, palette, key)
+    else:
+        colors = _figure.group_colors(adata, groupby, rows, palette)
+    limits = _tables.thresholds(adata, key)
+    cells = frame["group"].value_counts()
 
-    size = _figure.text_size(len(labels))
-    sizes = [(2.0, max(0.5, len(labels) * size / 72 * 1.45)), (2.0, 2.0)][: 1 if label_key is None else 2]
-    fig, axes = _figure.make_axes(len(sizes), ax, (6, 3))
-    _boxes(axes[0], frame, labels, colors, threshold, size)
+    shown = ["confidence", *(["novelty"] if "novelty" in frame else [])]
+    u = _figure.unit()
+    sizes = [_boxes.size_of(len(rows))] * len(shown) + [(2.0 * u, 2.0 * u)] * (0 if label_key is None else 2)
+    sheet = _figure.Sheet(sizes, ax)
+    for axis, name in zip(sheet.axes, shown, strict=False):
+        _boxes.draw(
+            axis, _boxes.by_group(frame, "group", name, rows), colors, name.capitalize(), limit=limits.get(name)
+        )
+        _figure.share_axis(axis)
+    for axis in sheet.axes[1 : len(shown)] if ax is None else []:
+        axis.tick_params(axis="y", labelleft=False)
+    _figure.number_rows(sheet.axes[len(shown) - 1], cells[rows], _figure.text_size(len(rows)))
     if label_key is not None:
-        _reliability(axes[1], _tables.reliability(frame, n_bins))
-    if ax is None:
-        _figure.arrange(fig, axes, sizes)
-    return _figure.finish(axes, ax=ax, show=show, return_fig=return_fig)
-
-
-def _boxes(
-    ax: Axes, frame: pd.DataFrame, labels: list[str], colors: dict[str, str], threshold: float, size: float
-) -> None:
-    values = {label: cells.to_numpy() for label, cells in frame.groupby("predicted")["confidence"]}
-    for row, label in enumerate(labels):
-        cells = values[label]
-        if len(cells) < BOX:
-            ax.plot(cells, np.full(len(cells), row), ls="", marker="o", ms=2.5, mew=0, color=colors[label])
-        else:
-            dark = np.dot(to_rgb(colors[label]), (0.299, 0.587, 0.114)) < 0.35  # luminance, by Rec. 601
-            line: Any = {"color": "0.2", "linewidth": 0.6}
-            ax.boxplot(
-                cells, positions=[row], orientation="horizontal", widths=0.7, whis=(5, 95), showfliers=False,
-                patch_artist=True, manage_ticks=False, capprops=line, whiskerprops=line,
-                boxprops={"facecolor": colors[label], "edgecolor": "0.2", "linewidth": 0.6},
-                medianprops={"color": "white" if dark else "black", "linewidth": 1.1},
-            )  # fmt: skip
-        number: Any = {"va": "center", "fontsize": 0.85 * size, "color": "0.3"}
-        ax.text(1.03, row, f"{len(cells):,}", transform=ax.get_yaxis_transform(), **number)
-    ax.text(1.03, -0.75, "cells", transform=ax.get_yaxis_transform(), va="bottom", fontsize=0.85 * size, color="0.3")
-    if threshold:
-        ax.axvline(threshold, color="0.4", lw=1, ls=":", zorder=0)
-    ax.set(xlim=(-0.02, 1.02), ylim=(len(labels) - 0.4, -0.6))
-    ax.set_yticks(np.arange(len(labels)), labels, fontsize=size)
-    _figure.literal(ax.get_yticklabels())
-    ax.set_xlabel("Confidence", fontsize="small")
-    _axes(ax)
-    ax.tick_params(axis="y", length=0, labelsize=size)
+        _reliability(sheet.axes[-2], _tables.reliability(frame, n_bins))
+        _coverage(sheet.axes[-1], _tables.coverage(frame))
+    return sheet.finish("confidence", title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)
 
 
 def _reliability(ax: Axes, bins: pd.DataFrame) -> None:
     width = (bins["right"] - bins["left"]).to_numpy()
     share = bins["n"] / bins["n"].sum()
-    ax.bar(bins["left"], share, width, align="edge", color="0.85", label="fraction of cells")
-    ax.plot((0, 1), (0, 1), color="0.5", lw=0.8, ls="--")
+    ax.bar(bins["left"], share, width, align="edge", color=_figure.ink(0.18), label="fraction of cells")
+    ax.plot((0, 1), (0, 1), color=_figure.ink(0.5), lw=0.8, ls="--")
     error = np.abs(bins[["low", "high"]].to_numpy().T - bins["accuracy"].to_numpy())
     ax.errorbar(
         bins["confidence"], bins["accuracy"], error,
-        color=_figure.OKABE_ITO[0], marker="o", ms=3.5, lw=1.2, elinewidth=0.8, label="right labels",
+        color=_figure.accent(), marker="o", ms=3.5, lw=1.2, elinewidth=0.8, label="correct labels",
     )  # fmt: skip
-    ax.set(xlim=(-0.02, 1.02), ylim=(0, 1.02))
+    _figure.share_axis(ax)
+    ax.set_ylim(0, 1.02)
     ax.set_xlabel("Confidence", fontsize="small")
-    ax.set_ylabel("Fraction of right labels", fontsize="small")
-    _axes(ax)
-    ax.set_title(f"ECE {_tables.calibration_error(bins):.3f}", fontsize="small")
-    ax.legend(loc="upper left", fontsize="x-small", frameon=False, handlelength=1.2, borderaxespad=0.2, borderpad=0.2)
+    ax.set_ylabel("Fraction of correct labels", fontsize="small")
+    _figure.simple(ax)
+    # above the panel, so that it hides no bin
+    drawn = ax.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), fontsize="small", frameon=False, handlelength=1.2, borderaxespad=0.2,
+        borderpad=0, labelspacing=0.2, handletextpad=0.4, labelcolor=plt.rcParams["text.color"],
+        title=f"ECE {_tables.calibration_error(bins):.3f}", title_fontsize="small", alignment="left",
+    )  # fmt: skip
+    drawn.get_title().set_color(plt.rcParams["text.color"])
 
 
-def _axes(ax: Axes) -> None:
-    ax.tick_params(labelsize="small", width=0.6, length=2.5)
-    ax.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
-    ax.spines[["top", "right"]].set_visible(False)
+def _coverage(ax: Axes, curve: pd.DataFrame) -> None:
+    ax.plot(curve["coverage"], curve["accuracy"], color=_figure.accent(), lw=1.4)
+    low = min(float(curve["accuracy"].min()), 0.999)
+    low = low - 0.12 * (1 - low)
+    above: list[Any] = []
+    for threshold in MARKED:
+        kept = curve[curve["threshold"] >= threshold]
+        if kept.empty:
+            continue
+        point = kept.iloc[-1]  # the smallest confidence that reaches it
+        x, y = float(point["coverage"]), float(point["accuracy"])
+        if any(np.hypot(x - a, 1.6 * (y - b) / (1 - low)) < 0.16 for a, b in above):
+            continue  # its number would cover the last
+        above.append((x, y))
+        ax.plot([x], [y], ls="", marker="o", ms=4, color=_figure.accent(), mec=_figure.paper(), mew=0.6)
+        right, up = x < 0.2, y < low + 0.15 * (1 - low)  # so that no number crosses an axis
+        ax.annotate(
+            f"{threshold:g}", (x, y), (3 if right else -3, 3 if up else -3), textcoords="offset points",
+            ha="left" if right else "right", va="bottom" if up else "top", fontsize="x-small", color=_figure.ink(),
+        )  # fmt: skip
+    _figure.share_axis(ax)
+    ax.set_ylim(low, 1 + 0.04 * (1 - low))
+    ax.locator_params(axis="y", nbins=5)
+    ax.set_xlabel("Fraction of cells with a label", fontsize="small")
+    ax.set_ylabel("Fraction of correct labels", fontsize="small")
+    ax.set_title("numbers: minimum confidence", fontsize="small", loc="left", color=plt.rcParams["text.color"])
+    _figure.simple(ax)

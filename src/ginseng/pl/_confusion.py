@@ -15,6 +15,7 @@ from ginseng._docs import document
 from ginseng.pl import _figure, _tables
 
 
+@_figure.themed
 @document
 def confusion(
     adata: AnnData,
@@ -24,7 +25,10 @@ def confusion(
     normalize: bool = True,
     annotate: bool | Literal["auto"] = "auto",
     order: _tables.Order = "cluster",
-    cmap: str | Colormap = "Blues",
+    cmap: str | Colormap | None = None,
+    title: _figure.Title | None = None,
+    figsize: tuple[float, float] | None = None,
+    save: _figure.Save | None = None,
     ax: Axes | None = None,
     show: bool | None = None,
     return_fig: bool = False,
@@ -32,7 +36,7 @@ def confusion(
     """Plot the confusion matrix.
 
     Rows are true labels and columns are predicted labels in the same order, so correct labels lie on the diagonal.
-    Labels that are only predicted are the last columns.
+    Labels that are only predicted are the last columns. The number of cells is shown beside each row.
 
     Parameters
     ----------
@@ -50,9 +54,12 @@ def confusion(
         `"cluster"` groups labels that are often confused; `"alphabetical"`; or a list of labels, followed by those that
         it omits.
     cmap
-        Colour map.
+        Colour map. By default from the background to blue.
+    %(title)s
+    %(figsize)s
     ax
         Axes to draw into. By default a new figure, large enough for all labels.
+    %(save)s
     %(show)s
     %(return_fig)s
 
@@ -67,15 +74,12 @@ def confusion(
     """
     counts = _tables.ordered(_tables.confusion(adata, label_key, key), order)
     matrix = Matrix(counts, normalize=normalize, annotate=len(counts.columns) <= 20 if annotate == "auto" else annotate)
-    width, height = matrix.size
-    fig, (panel,) = _figure.make_axes(1, ax, (width, height))
+    sheet = _figure.Sheet([matrix.size], ax)
+    (panel,) = sheet.axes
     mesh = matrix.draw(panel, cmap)
-    if ax is None:
-        panel.set_position((0, 0, 1, 1))
+    matrix.number_rows(panel)
     _figure.colorbar(panel, mesh, matrix.unit)
-    if ax is None:
-        _figure.wrap(fig, panel, width, height)
-    return _figure.finish([panel], ax=ax, show=show, return_fig=return_fig)
+    return sheet.finish("confusion", title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)
 
 
 class Matrix:
@@ -94,6 +98,7 @@ class Matrix:
     def __init__(self, counts: pd.DataFrame, *, normalize: bool, annotate: bool) -> None:
         values = counts.to_numpy()
         self.rows, self.columns = counts.index, counts.columns
+        self.cells = values.sum(axis=1)
         self.shown = values / np.maximum(values.sum(axis=1, keepdims=True), 1) if normalize else values
         self.texts = [[_text(value, normalize) for value in row] for row in self.shown] if annotate else None
         self.top = 1 if normalize else None
@@ -107,30 +112,35 @@ class Matrix:
         cell = self.font / 72 * max(2.2 if self.texts else 1.45, 0.6 * longest + 0.4)
         return len(self.columns) * cell, len(self.rows) * cell
 
-    def draw(self, panel: Axes, cmap: str | Colormap) -> QuadMesh:
+    def draw(self, panel: Axes, cmap: str | Colormap | None) -> QuadMesh:
         """Draw the matrix and its labels into a panel."""
         few = len(self.columns) <= 30
-        grid: Any = {"edgecolors": "0.9", "linewidth": 0.4 if few else 0.15, "antialiased": True}
-        mesh = panel.pcolormesh(self.shown, cmap=cmap, vmin=0, vmax=self.top, **grid)
+        lines: Any = {"edgecolors": _figure.ink(0.12), "linewidth": 0.4 if few else 0.15, "antialiased": True}
+        shades = _figure.sequential(cmap)
+        mesh = panel.pcolormesh(self.shown, cmap=shades, vmin=0, vmax=self.top, **lines)
         panel.set_aspect("equal")
         panel.invert_yaxis()
         panel.set_xticks(np.arange(len(self.columns)) + 0.5, self.columns, rotation=90, fontsize=self.font)
         panel.set_yticks(np.arange(len(self.rows)) + 0.5, self.rows, fontsize=self.font)
         _figure.literal([*panel.get_xticklabels(), *panel.get_yticklabels()])
         panel.tick_params(length=0)
-        panel.spines[:].set(visible=True, linewidth=0.5)
+        panel.spines[:].set(visible=True, linewidth=0.5, edgecolor=_figure.ink(0.6))
         panel.set_xlabel("Predicted label", fontsize="small")
         panel.set_ylabel("True label", fontsize="small")
         if self.texts:
             write_values(panel, mesh, self.shown, self.texts, 0.85 * self.font)
         return mesh
 
+    def number_rows(self, panel: Axes) -> None:
+        """Write the number of cells of each true label beside its row."""
+        _figure.number_rows(panel, self.cells, self.font, at=0.5)
+
 
 def write_values(panel: Axes, mesh: QuadMesh, values: np.ndarray, texts: list[list[str]], font: float) -> None:
     """Write a text into each cell of a table, in black or white depending on the background."""
-    shades = mesh.to_rgba(values)[..., :3] @ (0.299, 0.587, 0.114)  # luminance, by Rec. 601
-    for (i, j), shade in np.ndenumerate(shades):
-        color = "black" if shade > 0.5 else "white"
+    shades = mesh.to_rgba(values)
+    for i, j in np.ndindex(values.shape):
+        color = _figure.on(shades[i, j])
         panel.text(j + 0.5, i + 0.5, texts[i][j], ha="center", va="center", fontsize=font, color=color)
 
 

@@ -1,21 +1,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from ginseng import _keys
 from ginseng._docs import document
 from ginseng.pl import _figure, _tables
 
 _MOST = 6
-_COLORS = {"for": _figure.OKABE_ITO[0], "against": _figure.OKABE_ITO[5]}
 
 
+@_figure.themed
 @document
 def explain(
     adata: AnnData,
@@ -23,14 +26,17 @@ def explain(
     *,
     key: str = _keys.DEFAULT,
     palette: _figure.Palette | None = None,
+    title: _figure.Title | None = None,
+    figsize: tuple[float, float] | None = None,
+    save: _figure.Save | None = None,
     ax: Axes | Sequence[Axes] | None = None,
     show: bool | None = None,
     return_fig: bool = False,
 ) -> Axes | list[Axes] | Figure | None:
     """Plot the genes for and against the labels of single cells.
 
-    Bars to the right support the label, bars to the left the label that it is compared with. Hatched bars are genes
-    without counts in the cell, which contribute by their absence.
+    Bars to the right support the label, bars to the left the label that it is compared with; both are named above.
+    Hatched bars are genes without counts in the cell, which contribute by their absence.
 
     Parameters
     ----------
@@ -42,8 +48,11 @@ def explain(
         Prefix under which the explanation was written.
     palette
         Colours of `"for"` and `"against"`.
+    %(title)s
+    %(figsize)s
     ax
         Axes to draw into, one per cell.
+    %(save)s
     %(show)s
     %(return_fig)s
 
@@ -64,35 +73,58 @@ def explain(
     if len(tables) > _MOST:
         msg = f"`cells` names {len(tables)} cells, but a figure has room for {_MOST}."
         raise ValueError(msg)
-    colors = _figure.colors(["for", "against"], palette, _COLORS)
-    longest = max(len(table) for table in tables.values())
-    size = plt.rcParams["font.size"] * (0.83 if longest <= 40 else 0.6)
-    names = max((len(gene) for table in tables.values() for gene in table["gene"]), default=0)
-    width, height = 2.6 + 0.6 * size / 72 * names, 0.9 + 1.35 * size / 72 * longest  # inches
-    _, axes = _figure.make_axes(len(tables), ax, (width * len(tables), height))
-    for panel, (cell, table) in zip(axes, tables.items(), strict=True):
-        place = np.arange(len(table))
-        panel.barh(
-            place,
-            table["contribution"],
-            color=[colors[direction] for direction in table["direction"]],
-            hatch=["" if value > 0 else "/////" for value in table["expression"]],
-            edgecolor="white",
-            linewidth=0,
-            height=0.8,
-        )
-        panel.axvline(0, color="0.3", lw=0.6)
-        panel.set_yticks(place, table["gene"], fontsize=size)
-        panel.set_ylim(len(table) - 0.4, -0.6)
-        first = table.iloc[0]
-        panel.set_title(
-            f"{cell}\n{_figure.shortened(first['label'])}\nnot {_figure.shortened(first['versus'])}",
-            fontsize="small",
-        )
-        panel.set_xlabel("Contribution (difference of logits)", fontsize="small")
-        panel.locator_params(axis="x", nbins=4)  # more would overlap if the numbers are long, such as -0.15
-        panel.tick_params(labelsize="small", width=0.6, length=2.5)
-        panel.tick_params(axis="y", labelsize=size, length=0)
-        panel.spines[["top", "right", "left"]].set_visible(False)
-        _figure.literal([*panel.get_yticklabels(), panel.title])
-    return _figure.finish(axes, ax=ax, show=show, return_fig=return_fig)
+    colors = _figure.colors(["for", "against"], palette, {"for": _figure.accent(0), "against": _figure.accent(1)})
+    u = _figure.unit()
+    sizes = [(2.3 * u, max(1.0 * u, 1.35 * _size(len(table)) / 72 * len(table))) for table in tables.values()]
+    sheet = _figure.Sheet(sizes, ax, 2 if len(tables) == 4 else 3)
+    absent = False
+    for panel, (cell, table) in zip(sheet.axes, tables.items(), strict=True):
+        _bars(panel, cell, table, colors)
+        absent |= bool((table["expression"] <= 0).any())
+    marks: dict[str, Any] = {
+        "for the label": Patch(fc=colors["for"], lw=0),
+        "against the label": Patch(fc=colors["against"], lw=0),
+    }
+    if absent:
+        hatch: Any = {"hatch": "/////", "edgecolor": _figure.paper(), "lw": 0}
+        marks["no counts\nin the cell"] = Patch(fc=_figure.ink(0.5), **hatch)
+    _figure.legend(sheet.axes[sheet.n_columns - 1], marks, n_rows=3)
+    return sheet.finish("explain", title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)
+
+
+def _size(n: int) -> float:
+    return plt.rcParams["font.size"] * (0.83 if n <= 40 else 0.6)
+
+
+def _bars(ax: Axes, cell: str, table: pd.DataFrame, colors: dict[str, str]) -> None:
+    """Draw the contributions of the genes in a cell."""
+    place, size = np.arange(len(table)), _size(len(table))
+    ax.barh(
+        place,
+        table["contribution"],
+        color=[colors[direction] for direction in table["direction"]],
+        hatch=["" if value > 0 else "/////" for value in table["expression"]],
+        edgecolor=_figure.paper(),
+        linewidth=0,
+        height=0.8,
+    )
+    ax.axvline(0, color=_figure.ink(0.8), lw=0.6)
+    _figure.simple(ax, left=True)
+    ax.set_yticks(place, table["gene"], fontsize=size)
+    ax.set_ylim(len(table) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel("Contribution (difference of logits)", fontsize="small")
+    ax.locator_params(axis="x", nbins=4)  # more would overlap if the numbers are long, such as -0.15
+    # what each side speaks for, above it: at least a fifth of the width to either side, to have room
+    low, high = min(0.0, float(table["contribution"].min())), max(0.0, float(table["contribution"].max()))
+    whole = (high - low) or 1.0
+    ax.set_xlim(min(low * 1.05, -0.2 * whole), max(high * 1.05, 0.2 * whole))
+    first, head = table.iloc[0], ax.get_xaxis_transform()
+    side: Any = {"textcoords": "offset points", "va": "bottom", "fontsize": "small", "parse_math": False}
+    names = [_figure.wrapped(str(first[name]), 16) for name in ("versus", "label")]
+    color = plt.rcParams["text.color"]
+    ax.annotate(f"\u2190 {names[0]}", (0, 1), (-5, 3), xycoords=head, ha="right", color=color, **side)
+    ax.annotate(f"{names[1]} \u2192", (0, 1), (5, 3), xycoords=head, ha="left", color=color, **side)
+    lines = max(name.count("\n") + 1 for name in names)
+    ax.set_title(cell, fontsize="small", color=color, pad=7 + lines * 1.22 * 0.833 * plt.rcParams["font.size"])
+    _figure.literal([*ax.get_yticklabels(), ax.title])

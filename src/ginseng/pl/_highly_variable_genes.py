@@ -11,11 +11,15 @@ from ginseng._docs import document
 from ginseng.pl import _figure, _tables
 
 
+@_figure.themed
 @document
 def highly_variable_genes(
     adata: AnnData,
     *,
     palette: _figure.Palette | None = None,
+    title: _figure.Title | None = None,
+    figsize: tuple[float, float] | None = None,
+    save: _figure.Save | None = None,
     ax: Axes | Sequence[Axes] | None = None,
     show: bool | None = None,
     return_fig: bool = False,
@@ -31,8 +35,11 @@ def highly_variable_genes(
         Annotated data with the results of :func:`ginseng.pp.select_hvgs`.
     palette
         Colours of `"selected"` and `"other"`.
+    %(title)s
+    %(figsize)s
     ax
         Two axes to draw into.
+    %(save)s
     %(show)s
     %(return_fig)s
 
@@ -46,12 +53,15 @@ def highly_variable_genes(
         If no genes were selected, or another tool selected them.
     """
     genes, of_counts = _tables.genes(adata)
-    colors = _figure.colors(["selected", "other"], palette, {"selected": _figure.OKABE_ITO[5], "other": "#A8A8A8"})
+    colors = _figure.colors(
+        ["selected", "other"], palette, {"selected": _figure.OKABE_ITO[5], "other": _figure.ink(0.35)}
+    )
     what = "variance" if of_counts else "dispersion"
     panels = {"spread_norm": f"Standardised {what}", "spread": "Variance of counts" if of_counts else "Dispersion"}
 
-    _, axes = _figure.make_axes(2, ax, (5.6, 2.5))
-    for axis, (column, title) in zip(axes, panels.items(), strict=True):
+    u = _figure.unit()
+    sheet = _figure.Sheet([(2.2 * u, 2.0 * u)] * 2, ax)
+    for axis, (column, name_of_y) in zip(sheet.axes, panels.items(), strict=True):
         for name in ("other", "selected"):
             part = genes[genes["selected"] == (name == "selected")]
             # rasterised, as in `embedding`
@@ -62,11 +72,12 @@ def highly_variable_genes(
             if column == "spread":
                 axis.set_yscale("log")
         axis.set_xlabel("Mean count" if of_counts else "Mean expression", fontsize="small")
-        axis.set_ylabel(title, fontsize="small")
-        axis.tick_params(labelsize="small", width=0.6, length=2.5)
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(
+        axis.set_ylabel(name_of_y, fontsize="small")
+        _figure.simple(axis)
+    sheet.axes[0].legend(
         loc="lower left", bbox_to_anchor=(0, 1), ncols=2, reverse=True, fontsize="small", frameon=False,
         borderaxespad=0.2, borderpad=0, handletextpad=0.1, columnspacing=0.9, markerscale=2.5,
+        labelcolor=_figure.ink(),
     )  # fmt: skip
-    return _figure.finish(axes, ax=ax, show=show, return_fig=return_fig)
+    name = "highly_variable_genes"
+    return sheet.finish(name, title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)

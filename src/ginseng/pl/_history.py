@@ -13,12 +13,16 @@ from ginseng._docs import document
 from ginseng.pl import _figure, _tables
 
 
+@_figure.themed
 @document
 def history(
     adata: AnnData | Any,
     *,
     key: str = _keys.DEFAULT,
     palette: _figure.Palette | None = None,
+    title: _figure.Title | None = None,
+    figsize: tuple[float, float] | None = None,
+    save: _figure.Save | None = None,
     ax: Axes | Sequence[Axes] | None = None,
     show: bool | None = None,
     return_fig: bool = False,
@@ -36,8 +40,11 @@ def history(
         Entry of `adata.uns` with the model.
     palette
         Colours of `"training"`, `"holdout"`, `"accuracy"` and `"macro F1"`.
+    %(title)s
+    %(figsize)s
     ax
         Axes to draw into: two, or one without a holdout.
+    %(save)s
     %(show)s
     %(return_fig)s
 
@@ -57,11 +64,12 @@ def history(
     panels = {name: lines for name, lines in panels.items() if not lines.empty}
     colors = _figure.colors(["training", "holdout", "accuracy", "macro F1"], palette)
 
-    _, axes = _figure.make_axes(len(panels), ax, (3.3 * len(panels), 2.4))
-    for axis, (name, lines) in zip(axes, panels.items(), strict=True):
+    u = _figure.unit()
+    sheet = _figure.Sheet([(2.7 * u, 1.9 * u)] * len(panels), ax)
+    for axis, (name, lines) in zip(sheet.axes, panels.items(), strict=True):
         _draw(axis, lines, colors, best)
         axis.set_ylabel(name, fontsize="small")
-    return _figure.finish(axes, ax=ax, show=show, return_fig=return_fig)
+    return sheet.finish("history", title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)
 
 
 def _draw(ax: Axes, lines: Any, colors: Mapping[str, str], best: int | None) -> None:
@@ -71,15 +79,14 @@ def _draw(ax: Axes, lines: Any, colors: Mapping[str, str], best: int | None) -> 
         style: Any = {"color": colors[name], "lw": 1.3, "marker": marker, "ms": 3, "zorder": 2}
         ax.plot(line["epoch"], line["value"], label=name, **style)
     if best is not None:
-        ax.axvline(best, color="0.4", lw=1, ls=":", zorder=1, label=f"kept epoch ({best})")
+        ax.axvline(best, color=_figure.ink(0.6), lw=1, ls=":", zorder=1, label=f"kept epoch ({best})")
     if first == last:
         ax.set_xlim(first - 0.9, first + 0.9)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.set_xlabel("Epoch", fontsize="small")
-    ax.tick_params(labelsize="small", width=0.6, length=2.5)
-    ax.spines[["top", "right"]].set_visible(False)
+    _figure.simple(ax)
     # above the panel, so that it hides no curve
     ax.legend(
         loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize="small", frameon=False, borderaxespad=0.2,
-        borderpad=0, handlelength=1.2, handletextpad=0.4, columnspacing=0.9,
+        borderpad=0, handlelength=1.2, handletextpad=0.4, columnspacing=0.9, labelcolor=_figure.ink(),
     )  # fmt: skip

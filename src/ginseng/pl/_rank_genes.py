@@ -5,17 +5,18 @@ from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from ginseng import _keys
 from ginseng._docs import document
 from ginseng.pl import _figure, _tables
 
 
+@_figure.themed
 @document
 def rank_genes(
     adata: AnnData,
@@ -23,16 +24,21 @@ def rank_genes(
     kind: Literal["dotplot", "heatmap"] = "dotplot",
     n_genes: int | None = None,
     groups: Sequence[str] | None = None,
-    min_logfoldchange: float | None = None,
+    min_logfoldchange: float | None = 0,
+    standard_scale: Literal["var", "group"] | None = None,
     key: str = _keys.DEFAULT,
     cmap: str | Colormap | None = None,
+    title: _figure.Title | None = None,
+    figsize: tuple[float, float] | None = None,
+    save: _figure.Save | None = None,
     ax: Axes | None = None,
     show: bool | None = None,
     return_fig: bool = False,
 ) -> Axes | Figure | None:
     """Plot the genes that drive the label of each type.
 
-    Rows are groups. Columns are the top genes of each group in turn, so that the genes of a type lie on the diagonal.
+    Rows are groups. Columns are the top genes of each group in turn, so that the genes of a type lie on the diagonal;
+    brackets name the groups. A gene of several groups is shown with the first of them.
 
     Parameters
     ----------
@@ -46,13 +52,19 @@ def rank_genes(
     groups
         Groups to plot, in this order; all if None.
     min_logfoldchange
-        Show only genes with a log fold change above this. 0 removes genes that mark a group by their absence.
+        Show only genes with a log fold change above this. The default leaves out genes that mark a group by their
+        absence; None shows all.
+    standard_scale
+        Scale the colours of the dots from 0 to 1: per gene (`"var"`) or per group (`"group"`), as in scanpy.
     key
         Prefix under which the ranks were written.
     cmap
-        Colour map. By default `"Reds"` for expression and `"RdBu_r"` for scores.
+        Colour map. By default from the background to red for expression, and `"RdBu_r"` for scores.
+    %(title)s
+    %(figsize)s
     ax
         Axes to draw into. By default a new figure, large enough for all labels.
+    %(save)s
     %(show)s
     %(return_fig)s
 
@@ -71,54 +83,71 @@ def rank_genes(
     if n_genes is not None and n_genes < 1:
         msg = f"`n_genes` must be at least 1, not {n_genes}."
         raise ValueError(msg)
-    scores = _tables.ranked_genes(adata, key, groups, n_genes, min_logfoldchange)
+    if standard_scale not in ("var", "group", None):
+        msg = f"`standard_scale` must be 'var', 'group' or None, not {standard_scale!r}."
+        raise ValueError(msg)
+    scores, of_group = _tables.ranked_genes(adata, key, groups, n_genes, min_logfoldchange)
     names, genes = list(scores.index), list(scores.columns)
     size = plt.rcParams["font.size"] * (0.83 if len(genes) <= 60 else 0.6)
     cell = size / 72 * 1.5  # inches
-    width, height = len(genes) * cell, len(names) * cell
-    fig, (panel,) = _figure.make_axes(1, ax, (width, height))
+    sheet = _figure.Sheet([(len(genes) * cell, len(names) * cell)], ax)
+    (panel,) = sheet.axes
+    largest = (0.9 * cell * 72) ** 2  # points squared
     if kind == "heatmap":
         values = scores.to_numpy(float)
         limit = float(np.nanmax(np.abs(values))) or 1.0
-        style: Any = {"edgecolors": "0.9", "linewidth": 0.3, "antialiased": True}
-        mappable: Any = panel.pcolormesh(values, cmap=cmap or "RdBu_r", vmin=-limit, vmax=limit, **style)
-        title = "Contribution\nto the label"
+        style: Any = {"edgecolors": _figure.ink(0.12), "linewidth": 0.3, "antialiased": True}
+        mappable: Any = panel.pcolormesh(values, cmap=_figure.diverging(cmap), vmin=-limit, vmax=limit, **style)
+        unit = "Contribution\nto the label"
     else:
         mean, share = _tables.expression(adata, genes, names, key)
+        unit = "Mean expression\n(log1p)"
+        if standard_scale is not None:
+            mean, unit = _scaled(mean, standard_scale), f"Mean expression\n(scaled per {_OF[standard_scale]})"
         x, y = np.meshgrid(np.arange(len(genes)) + 0.5, np.arange(len(names)) + 0.5)
-        largest = (0.9 * cell * 72) ** 2  # points squared
         mappable = panel.scatter(
-            x.ravel(), y.ravel(), s=largest * share.to_numpy().ravel(), c=mean.to_numpy().ravel(), cmap=cmap or "Reds",
-            vmin=0, edgecolors="0.5", linewidths=0.2,
+            x.ravel(), y.ravel(), s=largest * share.to_numpy().ravel(), c=mean.to_numpy().ravel(),
+            cmap=_figure.sequential(cmap, "Reds"), vmin=0, edgecolors=_figure.ink(0.5), linewidths=0.2,
+            gid=_figure.TO_SCALE,
         )  # fmt: skip
-        title = "Mean expression\n(log1p)"
     panel.set(xlim=(0, len(genes)), ylim=(len(names), 0), aspect="equal")
     panel.set_xticks(np.arange(len(genes)) + 0.5, genes, rotation=90, fontsize=size)
     panel.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=size)
     _figure.literal([*panel.get_xticklabels(), *panel.get_yticklabels()])
     panel.tick_params(length=0)
-    panel.spines[:].set(visible=True, linewidth=0.5)
-    if ax is None:
-        panel.set_position((0, 0, 1, 1))
-    _figure.colorbar(panel, mappable, title)
+    panel.spines[:].set(visible=True, linewidth=0.5, edgecolor=_figure.ink(0.6))
+    _brackets(panel, of_group, size)
+    _figure.colorbar(panel, mappable, unit)
     if kind == "dotplot":
-        _sizes(panel, largest)
-    if ax is None:
-        _figure.wrap(fig, panel, width, height)
-    return _figure.finish([panel], ax=ax, show=show, return_fig=return_fig)
+        _figure.size_legend(panel, largest, "Cells with\ncounts")
+    return sheet.finish("rank_genes", title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)
 
 
-def _sizes(ax: Axes, largest: float) -> None:
-    """Draw a legend of the dot sizes, to the right of the colour bar."""
-    box: Any = ax.get_tightbbox()
-    edge = ax.transAxes.inverted().transform((box.x1, box.y1))[0]
-    dots = [
-        Line2D(
-            [], [], ls="", marker="o", ms=np.sqrt(largest * share), mfc="0.6", mec="0.5", mew=0.2, label=f"{share:.0%}"
-        )
-        for share in (0.2, 0.6, 1.0)
-    ]
-    ax.legend(
-        handles=dots, title="Cells with\ncounts", loc="lower left", bbox_to_anchor=(edge, 0), fontsize="small",
-        title_fontsize="small", frameon=False, handletextpad=0.4, labelspacing=0.6, borderaxespad=0.6, borderpad=0,
-    )  # fmt: skip
+_OF = {"var": "gene", "group": "group"}
+
+
+def _scaled(values: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Scale each gene (column) or group (row) from 0 to 1, as scanpy does."""
+    axis: Any = 0 if by == "var" else 1
+    low = values.min(axis=axis)
+    span = values.sub(low, axis=1 - axis).max(axis=axis)
+    return values.sub(low, axis=1 - axis).div(span.where(span > 0, 1), axis=1 - axis)
+
+
+def _brackets(ax: Axes, of_group: dict[str, int], size: float) -> None:
+    """Draw a bracket over the genes of each group, and its name."""
+    start, top = 0, ax.get_xaxis_transform()
+    line: Any = {"color": _figure.faint(), "lw": 0.7, "clip_on": False, "transform": top + _figure.points(ax, 0, 3)}
+    high = 3 / 72 / (ax.get_window_extent().height / ax.figure.dpi)
+    for group, n in of_group.items():
+        if n:
+            a, b = start + 0.15, start + n - 0.15
+            ax.plot(
+                [a, a, b, b], [1, 1 + high, 1 + high, 1], solid_joinstyle="miter", scalex=False, scaley=False, **line
+            )
+            ax.annotate(
+                _figure.shortened(group, 28), ((a + b) / 2, 1), (0, 8), xycoords=top, textcoords="offset points",
+                ha="center", va="bottom", rotation=90, fontsize=size, parse_math=False,
+                color=plt.rcParams["text.color"],
+            )  # fmt: skip
+        start += n

@@ -10,7 +10,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t
 
 from ginseng import _keys
 from ginseng._cells import colors
@@ -145,34 +145,77 @@ def history(source: Any, key: str) -> tuple[pd.DataFrame, int | None]:
     return frame, None if best is None else int(best)
 
 
-def embedding(
-    adata: AnnData, basis: str, label_key: str | None, key: str, components: tuple[int, int]
-) -> tuple[pd.DataFrame, tuple[str, str]]:
-    """Return the columns `x`, `y`, `true`, `predicted` and `confidence` by cell, and the names of the axes.
-
-    `true` needs `label_key`, and `confidence` its column in `adata.obs`. Labels are categorical, with the order of
-    the categories in `adata.obs`.
-    """
+def coordinates(
+    adata: AnnData, basis: str, components: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, tuple[str, str]]:
+    """Return the coordinates of the cells in two dimensions of an embedding, and the names of the axes."""
     name = basis if basis in adata.obsm else f"X_{basis}"
     if name not in adata.obsm:
         msg = f"`adata.obsm` has no {basis!r} or {name!r}. {suggest(name, adata.obsm)}"
         raise MissingKeyError(msg)
-    coordinates = np.asarray(adata.obsm[name])
-    if min(components) < 1 or max(components) > coordinates.shape[1]:
-        msg = f"`components` is {components}, but `adata.obsm[{name!r}]` has 1 to {coordinates.shape[1]}."
+    found = np.asarray(adata.obsm[name])
+    if len(components) != 2 or min(components) < 1 or max(components) > found.shape[1]:
+        msg = f"`components` is {components}, but `adata.obsm[{name!r}]` has 1 to {found.shape[1]}."
         raise ValueError(msg)
-    x, y = (coordinates[:, c - 1] for c in components)
-    frame = pd.DataFrame({"x": x, "y": y}, index=adata.obs_names)
-    obs = in_memory(adata.obs)
-    if label_key is not None:
-        labels = column(obs, label_key)
-        frame["true"] = pd.Categorical(as_labels(labels), categories=categories(labels))
-    predicted = predicted_labels(adata, _keys.cell_type(key))
-    frame["predicted"] = pd.Categorical(predicted, categories=categories(obs[_keys.cell_type(key)]))
-    if _keys.confidence(key) in obs:
-        frame["confidence"] = obs[_keys.confidence(key)].to_numpy(dtype=float)
+    x, y = (found[:, c - 1].astype(float) for c in components)
     axis = _AXIS_NAMES.get(name.removeprefix("X_"), name.removeprefix("X_"))
-    return frame, (f"{axis}{components[0]}", f"{axis}{components[1]}")
+    return x, y, (f"{axis}{components[0]}", f"{axis}{components[1]}")
+
+
+def panels(adata: AnnData, label_key: str | None, color: str | Sequence[str] | None, key: str) -> dict[str, str]:
+    """Return the `obs` column and the title of each panel of an embedding."""
+    obs = in_memory(adata.obs)
+    written = {
+        "predicted": (_keys.cell_type(key), "Predicted label"),
+        "vote": (_keys.vote(key), "Label of the cluster"),
+        "confidence": (_keys.confidence(key), "Confidence"),
+        "novelty": (novelty(key), "Novelty"),
+        "uncertainty": (_keys.uncertainty(key), "Uncertainty"),
+    }
+    if color is None:
+        predicted_labels(adata, _keys.cell_type(key))
+        if label_key is not None:
+            column(obs, label_key)
+        names = ("predicted", "vote", "confidence", "novelty")
+        found = {written[name][0]: written[name][1] for name in names if written[name][0] in obs}
+        return {label_key: "True label", **found} if label_key is not None else found
+    wanted = [color] if isinstance(color, str) else [str(name) for name in color]
+    wanted = [*([label_key] if label_key is not None and label_key not in wanted else []), *wanted]
+    if not wanted:
+        msg = "`color` is empty. Name one or more columns of `adata.obs`."
+        raise ValueError(msg)
+    titles = {
+        **dict(written.values()),
+        **({label_key: "True label"} if label_key else {}),
+    }
+    chosen = {}
+    for name in wanted:
+        place = written[name][0] if name not in obs and name in written else name
+        if place not in obs and place in adata.var_names:
+            msg = f"{name!r} is a gene, and `color` takes columns of `adata.obs`: `sc.pl.embedding` plots genes."
+            raise MissingKeyError(msg)
+        if place == _keys.cell_type(key):
+            predicted_labels(adata, place)
+        column(obs, place)
+        chosen[place] = titles.get(place, place)
+    return chosen
+
+
+def is_label(values: pd.Series) -> bool:
+    """Return whether a column has labels rather than numbers."""
+    return isinstance(values.dtype, pd.CategoricalDtype) or values.dtype.kind not in "iuf"
+
+
+def embedding(adata: AnnData, columns: Sequence[str]) -> pd.DataFrame:
+    """Return columns of `adata.obs` by cell: labels as a categorical in the order of their colours, else numbers."""
+    obs, frame = in_memory(adata.obs), pd.DataFrame(index=range(adata.n_obs))
+    for name in columns:
+        values = column(obs, name)
+        if is_label(values):
+            frame[name] = pd.Categorical(as_labels(values), categories=categories(values))
+        else:
+            frame[name] = values.to_numpy(dtype=float)
+    return frame
 
 
 def categories(column: pd.Series) -> list[str]:
@@ -198,10 +241,11 @@ def known_colors(adata: AnnData, column: str) -> dict[str, Any]:
 
 def ranked_genes(
     adata: AnnData, key: str, groups: Sequence[str] | None, n_genes: int | None, min_logfoldchange: float | None
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, dict[str, int]]:
     """Return the scores of the top genes of each group: groups x genes, missing where not stored.
 
-    A gene that is among the top genes of several groups is placed with the first of them.
+    A gene that is among the top genes of several groups is placed with the first of them. Also returns the number of
+    genes that are placed with each group.
     """
     name = _keys.rank_genes(key)
     if name not in adata.uns:
@@ -214,21 +258,23 @@ def ranked_genes(
         msg = f"No genes are ranked for {unknown[0]!r}. {suggest(unknown[0], known)}"
         raise MissingKeyError(msg)
     n_genes = int(np.clip(120 // max(len(chosen), 1), 1, 5)) if n_genes is None else n_genes
-    best: list[str] = []
+    best: dict[str, str] = {}
     for group in chosen:
         genes = ranks["names"][group]
         if min_logfoldchange is not None:
             genes = genes[ranks["logfoldchanges"][group] > min_logfoldchange]
-        best += [str(gene) for gene in genes[:n_genes]]
+        for gene in genes[:n_genes]:
+            best.setdefault(str(gene), group)
     if not best:
-        msg = f"No gene has a log fold change above {min_logfoldchange}. Lower `min_logfoldchange`."
+        msg = f"No gene has a log fold change above {min_logfoldchange}. Lower `min_logfoldchange`, or pass None."
         raise ValueError(msg)
     scores = {
         group: pd.Series(ranks["scores"][group], index=[str(gene) for gene in ranks["names"][group]])
         for group in chosen
     }
-    genes = list(dict.fromkeys(best))
-    return pd.DataFrame({group: values.reindex(genes) for group, values in scores.items()}, index=genes).T
+    genes = list(best)
+    frame = pd.DataFrame({group: values.reindex(genes) for group, values in scores.items()}, index=genes).T
+    return frame, {group: list(best.values()).count(group) for group in chosen}
 
 
 def expression(
@@ -278,15 +324,22 @@ def explanation(adata: AnnData, cells: str | Sequence[str] | None, key: str) -> 
     return {cell: by_cell[cell] for cell in wanted}
 
 
-def confidence(adata: AnnData, label_key: str | None, key: str) -> pd.DataFrame:
-    """Return `predicted` and `confidence` of cells with both and, given `label_key`, whether the label is `right`.
+def confidence(adata: AnnData, label_key: str | None, key: str, groupby: str | None = None) -> pd.DataFrame:
+    """Return `predicted` and `confidence` of cells with both, and the `group` of each, which is its label by default.
 
-    `right` is missing for cells without a true label, and for unassigned ones.
+    `novelty` is there if the cells have one. Given `label_key`, `right` says whether the label is right; it is missing
+    for cells without a true label, and for unassigned ones, which `known` includes: whether the cell has a true label.
     """
     predicted = predicted_labels(adata, _keys.cell_type(key))
     obs = in_memory(adata.obs)
-    frame = pd.DataFrame({"predicted": predicted, "confidence": column(obs, _keys.confidence(key))})
-    frame = frame.astype({"confidence": float}).reset_index(drop=True)  # cell names may not be unique
+    values = {"confidence": column(obs, _keys.confidence(key))}
+    if novelty(key) in obs:
+        values["novelty"] = obs[novelty(key)]
+    frame = pd.DataFrame({"predicted": predicted, **values})
+    frame = frame.astype(dict.fromkeys(values, float)).reset_index(drop=True)  # cell names may not be unique
+    frame["group"] = frame["predicted"]
+    if groupby is not None:
+        frame["group"] = groups_of(adata, groupby)
     if label_key is not None:
         true = as_labels(column(obs, label_key)).reset_index(drop=True)
         given = frame["predicted"].notna() & (frame["predicted"] != unassigned(adata, key))
@@ -295,7 +348,48 @@ def confidence(adata: AnnData, label_key: str | None, key: str) -> pd.DataFrame:
             msg = f"No cell has both a predicted label and one in {label_key!r}. Check that this is the right column."
             raise ValueError(msg)
         frame["right"] = (frame["predicted"] == true).astype("boolean").where(both)
-    return frame.dropna(subset=["predicted", "confidence"])
+        frame["known"] = true.notna()
+    return frame.dropna(subset=["predicted", "confidence", "group"])
+
+
+def novelty(key: str) -> str:
+    """Return the name of the `obs` column with the novelty of the cells."""
+    return f"{key}_novelty"
+
+
+def groups_of(adata: AnnData, groupby: str) -> np.ndarray:
+    """Return the group of each cell as text, missing where there is none."""
+    found = as_labels(column(in_memory(adata.obs), groupby)).to_numpy(object)
+    if pd.isna(found).all():
+        msg = f"No cell has a value in `adata.obs[{groupby!r}]`."
+        raise ValueError(msg)
+    return found
+
+
+def thresholds(adata: AnnData, key: str) -> dict[str, float]:
+    """Return the thresholds of confidence and novelty with which the labels were given, if any."""
+    stored = adata.uns.get(key, {}).get("unassigned", {})
+    names = {"confidence": "min_confidence", "novelty": "max_novelty"}
+    found = {name: stored.get(of) for name, of in names.items()}
+    return {name: float(value) for name, value in found.items() if value is not None and 0 < float(value) < 1}
+
+
+def coverage(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return, for each `threshold` of the confidence, the `coverage` and the `accuracy`.
+
+    The coverage is the fraction of the cells with a true label that have a predicted one of at least this confidence,
+    and the accuracy is the fraction of these that are right. One row per confidence that occurs, the highest first.
+    """
+    known = frame.dropna(subset="right").sort_values("confidence", ascending=False, kind="stable")
+    kept = np.arange(1, len(known) + 1)
+    curve = pd.DataFrame(
+        {
+            "threshold": known["confidence"].to_numpy(),
+            "coverage": kept / int(frame["known"].sum()),
+            "accuracy": known["right"].astype(float).to_numpy().cumsum() / kept,
+        }
+    )
+    return curve.drop_duplicates("threshold", keep="last", ignore_index=True)
 
 
 def reliability(frame: pd.DataFrame, n_bins: int) -> pd.DataFrame:
@@ -350,6 +444,118 @@ def composition(adata: AnnData, groupby: str, label_key: str) -> pd.DataFrame:
         raise ValueError(msg)
     counts = counts.rename_axis(index=None, columns=None)
     return counts.set_axis(counts.index.astype(object)).set_axis(counts.columns.astype(object), axis=1)
+
+
+def composition_intervals(
+    adata: AnnData, groupby: str, label_key: str, sample_key: str | None, level: float
+) -> pd.DataFrame:
+    """Return the fraction of each label in each group, with its confidence interval.
+
+    The columns are `label`, `group`, `fraction`, the interval from `low` to `high`, `samples` (the fraction in each
+    sample) and `n`, the number of samples. Intervals are Student's for the mean over samples, clipped to 0 and 1;
+    without `sample_key` they are Wilson's, and `n` is the number of cells.
+    """
+    counts = composition(adata, groupby, label_key)
+    rows: list[dict[str, Any]] = []
+    if sample_key is None:
+        for name, cells in counts.iterrows():
+            total = int(cells.sum())
+            for one, hits in cells.items():
+                wilson = binomtest(int(hits), total).proportion_ci(level, method="wilson")
+                interval = {"low": wilson.low, "high": wilson.high}
+                rows.append({"label": one, "group": name, "fraction": hits / total, **interval, "n": total})
+        return pd.DataFrame(rows).assign(samples=None)
+    group, sample = groups_of(adata, groupby), groups_of(adata, sample_key)
+    label = as_labels(column(in_memory(adata.obs), label_key)).fillna("missing").to_numpy(object)
+    by_sample = pd.crosstab([pd.Series(group), pd.Series(sample)], pd.Series(label), normalize="index")
+    for name in [name for name in counts.index if name in by_sample.index.get_level_values(0)]:
+        shares = by_sample.loc[name].reindex(columns=counts.columns, fill_value=0.0)
+        n = len(shares)
+        for one, values in shares.items():
+            mean, half = values.mean(), np.nan
+            if n > 1:
+                half = values.std(ddof=1) / np.sqrt(n) * t.ppf((1 + level) / 2, n - 1)
+            low, high = np.clip([mean - half, mean + half], 0, 1)
+            each = {"label": one, "group": name, "fraction": mean, "low": low, "high": high, "n": n}
+            rows.append({**each, "samples": values.to_numpy()})
+    if not rows:
+        msg = f"No cell has both a value in `adata.obs[{groupby!r}]` and one in `adata.obs[{sample_key!r}]`."
+        raise ValueError(msg)
+    return pd.DataFrame(rows)
+
+
+def per_class(counts: pd.DataFrame) -> pd.DataFrame:
+    """Return precision, recall, F1 and support of each true label of a confusion matrix; undefined ratios are zero."""
+    right = np.array([counts.loc[label, label] for label in counts.index], dtype=float)
+    support = counts.sum(axis=1).to_numpy(float)
+    said = counts[list(counts.index)].sum().to_numpy(float)
+    recall, precision = (right / np.maximum(total, 1) for total in (support, said))
+    f1 = 2 * right / np.maximum(support + said, 1)
+    found = {"precision": precision, "recall": recall, "f1": f1, "support": support.astype(int)}
+    return pd.DataFrame(found, index=counts.index)
+
+
+def clusters(adata: AnnData, groupby: str, label_key: str, key: str) -> pd.DataFrame:
+    """Return `group`, `label`, `fraction` of the group's cells with that label, their mean `confidence` and number `n`.
+
+    Cells without a label count as cells of their group. The confidence is missing if the labels have none.
+    """
+    obs = in_memory(adata.obs)
+    frame = pd.DataFrame(
+        {"group": groups_of(adata, groupby), "label": as_labels(column(obs, label_key)).to_numpy(object)}
+    )
+    there = _keys.confidence(key) in obs
+    frame["confidence"] = obs[_keys.confidence(key)].to_numpy(dtype=float) if there else np.nan
+    frame = frame.dropna(subset=["group"])
+    total = frame["group"].value_counts()
+    table = frame.groupby(["group", "label"])["confidence"].agg(["size", "mean"]).reset_index()
+    table = table.rename(columns={"size": "n", "mean": "confidence"})
+    if table.empty:
+        msg = f"No cell has both a value in `adata.obs[{groupby!r}]` and a label."
+        raise ValueError(msg)
+    return table.assign(fraction=table["n"] / table["group"].map(total), total=table["group"].map(total))
+
+
+def diagonal(shares: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Order the rows and columns of a table so that the largest values lie near the diagonal.
+
+    Columns stand by their total, and rows by their largest column; then columns by the mean place of their rows.
+    """
+    columns = shares.sum().sort_values(ascending=False, kind="stable").index
+    shares = shares[columns]
+    order = np.lexsort((-shares.to_numpy().max(axis=1), shares.to_numpy().argmax(axis=1)))
+    shares = shares.iloc[order]
+    values = shares.to_numpy()
+    centre = (values * np.arange(len(values))[:, None]).sum(axis=0) / values.sum(axis=0)
+    return [str(name) for name in shares.index], [str(columns[i]) for i in np.argsort(centre, kind="stable")]
+
+
+def uncertainty(adata: AnnData, label_key: str | None, key: str, groupby: str | None) -> pd.DataFrame:
+    """Return `group`, `uncertainty`, `spread` by cell and, given `label_key`, whether the label is `right`."""
+    obs = in_memory(adata.obs)
+    if _keys.uncertainty(key) not in obs:
+        msg = f"`adata.obs` has no {_keys.uncertainty(key)!r}. Run `gs.tl.uncertainty(adata, model)` first. "
+        raise MissingKeyError(msg + suggest(_keys.uncertainty(key), obs.columns))
+    names = {"uncertainty": _keys.uncertainty(key), "spread": _keys.spread(key)}
+    frame = pd.DataFrame({name: obs[place].to_numpy(dtype=float) for name, place in names.items() if place in obs})
+    predicted = predicted_labels(adata, _keys.cell_type(key)).reset_index(drop=True)
+    frame["group"] = predicted if groupby is None else groups_of(adata, groupby)
+    if label_key is not None:
+        true = as_labels(column(obs, label_key)).reset_index(drop=True)
+        both = predicted.notna() & true.notna() & frame["uncertainty"].notna() & (predicted != unassigned(adata, key))
+        if not both.any():
+            msg = f"No cell has both a predicted label and one in {label_key!r}. Check that this is the right column."
+            raise ValueError(msg)
+        frame["right"] = (predicted == true).astype("boolean").where(both)
+    return frame.dropna(subset=["group", "uncertainty"])
+
+
+def folds(adata: AnnData, key: str) -> tuple[pd.DataFrame, Mapping[str, Any], str]:
+    """Return the metrics of each fold, those over all cells, and what the folds are."""
+    fix = "Run `gs.tl.cross_validate(adata, label_key)` first."
+    table = pd.DataFrame(_entry(adata, key, "folds", fix))
+    by = str(adata.uns[key].get("params", {}).get("by", "cell"))
+    return table.set_axis(table.index.astype(str)), _entry(adata, key, "metrics", fix), by
 
 
 def genes(adata: AnnData) -> tuple[pd.DataFrame, bool]:

@@ -18,12 +18,16 @@ from ginseng.pl import _figure, _tables
 BLOCK = 0.05
 
 
+@_figure.themed
 @document
 def vote(
     adata: AnnData,
     *,
     key: str = _keys.DEFAULT,
     palette: _figure.Palette | None = None,
+    title: _figure.Title | None = None,
+    figsize: tuple[float, float] | None = None,
+    save: _figure.Save | None = None,
     ax: Axes | None = None,
     show: bool | None = None,
     return_fig: bool = False,
@@ -43,8 +47,11 @@ def vote(
     palette
         A palette's name, one colour per label, or a dictionary from labels to colours. By default as in
         :func:`ginseng.pl.embedding`. Clusters have the colours that scanpy stores for them, if any.
+    %(title)s
+    %(figsize)s
     ax
         Axes to draw into. By default a new figure, large enough for all names.
+    %(save)s
     %(show)s
     %(return_fig)s
 
@@ -72,12 +79,9 @@ def vote(
     size = _figure.text_size(n)
     line = size / 72 * 1.25  # inches
     sides = counts.sum(axis=1).to_numpy(), counts.sum(axis=0).to_numpy()
-    width, height = 2.6, max(2.2, 1.25 * n * line)
-    fig, (panel,) = _figure.make_axes(1, ax, (width, height))
-    if ax is not None:
-        height = panel.get_window_extent().height / fig.dpi
-        size *= min(1, height / (n * line))
-        line = min(line, height / n)
+    sheet = _figure.Sheet([(2.6 * _figure.unit(), max(2.2 * _figure.unit(), 1.25 * n * line))], ax)
+    (panel,) = sheet.axes
+    height = sheet.sizes[0][1]
     scale = _scale(sides, height, line)
     left, right = (_places(cells * scale, height, line) for cells in sides)
 
@@ -88,20 +92,18 @@ def vote(
     ):
         share = f"{fraction:.0%}" if decided else f"({fraction:.0%})"
         y, high = left[i], sides[0][i] * scale
-        panel.add_patch(Rectangle((-BLOCK, y), BLOCK, high, color=of_cluster.get(cluster, "0.35"), lw=0))
+        panel.add_patch(Rectangle((-BLOCK, y), BLOCK, high, color=of_cluster.get(cluster, _figure.ink(0.65)), lw=0))
         panel.text(-BLOCK - 0.02, y + high / 2, f"{cluster}  {share}", ha="right", **text)
     for j, label in enumerate(counts.columns):
         y, high = right[j], sides[1][j] * scale
         panel.add_patch(Rectangle((1, y), BLOCK, high, color=colors[label], lw=0))
         panel.text(1 + BLOCK + 0.02, y + high / 2, label, ha="left", **text)
-    title: Any = {"va": "bottom", "fontsize": "small", "parse_math": False}
-    panel.text(-BLOCK, -0.5 * line, str(how["groupby"]), ha="left", **title)
-    panel.text(1 + BLOCK, -0.5 * line, "Label", ha="right", **title)
+    head: Any = {"va": "bottom", "fontsize": "small", "parse_math": False}
+    panel.text(-BLOCK, -0.5 * line, str(how["groupby"]), ha="left", **head)
+    panel.text(1 + BLOCK, -0.5 * line, "Label", ha="right", **head)
     panel.set(xlim=(-BLOCK, 1 + BLOCK), ylim=(height, 0))
     panel.set_axis_off()
-    if ax is None:
-        _figure.wrap(fig, panel, width, height)
-    return _figure.finish([panel], ax=ax, show=show, return_fig=return_fig)
+    return sheet.finish("vote", title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)
 
 
 def _in_order(table: pd.DataFrame, counts: pd.DataFrame, unassigned: str) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from anndata import AnnData
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ginseng import _keys
+from ginseng._docs import document
+from ginseng.pl import _figure, _tables
+
+_NAMES = {"precision": "precision", "recall": "recall", "f1": "F1"}
+_MARKERS = {"precision": "<", "recall": ">", "f1": "o"}
+
+
+@_figure.themed
+@document
+def metrics(
+    adata: AnnData,
+    label_key: str | None = None,
+    *,
+    key: str = _keys.DEFAULT,
+    sort_by: Literal["f1", "precision", "recall", "support", "name"] = "f1",
+    palette: _figure.Palette | None = None,
+    title: _figure.Title | None = None,
+    figsize: tuple[float, float] | None = None,
+    save: _figure.Save | None = None,
+    ax: Axes | None = None,
+    show: bool | None = None,
+    return_fig: bool = False,
+) -> Axes | Figure | None:
+    """Plot precision, recall and F1 of each type, with its number of cells.
+
+    Precision is the fraction of the cells predicted as a type that are of this type, recall the fraction of the cells
+    of a type that are predicted as such, and F1 their harmonic mean. Undefined ratios are zero. A dotted line marks the
+    mean F1 of the true types.
+
+    Parameters
+    ----------
+    %(adata_labelled)s
+    label_key
+        Column of `adata.obs` with the true labels. By default, the metrics that :func:`ginseng.tl.evaluate` or
+        :func:`ginseng.tl.cross_validate` wrote to `adata.uns` are plotted.
+    key
+        Prefix under which the labels or the metrics were written.
+    sort_by
+        Order of the types: the highest value of this on top, or alphabetical for `"name"`.
+    palette
+        Colours of `"precision"`, `"recall"` and `"f1"`.
+    %(title)s
+    %(figsize)s
+    ax
+        Axes to draw into. By default a new figure, large enough for all names.
+    %(save)s
+    %(show)s
+    %(return_fig)s
+
+    Returns
+    -------
+    `None` if the plot is shown, else the axes, or the figure if `return_fig=True`.
+
+    Raises
+    ------
+    KeyError
+        If the metrics or the labels do not exist.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> gs.tl.cross_validate(adata, "cell_type", "linear", n_folds=3, epochs=2, silent=True)
+    >>> ax = gs.pl.metrics(adata, key="ginseng_cv", show=False)
+    >>> len(ax.get_yticklabels())
+    10
+    """
+    if sort_by not in (*_NAMES, "support", "name"):
+        msg = f"`sort_by` must be 'f1', 'precision', 'recall', 'support' or 'name', not {sort_by!r}."
+        raise ValueError(msg)
+    table = _tables.per_class(_tables.confusion(adata, label_key, key))
+    if sort_by == "name":
+        table = table.sort_index()
+    else:
+        table = table.sort_values([sort_by, "support"], ascending=False, kind="stable")
+    known = {name: _figure.accent(i) for i, name in enumerate(("precision", "recall"))} | {"f1": _figure.ink(0.85)}
+    colors = _figure.colors(list(_NAMES), palette, known)
+
+    u, size, rows = _figure.unit(), _figure.text_size(len(table)), np.arange(len(table))
+    sheet = _figure.Sheet([(2.6 * u, max(0.6 * u, len(table) * size / 72 * 1.45))], ax)
+    (panel,) = sheet.axes
+    low, high = table[["precision", "recall"]].min(axis=1), table[["precision", "recall"]].max(axis=1)
+    panel.hlines(rows, low, high, color=_figure.ink(0.3), lw=1.2 * u, zorder=1)
+    for i, (name, text) in enumerate(_NAMES.items()):
+        style: Any = {"ls": "", "marker": _MARKERS[name], "ms": 4.5 * u, "mec": _figure.paper(), "mew": 0.4}
+        panel.plot(table[name], rows, color=colors[name], label=text, zorder=2 + i, clip_on=False, **style)
+    panel.axvline(table["f1"].mean(), color=_figure.ink(0.6), lw=1, ls=":", zorder=0)
+    _figure.simple(panel, left=True)
+    _figure.share_axis(panel)
+    _figure.name_rows(panel, [str(name) for name in table.index], size)
+    _figure.number_rows(panel, table["support"], size)
+    panel.set_xlabel(f"Score (mean F1 {table['f1'].mean():.3f})", fontsize="small")
+    _figure.legend(panel, {str(line.get_label()): line for line in panel.lines[:3]})
+    return sheet.finish("metrics", title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)
