@@ -38,6 +38,11 @@ def confidence(key_added: str = DEFAULT) -> str:
     return f"{key_added}_confidence"
 
 
+def novelty(key_added: str = DEFAULT) -> str:
+    """`obs` column: float32 in [0, 1], how unlike the reference of the model the cell is."""
+    return f"{key_added}_novelty"
+
+
 def term_of(column: str) -> str:
     """`obs` column: category, the Cell Ontology ids of the labels in another column, or `"unknown"`."""
     return f"{column}_ontology_term_id"
@@ -227,8 +232,12 @@ OUTPUTS = {
     "classify": Output(
         types=(cell_type, best_class),
         groups=(ontology_term_id,),
-        fractions=(confidence, class_confidence),
-        optional={"ontology": (ontology_term_id,), "backoff": (best_class, class_confidence)},
+        fractions=(confidence, novelty, class_confidence),
+        optional={
+            "calibration": (novelty,),
+            "ontology": (ontology_term_id,),
+            "backoff": (best_class, class_confidence),
+        },
         arrays=(probs, gene_weights),
         # a store has a `format`
         members=(
@@ -241,6 +250,7 @@ OUTPUTS = {
             "ontology",
             "backoff",
             LEVELS,
+            "calibration",
             "reference",
             "run",
             "format",

@@ -119,6 +119,11 @@ class Architecture(ABC):
     def embed(self, params: Params, x: Float[Array, " G"]) -> Float[Array, " K"]:
         """Return the input of the last linear layer."""
 
+    def see(self, params: Params, x: Float[Array, " G"]) -> tuple[Float[Array, " C"], Float[Array, " K"]]:
+        """Return the logits of one cell, and the direction of its embedding."""
+        embedded = self.embed(params, x)
+        return self.logits(params, x), embedded / jnp.maximum(jnp.linalg.norm(embedded), 1e-9)
+
     def forms(self, x: Float[Array, "B G"], *, training: bool) -> tuple[tuple[Self, ...], Int[Array, ""] | int]:
         """Return variants of this architecture by increasing cost, and the index of the one to use for this batch.
 

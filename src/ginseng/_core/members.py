@@ -44,6 +44,11 @@ class Together(Architecture):
         """Return the concatenated embeddings of the members."""
         return jax.vmap(lambda params: self.member.embed(params, x))(params).reshape(-1)
 
+    def see(self, params: Params, x: Float[Array, " G"]) -> tuple[Float[Array, " C"], Float[Array, " E"]]:
+        """Return the logarithm of the mean probabilities, and the directions of all members, with a norm of 1."""
+        logits, directions = jax.lax.map(lambda params: self.member.see(params, x), params)
+        return _mean(logits), directions.reshape(-1) / math.sqrt(len(directions))
+
     def gene_weights(self, params: Params, x: Float[Array, " G"]) -> Float[Array, " G"]:
         """Return the mean weights."""
         return jax.vmap(lambda params: self.member.gene_weights(params, x))(params).mean(axis=0)

@@ -29,7 +29,9 @@ class Probability:
     kind: Kind = "softmax"
     groups: tuple[int, ...] = ()
 
-    def probs(self, logits: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
+    def probs(
+        self, logits: np.ndarray, allowed: np.ndarray | None = None, temperature: np.ndarray | float | None = None
+    ) -> np.ndarray:
         """Return the probability of each class in each cell.
 
         Parameters
@@ -39,11 +41,15 @@ class Probability:
         allowed
             (C,) bool mask of the classes that may be assigned; the others get 0. The probabilities of the allowed
             classes sum to 1 or, for `"one_vs_rest"`, stay as they are.
+        temperature
+            What the logits are divided by, of each cell (B,) or of all; only where probabilities sum to 1.
         """
         if self.kind == "one_vs_rest":
             small = np.exp(-np.abs(logits.astype(np.float64)))
             probs = (np.where(logits < 0, small, 1.0) / (1.0 + small)).astype(np.float32)
             return probs if allowed is None else np.where(allowed, probs, np.float32(0))
+        if temperature is not None:
+            logits = logits / np.asarray(temperature, np.float32).reshape(-1, 1)
         if allowed is not None:
             logits = np.where(allowed, logits, -np.inf)
         scaled = np.exp(logits - logits.max(axis=1, keepdims=True))

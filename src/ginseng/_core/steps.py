@@ -36,6 +36,15 @@ class Batch(NamedTuple):
     weight: Float[Array, " B"]  # 0 for padding
 
 
+class Seen(NamedTuple):
+    """What a model sees of cells, besides their logits."""
+
+    logits: Float[Array, "B C"]
+    direction: Float[Array, "B K"]  # of the embedding, with a norm of 1
+    likeness: Float[Array, "B C"]  # cosine of the angle between expression and the mean of each class
+    depth: Float[Array, " B"]  # logarithm of 1 + the number of genes that are expressed
+
+
 @dataclasses.dataclass(frozen=True)
 class Normalization:
     """How counts become input, in training and inference alike."""
@@ -196,20 +205,63 @@ def predict_logits(
         of = lambda form: batch_logits(together(form), params, x, keys)  # noqa: E731
         return in_form(of, architecture, x, training=keys is not None)
 
-    def on_a_device(shared: Any, *cells: Any) -> Float[Array, "B C"]:
-        n = len(cells[0])
-        if n <= size:
-            return some(shared, *cells)
-        more = -n % size  # empty cells pad the last part
-        padded = jax.tree.map(lambda a: jnp.concatenate([a, jnp.zeros_like(a[:more])]), cells)
-        parts = jax.tree.map(lambda a: a.reshape(-1, size, *a.shape[1:]), padded)
-        logits = jax.lax.map(lambda part: some(shared, *part), parts)
-        return logits.reshape(-1, logits.shape[-1])[:n]
-
     keys = key
     if key is not None:  # one per cell, which depends on its place in the batch, not on the number of devices
         keys = jax.random.split(key, n) if n <= size else _keys_of_parts(key, n, size)
-    return per_cell(on_a_device, mesh, (params, correction), x, total, keys)
+    return per_cell(_in_parts(some, size), mesh, (params, correction), x, total, keys)
+
+
+def _in_parts(f: Callable[..., Any], size: int) -> Callable[..., Any]:
+    """Return `f`, applied to `size` cells at a time."""
+
+    def on_a_device(shared: Any, *cells: Any) -> Any:
+        n = len(cells[0])
+        if n <= size:
+            return f(shared, *cells)
+        more = -n % size  # empty cells pad the last part
+        padded = jax.tree.map(lambda a: jnp.concatenate([a, jnp.zeros_like(a[:more])]), cells)
+        parts = jax.tree.map(lambda a: a.reshape(-1, size, *a.shape[1:]), padded)
+        found = jax.lax.map(lambda part: f(shared, *part), parts)
+        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:n], found)
+
+    return on_a_device
+
+
+@partial(jax.jit, static_argnames=("architecture", "normalization", "mesh"))
+def predict_seen(
+    params: Params,
+    x: Num[Array, "B G"],
+    total: Float[Array, " B"],
+    classes: Float[Array, "C G"],
+    measured: Float[Array, " G"],
+    correction: Correction | None = None,
+    *,
+    architecture: Architecture,
+    normalization: Normalization,
+    mesh: Mesh | None = None,
+) -> Seen:
+    """Return logits, without dropout, and what tells cells unlike the reference, computed as by `predict_logits`.
+
+    Parameters
+    ----------
+    classes
+        Mean normalised expression of each class in the reference.
+    measured
+        1 for genes that the cells were measured in, 0 for others.
+    """
+
+    def some(shared: Any, x: Num[Array, "B G"], total: Float[Array, " B"]) -> Seen:
+        params, correction, classes, measured = shared
+        expressed = ((x > 0) * measured).sum(axis=1)  # before a shift, which moves zeros
+        x = normalization(x, total, correction)
+        of = lambda form: jax.vmap(lambda x: together(form).see(params, x))(x)  # noqa: E731
+        logits, direction = in_form(of, architecture, x, training=False)
+        x, classes = x * measured, classes * measured
+        norms = jnp.linalg.norm(x, axis=1)[:, None] * jnp.linalg.norm(classes, axis=1)
+        return Seen(logits, direction, x @ classes.T / jnp.maximum(norms, 1e-9), jnp.log1p(expressed))
+
+    size = architecture.cells_at_once or x.shape[0]
+    return per_cell(_in_parts(some, size), mesh, (params, correction, classes, measured), x, total)
 
 
 def _keys_of_parts(key: PRNGKeyArray, n: int, size: int) -> PRNGKeyArray:

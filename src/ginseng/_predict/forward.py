@@ -7,12 +7,22 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from ginseng._cells.matrix import Block, row_sums
 from ginseng._core.correction import Correction
 from ginseng._core.devices import cells_sharding, local_mesh, put, replicated, rounded_up
 from ginseng._core.process import check_process
-from ginseng._core.steps import Normalization, predict_double_logits, predict_gene_weights, predict_logits
+from ginseng._core.steps import (
+    Normalization,
+    Seen,
+    predict_double_logits,
+    predict_gene_weights,
+    predict_logits,
+    predict_seen,
+)
+from ginseng._core.types import Params
+from ginseng.model import calibration
 from ginseng.model.state import GinsengClassifierState
 
 #: Cells up to which a batch is as large as is asked for, however few there are: small queries share a compiled shape.
@@ -51,6 +61,7 @@ class Predicted(NamedTuple):
     gene_weights: np.ndarray | None  # (cells, genes) float32
     empty: np.ndarray  # (cells,) bool, cells without a count in the genes of the model
     moved: np.ndarray  # (cells,) bool, cells whose label would be one that is not allowed
+    novelty: np.ndarray | None = None  # (cells,) float32, how unlike the reference, for models that know
 
 
 def predict(
@@ -63,6 +74,7 @@ def predict(
     seed: int | None = None,
     gene_weights: bool = False,
     allowed: np.ndarray | None = None,
+    weight: float | None = None,
 ) -> Iterator[Predicted]:
     """Yield the probabilities of the cells, batch by batch; all devices of this process share each batch.
 
@@ -84,6 +96,8 @@ def predict(
         Whether the weight of each gene in each cell is wanted.
     allowed
         (classes,) bool: the classes that may be given; see :class:`ginseng._core.probs.Probability`. All if None.
+    weight
+        Share of the model's weight that is on genes which were measured, for models that were calibrated; 1 if None.
 
     Raises
     ------
@@ -98,10 +112,14 @@ def predict(
     mesh = local_mesh()
     params = put(state.params, replicated(mesh))
     key = None if seed is None else jax.random.key(seed)
+    unlike = None if state.calibration is None else Unlike(state, correction, mesh)
     for start, stop, x, total, empty in batches(state, rows, batch_size):
         n = stop - start
+        seen = None if unlike is None else unlike(params, x, total, n, **how)
         if network.is_double:  # which has no dropout
             logits = np.asarray(predict_double_logits(params, np.asarray(x), np.asarray(total), **how))[:n]
+        elif seen is not None and key is None:
+            logits = seen.logits
         else:
             batch_key = None if key is None else jax.random.fold_in(key, start)
             logits = np.asarray(predict_logits(params, x, total, batch_key, mesh=mesh, **how))[:n]
@@ -109,12 +127,46 @@ def predict(
             msg = "The model gives values that are NaN or infinite: its weights are too large, or they are damaged."
             raise ValueError(msg)
         weights = np.asarray(predict_gene_weights(params, x, total, **how))[:n] if gene_weights else None
-        probs = probability.probs(logits, allowed)
-        label = probability.labels(logits, probs, allowed)
-        moved = np.zeros(n, bool)
+        first = label = probability.labels(logits, probability.probs(logits))
         if allowed is not None:
-            moved = ~allowed[probability.labels(logits, probability.probs(logits))]
-        yield Predicted(start, stop, label, probs, weights, empty, moved)
+            label = probability.labels(logits, probability.probs(logits, allowed), allowed)
+        novelty = temperature = None
+        if unlike is not None and seen is not None and state.calibration is not None:
+            s = unlike.of(seen, label)
+            temperature = calibration.temperatures(state.calibration, s, 1.0 if weight is None else weight)
+            novelty = calibration.novelty(state.calibration, s)
+        probs = probability.probs(logits, allowed, temperature)
+        moved = np.zeros(n, bool) if allowed is None else ~allowed[first]
+        yield Predicted(start, stop, label, probs, weights, empty, moved, novelty)
+
+
+class Unlike:
+    """Tells how unlike its reference a calibrated model finds cells.
+
+    Parameters
+    ----------
+    correction
+        What makes up for a query that is not measured as the reference was.
+    mesh
+        Devices that share the cells.
+    """
+
+    def __init__(self, state: GinsengClassifierState, correction: Correction | None, mesh: Mesh) -> None:
+        assert state.calibration is not None
+        assert state.reference is not None
+        self.calibration = state.calibration
+        measured = np.ones(state.n_genes, bool) if correction is None else np.asarray(correction.measured)
+        self.shared = put((state.reference["classes"], measured.astype(np.float32)), replicated(mesh))
+        self.how = {"mesh": mesh}
+
+    def __call__(self, params: Params, x: Any, total: Any, n: int, **how: Any) -> Seen:
+        """Return what the model sees of the first `n` cells."""
+        return Seen(*(np.asarray(a)[:n] for a in predict_seen(params, x, total, *self.shared, **how, **self.how)))
+
+    def of(self, seen: Seen, label: np.ndarray) -> np.ndarray:
+        """Return how unlike the reference cells are that get these labels, (cells,); see `model/calibration.py`."""
+        scores = calibration.scores(seen.direction, self.calibration["prototypes"], seen.likeness, label)
+        return calibration.unlike(self.calibration, scores, np.asarray(seen.depth), label)
 
 
 def batches(state: GinsengClassifierState, rows: Iterable[Rows], batch_size: int) -> Iterator[PaddedRows]:

@@ -19,6 +19,7 @@ from ginseng._errors import suggest
 from ginseng._predict.adapt import Adaptation, measured_weight
 from ginseng._predict.forward import Rows, predict
 from ginseng.data._store import is_store
+from ginseng.model import calibration
 from ginseng.model.state import GinsengClassifierState
 from ginseng.ontology.backoff import BackOff
 from ginseng.ontology.terms import UNKNOWN, cell_ontology
@@ -122,6 +123,7 @@ class Labelled(NamedTuple):
     gene_weights: np.ndarray | None  # (cells, genes) float32
     empty: np.ndarray  # (cells,) bool, cells without a count in the genes of the model
     moved: np.ndarray  # (cells,) bool, cells whose label would be one that is not allowed
+    novelty: np.ndarray | None  # (cells,) float32, how unlike the reference
 
 
 def label(
@@ -148,6 +150,7 @@ def label(
             part.gene_weights,
             part.empty,
             part.moved,
+            part.novelty,
         )
 
 
@@ -156,8 +159,8 @@ class Result:
 
     Parameters
     ----------
-    min_confidence
-        Cells below it get no label.
+    min_confidence, max_novelty
+        Cells below the one or above the other get no label.
     unassigned
         What such cells, and cells without counts, are called.
     allowed
@@ -182,18 +185,22 @@ class Result:
         probs: bool,
         gene_weights: bool,
         min_confidence: float,
+        max_novelty: float,
         unassigned: str,
         allowed: np.ndarray | None,
         ids: Sequence[str | None] | None = None,
         backoff: BackOff | None = None,
     ) -> None:
-        self.min_confidence = min_confidence
+        self.min_confidence, self.max_novelty = min_confidence, max_novelty
         self.unassigned = unassigned
         self.allowed = allowed
         self.adaptation: Adaptation | None = None
         self.n_unsure = self.n_moved = self.n_relabelled = 0
         self.code = np.zeros(n_cells, np.int32)
         self.confidence = np.zeros(n_cells, np.float32)
+        self.calibration = state.calibration
+        self.novelty = None if state.calibration is None else np.ones(n_cells, np.float32)
+        self.n_novel = 0
         self.n_empty = self.n_broader = 0
         self.ids, self.backoff = ids, backoff
         self.names, self.terms, self._of_term = _names(state.label_keys, ids, backoff)
@@ -215,6 +222,11 @@ class Result:
         for name, found in part.levels.items():
             self.levels[name].add(part, *found, self.min_confidence)
         unsure = ~part.empty & (confidence < self.min_confidence)
+        if self.novelty is not None and part.novelty is not None:
+            self.novelty[here] = np.where(part.empty, 1, part.novelty)
+            novel = ~part.empty & (part.novelty > self.max_novelty)
+            self.n_novel += int(novel.sum())
+            unsure |= novel
         label = np.where(part.empty | unsure, -1, part.label)
         if part.broader is not None and self.best is not None and self.best_confidence is not None:
             self.best[here], self.best_confidence[here] = np.where(part.empty, -1, part.label), confidence
@@ -246,6 +258,8 @@ class Result:
     def obs(self) -> dict[_keys.Named, Any]:
         """What is said of each cell, by the functions of :mod:`ginseng._keys` that name it."""
         found: dict[_keys.Named, Any] = {_keys.cell_type: self.cell_type, _keys.confidence: self.confidence}
+        if self.novelty is not None:
+            found[_keys.novelty] = self.novelty
         if self.best is not None:
             found[_keys.best_class] = label_column(self.best, self.labels, self.unassigned)
             found[_keys.class_confidence] = self.best_confidence
@@ -281,6 +295,7 @@ class Result:
             "unassigned": {
                 "label": self.unassigned,
                 "min_confidence": float(self.min_confidence),
+                **({} if self.max_novelty == 1 else {"max_novelty": float(self.max_novelty), "n_novel": self.n_novel}),
                 "n_low_confidence": self.n_unsure,
                 "n_no_counts": self.n_empty,
             },
@@ -289,6 +304,11 @@ class Result:
             members["ontology"] = np.array([term or UNKNOWN for term in self.ids], object)
         if self.backoff is not None:
             members["backoff"] = {"threshold": float(self.backoff.threshold), "n_broader": self.n_broader}
+        if self.calibration is not None:
+            members["calibration"] = {
+                "temperature": float(self.calibration["temperature"]),
+                **calibration.expected_at(self.calibration, 1.0 if self.weight is None else self.weight),
+            }
         if self.levels:
             members[_keys.LEVELS] = np.array(list(self.levels), object)
         if self.reference:

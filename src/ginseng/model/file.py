@@ -23,7 +23,7 @@ from ginseng.model.logistic import from_sklearn, is_logistic_regression, read_ce
 from ginseng.model.pickles import MAX_BYTES as MAX_PICKLE
 from ginseng.model.pickles import is_pickle
 from ginseng.model.schema import FIRST, MODEL
-from ginseng.model.state import GinsengClassifierState, reference_shapes, shapes_of
+from ginseng.model.state import GinsengClassifierState, calibration_shapes, reference_shapes, shapes_of
 from ginseng.model.uns import model_of
 
 if TYPE_CHECKING:
@@ -160,10 +160,15 @@ def _shapes(name: str, found: Found) -> Mapping[str, Any] | None:
         return None
     if name == "reference":
         return reference_shapes(found.sizes["n_genes"], found.sizes["n_classes"])
+    if name == "calibration" and name not in found.reader.members():
+        return None
     values, n_layers = found.values, len(found.reader.members(name))
     if "architecture" in values:
         network = registry.get(values["architecture"], parsed(values["config"], "config"))
     else:
         config = {"hidden_dim": int(values["hidden_dim"]), "dropout_rate": float(values["dropout_rate"])}
         network = registry.get(FIRST_NETWORK["architecture"], config)
-    return shapes_of(network, found.sizes["n_genes"], found.sizes["n_classes"], n_layers)
+    sizes = found.sizes["n_genes"], found.sizes["n_classes"]
+    if name == "calibration":
+        return calibration_shapes(network, found.values["params"], *sizes)
+    return shapes_of(network, *sizes, n_layers)

@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol, Self, cast
+from typing import Any, NamedTuple, Protocol, Self, cast
 
 import jax
 import numpy as np
 
 from ginseng._core import registry
 from ginseng._core.architecture import Architecture
+from ginseng._core.members import together
 from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize
 from ginseng._core.steps import Normalization
 from ginseng._core.types import Params
 from ginseng._errors import check_unique_names
+from ginseng.model.calibration import check as check_calibration
+from ginseng.model.calibration import shapes as of_calibration
 from ginseng.model.card import model_card
 from ginseng.model.classifier import GinsengClassifier
 from ginseng.model.schema import MODEL
@@ -56,6 +59,9 @@ class GinsengClassifierState:
         Statistics of the training cells, float32. Of normalised expression: `mean`, (genes,); `classes`, (classes,
         genes) means per class; and `cells`, (classes,) the number of cells of these. `share`, (genes,), is the fraction
         of each gene in the counts of a cell. None for models without them, which treat missing genes as not expressed.
+    calibration
+        What is known of the errors of the model, float32: see the concepts in the documentation. None for models
+        without, whose probabilities are taken as they are.
     other_names
         (genes,) what the genes are also called: ids beside symbols, or the reverse; empty where unknown. None if no
         other names are known.
@@ -83,6 +89,7 @@ class GinsengClassifierState:
     library_size: LibrarySize = LIBRARY_SIZE
     history: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     reference: dict[str, np.ndarray] | None = None
+    calibration: dict[str, np.ndarray] | None = None
     other_names: np.ndarray | None = None
     levels: dict[str, list[str]] | None = None
     info: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -91,6 +98,8 @@ class GinsengClassifierState:
         self.params = jax.tree.map(lambda a: np.asarray(a, np.float32), self.params)
         if self.reference is not None:
             self.reference = {name: np.asarray(a, np.float32) for name, a in self.reference.items()}
+        if self.calibration is not None:
+            self.calibration = {name: np.asarray(a, np.float32) for name, a in self.calibration.items()}
         self.genes = _text(self.genes)
         self.other_names = None if self.other_names is None else _text(self.other_names)
         self.label_keys = _text(self.label_keys)
@@ -164,6 +173,13 @@ class GinsengClassifierState:
             if min(self.reference["share"].min(), self.reference["cells"].min()) < 0:
                 msg = "'reference' has shares or numbers of cells below 0"
                 raise ValueError(msg)
+        if self.calibration is not None:
+            if self.reference is None:
+                msg = "the model has 'calibration' without 'reference'"
+                raise ValueError(msg)
+            shapes = calibration_shapes(network, self.params, self.n_genes, self.n_classes)
+            _check_params(self.calibration, shapes, "calibration")
+            check_calibration(self.calibration, self.n_classes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested dicts of arrays, numbers and strings, as stored in `uns` and HDF5."""
@@ -183,6 +199,13 @@ class GinsengClassifierState:
         state = cls(**MODEL.unpack(values), **sizes)
         state.check()
         return state
+
+
+class Shape(NamedTuple):
+    """Shape of an array, None for any number."""
+
+    shape: tuple[int | None, ...]
+    dtype: np.dtype = np.dtype(np.float32)
 
 
 def shapes_of(network: Architecture, n_genes: int, n_classes: int, n_layers: int) -> Params:
@@ -208,6 +231,13 @@ def reference_shapes(n_genes: int, n_classes: int) -> dict[str, jax.ShapeDtypeSt
     """Return the shapes of the arrays in :attr:`GinsengClassifierState.reference`."""
     shapes = {"mean": (n_genes,), "share": (n_genes,), "classes": (n_classes, n_genes), "cells": (n_classes,)}
     return {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
+
+
+def calibration_shapes(network: Architecture, params: Params, n_genes: int, n_classes: int) -> dict[str, Shape]:
+    """Return the shapes of the arrays in :attr:`GinsengClassifierState.calibration`."""
+    x = jax.ShapeDtypeStruct((n_genes,), np.float32)
+    width = jax.eval_shape(together(network).embed, params, x).shape[0]
+    return {name: Shape(shape) for name, shape in of_calibration(width, n_classes).items()}
 
 
 def check_other_names(names: np.ndarray, n_genes: int) -> None:
@@ -260,7 +290,10 @@ def _check_params(params: Any, shapes: Mapping[str, Any], path: str = "params") 
         if isinstance(shape, Mapping):
             _check_params(params[name], shape, f"{path}/{name}")
             continue
-        if np.shape(params[name]) != shape.shape:
+        found_shape = np.shape(params[name])
+        if len(found_shape) != len(shape.shape) or any(
+            n not in (None, m) for m, n in zip(found_shape, shape.shape, strict=True)
+        ):
             msg = f"'{path}/{name}' has shape {np.shape(params[name])}, where {shape.shape} is expected"
             raise ValueError(msg)
         if not np.isfinite(params[name]).all():

@@ -25,6 +25,7 @@ from ginseng._predict.adapt import adapt as adapt_to
 from ginseng._predict.adapt import can_adapt, compare, correction_for
 from ginseng._predict.query import ask, chosen_model
 from ginseng._predict.result import Result, allowed_classes, class_terms, label
+from ginseng.model import calibration
 from ginseng.model.file import ModelLike, is_model_file
 from ginseng.model.logistic import is_logistic_regression
 from ginseng.model.state import GinsengClassifierState
@@ -35,6 +36,8 @@ from ginseng.ontology.labels import match_label
 #: Packages whose versions are recorded with the labels.
 PACKAGES = ("ginseng", "jax", "anndata", "numpy")
 
+#: Stands for the thresholds of the model.
+AUTO: Literal["auto"] = "auto"
 #: Probability that a label needs with back-off, unless the user says otherwise.
 SURE = 0.5
 
@@ -52,7 +55,7 @@ def classify(
     target_sum: float | None = None,
     randomness: bool = False,
     batch_size: int = 1024,
-    min_confidence: float = 0.0,
+    min_confidence: float | Literal["auto"] = 0.0,
     unassigned: str = UNASSIGNED,
     allowed: str | Sequence[str] | None = None,
     excluded: str | Sequence[str] | None = None,
@@ -107,10 +110,12 @@ def classify(
         which numbers are drawn.
     min_confidence
         Cells with a confidence below it get no label; the confidence stays. Choose it on labelled cells that were not
-        trained on, see :func:`ginseng.pl.confidence`. By default every cell with counts gets a label.
+        trained on, see :func:`ginseng.pl.confidence`. With `"auto"`, cells that are too unlike the reference get no
+        label either; both thresholds are those of training, by which 5% of the rightly labelled cells would be given
+        up. By default every cell with counts gets a label.
     unassigned
         What cells are called that get no label, here or for want of counts. If the model has a class of that name,
-        they join it.
+        they join it. `"auto"` means `min_confidence="auto"`, and the name by default.
     allowed
         Classes that are possible in this tissue; all if None. They share all of the probability: it is the softmax
         over their logits alone, which is each one's probability divided by the sum of theirs. So the confidence of a
@@ -163,6 +168,10 @@ def classify(
         all in `uns["ginseng"]["classes"]`.
     `adata.obs['ginseng_confidence']` : :class:`pandas.Series` (dtype ``float32``)
         Probability of the most probable type; 0 for cells without counts.
+    `adata.obs['ginseng_novelty']` : :class:`pandas.Series` (dtype ``float32``)
+        How unlike the cells that the model was trained on the cell is, whatever its label, from 0 to 1; at 0.5, 5% of
+        the rightly labelled cells of the reference are above. 1 for cells without counts. Models of earlier versions,
+        and those of others, do not know.
     `adata.obs['ginseng_cell_type_ontology_term_id']` : :class:`pandas.Series` (dtype ``category``)
         The Cell Ontology id of the predicted type, `"unknown"` where there is none, as the CELLxGENE schema wants it;
         if the model has ids, or with `backoff`.
@@ -192,7 +201,9 @@ def classify(
         classes apart; in `adaptation` the `shift` of each of its `genes` that has one, the `n_classes` that it is the
         mean of, and `n_relabelled`, how many of the `n_cells` that were looked at have another label than without; in
         `unassigned` the `label` and the `min_confidence` above, and how many cells were below it (`n_low_confidence`)
-        or empty (`n_no_counts`); in `ontology` the Cell Ontology id of each class; in `backoff` its `threshold` and
+        or empty (`n_no_counts`), with `"auto"` also `max_novelty` and how many were above it (`n_novel`); in
+        `calibration` the `temperature` of the model, and the `accuracy` and calibration error (`ece`) to expect with
+        the genes that were found, of cells like those of the reference; in `ontology` the Cell Ontology id of each class; in `backoff` its `threshold` and
         `n_broader`, the number of cells that got a broader label; in `levels` their names. With `allowed` or
         `excluded`, in `restriction` the classes that were `allowed`, and `n_relabelled`: cells whose most probable
         class was another. In `run` the `model`, if it has a name, its
@@ -235,8 +246,13 @@ def classify(
     if store_gene_weights and not state.network.has_gene_weights:
         msg = f"A model of architecture {state.architecture!r} has no gene weights: leave out `store_gene_weights`."
         raise ValueError(msg)
-    if not 0 <= min_confidence <= 1:
-        msg = f"`min_confidence` is a probability, between 0 and 1, not {min_confidence}."
+    max_novelty = 1.0
+    if unassigned == AUTO:
+        min_confidence, unassigned = AUTO, UNASSIGNED
+    if min_confidence == AUTO:
+        min_confidence, max_novelty = _thresholds(state)
+    if isinstance(min_confidence, str) or not 0 <= min_confidence <= 1:
+        msg = f"`min_confidence` is a probability, between 0 and 1, or 'auto', not {min_confidence!r}."
         raise ValueError(msg)
     check_names([unassigned], "`unassigned`")
     if unassigned != UNASSIGNED and unassigned in [str(label) for label in state.label_keys]:
@@ -274,7 +290,7 @@ def classify(
     with running(f"classification of {data.n_obs:,} cells", silent=silent) as report:
         result = Result(
             data.n_obs, state, query.genes, probs=store_probs, gene_weights=store_gene_weights,
-            min_confidence=min_confidence, unassigned=unassigned, allowed=possible,
+            min_confidence=min_confidence, max_novelty=max_novelty, unassigned=unassigned, allowed=possible,
             ids=ids, backoff=broader,
         )  # fmt: skip
         if output is not None:
@@ -294,6 +310,7 @@ def classify(
             gene_weights=store_gene_weights,
             backoff=result.backoff,
             probs=store_probs,
+            weight=result.weight,
         )
         with progress(desc="Classifying", total=data.n_obs, unit="cells", silent=silent) as bar:
             for part in labelled:
@@ -305,7 +322,11 @@ def classify(
             )
             warn(msg)
         if min_confidence:
-            report(f"{result.n_unsure:,} of {data.n_obs:,} cells below confidence {min_confidence:g}: {unassigned!r}")
+            unlike = "" if max_novelty == 1 else f" or above novelty {max_novelty:.2g}"
+            report(
+                f"{result.n_unsure:,} of {data.n_obs:,} cells below confidence {min_confidence:.2g}{unlike}: "
+                f"{unassigned!r}"
+            )
         if backoff:
             report(f"{result.n_broader:,} cells got a broader label")
         if possible is not None:
@@ -356,8 +377,21 @@ def _said(result: Result, n_cells: int) -> str:
     n_types = len(np.unique(result.code[result.code >= 0]))
     said = f"{n_cells:,} cells labelled with {n_types} of {len(result.labels)} types"
     if result.min_confidence:
-        said += f", {result.n_unsure:,} below confidence {result.min_confidence:g}"
+        said += f", {result.n_unsure:,} below confidence {result.min_confidence:.2g}"
+        said += "" if result.max_novelty == 1 else f" or above novelty {result.max_novelty:.2g}"
     return said + (f", {result.n_empty:,} without counts" if result.n_empty else "")
+
+
+def _thresholds(state: GinsengClassifierState) -> tuple[float, float]:
+    """Return the confidence and the novelty at which a model gives up labels."""
+    if state.calibration is None:
+        msg = (
+            "The model has no thresholds of its own, as it was not calibrated: give `min_confidence` as a number, or "
+            "train the model again."
+        )
+        raise ValueError(msg)
+    found = calibration.thresholds(state.calibration)
+    return found.min_confidence, found.max_novelty
 
 
 def _in_order(adata: Any, model: Any) -> tuple[Any, Any]:

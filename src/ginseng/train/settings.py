@@ -93,6 +93,10 @@ class GinsengClassifierTrainerSettings:
         :class:`sklearn.linear_model.LogisticRegression`.
     standardize
         Whether genes are centred and scaled, for architectures that support it.
+    calibrate
+        Whether to measure, on cells that were not trained on, how sure the model may be of its labels and how unlike
+        the reference a cell is (see the concepts in the documentation). If fewer than 1,000 cells are held out, this
+        trains three more times, on parts of the cells. If None, with `"adamw"` only.
     n_uncentered
         Number of ensemble members that read all genes on one common scale without centring, instead of standardising
         each gene; one in four if None. Standardised members are best within a study, the others on other studies (see
@@ -145,6 +149,7 @@ class GinsengClassifierTrainerSettings:
     logit_adjustment: float = 0.0
     weigh_genes: bool = True
     n_uncentered: int | None = None
+    calibrate: bool | None = None
     fold_change: float = 0.0
     n_streams: int | None = None
 

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ginseng._core.attribution import gene_leverage
 from ginseng._core.devices import global_mesh, own_cells, rounded_up
 from ginseng._core.optim import warmup_cosine
 from ginseng._core.steps import Normalization
@@ -23,9 +25,11 @@ from ginseng._logging import progress, running, warning
 from ginseng._repr import Card, listed
 from ginseng.data._batches import batches_per_window, class_weights, n_batches, prefetch, stream, stream_own
 from ginseng.data._memory import MemoryDataset
+from ginseng.data._splits import folds
 from ginseng.data.dataset import GinsengDataset
 from ginseng.model.classifier import GinsengClassifier
 from ginseng.model.state import GinsengClassifierState
+from ginseng.train.assess import ENOUGH, N_PARTS, Reader, Trained, assess
 from ginseng.train.checkpoint import Checkpoint, Progress, describe_run
 from ginseng.train.compiling import Step, ahead
 from ginseng.train.diagnosis import by_chance, divergence, has_learned
@@ -101,6 +105,8 @@ class GinsengClassifierTrainer:
         wanted = min(wanted, max(int(self.keep.sum()), recipe.batch_size))
         self.n_streams = self._choose_n_streams()
         self.batch_size = -(-wanted // self.n_streams) * self.n_streams
+        n_epoch = n_batches(int(self.keep.sum()), self.batch_size)
+        self.n_window = batches_per_window(self.batch_size, self.n_genes, n_epoch)
         self.monitor = recipe.monitor if self.settings.monitor is None else self.settings.monitor
         s = self.settings
         self.normalization = Normalization(s.normalize, s.target_sum, s.library_size)
@@ -243,6 +249,8 @@ class GinsengClassifierTrainer:
                     trained = self._fit_adamw(epochs, silent, reports=reports, place=place, resume=resume)
                 self.model.params = self._adjusted(trained)
             learned = self._has_learned()
+            known = reference(self._moments) if self.network.knows_reference else None
+            measured = self._assess(known, silent) if known is not None else None
             report(f"best epoch {self.best_epoch} of {self.logger.epoch[-1]}")
         self.state = GinsengClassifierState.of(
             self.network,
@@ -256,7 +264,8 @@ class GinsengClassifierTrainer:
             target_sum=s.target_sum,
             library_size=s.library_size,
             history=self.logger.to_dict(),
-            reference=reference(self._moments) if self.network.knows_reference else None,
+            reference=known,
+            calibration=measured,
             other_names=self.dataset.other_names,
             levels=self.dataset.levels,
             info={
@@ -335,9 +344,7 @@ class GinsengClassifierTrainer:
 
     def _fit_adamw(self, epochs: int, silent: bool, *, reports: bool, place: Checkpoint | None, resume: bool) -> Params:
         n_epoch = n_batches(int(self.keep.sum()), self.batch_size)
-        step = Step(self.network, self.normalization, self.settings,
-                    n_window=batches_per_window(self.batch_size, self.n_genes, n_epoch),
-                    batch_size=self.batch_size)  # fmt: skip
+        step = Step(self.network, self.normalization, self.settings, n_window=self.n_window, batch_size=self.batch_size)
         plan = self._plan(epochs, n_epoch, step)
         at = place.read(*step.shapes(self.n_genes, self.n_classes)) if place and resume else None
         check_same("other checkpoints", "none" if at is None else f"{at.epoch} {at.window} {at.step}")
@@ -373,6 +380,42 @@ class GinsengClassifierTrainer:
             self._report_interruption(at.epoch, epochs, place)
         assert at.kept is not None  # the first epoch is always kept
         return at.kept
+
+    def _assess(self, known: dict[str, np.ndarray], silent: bool) -> dict[str, np.ndarray] | None:
+        """Measure how far the model can be trusted, see `assess.py`."""
+        s = self.settings
+        if not (s.solver == "adamw" if s.calibrate is None else s.calibrate):
+            return None
+        final = Trained(self.model.params, known, self.keep, self.holdout)
+        read = Reader(self.dataset.source, self.network, self.normalization)
+
+        def weights_of_genes() -> np.ndarray:
+            how: Any = {"architecture": self.network}
+            return np.asarray(gene_leverage(self.model.params, known["mean"], known["classes"], **how), float)
+
+        enough = self.holdout.sum() >= ENOUGH or self.interrupted or n_processes() > 1 or s.solver == "lbfgs"
+        models = iter([final]) if enough else self._refitted(silent)
+        return assess(models, final, read, weights_of_genes=weights_of_genes, seed=s.seed)
+
+    def _refitted(self, silent: bool) -> Iterator[Trained]:
+        """Yield models that were trained on parts of the cells, each to be measured on the others."""
+        data = self.dataset
+        by_group = self.settings.group_level and data.groups is not None and len(np.unique(data.groups)) > 1
+        most = len(np.unique(data.groups)) if by_group else int(np.bincount(data.labels).max())
+        rng = np.random.default_rng([self.settings.seed, 2**31 + 2])
+        groups = data.groups if by_group else None
+        parts = folds(data.labels, groups, data.group_names, n_folds=min(N_PARTS, most), rng=rng)
+        with progress(parts, desc="Calibrating", unit="parts", silent=silent) as bar:
+            for _, others in bar:
+                part = copy.copy(self)
+                part.keep, part.holdout = ~others, np.zeros_like(others)
+                part._held_out = Holdout(data.source, part.holdout, self.network, self.normalization)
+                part.logger = GinsengLogger()
+                part.__dict__.pop("_moments", None)
+                trained = part._fit_adamw(self.best_epoch or 1, True, reports=False, place=None, resume=False)
+                if part.interrupted:
+                    return
+                yield Trained(part._adjusted(trained), reference(part._moments), part.keep, others)
 
     def _plan(self, epochs: int, n_epoch: int, step: Step) -> Plan:
         s = self.settings

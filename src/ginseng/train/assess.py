@@ -1,0 +1,196 @@
+"""How far a trained model can be trusted, measured on cells that were not trained on.
+
+Where the holdout is small, the model is trained again on parts of the cells, to be measured on the others: as many
+passes as the model itself took, without looking at the others. Where cells have groups, as donors, the parts are groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.cluster import KMeans
+
+from ginseng._core.architecture import Architecture
+from ginseng._core.correction import Correction
+from ginseng._core.devices import cells_sharding, local_mesh, put, replicated, rounded_up
+from ginseng._core.steps import Normalization, Seen, predict_seen
+from ginseng._core.types import Params
+from ginseng.data._batches import Source, prefetch, stream
+from ginseng.model import calibration
+
+#: Held-out cells from which on the model is not trained again, parts into which cells are divided otherwise.
+ENOUGH, N_PARTS = 1000, 2
+#: Cells that are looked at, at most: held out, and of those trained on; and those of which the model keeps a record.
+MOST_CELLS, MOST_KEPT = 20_000, 4096
+#: Prototypes per class, the least number of cells that one stands for, and the cells that they are found among.
+PER_CLASS, LEAST, OF_CLASS = 10, 5, 300
+#: Shares of the model's weight at which the cost of missing genes is measured, on so many cells at most.
+WEIGHTS, MOST_MISSING = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0), 1000
+
+
+class Trained(NamedTuple):
+    """Weights, what they were trained on, and the cells to measure them on."""
+
+    params: Params
+    reference: dict[str, np.ndarray]
+    trained: np.ndarray  # (cells,) bool
+    others: np.ndarray  # (cells,) bool
+
+
+class Reader:
+    """Shows cells of the training data to a model."""
+
+    def __init__(self, source: Source, network: Architecture, normalization: Normalization) -> None:
+        self.source = source
+        self.mesh = local_mesh()
+        self.batch_size = rounded_up(self.mesh, 1024)
+        self.how: dict[str, Any] = {"architecture": network, "normalization": normalization, "mesh": self.mesh}
+
+    def __call__(
+        self, model: Trained, cells: np.ndarray, correction: Correction | None = None
+    ) -> tuple[Seen, np.ndarray]:
+        """Return what the model sees of these cells, (cells,) bool, and their classes; cells without counts are left out."""
+        n_genes = self.source.n_genes
+        measured = np.ones(n_genes, np.float32) if correction is None else correction.measured.astype(np.float32)
+        shared = put((model.reference["classes"], measured), replicated(self.mesh))
+        params = put(model.params, replicated(self.mesh))
+        parts, y = [], []
+        for window in prefetch(stream(self.source, cells, batch_size=self.batch_size, n_per_window=1, shuffle=False)):
+            real = (window.weight[0] > 0) & window.x[0].any(axis=1)
+            x, total = put((window.x[0], window.total[0]), cells_sharding(self.mesh))
+            seen = predict_seen(params, x, total, *shared, correction, **self.how)
+            parts.append([np.asarray(a)[real] for a in seen])
+            y.append(window.y[0, real])
+        return Seen(*(np.concatenate(a) for a in zip(*parts, strict=True))), np.concatenate(y)
+
+
+def assess(
+    models: Iterator[Trained],
+    final: Trained,
+    read: Reader,
+    *,
+    weights_of_genes: Callable[[], np.ndarray],
+    seed: int,
+) -> dict[str, np.ndarray] | None:
+    """Return what :mod:`ginseng.model.calibration` describes, float32; None if there are no cells to measure on.
+
+    Parameters
+    ----------
+    models
+        Models as the final one, and the cells to measure each on.
+    final
+        The model itself.
+    weights_of_genes
+        Returns the weight of each gene in telling the classes apart, (genes,).
+    """
+    rng = np.random.default_rng([seed, 2**31 + 1])
+    n_classes = len(final.reference["classes"])
+    some, seen, scores, y, models_seen = [], [], [], [], []
+    prototypes = None
+    for model in models:
+        cells = _some(model.others, MOST_CELLS, rng)
+        if not cells.any():
+            continue
+        prototypes = prototypes_of(read, model, rng)
+        found, classes = read(model, cells)
+        label = found.logits.argmax(axis=1)
+        scores.append(calibration.scores(found.direction, prototypes, found.likeness, label))
+        seen.append(found._replace(direction=found.direction[:, :0], likeness=found.likeness[:, :0]))
+        y.append(classes)
+        some.append(cells)
+        models_seen.append(model)
+    if prototypes is None or not sum(map(len, y)):
+        return None
+    logits = np.concatenate([found.logits for found in seen])
+    depth, truth = np.concatenate([found.depth for found in seen]), np.concatenate(y)
+    label, raw = logits.argmax(axis=1), np.concatenate(scores)
+    out = calibration.fit_scores(raw, depth, label, n_classes)
+    s = calibration.unlike(out, raw, depth, label)
+    softened = calibration.softening(s)
+    temperature = calibration.fit_temperature(logits, truth, softened)
+    probs = final_probs(logits, temperature * softened)
+    rows = np.arange(len(truth))
+    record = np.stack([truth, label, probs[rows, label], probs[rows, truth], s], axis=1)
+    kept = np.sort(rng.permutation(len(record))[:MOST_KEPT])
+    if len(models_seen) > 1 or models_seen[0].params is not final.params:
+        prototypes = prototypes_of(read, final, rng)
+    missing = _missing(
+        models_seen, some, read, weights_of_genes(), temperature=temperature, n_classes=n_classes, rng=rng
+    )
+    out |= {"temperature": temperature, "cells": record[kept], "prototypes": prototypes, **missing}
+    return {name: np.asarray(values, np.float32) for name, values in out.items()}
+
+
+def final_probs(logits: np.ndarray, temperature: np.ndarray) -> np.ndarray:
+    """Return softmax probabilities of logits divided by a temperature of each cell."""
+    from ginseng._core.probs import Probability
+
+    return Probability().probs(logits, None, temperature)
+
+
+def prototypes_of(read: Reader, model: Trained, rng: np.random.Generator) -> np.ndarray:
+    """Return directions of the cells that a model was trained on, a few of each class: the centres of k-means."""
+    seen, y = read(model, _some(model.trained, MOST_CELLS, rng))
+    found = []
+    for label in np.unique(y):
+        own = rng.permutation(seen.direction[y == label])[:OF_CLASS]
+        k = int(np.clip(len(own) // LEAST, 1, PER_CLASS))
+        if k == 1:
+            found.append(own.mean(axis=0, keepdims=True))
+        else:
+            found.append(
+                KMeans(k, n_init=1, max_iter=20, random_state=int(rng.integers(2**31))).fit(own).cluster_centers_
+            )
+    centres = np.concatenate(found)
+    return centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-9)
+
+
+def _missing(
+    models: list[Trained],
+    cells: list[np.ndarray],
+    read: Reader,
+    weight: np.ndarray,
+    *,
+    temperature: float,
+    n_classes: int,
+    rng: np.random.Generator,
+) -> dict[str, np.ndarray]:
+    """Measure models where only some genes are left, drawn at random, as columns of `OVERLAP` and recall by class."""
+    order = rng.permutation(len(weight))
+    summed = np.cumsum(weight[order]) / max(weight.sum(), np.finfo(float).tiny)
+    some = [_some(c, -(-MOST_MISSING // len(cells)), rng) for c in cells]
+    levels, recall = [], []
+    for share in WEIGHTS:
+        measured = np.zeros(len(weight), bool)
+        measured[order[: int(np.searchsorted(summed, share - 1e-9)) + 1]] = True
+        found = [read(m, c, lacking(m, measured, read)) for m, c in zip(models, some, strict=True)]
+        logits = np.concatenate([seen.logits for seen, _ in found])
+        y = np.concatenate([classes for _, classes in found])
+        ones = np.ones(len(y))
+        fitted = temperature if share == 1 else calibration.fit_temperature(logits, y, ones)
+        label = logits.argmax(axis=1)
+        confidence = np.take_along_axis(final_probs(logits, fitted * ones), label[:, None], axis=1)[:, 0]
+        right, n = label == y, np.bincount(y, minlength=n_classes)
+        error = calibration.calibration_error(confidence, right)
+        levels.append([weight[measured].sum() / weight.sum(), right.mean(), error, fitted])
+        recall.append(np.where(n > 0, np.bincount(y, right, n_classes) / np.maximum(n, 1), -1))
+    return {"overlap": np.array(levels), "recall": np.array(recall)}
+
+
+def lacking(model: Trained, measured: np.ndarray, read: Reader) -> Correction | None:
+    """Return what makes up for genes that were not measured."""
+    if measured.all():
+        return None
+    none = np.zeros(len(measured), np.float32)
+    share = model.reference["share"]
+    neutral = none if read.how["architecture"].skips_zeros else model.reference["mean"]
+    of_measured = np.float32(max(share[measured].sum() / max(share.sum(), 1e-9), 1e-9))
+    return Correction(measured=measured, neutral=neutral, shift=none, share=of_measured)
+
+
+def _some(cells: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Return a mask of at most so many of the cells, drawn at random."""
+    places = np.flatnonzero(cells)
+    return np.isin(np.arange(len(cells)), rng.permutation(places)[:most])
