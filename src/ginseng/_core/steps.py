@@ -39,10 +39,10 @@ class Batch(NamedTuple):
 class Seen(NamedTuple):
     """What a model sees of cells, besides their logits."""
 
-    logits: Float[Array, "B C"]
-    direction: Float[Array, "B K"]  # of the embedding, with a norm of 1
-    likeness: Float[Array, "B C"]  # cosine of the angle between expression and the mean of each class
-    depth: Float[Array, " B"]  # logarithm of 1 + the number of genes that are expressed
+    logits: Any  # (B, C)
+    direction: Any  # (B, K) of the embedding, with a norm of 1
+    likeness: Any  # (B, C) cosine of the angle between expression and the mean of each class
+    depth: Any  # (B,) logarithm of 1 + the number of genes that are expressed
 
 
 @dataclasses.dataclass(frozen=True)

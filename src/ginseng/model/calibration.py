@@ -19,8 +19,8 @@ counts, and differ between classes, so both are standardised for that (z). Their
 
     s = z_1 + .7 z_2
 
-is how unlike the reference a cell is. Logits are divided by T (1 + .1 max(s, 0)): by a temperature for all cells (Guo et
-al. 2017), and more where a cell is unlike all that the model has seen. `docs/accuracy.md` has what else was tried.
+is how unlike the reference a cell is. Logits are divided by T (1 + .1 max(s, 0)): by a temperature for all cells (Guo
+et al. 2017), and more where a cell is unlike all that the model has seen. `docs/accuracy.md` has what else was tried.
 """
 
 from __future__ import annotations

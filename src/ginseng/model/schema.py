@@ -38,8 +38,8 @@ MODEL = Schema(
              "class, `classes`, of so many `cells`; and `share` of each gene in the counts of a cell",
              "<name>", since="1.2", optional=True),
         Tree("calibration", "what was measured on cells that were not trained on: `temperature` of the logits; of each "
-             "of these `cells` the true and the predicted class, the probability of each, and how unlike the reference it "
-             "is; `prototypes` of the embedding, and `depth`, `range`, `offset` and `scale` of the scores; and what "
+             "of these `cells` the true and the predicted class, the probability of each, and how unlike the reference "
+             "it is; `prototypes` of the embedding, and `depth`, `range`, `offset` and `scale` of the scores; and what "
              "missing genes cost, `overlap`, and in each class, `recall`",
              "<name>", since="1.3", optional=True),
         Names("other_names", "what the genes are also called, ids beside symbols or the reverse; empty where unknown",

@@ -203,12 +203,12 @@ def classify(
         `unassigned` the `label` and the `min_confidence` above, and how many cells were below it (`n_low_confidence`)
         or empty (`n_no_counts`), with `"auto"` also `max_novelty` and how many were above it (`n_novel`); in
         `calibration` the `temperature` of the model, and the `accuracy` and calibration error (`ece`) to expect with
-        the genes that were found, of cells like those of the reference; in `ontology` the Cell Ontology id of each class; in `backoff` its `threshold` and
-        `n_broader`, the number of cells that got a broader label; in `levels` their names. With `allowed` or
-        `excluded`, in `restriction` the classes that were `allowed`, and `n_relabelled`: cells whose most probable
-        class was another. In `run` the `model`, if it has a name, its
-        `architecture`, `n_genes`, `n_classes` and `n_train`, the `parameters` of the call that are not the defaults, as
-        JSON, and `versions`.
+        the genes that were found, of cells like those of the reference; in `ontology` the Cell Ontology id of each
+        class; in `backoff` its `threshold` and `n_broader`, the number of cells that got a broader label; in `levels`
+        their names. With `allowed` or `excluded`, in `restriction` the classes that were `allowed`, and `n_relabelled`:
+        cells whose most probable class was another. In `run` the `model`, if it has a name, its `architecture`,
+        `n_genes`, `n_classes` and `n_train`, the `parameters` of the call that are not the defaults, as JSON, and
+        `versions`.
 
     What an earlier call wrote is replaced, and what was made from its labels is removed: probabilities, metrics, votes,
     explanations, ranked genes and uncertainty. Columns of these names that are not from ginseng are kept, and

@@ -1,7 +1,7 @@
 """How far a trained model can be trusted, measured on cells that were not trained on.
 
 Where the holdout is small, the model is trained again on parts of the cells, to be measured on the others: as many
-passes as the model itself took, without looking at the others. Where cells have groups, as donors, the parts are groups.
+passes as the model itself took, without looking at the others. Where cells have groups, as donors, parts are of groups.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sklearn.cluster import KMeans
 from ginseng._core.architecture import Architecture
 from ginseng._core.correction import Correction
 from ginseng._core.devices import cells_sharding, local_mesh, put, replicated, rounded_up
+from ginseng._core.probs import Probability
 from ginseng._core.steps import Normalization, Seen, predict_seen
 from ginseng._core.types import Params
 from ginseng.data._batches import Source, prefetch, stream
@@ -51,7 +52,7 @@ class Reader:
     def __call__(
         self, model: Trained, cells: np.ndarray, correction: Correction | None = None
     ) -> tuple[Seen, np.ndarray]:
-        """Return what the model sees of these cells, (cells,) bool, and their classes; cells without counts are left out."""
+        """Return what the model sees of these cells, (cells,) bool, and their classes, without empty cells."""
         n_genes = self.source.n_genes
         measured = np.ones(n_genes, np.float32) if correction is None else correction.measured.astype(np.float32)
         shared = put((model.reference["classes"], measured), replicated(self.mesh))
@@ -119,14 +120,12 @@ def assess(
     missing = _missing(
         models_seen, some, read, weights_of_genes(), temperature=temperature, n_classes=n_classes, rng=rng
     )
-    out |= {"temperature": temperature, "cells": record[kept], "prototypes": prototypes, **missing}
+    out |= {"temperature": np.array(temperature), "cells": record[kept], "prototypes": prototypes, **missing}
     return {name: np.asarray(values, np.float32) for name, values in out.items()}
 
 
 def final_probs(logits: np.ndarray, temperature: np.ndarray) -> np.ndarray:
     """Return softmax probabilities of logits divided by a temperature of each cell."""
-    from ginseng._core.probs import Probability
-
     return Probability().probs(logits, None, temperature)
 
 
@@ -140,9 +139,8 @@ def prototypes_of(read: Reader, model: Trained, rng: np.random.Generator) -> np.
         if k == 1:
             found.append(own.mean(axis=0, keepdims=True))
         else:
-            found.append(
-                KMeans(k, n_init=1, max_iter=20, random_state=int(rng.integers(2**31))).fit(own).cluster_centers_
-            )
+            fitted = KMeans(k, n_init=1, max_iter=20, random_state=int(rng.integers(2**31))).fit(own)
+            found.append(fitted.cluster_centers_)
     centres = np.concatenate(found)
     return centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-9)
 
@@ -183,11 +181,12 @@ def lacking(model: Trained, measured: np.ndarray, read: Reader) -> Correction | 
     """Return what makes up for genes that were not measured."""
     if measured.all():
         return None
-    none = np.zeros(len(measured), np.float32)
+    none: Any = np.zeros(len(measured), np.float32)
+    genes: Any = measured
     share = model.reference["share"]
-    neutral = none if read.how["architecture"].skips_zeros else model.reference["mean"]
-    of_measured = np.float32(max(share[measured].sum() / max(share.sum(), 1e-9), 1e-9))
-    return Correction(measured=measured, neutral=neutral, shift=none, share=of_measured)
+    neutral: Any = none if read.how["architecture"].skips_zeros else model.reference["mean"]
+    of_measured: Any = np.float32(max(share[measured].sum() / max(share.sum(), 1e-9), 1e-9))
+    return Correction(measured=genes, neutral=neutral, shift=none, share=of_measured)
 
 
 def _some(cells: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
