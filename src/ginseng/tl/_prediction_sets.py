@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from anndata import AnnData
@@ -43,7 +45,8 @@ def prediction_sets(
     A type is in the set of a cell if its probability reaches a threshold, which is set on the cells that the model was
     calibrated on in training (split conformal prediction; for cell types, Lopez-De-Castro et al. 2025). Types with 100
     such cells have a threshold of their own, by which the probability holds within each of them; the others share one.
-    It holds for cells like those of the reference; in another study, sets have the true type less often.
+    It holds for cells like those of the reference; in another study, sets have the true type less often, see
+    the figures on accuracy in the documentation.
 
     A set may have one type, several that the model cannot tell apart, or none: the cell is then unlike nearly all cells
     of each type, of a type that the reference lacks or one of the share `alpha` that the sets give up.
@@ -58,7 +61,10 @@ def prediction_sets(
     %(layer)s
     %(query_normalize)s
     adapt
-        As in :func:`ginseng.tl.classify`.
+        Whether to adapt to the cells, as in :func:`ginseng.tl.classify`. The thresholds then follow the confidence of
+        the cells, if there are 100 or more: to where as many are below as there were of the calibration cells, type by
+        type. With False, they are those of split conformal prediction, and the set of each cell depends on nothing but
+        itself.
     %(batch_size)s
     %(key_added)s
     return_table
@@ -131,6 +137,9 @@ def prediction_sets(
         annotate(query, state, result, report, adapts=adapts, batch_size=batch_size, silent=silent)
         assert result.probs is not None
         threshold = conformal.thresholds(state.calibration, alpha, state.n_classes)
+        if adapts:
+            real = ~result.empty
+            threshold = conformal.matched(threshold, state.calibration, result.confidence[real], result.code[real])
         sets = (result.probs >= threshold) & ~result.empty[:, None]
         size = sets.sum(axis=1, dtype=np.int32)
         if result.n_empty:
@@ -167,7 +176,7 @@ def prediction_sets(
     return target if copy else None
 
 
-def in_words(sets: np.ndarray, probs: np.ndarray, state: GinsengClassifierState) -> pd.Categorical:
+def in_words(sets: np.ndarray, probs: np.ndarray, state: GinsengClassifierState) -> Any:
     """Return each set as text, the most probable class first."""
     order = np.argsort(np.where(sets, -probs, np.inf), axis=1, kind="stable")
     size = sets.sum(axis=1)
