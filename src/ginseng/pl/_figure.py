@@ -17,6 +17,7 @@ import seaborn as sns
 from anndata import AnnData
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PathCollection
 from matplotlib.colors import Colormap, LinearSegmentedColormap, to_hex, to_rgba
@@ -251,6 +252,7 @@ class Sheet:
             plt.show()
         if self.is_new and (return_fig or (save is not None and save is not False)):
             plt.close(self.fig)  # or notebooks show it once more at the end of the cell
+            FigureCanvasAgg(self.fig)  # which closing takes away
         if return_fig:
             return self.fig
         if show:
