@@ -166,7 +166,8 @@ def shown_texts(fig):
     renderer = fig.canvas.get_renderer()
     found = []
     for text in fig.findobj(lambda artist: isinstance(artist, Text) and bool(artist.get_text().strip())):
-        axis_off = text.axes is not None and not text.axes.axison and text not in text.axes.texts
+        ax = text.axes
+        axis_off = ax is not None and not ax.axison and text is not ax.title and text not in ax.texts
         if text.get_visible() and not axis_off:
             found.append((text, text.get_window_extent(renderer)))
     return found
@@ -242,10 +243,12 @@ def test_every_label_can_be_seen(theme, style):
     assert np.linalg.norm(shades - background, axis=1).min() > 0.15
 
 
+@pytest.mark.usefixtures("theme")
 @pytest.mark.parametrize("name", PLOTS)
 def test_title_size_and_file(name, figdir, monkeypatch):
     shown = []
     monkeypatch.setattr(plt, "show", lambda: shown.append(1))
+    matplotlib.rcParams["savefig.dpi"] = 40
     natural = plot(name, 5, return_fig=True)
     assert not plt.get_fignums(), "a notebook would show it"
     size = tuple(natural.get_size_inches() * 1.3)
