@@ -731,12 +731,17 @@ def test_figures(annotated: Path, tmp_path: Path, run: Callable[..., Any], fails
     plots = {
         "embedding": ["--labels", "cell_type"],
         "confidence": ["--labels", "cell_type"],
-        "composition": ["--groupby", "donor"],
+        "composition": ["--groupby", "donor", "--ci", "0.9", "--title", "Composition by donor"],
         "confusion": ["--labels", "cell_type"],
+        "clusters": ["--groupby", "donor"],
+        "metrics": ["--labels", "cell_type", "--title", "Test cells"],
     }
     for kind, options in plots.items():
         run("plot", kind, annotated, *options, "-o", tmp_path / f"{kind}.svg")
-        assert "<svg" in (tmp_path / f"{kind}.svg").read_text()
+        drawn = (tmp_path / f"{kind}.svg").read_text()
+        assert "<svg" in drawn
+        assert options[-2] != "--title" or f"{options[-1]}</text>" in drawn
+    run("plot", "embedding", annotated, "--color", "donor", "confidence", "--columns", "1", "-o", tmp_path / "c.png")
     assert "--basis" in fails("plot", "confusion", annotated, "--basis", "umap", "-o", tmp_path / "x.png")
     assert "ginseng vote" in fails("plot", "vote", annotated, "-o", tmp_path / "x.png")
 

@@ -34,6 +34,8 @@ _PLACES = {
     "group_key": _row("--groups", metavar="COLUMN", help="column of obs with donors or batches"),
     "batch_key": _row("--batches", metavar="COLUMN", help="column of obs with batches, to select genes within each"),
     "groupby": _row("--groupby", metavar="COLUMN", help="column of obs with the groups"),
+    "sample_key": _row("--samples", metavar="COLUMN", help="column of obs with the samples, to compare their groups"),
+    "color": _row("--color", metavar="COLUMN", **_NAMES, help="columns of obs to plot, one panel each"),
     "prediction_key": _row(
         "-p",
         "--predicted",
@@ -134,6 +136,9 @@ _MANNERS = {
     "holdout_fraction": _row(
         "--holdout", metavar="SHARE", type=float, help="share of the cells or groups to hold out"
     ),
+    "ncols": _row("--columns", metavar="N", type=int, help="number of panels side by side"),
+    "ci": _row("--ci", metavar="LEVEL", type=float, help="level of the confidence intervals (default: 0.95)"),
+    "title": _row("--title", metavar="TEXT", help="title of the figure"),
     "seed": _row("--seed", metavar="N", type=int, help="seed of what is random (default: 0)"),
     "rng": _row("--seed", metavar="N", type=int, help="seed of what is random (default: 0)"),
     "checkpoint": _row(
