@@ -15,7 +15,7 @@ from scipy import sparse
 
 import ginseng as gs
 
-VOID = {"meta", "img", "rect", "line", "br"}
+VOID = {"meta", "img", "br"}  # elements of SVG nest if they are not closed
 
 
 class Page(html.parser.HTMLParser):
