@@ -277,7 +277,8 @@ def methods(adata: AnnData, key: str, facts: Facts, state: Any) -> Markup:
     if recorded:
         rows.append(("versions when labelled", _versions(recorded)))
     rows.append(("versions when this page was written", _versions({p: version_of(p) for p in PACKAGES})))
-    rows.append(("where the results are", f"obs: {', '.join(facts.names.values())}; uns[{key!r}]"))
+    columns = [column for name, column in facts.names.items() if name not in ("true", "group")]
+    rows.append(("where the results are", f"obs: {', '.join(columns)}; uns[{key!r}]"))
     return section("How it was done", copyable(text, "the methods"), pairs(rows), name="methods")
 
 
@@ -306,13 +307,18 @@ def _sentences(adata: AnnData, key: str, facts: Facts, state: Any) -> list[str]:
     entry = facts.entry
     run, overlap, adaptation = (member(entry, name) for name in ("run", "overlap", "adaptation"))
     number = member(run, "versions").get("ginseng") or version_of("ginseng")
-    name = f" with the model {run['model']!r}" if run.get("model") else ""
-    said = [f"Cell types of {adata.n_obs:,} cells were predicted with ginseng {number}{name}."]
+    name = f" and the model {run['model']!r}" if run.get("model") else ""
+    said = [f"Cell types of {adata.n_obs:,} cells were predicted by ginseng {number}{name}."]
     about = _about_model(run, state)
     if about:
         said.append(about)
     if overlap:
-        said.append(f"Of the genes of the model, {_overlap(overlap)} were found in the data.")
+        n_found, n_genes = int(overlap["n_found"]), int(overlap["n_genes"])
+        text = f"The data have {n_found:,} of the {n_genes:,} genes of the model ({float(overlap['share']):.1%})"
+        weight = (
+            f", which carry {float(overlap['weight']):.0%} of what tells its types apart" if "weight" in overlap else ""
+        )
+        said.append(f"{text}{weight}.")
     if adaptation:
         said.append(
             "Expression was adapted to the reference by the shift of each gene that "
@@ -391,7 +397,7 @@ def _parameters(run: Mapping[str, Any]) -> str:
 def _overlap(overlap: Mapping[str, Any]) -> str:
     text = f"{int(overlap['n_found']):,} of {int(overlap['n_genes']):,} ({float(overlap['share']):.1%})"
     if "weight" in overlap:
-        text += f", with {float(overlap['weight']):.0%} of what tells its types apart"
+        text += f", which carry {float(overlap['weight']):.0%} of what tells its types apart"
     return text
 
 
