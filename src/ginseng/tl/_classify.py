@@ -336,8 +336,7 @@ def classify(
         found.members["run"] = _run(
             state, name,
             layer=layer, gene_key=gene_key, min_overlap=min_overlap, normalize=normalize, target_sum=target_sum,
-            randomness=randomness, min_confidence=min_confidence, unassigned=unassigned, allowed=allowed,
-            excluded=excluded, adapt=adapt, backoff=backoff,
+            randomness=randomness, min_confidence=min_confidence, unassigned=unassigned, adapt=adapt, backoff=backoff,
         )  # fmt: skip
         if output is not None:
             write_file(_local_path(adata), data, output, "classify", key_added, found, overwrite=overwrite)
@@ -353,11 +352,7 @@ def classify(
 def _run(state: GinsengClassifierState, name: str, **given: Any) -> dict[str, Any]:
     """Return what a methods section says: the model, the parameters that were not left at their defaults, versions."""
     defaults = inspect.signature(classify).parameters
-    changed = {
-        name: [value] if isinstance(value, str) and name in ("allowed", "excluded") else value
-        for name, value in given.items()
-        if value is not defaults[name].default and value != defaults[name].default
-    }
+    changed = {name: value for name, value in given.items() if value != defaults[name].default}
     info = state.info
     return {
         "model": name,
@@ -367,7 +362,7 @@ def _run(state: GinsengClassifierState, name: str, **given: Any) -> dict[str, An
         **({"n_train": int(info["n_train"])} if "n_train" in info else {}),
         **({"label_key": info["label_key"]} if isinstance(info.get("label_key"), str) else {}),
         "model_version": str(info.get("versions", {}).get("ginseng", "")),
-        "parameters": json.dumps(changed, default=list),
+        "parameters": json.dumps(changed, default=str),
         "versions": {package: version(package) for package in PACKAGES},
     }
 
