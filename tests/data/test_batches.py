@@ -1,5 +1,6 @@
 """Windows of batches: the same contract from memory and from a store."""
 
+import itertools
 import threading
 import time
 from collections import Counter
@@ -293,7 +294,7 @@ def test_processes_share_the_batches_of_one(source: Source, n_streams: int, widt
     assert whole.x.shape[1] == width
     assert not whole.weight[:, 16:].any()
     for cuts in ([0, 8, width], [0, 3, 12, width], [0, 4, 16, width, 30]):
-        parts = [own(source, *cut, n_streams=n_streams) for cut in zip(cuts, cuts[1:], strict=False)]
+        parts = [own(source, *cut, n_streams=n_streams) for cut in itertools.pairwise(cuts)]
         for found, wanted in zip(zip(*parts, strict=True), whole, strict=True):
             np.testing.assert_array_equal(np.concatenate(found, axis=1)[:, :width], wanted)
 
@@ -310,7 +311,7 @@ def test_streams_have_cells_of_their_own(source: Source) -> None:
     halves = [window.x[:, part][window.weight[:, part] > 0][:, 0].tolist() for part in (slice(8), slice(8, 16))]
     for half, place in zip(halves, range(2), strict=True):
         counts = [x[cells >= 0] for x, cells in source.windows(KEEP, np.random.default_rng([3, 0]), Part(place, 2))]
-        numbers = np.concatenate([x[:, [0]].toarray().ravel() for x in counts]).tolist()
+        numbers = [number for x in counts for number in x[:, [0]].toarray().ravel().tolist()]
         assert len(set(half)) == len(half)
         assert set(half) <= set(numbers)
         assert len(half) == min(len(numbers), 8 * len(window.y))

@@ -22,7 +22,7 @@ SMALL = {"hidden_dim": 16, "gate_dim": 4}
 NOISE = {"rate": 0.1, "lam_max": 0.1, "upper": 30, "fold_change": 0.3}
 #: Batches that cannot be split evenly over eight devices, and noise, which is drawn by place in the batch.
 GATED: dict[str, Any] = {"epochs": 2, "batch_size": 100, "config": SMALL, "balance_by": "weights", **NOISE}
-LBFGS: dict[str, Any] = {"architecture": "linear", "solver": "lbfgs", "C": 0.01}
+LBFGS: dict[str, Any] = {"architecture": "linear", "solver": "lbfgs", "C": 1e-4}
 TRANSFORMER: dict[str, Any] = {"epochs": 1, "batch_size": 100, "architecture": "transformer"}
 
 
@@ -65,8 +65,8 @@ def together(store: Path, runs: list[dict[str, Any]], **how: Any) -> list[list[d
 
 
 def assert_alike(found: dict[str, Any], one: dict[str, Any]) -> None:
-    for name, values in one["history"].items():
-        np.testing.assert_allclose(found["history"][name], values, rtol=0, atol=1e-5)
+    for name in one["history"].keys() - {"epoch"}:  # of L-BFGS, the number of iterations
+        np.testing.assert_allclose(found["history"][name], one["history"][name], rtol=0, atol=1e-5)
     np.testing.assert_array_equal(found["labels"], one["labels"])
     for name in ("confidence", "dropout", "embedding"):
         np.testing.assert_allclose(found[name], one[name], rtol=0, atol=1e-3)
