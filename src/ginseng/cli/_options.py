@@ -149,7 +149,7 @@ _MANNERS = {
         help="train with all processes of this command that a cluster (Slurm, Open MPI, Kubernetes) has started",
     ),
     "coordinator_address": _row(
-        "--coordinator", metavar="HOST:PORT", help="with --distributed: address of process 0 (default: of the cluster)"
+        "--coordinator", metavar="HOST:PORT", help="with --distributed: address of process 0 (default: the cluster's)"
     ),
     "num_processes": _row(
         "--processes", metavar="N", type=int, help="with --distributed: number of processes (default: from the cluster)"
