@@ -40,6 +40,7 @@ LIBRARIES = {
     "matplotlib": {"pl"},
     "seaborn": {"pl"},
     "zarr": {"data", "_disk"},
+    "dask": {"_cells"},
 }
 CORE_NEEDS = {"jax", "jaxtyping", "optax", "numpy"}
 

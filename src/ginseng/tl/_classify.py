@@ -209,7 +209,7 @@ def classify(
     from_path = not isinstance(adata, AnnData)
     output = _checked_output(adata, output, copy=copy, return_table=return_table, overwrite=overwrite)
     state = None if model is None else open_model(model)
-    cells = open_cells(adata, layer=layer, gene_key=gene_key, backed=backed and not copy)
+    cells = open_cells(adata, layer=layer, gene_key=gene_key, backed=False if copy else backed)
     data = cells.adata
     if state is None:
         state = chosen_model(cells)
