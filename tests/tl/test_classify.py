@@ -331,23 +331,23 @@ def test_files_that_change_during_the_call(
     adata, path = make_cells(), tmp_path / "cells.h5ad"
     adata.write_h5ad(path)
     adata[::-1].copy().write_h5ad(tmp_path / "other.h5ad")
-    other, predict = (tmp_path / "other.h5ad").read_bytes(), _classify.predict
+    other, label = (tmp_path / "other.h5ad").read_bytes(), _classify.label
 
     def replaced(*args: Any, **kwargs: Any) -> Any:
         path.unlink()
         path.write_bytes(other)
-        return predict(*args, **kwargs)
+        return label(*args, **kwargs)
 
-    monkeypatch.setattr(_classify, "predict", replaced)
+    monkeypatch.setattr(_classify, "label", replaced)
     with pytest.raises(RuntimeError, match=path.name):
         gs.tl.classify(path, state, output=path)
     assert path.read_bytes() == other
 
     def appears(*args: Any, **kwargs: Any) -> Any:
         (tmp_path / "out.h5ad").write_text("mine")
-        return predict(*args, **kwargs)
+        return label(*args, **kwargs)
 
-    monkeypatch.setattr(_classify, "predict", appears)
+    monkeypatch.setattr(_classify, "label", appears)
     with pytest.raises(FileExistsError, match="created by another process"):
         gs.tl.classify(path, state, output=tmp_path / "out.h5ad")
     assert (tmp_path / "out.h5ad").read_text() == "mine"
@@ -374,7 +374,7 @@ def test_an_unwritable_output_is_reported_before_any_work(
     make_cells: Make, state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_cells().write_h5ad(tmp_path / "in.h5ad")
-    monkeypatch.setattr(_classify, "predict", lambda *_, **__: pytest.fail("cells were labelled"))
+    monkeypatch.setattr(_classify, "label", lambda *_, **__: pytest.fail("cells were labelled"))
     size = (tmp_path / "in.h5ad").stat().st_size
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=size + 2**20))  # no space for the labels
     with pytest.raises(OSError, match=r"MB|GB|kB|bytes"):

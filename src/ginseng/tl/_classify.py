@@ -239,7 +239,7 @@ def classify(
     output = _checked_output(adata, output, copy=copy, return_table=return_table, overwrite=overwrite)
     state = None if model is None else open_model(model)
     name = Path(model).name if isinstance(model, str | Path) else ""
-    cells = open_cells(adata, layer=layer, gene_key=gene_key, backed=backed and not copy)
+    cells = open_cells(adata, layer=layer, gene_key=gene_key, backed=False if copy else backed)
     data = cells.adata
     if state is None:
         state = chosen_model(cells)
