@@ -35,7 +35,7 @@ def blood() -> ad.AnnData:
 
 @pytest.fixture(scope="module")
 def trained() -> ad.AnnData:
-    half = adata[::2].copy()
+    half = blood()[::2].copy()
     gs.tl.train(half, levels=LEVELS, **FAST)
     return half
 
