@@ -101,7 +101,7 @@ _MANNERS = {
     "to_species": _row("--to-species", choices=("human", "mouse"), help="species whose orthologs are wanted"),
     "table": _row("--table", metavar="PATH", type=Path, help="table of genes to use (default: packaged)"),
     "rename": _row("--rename", **_FLAG, help="make the new names those of the genes, and sum rows that become one"),
-    "crosswalk": _row("--crosswalk", metavar="LABEL=TERM", **_NAMES, help="terms of your own, which come first"),
+    "crosswalk": _row("--crosswalk", metavar="PAIR", **_NAMES, help="LABEL=TERM: terms of your own, which come first"),
     "allowed": _row("--allowed", metavar="CLASS", **_NAMES, help="classes that are possible (default: all)"),
     "excluded": _row("--excluded", metavar="CLASS", **_NAMES, help="classes that are not possible"),
     "backoff": _row("--backoff", **_FLAG, help="give cells that are unsure a broader type (default: no type)"),
