@@ -251,7 +251,9 @@ def test_every_label_can_be_seen(theme, style):
 
 
 @pytest.mark.usefixtures("theme")
-@pytest.mark.parametrize("name", PLOTS)
+@pytest.mark.parametrize(
+    "name", [name if " " not in name else pytest.param(name, marks=pytest.mark.slow) for name in PLOTS]
+)
 def test_title_size_and_file(name, figdir, monkeypatch):
     shown = []
     monkeypatch.setattr(plt, "show", lambda: shown.append(1))
