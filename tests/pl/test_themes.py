@@ -219,9 +219,16 @@ def holds(outer, inner):
     return outer.x0 <= inner.x0 and outer.y0 <= inner.y0 and outer.x1 >= inner.x1 and outer.y1 >= inner.y1
 
 
+FAST = {"scanpy", "darkgrid", "dark_background"}
+LARGE = {"compare", "confidence", "rank_genes", "rank_genes heatmap", "uncertainty"}
 CASES = [
-    *((name, style, 5) for name in PLOTS for style in ("default", "scanpy", "darkgrid", "dark_background", "ggplot")),
-    *((name, style, 40) for name in PLOTS for style in ("constrained",)),
+    pytest.param(name, style, n, marks=() if fast else pytest.mark.slow)
+    for name in PLOTS
+    for n, style, fast in (
+        *((5, style, style in FAST) for style in ("default", "scanpy", "darkgrid", "dark_background", "ggplot")),
+        *((40, style, False) for style in ("default", "scanpy", "dark_background", "ggplot")),
+        (40, "constrained", name not in LARGE),
+    )
 ]
 
 
@@ -244,7 +251,9 @@ def test_every_label_can_be_seen(theme, style):
 
 
 @pytest.mark.usefixtures("theme")
-@pytest.mark.parametrize("name", PLOTS)
+@pytest.mark.parametrize(
+    "name", [name if " " not in name else pytest.param(name, marks=pytest.mark.slow) for name in PLOTS]
+)
 def test_title_size_and_file(name, figdir, monkeypatch):
     shown = []
     monkeypatch.setattr(plt, "show", lambda: shown.append(1))
