@@ -122,6 +122,8 @@ def train(
         something that ginseng did not write.
     FileExistsError
         If `checkpoint` is a file other than a checkpoint of this run.
+    RuntimeError
+        If several processes train together, and another of them is lost.
 
     Examples
     --------
