@@ -16,6 +16,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -262,6 +263,7 @@ def test_an_interrupted_train_goes_on(
         (["--labels", "cell_type", "--set", "learning_rate=1"], "no setting 'learning_rate'"),
         (["--labels", "cell_type", "--layer", "raw"], "'raw'"),
         (["--labels", "cell_type", "--architecture", "lineer"], "linear"),
+        (["--labels", "cell_type", "--processes", "2"], "--distributed"),
     ],
 )
 def test_train_says_what_is_wrong(
@@ -269,6 +271,38 @@ def test_train_says_what_is_wrong(
 ) -> None:
     assert told in fails("train", folder / "atlas.h5ad", "-o", tmp_path / "m.h5", *arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_processes_train_together(folder: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = ["--coordinator", f"127.0.0.1:{free.getsockname()[1]}", "--processes", "2"]
+    arguments = [str(folder / "atlas.h5ad"), "--labels", "cell_type", *FAST]
+    command = [sys.executable, "-m", "ginseng", "train", *arguments, "-o", str(tmp_path / "m.h5"), "--distributed"]
+    started = [
+        subprocess.Popen([*command, *place, "--process", str(i)], stdout=subprocess.PIPE, text=True) for i in range(2)
+    ]
+    said = [process.communicate(timeout=120)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    assert "m.h5" in said[0]
+    assert "m.h5" not in said[1]
+    assert [path.name for path in tmp_path.iterdir()] == ["m.h5"]
+    one = run("train", *arguments, "-o", tmp_path / "one.h5")
+    assert gs.load_model(tmp_path / "m.h5").history["holdout_loss"][-1] == pytest.approx(one["holdout_loss"], abs=1e-5)
+
+
+def test_compiled_programs_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In the cache of a command, where JAX has not started and the user says nothing else."""
+    from ginseng.cli._main import _keep_programs
+
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    _keep_programs(tmp_path / "cache")
+    kept = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
+    assert kept.is_dir()
+    assert kept.is_relative_to(tmp_path / "cache")
+    _keep_programs(tmp_path / "other")
+    assert Path(os.environ["JAX_COMPILATION_CACHE_DIR"]) == kept
 
 
 def test_outputs_are_checked_before_the_work(
@@ -523,7 +557,8 @@ def test_options_are_parameters_of_the_verbs() -> None:
     from ginseng.cli._main import COMMANDS
     from ginseng.cli._options import OPTIONS
 
-    own = {"output", "output_dir", "format", "figure", "overwrite", "n_top_genes", "modality"}
+    own = {"output", "output_dir", "format", "figure", "overwrite", "n_top_genes", "modality", "distributed"}
+    own |= set(inspect.signature(jax.distributed.initialize).parameters)
     settings = {field.name for field in dataclasses.fields(gs.train.GinsengClassifierTrainerSettings)}
     seen = 0
     for command in COMMANDS:
