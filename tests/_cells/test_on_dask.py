@@ -16,6 +16,8 @@ import pandas as pd
 import pytest
 from dask.base import tokenize
 from distributed import Client, LocalCluster
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import sparse
 
 import ginseng as gs
@@ -139,6 +141,23 @@ def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
     assert expected["cell_type"].nunique() > 2  # "unassigned" as well
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    chunks=st.lists(st.integers(1, 50), min_size=1, max_size=30), size=st.integers(1, 60), n_threads=st.integers(1, 8),
+    every=st.integers(1, 3),
+)  # fmt: skip
+def test_tasks_read_each_row_once(chunks: list[int], size: int, n_threads: int, every: int) -> None:
+    n = sum(chunks)
+    x = da.from_array(np.arange(n)[:, None], chunks=(tuple(chunks), 1))
+    tasks = list(on_dask._tasks(x, size, n_threads, every, np.arange(n)))
+    rows = [np.concatenate([chunk.compute(scheduler="sync").ravel() for [chunk] in task.chunks]) for task in tasks]
+    assert all((row == task.of_cell).all() and row[0] == task.start for row, task in zip(rows, tasks, strict=True))
+    wanted = range(n) if every == 1 else [i for i in range(n) if i // size % every == 0]
+    np.testing.assert_array_equal(np.concatenate(rows), wanted)
+    if every == 1:  # no chunk is read twice
+        assert {task.start for task in tasks} <= {0, *np.cumsum(chunks).tolist()}
+
+
 @pytest.mark.parametrize("how", [{}, {"adapt": False, "batch_size": 7}, {"store_probs": True, "excluded": "T/NK"}])
 def test_the_workers_label_the_cells(
     watched: Watched, cells: ad.AnnData, state: State, client: Client, how: dict, monkeypatch: pytest.MonkeyPatch
@@ -190,8 +209,8 @@ def test_a_worker_dies_half_way(cells: ad.AnnData, state: State, client: Client,
     client.wait_for_workers(2)
     assert len(before & set(client.run(os.getpid).values())) == 1
     adata, expected = Watched(cells, tmp_path / "genes", dies=(7,)).adata, cells.copy()
-    for given in (adata, expected):
-        gs.pp.select_hvgs(given, 10, silent=True)
+    for each in (adata, expected):
+        gs.pp.select_hvgs(each, 10, silent=True)
     assert (tmp_path / "genes" / "died7").exists()
     pd.testing.assert_frame_equal(adata.var, expected.var)
 
@@ -205,8 +224,8 @@ def test_all_workers_die_half_way(cells: ad.AnnData, state: State, tmp_path: Pat
             (tmp_path / name).mkdir()
         same(table(Watched(cells, tmp_path / "labels", dies=(2, 7)).adata, state), table(cells, state))
         adata, expected = Watched(cells, tmp_path / "genes", dies=(7,)).adata, cells.copy()
-        for given in (adata, expected):
-            gs.pp.select_hvgs(given, 10, silent=True)
+        for each in (adata, expected):
+            gs.pp.select_hvgs(each, 10, silent=True)
         pd.testing.assert_frame_equal(adata.var, expected.var)
 
 
@@ -268,6 +287,7 @@ def test_wherever_the_matrix_is(store: Path, cells: ad.AnnData, state: State, cl
     for layer in (None, "dense", "raw"):
         same(table(lazy, state, layer=layer), expected)
     same(table(store, state, backed="dask"), expected)
+    same(table(ad.experimental.read_lazy(store), state), expected)
     by_columns = lazy.X.rechunk((-1, 7)).map_blocks(sparse.csc_matrix)
     same(table(ad.AnnData(by_columns, obs=cells.obs, var=cells.var), state), expected)
     rows = np.random.default_rng(0).permutation(N)
