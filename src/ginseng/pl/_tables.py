@@ -284,7 +284,7 @@ def expression(
     params = adata.uns[_keys.rank_genes(key)]["params"]
     groupby = str(params["groupby"])
     labels = as_labels(column(in_memory(adata.obs), groupby))
-    group = pd.Categorical(labels, categories=list(groups)).codes
+    group = pd.Index(list(groups), dtype=object).get_indexer(pd.Index(labels, dtype=object))  # -1: not plotted
     layer = params.get("layer")
     cells = open_cells(adata, layer=None if layer is None else str(layer), in_place=True)
     names = cells.var.index.astype(str)
