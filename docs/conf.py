@@ -59,6 +59,7 @@ if os.environ.get("READTHEDOCS"):
     extensions.append("sphinx.ext.intersphinx")
     intersphinx_mapping = {
         "python": ("https://docs.python.org/3", None),
+        "distributed": ("https://distributed.dask.org/en/stable/", None),
         "anndata": ("https://anndata.readthedocs.io/en/stable/", None),
         "jax": ("https://docs.jax.dev/en/latest/", None),
         "matplotlib": ("https://matplotlib.org/stable/", None),

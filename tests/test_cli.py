@@ -16,6 +16,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -35,8 +36,9 @@ from ginseng.cli import main
 from ginseng.data import GinsengDataset
 
 COMMANDS = [
-    "demo", "check", "select-genes", "train", "annotate", "vote", "evaluate", "cross-validate", "compare", "rank-genes",
-    "explain", "embed", "uncertainty", "plot", "models", "info", "convert", "completion",
+    "demo", "check", "audit", "map-genes", "map-labels", "select-genes", "train", "annotate", "vote", "evaluate",
+    "cross-validate", "compare", "rank-genes", "explain", "embed", "uncertainty", "plot", "models", "info", "convert",
+    "completion",
 ]  # fmt: skip
 FAST = ["--architecture", "linear", "--epochs", "3", "--set", "batch_size=16", "--quiet"]
 
@@ -261,6 +263,7 @@ def test_an_interrupted_train_goes_on(
         (["--labels", "cell_type", "--set", "learning_rate=1"], "no setting 'learning_rate'"),
         (["--labels", "cell_type", "--layer", "raw"], "'raw'"),
         (["--labels", "cell_type", "--architecture", "lineer"], "linear"),
+        (["--labels", "cell_type", "--processes", "2"], "--distributed"),
     ],
 )
 def test_train_says_what_is_wrong(
@@ -268,6 +271,38 @@ def test_train_says_what_is_wrong(
 ) -> None:
     assert told in fails("train", folder / "atlas.h5ad", "-o", tmp_path / "m.h5", *arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_processes_train_together(folder: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = ["--coordinator", f"127.0.0.1:{free.getsockname()[1]}", "--processes", "2"]
+    arguments = [str(folder / "atlas.h5ad"), "--labels", "cell_type", *FAST]
+    command = [sys.executable, "-m", "ginseng", "train", *arguments, "-o", str(tmp_path / "m.h5"), "--distributed"]
+    started = [
+        subprocess.Popen([*command, *place, "--process", str(i)], stdout=subprocess.PIPE, text=True) for i in range(2)
+    ]
+    said = [process.communicate(timeout=120)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    assert "m.h5" in said[0]
+    assert "m.h5" not in said[1]
+    assert [path.name for path in tmp_path.iterdir()] == ["m.h5"]
+    one = run("train", *arguments, "-o", tmp_path / "one.h5")
+    assert gs.load_model(tmp_path / "m.h5").history["holdout_loss"][-1] == pytest.approx(one["holdout_loss"], abs=1e-5)
+
+
+def test_compiled_programs_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In the cache of a command, where JAX has not started and the user says nothing else."""
+    from ginseng.cli._main import _keep_programs
+
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    _keep_programs(tmp_path / "cache")
+    kept = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
+    assert kept.is_dir()
+    assert kept.is_relative_to(tmp_path / "cache")
+    _keep_programs(tmp_path / "other")
+    assert Path(os.environ["JAX_COMPILATION_CACHE_DIR"]) == kept
 
 
 def test_outputs_are_checked_before_the_work(
@@ -522,7 +557,8 @@ def test_options_are_parameters_of_the_verbs() -> None:
     from ginseng.cli._main import COMMANDS
     from ginseng.cli._options import OPTIONS
 
-    own = {"output", "output_dir", "format", "figure", "overwrite", "n_top_genes", "modality"}
+    own = {"output", "output_dir", "format", "figure", "overwrite", "n_top_genes", "modality", "distributed"}
+    own |= set(inspect.signature(jax.distributed.initialize).parameters)
     settings = {field.name for field in dataclasses.fields(gs.train.GinsengClassifierTrainerSettings)}
     seen = 0
     for command in COMMANDS:
@@ -727,16 +763,82 @@ def test_cross_validate_and_select_genes(folder: Path, tmp_path: Path, run: Call
     assert sorted(gs.load_model(tmp_path / "m.h5").genes) == sorted(genes)
 
 
+def test_audit(folder: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    adata = gs.read_adata(folder / "atlas.h5ad")
+    given = adata.obs["cell_type"].astype(str).to_numpy()
+    given[:6] = np.roll(given[:6], 1)
+    adata.obs["given"] = given
+    adata.write_h5ad(tmp_path / "given.h5ad")
+    options = ["-l", "given", "--folds", "3", "--model", "logistic_regression", "-q"]
+    found = run("audit", tmp_path / "given.h5ad", *options, "-o", tmp_path / "wrong.csv")
+    expected: Any = gs.tl.audit_labels(adata, "given", model="logistic_regression", n_folds=3, silent=True)
+    assert found["n_wrong"] == len(expected.wrong) >= 4
+    table = pd.read_csv(tmp_path / "wrong.csv", index_col=0)
+    assert table.index.tolist() == expected.wrong.index.tolist()
+    assert table["likely"].tolist() == [each["likely"] for each in found["wrong"]]
+    run("audit", tmp_path / "given.h5ad", *options, "-o", tmp_path / "audited.h5ad")
+    obs = ad.read_h5ad(tmp_path / "audited.h5ad").obs
+    assert obs["ginseng_audit_label"].tolist() == adata.obs["ginseng_audit_label"].tolist()
+
+
+def test_levels(folder: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    adata = gs.read_adata(folder / "atlas.h5ad")
+    adata.obs["broad"] = np.where(adata.obs["cell_type"] == "B cell", "B", "T or NK")
+    adata.write_h5ad(tmp_path / "atlas.h5ad")
+    run("convert", tmp_path / "atlas.h5ad", tmp_path / "store.zarr", "--levels", "broad", "cell_type")
+    levels = ("--levels", "broad", "cell_type")
+    for data, options in (("atlas.h5ad", levels), ("store.zarr", levels), ("store.zarr", ())):
+        run("train", tmp_path / data, *options, "-o", tmp_path / "m.h5", *FAST, "--overwrite")
+        run("annotate", folder / "query.h5ad", "-m", tmp_path / "m.h5", "-o", tmp_path / "q.csv", "-q", "--overwrite")
+        table = pd.read_csv(tmp_path / "q.csv", index_col=0)
+        assert set(table["broad"]) == {"B", "T or NK"}
+        assert (table["broad_confidence"] >= table["confidence"] - 1e-6).all()
+
+
+def test_map_genes_and_labels(tmp_path: Path, run: Callable[..., Any], fails: Callable[..., str]) -> None:
+    adata = gs.datasets.pbmc68k()
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    found = run("map-genes", tmp_path / "a.h5ad", "-o", tmp_path / "genes.csv")
+    table = pd.read_csv(tmp_path / "genes.csv", index_col=0, keep_default_na=False)
+    gs.pp.map_genes(adata)
+    assert table["ginseng_ensembl"].tolist() == adata.var["ginseng_ensembl"].tolist()
+    assert found["n_mapped"] == (adata.var["ginseng_ensembl"] != "").sum()
+    run("map-genes", tmp_path / "a.h5ad", "--to", "entrez", "-o", tmp_path / "b.h5ad")
+    assert ad.read_h5ad(tmp_path / "b.h5ad").var.loc["CD3D", "ginseng_entrez"] == "915"
+    run("map-genes", tmp_path / "a.h5ad", "--rename", "-o", tmp_path / "c.h5ad")
+    renamed = ad.read_h5ad(tmp_path / "c.h5ad")
+    assert "ENSG00000167286" in renamed.var_names
+    assert renamed.layers["counts"].sum() == adata.layers["counts"].sum()
+    assert ".csv" in fails("map-genes", tmp_path / "a.h5ad", "--rename", "-o", tmp_path / "d.csv")
+
+    mine = ("--crosswalk", "Dendritic=CL:0000451", "CD34+=CL:0000037")
+    found = run("map-labels", tmp_path / "a.h5ad", "-l", "cell_type", *mine, "-o", tmp_path / "terms.csv")
+    expected: Any = gs.tl.map_labels(
+        adata, "cell_type", crosswalk=dict(m.split("=") for m in mine[1:]), return_table=True
+    )
+    assert [each["ontology_term_id"] for each in found["labels"]] == expected["ontology_term_id"].tolist()
+    assert pd.read_csv(tmp_path / "terms.csv")["label"].tolist() == expected["label"].tolist()
+    run("map-labels", tmp_path / "a.h5ad", "-l", "cell_type", *mine, "-o", tmp_path / "e.h5ad")
+    terms = ad.read_h5ad(tmp_path / "e.h5ad").obs["cell_type_ontology_term_id"].astype(str)
+    assert set(terms[adata.obs["cell_type"] == "Dendritic"]) == {"CL:0000451"}
+    assert "--crosswalk" in fails("map-labels", tmp_path / "a.h5ad", "-l", "cell_type", "--crosswalk", "a=b")
+
+
 def test_figures(annotated: Path, tmp_path: Path, run: Callable[..., Any], fails: Callable[..., str]) -> None:
     plots = {
         "embedding": ["--labels", "cell_type"],
         "confidence": ["--labels", "cell_type"],
-        "composition": ["--groupby", "donor"],
+        "composition": ["--groupby", "donor", "--ci", "0.9", "--title", "Composition by donor"],
         "confusion": ["--labels", "cell_type"],
+        "clusters": ["--groupby", "donor"],
+        "metrics": ["--labels", "cell_type", "--title", "Test cells"],
     }
     for kind, options in plots.items():
         run("plot", kind, annotated, *options, "-o", tmp_path / f"{kind}.svg")
-        assert "<svg" in (tmp_path / f"{kind}.svg").read_text()
+        drawn = (tmp_path / f"{kind}.svg").read_text()
+        assert "<svg" in drawn
+        assert options[-2] != "--title" or f"{options[-1]}</text>" in drawn
+    run("plot", "embedding", annotated, "--color", "donor", "confidence", "--columns", "1", "-o", tmp_path / "c.png")
     assert "--basis" in fails("plot", "confusion", annotated, "--basis", "umap", "-o", tmp_path / "x.png")
     assert "ginseng vote" in fails("plot", "vote", annotated, "-o", tmp_path / "x.png")
 

@@ -55,6 +55,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("files")
     cells = gs.datasets.pbmc68k()
     cells.obs["donor"] = [f"d{i % 5}" for i in range(cells.n_obs)]
+    cells.obs["condition"] = ["healthy" if i % 5 < 3 else "ill" for i in range(cells.n_obs)]
     cells.obs["leiden"] = KMeans(12, random_state=0).fit_predict(cells.obsm["X_umap"]).astype(str)
     cells.obs["other_method"] = np.roll(cells.obs["cell_type"].astype(str), 1)
     cells.var["gene_symbols"] = cells.var_names

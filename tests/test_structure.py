@@ -42,6 +42,7 @@ LIBRARIES = {
     "matplotlib": {"pl", "_report"},
     "seaborn": {"pl"},
     "zarr": {"data", "_disk"},
+    "dask": {"_cells"},
 }
 CORE_NEEDS = {"jax", "jaxtyping", "optax", "numpy"}
 

@@ -10,7 +10,8 @@ PARAMETERS = {
     "adata_labelled": ("adata", "Annotated data, labelled by :func:`ginseng.tl.classify`."),
     "adata_or_path": (
         "adata",
-        "Counts: an AnnData (in memory, backed or lazy), or a path or URL that :func:`ginseng.read_adata` reads.",
+        "Counts: an AnnData (in memory, backed or lazy; with dask arrays, the workers of dask compute), or a path or "
+        "URL that :func:`ginseng.read_adata` reads.",
     ),
     "adata_with_labels": (
         "adata",

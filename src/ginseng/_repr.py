@@ -32,18 +32,22 @@ class Card:
         Names with text or numbers; numbers with fractions are shown with three decimals.
     tables
         Tables below the rows.
+    wrap
+        Whether long rows are wrapped in text; code in them cannot be.
     """
 
     title: str
     rows: Mapping[str, Any] = field(default_factory=dict)
     tables: Sequence[Table] = ()
+    wrap: bool = True
 
     def text(self) -> str:
         """Return the card as lines of text."""
         width = max(map(len, self.rows), default=0)
         lines = [self.title]
         for name, value in self.rows.items():
-            lines += _wrapped(f"  {name:<{width}}  ", shown(value))
+            start = f"  {name:<{width}}  "
+            lines += _wrapped(start, shown(value)) if self.wrap else [start + shown(value)]
         for table in self.tables:
             cells = [[str(name) for name in table.columns], *([shown(cell) for cell in row] for row in table.rows)]
             widths = [max(map(len, column)) for column in zip(*cells, strict=True)]

@@ -21,7 +21,7 @@ class GinsengSettings(Settings):
     """Whether to show plots at once, if `show` is not given."""
 
     cache_dir: Path = Path(pooch.os_cache("ginseng"))
-    """Folder for downloaded files."""
+    """Folder for downloaded files and, of the command line, compiled programs."""
 
     offline: bool = False
     """Whether to use only cached files, and download nothing."""

@@ -1,5 +1,6 @@
 """Windows of batches: the same contract from memory and from a store."""
 
+import itertools
 import threading
 import time
 from collections import Counter
@@ -16,7 +17,18 @@ from zarr.registry import get_pipeline_class
 from zarrs import ZarrsCodecPipeline
 
 from ginseng.data import GinsengDataset, _batches
-from ginseng.data._batches import MemorySource, Source, batches_per_window, class_weights, n_batches, prefetch, stream
+from ginseng.data._batches import (
+    MemorySource,
+    Part,
+    Source,
+    Window,
+    batches_per_window,
+    class_weights,
+    n_batches,
+    prefetch,
+    stream,
+    stream_own,
+)
 
 type Make = Callable[..., ad.AnnData]
 
@@ -264,3 +276,51 @@ def test_a_store_of_other_length_than_its_labels_is_refused(sources: dict[str, S
     store = sources["store"]
     with pytest.raises(ValueError, match=r"101 cells,.*50"):
         list(store.windows(np.ones(50, bool), None))
+
+
+def own(source: Source, start: int, stop: int, **how: Any) -> Window:
+    """Return this process's part of each batch of an epoch, with all windows in one."""
+    how = {"batch_size": 16, "n_per_window": 2, "n_epoch": n_batches(int(KEEP.sum()), 16), "seed": 3, **how}
+    windows = list(stream_own(source, KEEP, own=(start, stop), **how))
+    assert len(windows) == -(-how["n_epoch"] // how["n_per_window"])
+    return Window(*(np.concatenate(arrays) for arrays in zip(*windows, strict=True)))
+
+
+@pytest.mark.parametrize("n_streams", [1, 2, 4])
+@pytest.mark.parametrize("width", [16, 24])
+def test_processes_share_the_batches_of_one(source: Source, n_streams: int, width: int) -> None:
+    """Whatever their number, the number of streams, and the padding behind the batch."""
+    whole = own(source, 0, width, n_streams=n_streams)
+    assert whole.x.shape[1] == width
+    assert not whole.weight[:, 16:].any()
+    for cuts in ([0, 8, width], [0, 3, 12, width], [0, 4, 16, width, 30]):
+        parts = [own(source, *cut, n_streams=n_streams) for cut in itertools.pairwise(cuts)]
+        for found, wanted in zip(zip(*parts, strict=True), whole, strict=True):
+            np.testing.assert_array_equal(np.concatenate(found, axis=1)[:, :width], wanted)
+
+
+def test_a_single_stream_is_the_usual_one(source: Source) -> None:
+    usual = list(stream(source, KEEP, batch_size=16, n_per_window=2, seed=3))
+    for found, wanted in zip(own(source, 0, 16), Window(*map(np.concatenate, zip(*usual, strict=True))), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_streams_have_cells_of_their_own(source: Source) -> None:
+    """Together all of them, but for a few of the larger stream at the end of the epoch."""
+    window = own(source, 0, 16, n_streams=2)
+    halves = [window.x[:, part][window.weight[:, part] > 0][:, 0].tolist() for part in (slice(8), slice(8, 16))]
+    for half, place in zip(halves, range(2), strict=True):
+        counts = [x[cells >= 0] for x, cells in source.windows(KEEP, np.random.default_rng([3, 0]), Part(place, 2))]
+        numbers = [number for x in counts for number in x[:, [0]].toarray().ravel().tolist()]
+        assert len(set(half)) == len(half)
+        assert set(half) <= set(numbers)
+        assert len(half) == min(len(numbers), 8 * len(window.y))
+    assert not set(halves[0]) & set(halves[1])
+
+
+def test_parts_have_each_kept_cell_once(source: Source) -> None:
+    parts = [source.cells(KEEP, Part(i, 3)) for i in range(3)]
+    assert sorted(np.concatenate(parts).tolist()) == np.flatnonzero(KEEP).tolist()
+    for i, part in enumerate(parts):
+        read = [cells[cells >= 0] for _, cells in source.windows(KEEP, None, Part(i, 3))]
+        np.testing.assert_array_equal(np.concatenate([np.empty(0, int), *read]), part)

@@ -362,7 +362,7 @@ def test_a_store_of_a_later_format_is_refused(make_cells: Make, tmp_path: Path) 
     path = tmp_path / "s.zarr"
     GinsengDataset.create(path, make_cells(), "cell_type", silent=True)
     ad.io.write_elem(zarr.open_group(path, mode="r+", use_consolidated=False)["uns/ginseng"], "format_version", "2.0")
-    with pytest.raises(ValueError, match=r"format 2\.0, .* reads 1\.1"):
+    with pytest.raises(ValueError, match=r"format 2\.0, .* reads 1\.2"):
         GinsengDataset(path)
 
 

@@ -40,7 +40,10 @@ def test_the_documentation_is_up_to_date(tables: Any) -> None:
 
 
 def test_the_documentation_names_all_that_is_in_a_file(random_state: Make, tmp_path: Path) -> None:
-    save_model(random_state(), tmp_path / "model.h5")
+    state = random_state()
+    state.other_names = np.array([f"ENSG{i:011}" for i in range(state.n_genes)])
+    state.levels = {"broad": ["all"] * state.n_classes, "fine": state.label_keys.tolist()}
+    save_model(state, tmp_path / "model.h5")
     with h5py.File(tmp_path / "model.h5") as found:
         there = {*found.attrs, *found}
     documented = {name.split("/")[0] for name in re.findall(r"`([\w/<>.]+)`(?=[,` \w]*\|)", MODEL.table())}

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from matplotlib.colors import to_hex
 
 from ginseng import pl
@@ -102,3 +103,75 @@ def test_axes(sampled):
     fig, axes = plt.subplots(1, 2)
     assert pl.composition(sampled(3), "donor", ax=axes[0]) is axes[0]
     assert plt.get_fignums() == [fig.number]
+
+
+@pytest.fixture
+def conditions(sampled):
+    def make(n=4, n_samples=6, **how):
+        adata = sampled(n, n_samples=n_samples, **how)
+        number = adata.obs["donor"].cat.codes.to_numpy()
+        adata.obs["condition"] = pd.Categorical(np.where(number % 2 == 0, "ill", "healthy"), ["ill", "healthy"])
+        return adata
+
+    return make
+
+
+def intervals(ax):
+    """Return the fraction and interval by group and label, in the order drawn."""
+    labels = [t.get_text() for t in ax.get_yticklabels()]
+    means = [line.get_xdata() for line in ax.lines if line.get_marker() == "D"]
+    spans = [np.array([segment[:, 0] for segment in lines.get_segments() if len(segment)]) for lines in ax.collections]
+    return labels, means, spans
+
+
+@pytest.mark.parametrize("ci", [None, 0.8])
+def test_intervals_are_those_of_the_samples(conditions, ci):
+    adata = conditions()
+    ax = pl.composition(adata, "condition", sample_key="donor", ci=ci, show=False)
+    labels, means, spans = intervals(ax)
+    assert labels == list(adata.obs["ginseng_cell_type"].cat.categories)
+    shares = pd.crosstab(adata.obs["donor"].astype(str), adata.obs["ginseng_cell_type"], normalize="index")
+    of_sample = adata.obs.groupby("donor", observed=True)["condition"].first()
+    for i, group in enumerate(["ill", "healthy"]):
+        part = shares.loc[of_sample.index[of_sample == group]]
+        np.testing.assert_allclose(means[i], part.mean())
+        expected = scipy.stats.t.interval(ci or 0.95, len(part) - 1, part.mean(), scipy.stats.sem(part))
+        np.testing.assert_allclose(spans[i].T, np.clip(expected, 0, 1))
+        for label, row in zip(labels, part.to_numpy().T, strict=True):
+            dots = [line.get_xdata() for line in ax.lines if line.get_marker() == "o"]
+            assert any(np.array_equal(np.sort(row), np.sort(x)) for x in dots if len(x) == len(row)), label
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["ill (n = 3)", "healthy (n = 3)"]
+
+
+def test_without_samples_the_interval_is_that_of_the_cells(conditions):
+    adata = conditions()
+    _, means, spans = intervals(pl.composition(adata, "condition", "cell_type", ci=0.9, show=False))
+    counts = pd.crosstab(adata.obs["condition"], adata.obs["cell_type"])
+    for i, cells in enumerate(counts.to_numpy()):
+        np.testing.assert_allclose(means[i], cells / cells.sum())
+        wilson = proportion_confint(cells, cells.sum(), 0.9)
+        np.testing.assert_allclose(spans[i].T, wilson)
+
+
+def proportion_confint(hits, n, level):
+    """Wilson 1927, J Am Stat Assoc 22, 209-212."""
+    z, p = scipy.stats.norm.ppf((1 + level) / 2), hits / n
+    middle, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
+
+
+def test_one_sample_has_no_interval(conditions):
+    adata = conditions(n_samples=2)
+    _, means, spans = intervals(pl.composition(adata, "condition", sample_key="donor", show=False))
+    assert np.isfinite(means).all()
+    assert not any(np.isfinite(span).any() for span in spans)
+
+
+@pytest.mark.parametrize("ci", [0, 1, 95])
+def test_levels_are_fractions(conditions, ci):
+    with pytest.raises(ValueError, match=r"`ci`"):
+        pl.composition(conditions(), "condition", ci=ci)
+    with pytest.raises(ValueError, match=r"`normalize=False`"):
+        pl.composition(conditions(), "condition", ci=0.9, normalize=False)
+    with pytest.raises(KeyError, match="'donr'"):
+        pl.composition(conditions(), "condition", sample_key="donr")

@@ -160,3 +160,112 @@ def test_a_label_has_one_colour_in_all_plots(labelled):
     adata.obs["cell_type"] = adata.obs["cell_type"].cat.reorder_categories(adata.obs["cell_type"].cat.categories[::-1])
     for columns in (["cell_type", "ginseng_cell_type"], ["cell_type"]):
         assert _figure.label_colors(adata, columns, list(of_predicted), None, "ginseng") == of_predicted
+
+
+def dressed(labelled, n=5):
+    adata = labelled(n)
+    adata.obs["ginseng_vote"] = adata.obs["ginseng_cell_type"]
+    adata.obs["ginseng_novelty"] = np.linspace(0, 1, adata.n_obs, dtype=np.float32)
+    adata.obs["leiden"] = pd.Categorical((np.arange(adata.n_obs) % 3).astype(str))
+    adata.obs["n_counts"] = np.arange(adata.n_obs)
+    return adata
+
+
+def test_votes_and_novelty_have_panels(labelled):
+    adata = dressed(labelled)
+    axes = pl.embedding(adata, "umap", "cell_type", show=False)
+    titles = ["True label", "Predicted label", "Label of the cluster", "Confidence", "Novelty"]
+    assert [ax.get_title() for ax in axes] == titles
+    np.testing.assert_allclose(np.sort(axes[4].collections[0].get_array()), adata.obs["ginseng_novelty"])
+    rows = {round(ax.get_position().y0, 3) for ax in axes}
+    assert len(rows) == 2
+    assert len({round(ax.get_position().y0, 3) for ax in pl.embedding(adata, ncols=1, show=False)}) == 4
+
+
+def test_color_names_the_panels(labelled):
+    adata = dressed(labelled)
+    ax = pl.embedding(adata, color="predicted", show=False)
+    assert isinstance(ax, Axes)
+    whole = legend_of(pl.embedding(adata, "umap", "cell_type", return_fig=True))
+    assert legend_of(ax.figure) == whole
+    axes = pl.embedding(adata, color=["leiden", "n_counts", "novelty", "ginseng_vote"], show=False)
+    assert [ax.get_title() for ax in axes] == ["leiden", "n_counts", "Novelty", "Label of the cluster"]
+    assert list(legend_of(axes[0].figure)) == ["0", "1", "2"]
+    assert axes[1].collections[0].get_clim() == (0, adata.n_obs - 1)
+    assert [t.get_text() for t in axes[3].get_legend().get_texts()] == list(whole)
+    adata.uns["leiden_colors"] = ["#123456", "#654321", "#abcdef"]
+    assert list(legend_of(pl.embedding(adata, color="leiden", return_fig=True)).values()) == adata.uns["leiden_colors"]
+
+
+@pytest.mark.parametrize("n", [3, 40])
+def test_labels_on_data(labelled, n):
+    adata = labelled(n, 20)
+    ax = pl.embedding(adata, color="predicted", legend_loc="on data", show=False)
+    assert ax.get_legend() is None
+    texts = {"".join(t.get_text().split()): t for t in ax.texts}
+    labels = adata.obs["ginseng_cell_type"]
+    assert list(texts) == ["".join(label.split()) for label in labels.cat.categories]
+    boxes = [text.get_window_extent() for text in texts.values()]
+    for i, one in enumerate(boxes):
+        assert not any(one.overlaps(other) for other in boxes[:i])
+    if n == 3:  # they need not move
+        middle = pd.DataFrame(adata.obsm["X_umap"][:, :2]).groupby(labels.to_numpy(), observed=True).median()
+        np.testing.assert_allclose([t.get_position()[1] for t in texts.values()], middle[1], atol=0.5)
+    assert not pl.embedding(adata, color="predicted", legend_loc=None, show=False).texts
+
+
+def test_panels_grow_with_the_number_of_labels(labelled):
+    sides = [pl.embedding(labelled(n), show=False)[0].get_window_extent().width for n in (5, 20, 40)]
+    assert sides[0] < sides[1] < sides[2]
+
+
+def test_bad_panels(labelled):
+    adata = dressed(labelled)
+    with pytest.raises(KeyError, match=r"'leidn'.*'leiden'"):
+        pl.embedding(adata, color="leidn")
+    with pytest.raises(KeyError, match=r"gene.*`sc\.pl\.embedding`"):
+        pl.embedding(adata, color=adata.var_names[0])
+    with pytest.raises(ValueError, match=r"`legend_loc`.*'on data'.*'top'"):
+        pl.embedding(adata, legend_loc="top")
+    with pytest.raises(ValueError, match=r"`ncols`.* 0"):
+        pl.embedding(adata, ncols=0)
+    with pytest.raises(ValueError, match="`color`"):
+        pl.embedding(adata, color=[])
+
+
+@pytest.mark.parametrize("categories", ["natural", "given"])
+def test_colours_are_those_of_scanpy(categories):
+    """Written by train, classify and vote in the order of the categories; scanpy draws with the same."""
+    import scanpy as sc
+
+    import ginseng as gs
+
+    adata = gs.datasets.pbmc68k()
+    names = sorted(adata.obs["cell_type"].unique(), reverse=categories == "given")
+    adata.obs["cell_type"] = pd.Categorical(adata.obs["cell_type"].astype(str), names)
+    ref, query = adata[::2].copy(), adata[1::2].copy()
+    how = {"architecture": "linear", "epochs": 2, "silent": True}
+    gs.tl.train(ref, "cell_type", **how)
+    gs.tl.classify(query, ref, silent=True)
+    query.obs["cluster"] = pd.Categorical(query.obs["cell_type"].cat.codes.astype(str))
+    gs.tl.vote(query, "cluster")
+    gs.tl.evaluate(query, "cell_type")
+    of = [dict(zip(ref.obs["cell_type"].cat.categories, ref.uns["cell_type_colors"], strict=True))]
+    for column in ("cell_type", "ginseng_cell_type", "ginseng_vote"):
+        of.append(dict(zip(query.obs[column].cat.categories, query.uns[f"{column}_colors"], strict=True)))
+    for one in of[1:]:
+        assert {name: of[0][name] for name in one if name in of[0]} == {n: c for n, c in one.items() if n in of[0]}
+    drawn = legend_of(pl.embedding(query, "umap", "cell_type", return_fig=True))
+    assert {name.lower(): color.lower() for name, color in of[1].items()} == {
+        name.lower(): drawn[name] for name in of[1]
+    }
+    ax = sc.pl.umap(query, color="ginseng_cell_type", show=False)
+    ours = pl.embedding(query, color="predicted", show=False)
+    theirs = pd.DataFrame(ax.collections[0].get_offsets()).assign(
+        c=list(map(to_hex, ax.collections[0].get_facecolors()))
+    )
+    pd.testing.assert_frame_equal(
+        shades(ours).rename(columns={"color": "c"}).sort_values([0, 1], ignore_index=True),
+        theirs.sort_values([0, 1], ignore_index=True),
+        check_dtype=False,
+    )

@@ -97,7 +97,8 @@ def test_dots_show_expression(ranked):
 def test_heat_map_shows_scores(ranked):
     adata = ranked(3)
     groups = list(adata.uns["ginseng_rank_genes"]["names"].dtype.names)[::-1][:2]
-    scores = _tables.ranked_genes(adata, "ginseng", groups, 2, None)
+    scores, of_group = _tables.ranked_genes(adata, "ginseng", groups, 2, 0)
+    assert sum(of_group.values()) == len(scores.columns)
     assert scores.index.tolist() == groups
     ranks = adata.uns["ginseng_rank_genes"]
     for group in groups:
@@ -107,7 +108,7 @@ def test_heat_map_shows_scores(ranked):
     np.testing.assert_allclose(ax.collections[0].get_array().ravel(), scores.to_numpy().ravel())
     limits = ax.collections[0].get_clim()
     assert limits[0] == -limits[1]
-    assert ranks["names"][groups[0]][0] not in _tables.ranked_genes(adata, "ginseng", groups[:1], 2, 0.0).columns
+    assert ranks["names"][groups[0]][0] not in _tables.ranked_genes(adata, "ginseng", groups[:1], 2, 0.0)[0].columns
 
 
 def test_explanations_are_readable(ranked, readable):
@@ -145,3 +146,66 @@ def test_what_is_not_there(ranked):
         pl.rank_genes(adata)
     with pytest.raises(KeyError, match=r"`gs\.tl\.explain"):
         pl.explain(adata)
+
+
+def test_only_positive_genes_unless_asked(ranked):
+    adata = ranked(3)
+    ranks = adata.uns["ginseng_rank_genes"]
+    one = {"groups": ranks["names"].dtype.names[:1], "show": False}
+    first = str(ranks["names"][ranks["names"].dtype.names[0]][0])
+    assert ranks["logfoldchanges"][ranks["names"].dtype.names[0]][0] < 0
+    genes = {
+        least: [t.get_text() for t in pl.rank_genes(adata, min_logfoldchange=least, **one).get_xticklabels()]
+        for least in (0, None)
+    }
+    assert first in genes[None]
+    assert first not in genes[0]
+    assert genes[0] == [t.get_text() for t in pl.rank_genes(adata, **one).get_xticklabels()]
+
+
+def test_a_bracket_per_group(ranked):
+    adata = ranked(4)
+    ax = pl.rank_genes(adata, n_genes=3, show=False)
+    groups = [t.get_text() for t in ax.get_yticklabels()]
+    genes = [t.get_text() for t in ax.get_xticklabels()]
+    _, of_group = _tables.ranked_genes(adata, "ginseng", None, 3, 0)
+    ends = np.cumsum(list(of_group.values()))
+    assert [t.get_text() for t in ax.texts] == [group for group in groups if of_group[group]]
+    spans = [(min(line.get_xdata()), max(line.get_xdata())) for line in ax.lines]
+    assert [round(b) for _, b in spans] == [end for end, n in zip(ends, of_group.values(), strict=True) if n]
+    assert round(spans[0][0]) == 0
+    assert len(genes) == ends[-1]
+
+
+@pytest.mark.parametrize("scale", ["var", "group"])
+def test_standard_scale_is_that_of_scanpy(ranked, scale):
+    adata = ranked(4)
+    ax = pl.rank_genes(adata, standard_scale=scale, show=False)
+    shown = np.asarray(ax.collections[0].get_array()).reshape(len(ax.get_yticklabels()), -1)
+    plain = np.asarray(pl.rank_genes(adata, show=False).collections[0].get_array()).reshape(shown.shape)
+    mean = pd.DataFrame(plain)  # as in scanpy.pl.DotPlot
+    if scale == "group":
+        mean = mean.sub(mean.min(axis=1), axis=0)
+        mean = mean.div(mean.max(axis=1), axis=0).fillna(0)
+    else:
+        mean -= mean.min(axis=0)
+        mean = (mean / mean.max(axis=0)).fillna(0)
+    np.testing.assert_allclose(shown, mean, atol=1e-6)
+    with pytest.raises(ValueError, match=r"`standard_scale`.*'var', 'group'.*'obs'"):
+        pl.rank_genes(adata, standard_scale="obs")
+
+
+def test_both_sides_of_an_explanation_are_named(ranked):
+    adata = ranked(3, 40)
+    table = adata.uns["ginseng"]["explanation"]
+    fig = pl.explain(adata, "c0", return_fig=True)
+    against, for_ = fig.axes[0].texts
+    assert against.get_text().startswith("\u2190 ")
+    assert for_.get_text().endswith(" \u2192")
+    for text, name in ((against, table["versus"].iloc[0]), (for_, table["label"].iloc[0])):
+        assert "".join(text.get_text().strip("\u2190\u2192 ").split()) == "".join(name.split())
+    zero = fig.axes[0].transData.transform((0, 0))[0]
+    assert against.get_window_extent().x1 <= zero <= for_.get_window_extent().x0
+    legend = fig.axes[0].get_legend()
+    assert len(legend.get_texts()) == 3
+    assert legend.get_window_extent().x0 >= fig.axes[0].get_window_extent().x1

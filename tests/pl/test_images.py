@@ -35,6 +35,9 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 PLOTS = {
+    "clusters": lambda adata: pl.clusters(adata, return_fig=True),
+    "metrics": lambda adata: pl.metrics(adata, "cell_type", return_fig=True),
+    "conditions": lambda adata: pl.composition(adata, "condition", sample_key="donor", return_fig=True),
     "composition": lambda adata: pl.composition(adata, "donor", return_fig=True),
     "confidence": lambda adata: pl.confidence(adata, "cell_type", return_fig=True),
     "confusion": lambda adata: pl.confusion(adata, "cell_type", return_fig=True),
@@ -52,6 +55,7 @@ def drawn(labelled):
         rng = np.random.default_rng(seed)
         adata = adata[rng.permutation(adata.n_obs)[: 400 - 150 * seed]].copy()
         adata.obs["donor"] = pd.Categorical([f"donor {i}" for i in rng.integers(5, size=adata.n_obs)])
+        adata.obs["condition"] = np.where(adata.obs["donor"].isin(["donor 0", "donor 1"]), "healthy", "ill")
         adata.obs["leiden"] = (adata.obs["cell_type"].cat.codes // (1 + seed)).astype("category")
         vote(adata)
         curve = np.linspace(1, 0.2 + 0.5 * seed, 8)

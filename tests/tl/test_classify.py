@@ -331,23 +331,23 @@ def test_files_that_change_during_the_call(
     adata, path = make_cells(), tmp_path / "cells.h5ad"
     adata.write_h5ad(path)
     adata[::-1].copy().write_h5ad(tmp_path / "other.h5ad")
-    other, predict = (tmp_path / "other.h5ad").read_bytes(), _classify.predict
+    other, label = (tmp_path / "other.h5ad").read_bytes(), _classify.label
 
     def replaced(*args: Any, **kwargs: Any) -> Any:
         path.unlink()
         path.write_bytes(other)
-        return predict(*args, **kwargs)
+        return label(*args, **kwargs)
 
-    monkeypatch.setattr(_classify, "predict", replaced)
+    monkeypatch.setattr(_classify, "label", replaced)
     with pytest.raises(RuntimeError, match=path.name):
         gs.tl.classify(path, state, output=path)
     assert path.read_bytes() == other
 
     def appears(*args: Any, **kwargs: Any) -> Any:
         (tmp_path / "out.h5ad").write_text("mine")
-        return predict(*args, **kwargs)
+        return label(*args, **kwargs)
 
-    monkeypatch.setattr(_classify, "predict", appears)
+    monkeypatch.setattr(_classify, "label", appears)
     with pytest.raises(FileExistsError, match="created by another process"):
         gs.tl.classify(path, state, output=tmp_path / "out.h5ad")
     assert (tmp_path / "out.h5ad").read_text() == "mine"
@@ -374,7 +374,7 @@ def test_an_unwritable_output_is_reported_before_any_work(
     make_cells: Make, state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_cells().write_h5ad(tmp_path / "in.h5ad")
-    monkeypatch.setattr(_classify, "predict", lambda *_, **__: pytest.fail("cells were labelled"))
+    monkeypatch.setattr(_classify, "label", lambda *_, **__: pytest.fail("cells were labelled"))
     size = (tmp_path / "in.h5ad").stat().st_size
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=size + 2**20))  # no space for the labels
     with pytest.raises(OSError, match=r"MB|GB|kB|bytes"):
@@ -426,7 +426,7 @@ def test_what_is_written_and_what_is_kept(make_cells: Make, state: State, tmp_pa
     gs.tl.classify(adata, state)
     assert list(adata.obs.columns) == ["cell_type", "donor", "ginseng_cell_type", "ginseng_confidence"]
     assert list(adata.obsm) == ["X_pca"]
-    assert set(adata.uns["ginseng"]) == {"metrics", "classes", "overlap", "unassigned", "adaptation"}
+    assert set(adata.uns["ginseng"]) == {"metrics", "classes", "overlap", "unassigned", "adaptation", "run"}
     assert adata.uns["ginseng"]["classes"].tolist() == state.label_keys.tolist()
     assert adata.uns["ginseng"]["overlap"] == {"n_genes": 30, "n_found": 30, "share": 1.0, "weight": 1.0}
     np.testing.assert_array_equal(adata.X.toarray(), before.X.toarray())
@@ -800,3 +800,24 @@ def test_an_error_leaves_everything_as_it_was(
     np.testing.assert_array_equal(adata.X.toarray(), before.X.toarray())
     assert not adata.uns
     assert not adata.obsm
+
+
+def test_how_it_was_run_is_kept(make_cells: Make, state: State, tmp_path: Path) -> None:
+    """For a methods section: the model, parameters that are not the defaults, versions."""
+    import json
+    from importlib.metadata import version
+
+    adata = make_cells()
+    gs.save_model(state, tmp_path / "model.h5")
+    gs.tl.classify(adata, tmp_path / "model.h5", min_confidence=0.25, adapt=False)
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    run = ad.read_h5ad(tmp_path / "a.h5ad").uns["ginseng"]["run"]
+    assert run["model"] == "model.h5"
+    assert run["architecture"] == state.architecture
+    assert (run["n_genes"], run["n_classes"]) == (state.n_genes, state.n_classes)
+    assert run["n_train"] == state.info["n_train"]
+    assert json.loads(run["parameters"]) == {"min_confidence": 0.25, "adapt": False}
+    assert run["versions"]["anndata"] == version("anndata")
+    gs.tl.classify(adata, state)
+    assert adata.uns["ginseng"]["run"]["model"] == ""
+    assert json.loads(adata.uns["ginseng"]["run"]["parameters"]) == {}

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from ginseng import _logging
 from ginseng._cells.by_columns import is_by_columns
 from ginseng._cells.matrix import Block, Part, parts_of, to_memory
 
-#: Tasks per thread that are under way, and the fewest at a time: adaptive clusters grow with what waits.
+#: Tasks per thread of a cluster that are under way, and the fewest: adaptive clusters grow with what waits.
 PER_THREAD, FEWEST = 3, 16
 #: Tasks per thread that few cells are divided into.
 SHARES = 4
@@ -65,6 +66,7 @@ class _Threads[T]:
         self.n_threads = int(dask.config.get("num_workers", None) or os.cpu_count() or 1)
         self.scheduler = dask.config.get("scheduler", None) or "synchronous"
         self.pool = ThreadPoolExecutor(self.n_threads, thread_name_prefix="ginseng-dask")
+        self.n_ahead = self.n_threads + 1  # each may hold a block
 
     def submit(self, task: Task) -> Future[list[T]]:
         return self.pool.submit(_delayed(_results, self.work, task).compute, scheduler=self.scheduler)
@@ -87,9 +89,19 @@ class _Cluster[T]:
 
     def __init__(self, client: Any, work: Work[T]) -> None:
         self.client, self.work = client, work
-        client.wait_for_workers(1)  # those of a batch system may still be in its queue
-        self.n_threads = max(1, sum(client.nthreads().values()))
+        if not client.nthreads():
+            _logging.warning("waiting for a worker of the dask cluster")  # they may be in the queue of a batch system
+        client.wait_for_workers(1)
         self.sent = self._send(work, broadcast=True)
+
+    @property
+    def n_threads(self) -> int:
+        """Threads of all workers that there are by now."""
+        return max(1, sum(self.client.nthreads().values()))
+
+    @property
+    def n_ahead(self) -> int:
+        return max(FEWEST, PER_THREAD * self.n_threads)
 
     def submit(self, task: Task) -> Any:
         return self.client.compute(_delayed(_results, self.sent, task))
@@ -149,7 +161,7 @@ def map_parts[T](x: Any, work: Work[T], *, every: int = 1, of_cell: np.ndarray |
         waiting: deque[tuple[Task, Any]] = deque()
         for task in _tasks(x, work.size, where.n_threads, every, of_cell):
             waiting.append((task, where.submit(task)))
-            if len(waiting) >= max(FEWEST, PER_THREAD * where.n_threads):
+            if len(waiting) >= where.n_ahead:
                 yield from where.result(*waiting.popleft())
         while waiting:
             yield from where.result(*waiting.popleft())
@@ -174,7 +186,7 @@ def fold_parts[T, S](
     where = _where(work)
     try:
         tasks = _tasks(x, work.size, where.n_threads, 1, of_cell)
-        for some in batched(tasks, max(FEWEST, PER_THREAD * where.n_threads)):
+        for some in batched(tasks, where.n_ahead):
             total = where.fold(some, add, total)
             report(some[-1].stop - some[0].start)
         return total

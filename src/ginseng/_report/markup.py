@@ -15,8 +15,8 @@ class Markup(str):
 
 type Content = Any  # text, a number, markup, None, or any nesting of lists of these
 
-#: Elements without content.
-_VOID = frozenset({"br", "img", "meta", "rect", "line"})
+#: Elements without an end tag; those of SVG need one.
+_VOID = frozenset({"br", "img", "meta"})
 
 
 def tag(name: str, /, *content: Content, **attributes: Any) -> Markup:

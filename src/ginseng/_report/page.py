@@ -114,6 +114,8 @@ def report(
         text = _page(heading, parts.summary(adata, found), [section for section in sections if section])
         with replacing(target) as partial:
             partial.write_text(text, encoding="utf-8")
+        if name is not None and adata.isbacked:
+            adata.file.close()
         said.done = f"page about {adata.n_obs:,} cells and {found.n_types} types in {target}"
 
 

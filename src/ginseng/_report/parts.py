@@ -85,7 +85,7 @@ def types(facts: Facts) -> Markup:
     given = facts.types
     columns: list[Content] = ["type", "cells", "share", ""]
     optional = [name for name in ("confidence", "novelty", "agreement", "f1") if name in given]
-    heads = {"confidence": "median confidence", "novelty": "median novelty", "agreement": "share in clusters with it"}
+    heads = {"confidence": "median confidence", "novelty": "median novelty", "agreement": "agrees with vote"}
     heads["f1"] = "F1"
     for column in optional:
         columns += [heads[column], *(["quartiles"] if column == "confidence" else [])]
@@ -155,7 +155,7 @@ def embedding(adata: AnnData, facts: Facts, basis: str | None) -> Markup | None:
     if "true" in cells:
         shown += [label for label in dict.fromkeys(facts.obs["true"]) if label not in shown]
     drawn = "" if len(rows) == adata.n_obs else f" A random sample of {len(rows):,} cells is drawn."
-    note = tag("p", f"Coordinates: {name}.{drawn}", class_="note")
+    note = tag("p", f"Coordinates: {name if len(name) > 5 else name.upper()}.{drawn}", class_="note")
     return section("Embedding", tag("div", panels, class_="panels"), _legend(facts, shown), note, name="embedding")
 
 
@@ -189,7 +189,9 @@ def metrics(facts: Facts) -> Markup | None:
     if "accuracy" not in found:
         return None
     names = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1")
-    rows: list[tuple[str, Content]] = [(n.replace("_", " "), _number(found[n])) for n in names if n in found]
+    rows: list[tuple[str, Content]] = [
+        (n.replace("_", " ").replace("f1", "F1"), _number(found[n])) for n in names if n in found
+    ]
     text = (
         f"Labels were compared with the column {found.get('label_key', '')!r}, {int(found.get('n_cells', 0)):,} cells."
     )
@@ -201,7 +203,7 @@ def metrics(facts: Facts) -> Markup | None:
             [_label(facts, str(name)), *(f"{int(row[c]):,}" if c == "support" else _number(row[c]) for c in wanted)]
             for name, row in per_class.head(MOST).iterrows()
         ]
-        inner = table(["type", *wanted], lines, numbers=range(1, len(wanted) + 1))
+        inner = table(["type", *(c.replace("f1", "F1") for c in wanted)], lines, numbers=range(1, len(wanted) + 1))
     return section("Against true labels", tag("p", text), pairs(rows), inner, name="metrics")
 
 
@@ -217,7 +219,7 @@ def genes(adata: AnnData, key: str, state: Any) -> Markup | None:
         text = "Genes that are highest in each type relative to the others, in the cells the model was trained on."
     if not found:
         return None
-    rows = [[name, [tag("code", gene) for gene in listed]] for name, listed in list(found.items())[:MOST]]
+    rows = [[name, [[tag("code", gene), " "] for gene in listed]] for name, listed in list(found.items())[:MOST]]
     content = tag("div", table(["type", "genes"], rows), class_="genes")
     return section("Genes of each type", tag("p", text), content, name="genes")
 
@@ -275,7 +277,8 @@ def methods(adata: AnnData, key: str, facts: Facts, state: Any) -> Markup:
     if recorded:
         rows.append(("versions when labelled", _versions(recorded)))
     rows.append(("versions when this page was written", _versions({p: version_of(p) for p in PACKAGES})))
-    rows.append(("where the results are", f"obs: {', '.join(facts.names.values())}; uns[{key!r}]"))
+    columns = [column for name, column in facts.names.items() if name not in ("true", "group")]
+    rows.append(("where the results are", f"obs: {', '.join(columns)}; uns[{key!r}]"))
     return section("How it was done", copyable(text, "the methods"), pairs(rows), name="methods")
 
 
@@ -304,13 +307,18 @@ def _sentences(adata: AnnData, key: str, facts: Facts, state: Any) -> list[str]:
     entry = facts.entry
     run, overlap, adaptation = (member(entry, name) for name in ("run", "overlap", "adaptation"))
     number = member(run, "versions").get("ginseng") or version_of("ginseng")
-    name = f" with the model {run['model']!r}" if run.get("model") else ""
-    said = [f"Cell types of {adata.n_obs:,} cells were predicted with ginseng {number}{name}."]
+    name = f" and the model {run['model']!r}" if run.get("model") else ""
+    said = [f"Cell types of {adata.n_obs:,} cells were predicted by ginseng {number}{name}."]
     about = _about_model(run, state)
     if about:
         said.append(about)
     if overlap:
-        said.append(f"Of the genes of the model, {_overlap(overlap)} were found in the data.")
+        n_found, n_genes = int(overlap["n_found"]), int(overlap["n_genes"])
+        text = f"The data have {n_found:,} of the {n_genes:,} genes of the model ({float(overlap['share']):.1%})"
+        weight = (
+            f", which carry {float(overlap['weight']):.0%} of what tells its types apart" if "weight" in overlap else ""
+        )
+        said.append(f"{text}{weight}.")
     if adaptation:
         said.append(
             "Expression was adapted to the reference by the shift of each gene that "
@@ -389,7 +397,7 @@ def _parameters(run: Mapping[str, Any]) -> str:
 def _overlap(overlap: Mapping[str, Any]) -> str:
     text = f"{int(overlap['n_found']):,} of {int(overlap['n_genes']):,} ({float(overlap['share']):.1%})"
     if "weight" in overlap:
-        text += f", with {float(overlap['weight']):.0%} of what tells its types apart"
+        text += f", which carry {float(overlap['weight']):.0%} of what tells its types apart"
     return text
 
 

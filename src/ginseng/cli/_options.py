@@ -34,6 +34,8 @@ _PLACES = {
     "group_key": _row("--groups", metavar="COLUMN", help="column of obs with donors or batches"),
     "batch_key": _row("--batches", metavar="COLUMN", help="column of obs with batches, to select genes within each"),
     "groupby": _row("--groupby", metavar="COLUMN", help="column of obs with the groups"),
+    "sample_key": _row("--samples", metavar="COLUMN", help="column of obs with the samples, to compare their groups"),
+    "color": _row("--color", metavar="COLUMN", **_NAMES, help="columns of obs to plot, one panel each"),
     "prediction_key": _row(
         "-p",
         "--predicted",
@@ -99,7 +101,7 @@ _MANNERS = {
     "to_species": _row("--to-species", choices=("human", "mouse"), help="species whose orthologs are wanted"),
     "table": _row("--table", metavar="PATH", type=Path, help="table of genes to use (default: packaged)"),
     "rename": _row("--rename", **_FLAG, help="make the new names those of the genes, and sum rows that become one"),
-    "crosswalk": _row("--crosswalk", metavar="LABEL=TERM", **_NAMES, help="terms of your own, which come first"),
+    "crosswalk": _row("--crosswalk", metavar="PAIR", **_NAMES, help="LABEL=TERM: terms of your own, which come first"),
     "allowed": _row("--allowed", metavar="CLASS", **_NAMES, help="classes that are possible (default: all)"),
     "excluded": _row("--excluded", metavar="CLASS", **_NAMES, help="classes that are not possible"),
     "backoff": _row("--backoff", **_FLAG, help="give cells that are unsure a broader type (default: no type)"),
@@ -134,6 +136,9 @@ _MANNERS = {
     "holdout_fraction": _row(
         "--holdout", metavar="SHARE", type=float, help="share of the cells or groups to hold out"
     ),
+    "ncols": _row("--columns", metavar="N", type=int, help="number of panels side by side"),
+    "ci": _row("--ci", metavar="LEVEL", type=float, help="level of the confidence intervals (default: 0.95)"),
+    "title": _row("--title", metavar="TEXT", help="title of the figure"),
     "seed": _row("--seed", metavar="N", type=int, help="seed of what is random (default: 0)"),
     "rng": _row("--seed", metavar="N", type=int, help="seed of what is random (default: 0)"),
     "checkpoint": _row(
@@ -144,7 +149,7 @@ _MANNERS = {
         help="train with all processes of this command that a cluster (Slurm, Open MPI, Kubernetes) has started",
     ),
     "coordinator_address": _row(
-        "--coordinator", metavar="HOST:PORT", help="with --distributed: address of process 0 (default: of the cluster)"
+        "--coordinator", metavar="HOST:PORT", help="with --distributed: address of process 0 (default: the cluster's)"
     ),
     "num_processes": _row(
         "--processes", metavar="N", type=int, help="with --distributed: number of processes (default: from the cluster)"

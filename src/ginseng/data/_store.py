@@ -32,8 +32,8 @@ from ginseng._logging import progress
 
 FORMAT = "ginseng-store"
 #: From 1.1 on, all chunks are written, even if all zero, with a checksum; no zeros are stored in `X`. 1.2 may have
-#: `levels`, and `other_names` of the genes.
-FORMAT_VERSION = "1.2"
+#: `levels`, and `other_names` of the genes; a store without these has the version before.
+FORMAT_VERSION, WITHOUT_EXTRAS = "1.2", "1.1"
 
 #: `obs` columns of a store, besides labels and groups.
 TOTAL = "total_counts"
@@ -196,7 +196,7 @@ def _write_frame(
     rows = chosen.rows[order]
     uns: dict[str, Any] = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": WITHOUT_EXTRAS if chosen.levels is chosen.other_names is None else FORMAT_VERSION,
         "label_key": chosen.label_key,
     }
     if chosen.group_key is not None:

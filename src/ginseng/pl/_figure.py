@@ -17,6 +17,7 @@ import seaborn as sns
 from anndata import AnnData
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PathCollection
 from matplotlib.colors import Colormap, LinearSegmentedColormap, to_hex, to_rgba
@@ -251,6 +252,7 @@ class Sheet:
             plt.show()
         if self.is_new and (return_fig or (save is not None and save is not False)):
             plt.close(self.fig)  # or notebooks show it once more at the end of the cell
+            FigureCanvasAgg(self.fig)  # which closing takes away
         if return_fig:
             return self.fig
         if show:
@@ -374,15 +376,18 @@ class Sheet:
         return needed
 
 
-def _rescale(ax: Axes, scale: np.ndarray) -> None:
-    """Adapt a panel to `scale` times the width and height that it needs: text shrinks, and dots keep to their rows."""
+def _rescale(ax: Axes, scale: np.ndarray, names: float = 1.0) -> None:
+    """Adapt a panel to `scale` times the width and height that it needs, and its text to `names` times that.
+
+    Text never grows. Dots keep to their rows.
+    """
 
     def first(artist: Any, value: Any) -> Any:
         return _FIRST.setdefault(artist, value)
 
     def resize(texts: Iterable[Text], factor: float) -> None:
         for text in texts:
-            text.set_fontsize(max(3.0, first(text, text.get_fontsize()) * min(1.0, factor)))
+            text.set_fontsize(max(3.0, first(text, text.get_fontsize()) * names * min(1.0, factor)))
 
     wide, high = scale
     for axis, factor in ((ax.yaxis, high), (ax.xaxis, wide)):
@@ -395,7 +400,11 @@ def _rescale(ax: Axes, scale: np.ndarray) -> None:
             dots.set_sizes(first(dots, dots.get_sizes()) * scale.min() ** 2)
     drawn = ax.get_legend()
     if drawn in _LEGENDS:  # anew: it has room for other numbers of rows
-        legend(ax, **{**_LEGENDS[drawn], "shrunk": float(np.clip(scale.min(), 0.5, 1))})
+        how = _LEGENDS[drawn]
+        for mark in how["marks"].values():
+            if isinstance(mark, Line2D) and mark.get_gid() == TO_SCALE:
+                mark.set_markersize(first(mark, mark.get_markersize()) * scale.min())
+        legend(ax, **{**how, "shrunk": float(np.clip(names * scale.min(), 0.5, 1))})
 
 
 def _fit_into(ax: Axes, natural: tuple[float, float]) -> None:
@@ -417,19 +426,18 @@ def _fit_into(ax: Axes, natural: tuple[float, float]) -> None:
                     high[side] = min(high[side], max(text.min[side], slot.min[side]))
                 elif its.max[side] <= slot.min[side] + 1e-6:
                     low[side] = max(low[side], min(text.max[side], slot.max[side]))
-    scale = np.asarray(slot.size) / natural
-    for attempt in range(4):
-        before, after = np.subtract(slot.min, tight.min), np.subtract(tight.max, slot.max)
-        start, stop = np.maximum(slot.min, low + before + 0.03), np.minimum(slot.max, high - after - 0.03)
-        if ((stop - start) > 0.5 * np.asarray(slot.size)).all() or attempt == 3:
+    start, stop, names = np.array(slot.min), np.array(slot.max), 1.0
+    for _ in range(10):  # a panel of fixed aspect may need several steps
+        lack = np.maximum(0, low + 0.03 - tight.min), np.maximum(0, tight.max - high + 0.03)
+        if max(lack[0].max(), lack[1].max()) < 0.01:
             break
-        scale = np.minimum(scale, 1) * 0.75  # smaller names leave more room
-        _rescale(ax, scale)
-        tight = cast(Bbox, ax.get_tightbbox()).transformed(inches)
-    stop = np.maximum(stop, start + 0.25 * np.asarray(slot.size))
-    if (np.abs(start - slot.min) > 0.01).any() or (np.abs(stop - slot.max) > 0.01).any():
+        start, stop = start + lack[0], stop - lack[1]
+        if (stop - start < 0.5 * np.asarray(slot.size)).any():
+            names *= 0.75  # smaller names leave more room
+        stop = np.maximum(stop, start + 0.25 * np.asarray(slot.size))
         _put(ax, (*start, *(stop - start)), tuple(whole))
-        _rescale(ax, np.minimum(scale, (stop - start) / natural))
+        _rescale(ax, (stop - start) / natural, names)
+        tight = cast(Bbox, ax.get_tightbbox()).transformed(inches)
 
 
 def write_figure(fig: Figure, name: str, save: Save) -> Path:
@@ -492,7 +500,6 @@ def legend(
     title: str | None = None,
     n_rows: int | None = None,
     low: bool = False,
-    spacing: float = 0.3,
     shrunk: float = 1.0,
 ) -> Legend:
     """Draw a legend to the right of a panel and its text, in columns that are not taller than the panel.
@@ -508,10 +515,12 @@ def legend(
     shrunk
         Factor of the size of its text.
     """
-    how = {"marks": marks, "title": title, "n_rows": n_rows, "low": low, "spacing": spacing, "shrunk": shrunk}
+    how = {"marks": marks, "title": title, "n_rows": n_rows, "low": low, "shrunk": shrunk}
     if (earlier := ax.get_legend()) is not None:
         earlier.remove()
     u, size = unit() * shrunk, shrunk * plt.rcParams["font.size"] * (0.83 if len(marks) <= 20 else 0.69)
+    widest = max((m.get_markersize() for m in marks.values() if isinstance(m, Line2D)), default=0) / size
+    spacing = max(0.3, 1.1 * widest - 0.9)
     line = size / 72 * (1.18 + spacing)
     tall = max(ax.get_window_extent().height / ax.figure.dpi, 8 * line)
     n_rows = max(1, int(tall / line)) if n_rows is None else n_rows
@@ -528,7 +537,8 @@ def legend(
         bbox_transform=beside(ax, taken(ax) + 0.04 * u, corner=(1, 0 if low else 1)),
         ncols=int(np.ceil(len(marks) / n_rows)),
         title=title, title_fontsize=size, alignment="left",
-        fontsize=size, frameon=False, labelspacing=spacing, handletextpad=0.3, handlelength=1.0, columnspacing=0.9,
+        fontsize=size, frameon=False, labelspacing=spacing, handletextpad=0.3, handlelength=max(1.0, widest),
+        columnspacing=0.9,
         borderaxespad=0.1, borderpad=0.1, labelcolor=plt.rcParams["text.color"],
     )  # fmt: skip
     drawn.get_title().set_color(plt.rcParams["text.color"])
@@ -547,9 +557,9 @@ def size_legend(ax: Axes, largest: float, title: str) -> None:
     largest
         Area of the dot of all cells, in points squared.
     """
-    style: Any = {"ls": "", "marker": "o", "mfc": ink(0.4), "mec": ink(0.5), "mew": 0.2}
+    style: Any = {"ls": "", "marker": "o", "mfc": ink(0.4), "mec": ink(0.5), "mew": 0.2, "gid": TO_SCALE}
     marks = {f"{share:.0%}": Line2D([], [], ms=np.sqrt(largest * share), **style) for share in (0.2, 0.6, 1.0)}
-    legend(ax, marks, title=title, n_rows=3, low=True, spacing=0.6)
+    legend(ax, marks, title=title, n_rows=3, low=True)
 
 
 def name_rows(ax: Axes, names: Sequence[str], size: float) -> None:

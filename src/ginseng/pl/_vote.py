@@ -92,7 +92,9 @@ def vote(
     ):
         share = f"{fraction:.0%}" if decided else f"({fraction:.0%})"
         y, high = left[i], sides[0][i] * scale
-        panel.add_patch(Rectangle((-BLOCK, y), BLOCK, high, color=of_cluster.get(cluster, _figure.ink(0.65)), lw=0))
+        panel.add_patch(
+            Rectangle((-BLOCK, y), BLOCK, high, color=_figure.visible(of_cluster.get(cluster, _figure.ink(0.65))), lw=0)
+        )
         panel.text(-BLOCK - 0.02, y + high / 2, f"{cluster}  {share}", ha="right", **text)
     for j, label in enumerate(counts.columns):
         y, high = right[j], sides[1][j] * scale
@@ -144,6 +146,7 @@ def _bands(
     colors: dict[str, str],
 ) -> None:  # fmt: skip
     from_, to = left.copy(), right.copy()
+    pale = 0.35 if _figure.luminance(_figure.paper()) > 0.18 else 0.5
     for i, row in enumerate(counts.to_numpy()):
         winner = table["label"].iloc[i] if table["decided"].iloc[i] else None
         for j, label in enumerate(counts.columns):
@@ -154,5 +157,5 @@ def _bands(
             from_[i], to[j] = b, d
             curve = [(0, a), (0.5, a), (0.5, c), (1, c), (1, d), (0.5, d), (0.5, b), (0, b), (0, a)]
             codes = [Path.MOVETO, *[Path.CURVE4] * 3, Path.LINETO, *[Path.CURVE4] * 3, Path.CLOSEPOLY]
-            alpha = 0.85 if label == winner else 0.35
+            alpha = 0.85 if label == winner else pale
             ax.add_patch(PathPatch(Path(curve, codes), facecolor=colors[label], alpha=alpha, lw=0))

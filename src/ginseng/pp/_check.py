@@ -94,7 +94,7 @@ class Check:
             rows.append(
                 ("model", f"{self.n_found:,} of its {self.n_model_genes:,} genes are in the data ({share:.1%})")
             )
-        return Card(f"{self.n_cells:,} cells x {self.n_genes:,} genes", dict(rows))
+        return Card(f"{self.n_cells:,} cells x {self.n_genes:,} genes", dict(rows), wrap=False)
 
     def __repr__(self) -> str:
         lines = [self._card().text()]

@@ -237,7 +237,7 @@ def classify(
     output = _checked_output(adata, output, copy=copy, return_table=return_table, overwrite=overwrite)
     state = None if model is None else open_model(model)
     name = Path(model).name if isinstance(model, str | Path) else ""
-    cells = open_cells(adata, layer=layer, gene_key=gene_key, backed=backed and not copy)
+    cells = open_cells(adata, layer=layer, gene_key=gene_key, backed=False if copy else backed)
     data = cells.adata
     if state is None:
         state = chosen_model(cells)
@@ -314,8 +314,7 @@ def classify(
         found.members["run"] = _run(
             state, name,
             layer=layer, gene_key=gene_key, min_overlap=min_overlap, normalize=normalize, target_sum=target_sum,
-            randomness=randomness, min_confidence=min_confidence, unassigned=unassigned, allowed=allowed,
-            excluded=excluded, adapt=adapt, backoff=backoff,
+            randomness=randomness, min_confidence=min_confidence, unassigned=unassigned, adapt=adapt, backoff=backoff,
         )  # fmt: skip
         if output is not None:
             write_file(_local_path(adata), data, output, "classify", key_added, found, overwrite=overwrite)
@@ -331,11 +330,7 @@ def classify(
 def _run(state: GinsengClassifierState, name: str, **given: Any) -> dict[str, Any]:
     """Return what a methods section says: the model, the parameters that were not left at their defaults, versions."""
     defaults = inspect.signature(classify).parameters
-    changed = {
-        name: [value] if isinstance(value, str) and name in ("allowed", "excluded") else value
-        for name, value in given.items()
-        if value is not defaults[name].default and value != defaults[name].default
-    }
+    changed = {name: value for name, value in given.items() if value != defaults[name].default}
     info = state.info
     return {
         "model": name,
@@ -345,7 +340,7 @@ def _run(state: GinsengClassifierState, name: str, **given: Any) -> dict[str, An
         **({"n_train": int(info["n_train"])} if "n_train" in info else {}),
         **({"label_key": info["label_key"]} if isinstance(info.get("label_key"), str) else {}),
         "model_version": str(info.get("versions", {}).get("ginseng", "")),
-        "parameters": json.dumps(changed, default=list),
+        "parameters": json.dumps(changed, default=str),
         "versions": {package: version(package) for package in PACKAGES},
     }
 

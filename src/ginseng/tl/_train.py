@@ -133,6 +133,8 @@ def train(
         which the model would be lost; or if the results would replace something that ginseng did not write.
     FileExistsError
         If `checkpoint` is a file other than a checkpoint of this run.
+    RuntimeError
+        If several processes train together, and another of them is lost.
 
     Examples
     --------

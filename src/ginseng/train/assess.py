@@ -22,7 +22,7 @@ from ginseng.data._batches import Source, prefetch, stream
 from ginseng.model import calibration
 
 #: Held-out cells from which on the model is not trained again, parts into which cells are divided otherwise.
-ENOUGH, N_PARTS = 1000, 2
+ENOUGH, N_PARTS = 1000, 3
 #: Cells that are looked at, at most: held out, and of those trained on; and those of which the model keeps a record.
 MOST_CELLS, MOST_KEPT = 20_000, 4096
 #: Prototypes per class, the least number of cells that one stands for, and the cells that they are found among.

@@ -92,8 +92,8 @@ class Step:
         params = registry.shapes(self.network, n_genes, n_classes)
         return params, jax.eval_shape(self.optimizer.init, params)
 
-    def compile(self, source: Source, n_classes: int) -> None:
-        """Compile for windows of this shape ahead of the first call."""
+    def compile(self, source: Source, n_classes: int) -> Any:
+        """Compile for windows of this shape ahead of the first call, and return the program."""
         one = replicated(self.mesh)
         params, state = jax.tree.map(
             lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=one), self.shapes(source.n_genes, n_classes)
@@ -104,10 +104,11 @@ class Step:
             for a in empty_window(self.shape, source)
         ]
         rates = jax.ShapeDtypeStruct(self.shape[:1], np.float32)
-        self.call.func.lower(params, state, Batch(*arrays), 0, rates, 0, self.root, **self.call.keywords).compile()
+        lowered = self.call.func.lower(params, state, Batch(*arrays), 0, rates, 0, self.root, **self.call.keywords)
+        return lowered.compile()
 
 
-def ahead(*jobs: Callable[[], None]) -> list[Future[None]]:
+def ahead(*jobs: Callable[[], Any]) -> list[Future[Any]]:
     """Run the jobs one after the other in a background thread."""
     pool = ThreadPoolExecutor(1)
     futures = [pool.submit(job) for job in jobs]

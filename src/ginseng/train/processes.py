@@ -5,6 +5,7 @@ All of them make the same calls of the functions here, in the same order.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -57,22 +58,18 @@ def from_first[T](tree: T) -> T:
     return jax.tree.map(sent, tree)
 
 
-def check_same(what: str, *digests: str) -> None:
+def check_same(what: str, text: str) -> None:
     """Raise unless all processes pass the same text.
 
     Raises
     ------
     ValueError
-        If a process passes another text than the first.
+        If a process passes another text than the others, `what` being what it has.
     """
-    own = np.frombuffer("\n".join(digests).encode(), np.uint8)
-    if len({part.tobytes() for part in gathered(own[None])} if _same_size(own) else {0, 1}) > 1:
-        msg = f"The processes of this run have {what}. Start all of them with the same data, settings and files."
+    digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
+    if len(np.unique(gathered(digest[None]), axis=0)) > 1:
+        msg = f"Some processes of this run have {what}. Start all of them with the same data, settings and files."
         raise ValueError(msg)
-
-
-def _same_size(a: np.ndarray) -> bool:
-    return len(set(gathered(np.array([len(a)], np.int32)).tolist())) == 1
 
 
 @contextmanager

@@ -132,7 +132,7 @@ class GinsengClassifierTrainer:
             "network": self.network.name,
             "steps": f"{self.epochs} epochs of {self.batch_size:,} cells per batch, learning rate {self.lr:g}",
         }
-        rows["trained"] = "no: call `fit()`"
+        rows["trained"] = "not yet"
         if hasattr(self, "state"):
             rows["trained"] = f"yes, in {self.logger.epoch[-1]} epochs: the model is in `state`"
         return Card("GinsengClassifierTrainer", rows)

@@ -1,0 +1,112 @@
+"""Compute time, memory and cost of 10 and 100 million cells from the rates that `performance.py` measures.
+
+    python benchmarks/capacity.py [performance.json]
+
+Without a file, the rates are those of docs/benchmarks.md. The assumptions are the constants below; docs/capacity.md has
+the tables and says what they leave out.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+CELLS = (10_000_000, 100_000_000)
+#: Steps, and the seconds that each takes for 100,000 cells on two cores, with start and compiling.
+MEASURED = {"select_hvgs": 3.3, "store": 1.9, "one epoch": 17.3, "classify": 7.9}
+MEASURED_CELLS, MEASURED_CORES = 100_000, 2
+#: Cells per second that two cores decode from a store.
+STREAM = 183_000
+#: Epochs by default, from 400,000 cells on.
+EPOCHS = 3
+#: What further cores do, of what the first two did: they share memory and disk.
+EFFICIENCY = 0.7
+#: Threads beyond which gene selection by dask is no faster, as sums are added in the order of the cells.
+SEQUENTIAL = 16
+#: MB per million cells: names and labels in `obs`; and what training keeps of each cell (label, library size, offset,
+#: split, mask: 18 bytes). And what a process takes whatever the number of cells.
+OBS_MB, TRAIN_MB, PROCESS_MB = 100, 18, 900
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What computes; prices are of the order of those on demand, USD per hour."""
+
+    name: str
+    cores: int
+    price: float
+    gpus: int = 0
+    is_cluster: bool = False
+
+
+MACHINES = (
+    Machine("laptop, 8 cores", 8, 0.0),
+    Machine("one GPU, 16 cores", 16, 4.0, gpus=1),
+    Machine("eight GPUs, 128 cores", 128, 32.0, gpus=8),
+    Machine("dask, 25 workers of 4 cores", 100, 5.0, is_cluster=True),
+)
+
+
+def speedup(cores: float) -> float:
+    """Return how many times as fast as those measured so many cores are."""
+    return 1 + EFFICIENCY * max(0.0, cores / MEASURED_CORES - 1)
+
+
+def hours(step: str, n_cells: int, machine: Machine, seconds: dict[str, float]) -> tuple[float, bool]:
+    """Return the hours that a step takes, and whether that is only a lower bound; `seconds` are those per cell.
+
+    With a GPU, the matrix products of training and labelling are not counted: what remains is to read the cells. One
+    process on one machine reads and selects genes; dask divides that between workers, but does not train.
+    """
+    once = seconds[step] * n_cells / 3600
+    if step == "one epoch":
+        if machine.gpus:
+            return EPOCHS * n_cells / (STREAM * speedup(machine.cores)) / 3600, True
+        return EPOCHS * once / speedup(4 if machine.is_cluster else machine.cores), False
+    if step == "classify":
+        if machine.gpus:  # reads the same matrix as the gene selection does
+            return seconds["select_hvgs"] * n_cells / 3600, True
+        return once / speedup(machine.cores), False
+    if machine.is_cluster and step == "select_hvgs":
+        return once / speedup(min(machine.cores, SEQUENTIAL)), False
+    return once, False  # one process reads and writes
+
+
+def table(n_cells: int, seconds: dict[str, float]) -> str:
+    """Return the rows of all machines as Markdown."""
+    names = {"select_hvgs": "genes", "store": "store", "one epoch": f"training, {EPOCHS} epochs", "classify": "labels"}
+    head = ["", *names.values(), "USD", "memory of the client or trainer"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    millions = n_cells / 1e6
+    memory = PROCESS_MB + millions * (OBS_MB + TRAIN_MB)
+    for machine in MACHINES:
+        found = [hours(step, n_cells, machine, seconds) for step in names]
+        cost = sum(h for h, _ in found) * machine.price
+        lower = any(bound for _, bound in found)
+        cells = [f"{'> ' if bound else ''}{shown(h)}" for h, bound in found]
+        price = "" if not machine.price else f"{'> ' if lower else ''}{cost:,.0f}"
+        lines.append(f"| {' | '.join([machine.name, *cells, price, f'{memory / 1000:.1f} GB'])} |")
+    return "\n".join(lines)
+
+
+def shown(h: float) -> str:
+    """Return hours in the unit that fits."""
+    if h >= 1:
+        return f"{h:.1f} h"
+    return f"{h * 60:.0f} min" if h >= 1 / 60 else f"{h * 3600:.0f} s"
+
+
+def main() -> None:
+    seconds = {step: value / MEASURED_CELLS for step, value in MEASURED.items()}
+    if len(sys.argv) > 1:
+        report = json.loads(Path(sys.argv[1]).read_text())
+        of_ginseng = {row["step"]: row["seconds"] for row in report["rows"] if row["method"] == "ginseng"}
+        seconds = {step: of_ginseng[step] / report["cells"] for step in MEASURED}
+    for n_cells in CELLS:
+        print(f"{n_cells:,} cells\n\n{table(n_cells, seconds)}\n")
+
+
+if __name__ == "__main__":
+    main()
