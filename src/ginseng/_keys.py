@@ -282,6 +282,7 @@ OUTPUTS = {
             "backoff",
             LEVELS,
             "calibration",
+            "composition",
             "reference",
             "run",
             "format",

@@ -1,17 +1,3 @@
-from ginseng.tl._audit_labels import audit_labels
-from ginseng.tl._classify import classify
-from ginseng.tl._compare import compare
-from ginseng.tl._cross_validate import cross_validate
-from ginseng.tl._embed import embed
-from ginseng.tl._evaluate import evaluate
-from ginseng.tl._explain import explain
-from ginseng.tl._map_labels import map_labels
-from ginseng.tl._prediction_sets import prediction_sets
-from ginseng.tl._rank_genes import rank_genes
-from ginseng.tl._train import train
-from ginseng.tl._uncertainty import uncertainty
-from ginseng.tl._vote import vote
-
 """Tools: each is imported when it is first used, as what one needs takes seconds to load."""
 
 from __future__ import annotations
@@ -29,6 +15,8 @@ if TYPE_CHECKING:
     from ginseng.tl._evaluate import evaluate
     from ginseng.tl._explain import explain
     from ginseng.tl._map_labels import map_labels
+    from ginseng.tl._novel import novel
+    from ginseng.tl._prediction_sets import prediction_sets
     from ginseng.tl._rank_genes import rank_genes
     from ginseng.tl._train import train
     from ginseng.tl._uncertainty import uncertainty
@@ -43,6 +31,7 @@ __all__ = [
     "evaluate",
     "explain",
     "map_labels",
+    "novel",
     "prediction_sets",
     "rank_genes",
     "train",
