@@ -110,7 +110,8 @@ def test_weight_is_that_of_the_genes_measured(cells: Cells, linear: GinsengClass
     w = linear.params["head"]["W"] / linear.params["input"]["scale"][:, None]
     each = np.abs(w * (linear.reference["classes"] - linear.reference["mean"]).T).sum(axis=1)
     expected = each[np.isin(linear.genes, query.var_names)].sum() / each.sum()
-    assert measured_weight(linear, measured_genes_of(align_genes(query, linear.genes))) == pytest.approx(
+    measured = measured_genes_of(align_genes(query, linear.genes))
+    assert measured_weight(linear, measured) == pytest.approx(
         expected, rel=1e-3
     )
     probs(query, linear)

@@ -213,7 +213,8 @@ def classify(
         reference (half the sum of the differences of all shares), and the shares of the classes in the `reference` and
         as `labelled`, if it is .3 or more, or with `priors`, which are there then; in `ontology` the Cell Ontology id
         of each class; in `backoff` its `threshold` and `n_broader`, the number of cells that got a broader label; in
-        `levels` their names. With `allowed` or `excluded`, in `restriction` the classes that were `allowed`, and `n_relabelled`:
+        `levels` their names. With `allowed` or `excluded`, in `restriction` the classes that were `allowed`, and
+        `n_relabelled`:
         cells whose most probable class was another. In `run` the `model`, if it has a name, its `architecture`,
         `n_genes`, `n_classes` and `n_train`, the `parameters` of the call that are not the defaults, as JSON, and
         `versions`.
