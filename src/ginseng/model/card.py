@@ -83,7 +83,8 @@ def _classes(rows: list[dict[str, Any]]) -> Table:
 def _origin(info: Mapping[str, Any]) -> dict[str, str]:
     """Return where a model is from: what its makers ask for, when and on what it was trained."""
     asked = {**info, **info.get("reference", {})} if isinstance(info.get("reference"), Mapping) else info
-    data = info.get("data", {})
+    data = info.get("data")
+    digests = data if isinstance(data, Mapping) else {}
     return {
         **{name: str(asked[name]) for name in ("licence", "citation", "source") if asked.get(name)},
         "date": str(info.get("date", "")),
