@@ -88,9 +88,7 @@ def _origin(info: Mapping[str, Any]) -> dict[str, str]:
     return {
         **{name: str(asked[name]) for name in ("licence", "citation", "source") if asked.get(name)},
         "date": str(info.get("date", "")),
-        "data": ", ".join(f"{name} {str(digest)[:12]}" for name, digest in data.items())
-        if isinstance(data, Mapping)
-        else "",
+        "data": ", ".join(f"{name} {str(digest)[:12]}" for name, digest in digests.items()),
     }
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "explain",
     "map_labels",
     "novel",
+    "novel",
     "prediction_sets",
     "rank_genes",
     "train",
