@@ -32,7 +32,6 @@ __all__ = [
     "explain",
     "map_labels",
     "novel",
-    "novel",
     "prediction_sets",
     "rank_genes",
     "train",

@@ -27,6 +27,8 @@ LEAST_SHARE, ABOVE_OTHERS = 0.5, 0.4
 MOST_CONFIDENT, TOO_MANY = 0.85, 0.5
 #: Other cells that markers are told from, at most.
 MOST_OTHERS = 20_000
+#: Name for these, which no cluster has.
+OTHERS = "\0others"
 
 
 @document
@@ -125,8 +127,8 @@ def novel(
         table["novel"] = is_new(table, np.nan_to_num(others), min_cells)
         if len(others) and np.nanmedian(table["novel_fraction"]) > TOO_MANY:
             warn(
-                "Most cells are unlike the reference, in most clusters: it is from another tissue, species or technology. "
-                "So no cluster stands out as new."
+                "In most clusters, most cells are unlike the reference, which may be of another tissue, species or "
+                "technology. So no cluster stands out as new."
             )
         table["markers"] = markers_of(cells, cluster, table, n_genes)
         table = table.sort_values("novel_fraction", ascending=False, kind="stable")
@@ -189,14 +191,15 @@ def markers_of(cells: OpenCells, cluster: pd.Categorical, table: pd.DataFrame, n
     for start, stop, block, _ in cells.blocks():
         values = log_normalize(block, row_sums(block, cells.measured)) if counts else block
         parts.append(sparse.csr_matrix(values)[kept[start:stop]])
-    obs = pd.DataFrame({"cluster": np.where(of_new, group, "other")[kept]}, index=cells.adata.obs_names[kept])
-    here = AnnData(sparse.vstack(parts, format="csr"), obs=obs.astype("category"), var=cells.var[[]])[:, cells.measured]
-    found = {name: "" for name in table.index}
-    here = here.copy()
+    cluster_of = pd.Series(np.where(of_new, group, OTHERS)[kept], pd.RangeIndex(kept.sum()).astype(str), "category")
+    genes = pd.DataFrame(index=pd.RangeIndex(cells.n_vars).astype(str))  # names may be repeated
+    here = AnnData(sparse.vstack(parts, format="csr"), cluster_of.to_frame("cluster"), genes)[:, cells.measured].copy()
     here.uns["log1p"] = {"base": None}
-    groups = [name for name in new if (obs["cluster"] == name).sum() > 1]
-    if groups and obs["cluster"].nunique() > 1:
+    sizes = cluster_of.value_counts()
+    groups = [name for name in new if sizes[name] > 1]  # of which a variance is known
+    found = dict.fromkeys(table.index, "")
+    if groups and len(sizes) > 1:
         sc.tl.rank_genes_groups(here, "cluster", groups=groups, n_genes=min(n_genes, here.n_vars), use_raw=False)
         names: Any = here.uns["rank_genes_groups"]["names"]
-        found |= {name: ", ".join(map(str, names[name])) for name in groups}
+        found |= {name: ", ".join(str(cells.var.index[int(gene)]) for gene in names[name]) for name in groups}
     return [found[name] for name in table.index]
