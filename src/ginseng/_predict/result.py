@@ -12,6 +12,7 @@ import pandas as pd
 from ginseng import _keys
 from ginseng._cells.colors import hex_colors
 from ginseng._cells.genes import Alignment
+from ginseng._cells.labels import UNASSIGNED
 from ginseng._cells.write import Results, label_column
 from ginseng._disk.atomic import check_writable
 from ginseng._disk.writers import can_be_added_to, check_adata_target
@@ -182,12 +183,12 @@ class Result:
         state: GinsengClassifierState,
         genes: Alignment,
         *,
-        probs: bool,
-        gene_weights: bool,
-        min_confidence: float,
-        max_novelty: float,
-        unassigned: str,
-        allowed: np.ndarray | None,
+        probs: bool = False,
+        gene_weights: bool = False,
+        min_confidence: float = 0.0,
+        max_novelty: float = 1.0,
+        unassigned: str = UNASSIGNED,
+        allowed: np.ndarray | None = None,
         ids: Sequence[str | None] | None = None,
         backoff: BackOff | None = None,
     ) -> None:
@@ -201,7 +202,8 @@ class Result:
         self.calibration = state.calibration
         self.novelty = None if state.calibration is None else np.ones(n_cells, np.float32)
         self.n_novel = 0
-        self.n_empty = self.n_broader = 0
+        self.n_broader = 0
+        self.empty = np.zeros(n_cells, bool)
         self.ids, self.backoff = ids, backoff
         self.names, self.terms, self._of_term = _names(state.label_keys, ids, backoff)
         self.best = np.zeros(n_cells, np.int32) if backoff else None
@@ -241,13 +243,18 @@ class Result:
             first = self.adaptation.first[here]
             self.n_relabelled += int(((first >= 0) & (part.label != first)).sum())
         self.confidence[here] = confidence
-        self.n_empty += int(part.empty.sum())
+        self.empty[here] = part.empty
         self.n_unsure += int(unsure.sum())
         self.n_moved += int((part.moved & ~part.empty).sum())
         if self.probs is not None:
             self.probs[here] = part.probs
         if self.gene_weights is not None:
             self.gene_weights[here] = part.gene_weights
+
+    @property
+    def n_empty(self) -> int:
+        """Number of cells without a count in the genes of the model."""
+        return int(self.empty.sum())
 
     @property
     def cell_type(self) -> pd.Categorical:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -20,11 +19,10 @@ from ginseng._cells.write import check_target, write, write_file
 from ginseng._disk.writers import check_adata_target
 from ginseng._docs import document
 from ginseng._errors import check_names, warn
-from ginseng._logging import progress, running
-from ginseng._predict.adapt import adapt as adapt_to
-from ginseng._predict.adapt import can_adapt, compare, correction_for
+from ginseng._logging import running
+from ginseng._predict.annotate import annotate, check_adapt
 from ginseng._predict.query import ask, chosen_model
-from ginseng._predict.result import Result, allowed_classes, class_terms, label
+from ginseng._predict.result import Result, allowed_classes, class_terms
 from ginseng.model import calibration
 from ginseng.model.file import ModelLike, is_model_file
 from ginseng.model.logistic import is_logistic_regression
@@ -259,10 +257,7 @@ def classify(
         msg = f"`unassigned` is {unassigned!r}, which is a class of the model: such cells would be taken for it."
         raise ValueError(msg)
     possible = allowed_classes(state.label_keys, allowed, excluded)
-    if adapt and not can_adapt(state):
-        msg = "it does not know what it was trained on" if state.reference is None else "it reads expressed genes alone"
-        msg = f"The model cannot be adapted to other data, since {msg}: leave out `adapt`."
-        raise ValueError(msg)
+    adapts = check_adapt(state, adapt)
     ids = class_terms(state)
     broader = None
     if backoff:
@@ -295,27 +290,10 @@ def classify(
         )  # fmt: skip
         if output is not None:
             result.check_output(_local_path(adata), output)
-        how: Any = {"batch_size": batch_size, "normalization": query.normalization, "allowed": possible}
-        if adapt is not False and can_adapt(state):
-            compared = replace(query, state=state).map_some(compare, genes=query.genes, **how)
-            result.adaptation = adapt_to(state, compared, query.genes, data.n_obs)
-            report(f"adapted to the cells by {result.adaptation.n_classes} of {state.n_classes} classes")
-        labelled = query.map(
-            label,
-            correction=correction_for(
-                state, query.genes, None if result.adaptation is None else result.adaptation.shift
-            ),
-            **how,
-            seed=seed if randomness else None,
-            gene_weights=store_gene_weights,
-            backoff=result.backoff,
-            probs=store_probs,
-            weight=result.weight,
-        )
-        with progress(desc="Classifying", total=data.n_obs, unit="cells", silent=silent) as bar:
-            for part in labelled:
-                result.add(part)
-                bar.update(part.stop - part.start)
+        annotate(
+            query, state, result, report,
+            adapts=adapts, batch_size=batch_size, seed=seed if randomness else None, silent=silent,
+        )  # fmt: skip
         if result.n_empty:
             msg = (
                 f"{result.n_empty:,} of {data.n_obs:,} cells have no counts in the genes of the model: {unassigned!r}."
