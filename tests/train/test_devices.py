@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import signal
 import socket
 import subprocess
 import sys
@@ -124,11 +125,11 @@ def test_a_lost_process_ends_the_run_which_resumes(store: Path, tmp_path: Path, 
         start(store, "lost.pkl", runs, place=place, arguments=arguments, **end)[0]
         for place, end in zip(places(2), ends, strict=True)
     ]
-    said = started[1 - lost].communicate(timeout=120)[0]
-    assert started[lost].wait(timeout=10) < 0
-    assert started[1 - lost].returncode != 0
-    assert "LostProcessError" in said
-    assert arguments["checkpoint"] in said
+    said = [process.communicate(timeout=120)[0] for process in started]
+    assert started[lost].returncode == -signal.SIGKILL
+    assert started[1 - lost].returncode not in (0, -signal.SIGKILL)
+    assert "LostProcessError" in said[1 - lost]
+    assert arguments["checkpoint"] in said[1 - lost]
     first, second = together(store, runs, arguments=arguments | {"resume": True})
     assert_same(first[0], whole)
     assert_same(second[0], whole)
