@@ -135,7 +135,7 @@ def test_written_sets_survive_a_file_and_are_replaced(
     gs.tl.prediction_sets(query, calibrated, silent=True)
     query.write_h5ad(tmp_path / "query.h5ad")
     again = ad.read_h5ad(tmp_path / "query.h5ad")
-    pd.testing.assert_frame_equal(again.obsm["ginseng_sets"], query.obsm["ginseng_sets"])
+    pd.testing.assert_frame_equal(again.obsm["ginseng_sets"], query.obsm["ginseng_sets"], check_column_type=False)
     gs.tl.prediction_sets(again, calibrated, alpha=0.5, silent=True)
     assert again.obs["ginseng_set_size"].sum() < query.obs["ginseng_set_size"].sum()
     gs.tl.classify(again, calibrated, silent=True)

@@ -191,8 +191,10 @@ def markers_of(cells: OpenCells, cluster: pd.Categorical, table: pd.DataFrame, n
     for start, stop, block, _ in cells.blocks():
         values = log_normalize(block, row_sums(block, cells.measured)) if counts else block
         parts.append(sparse.csr_matrix(values)[kept[start:stop]])
-    cluster_of = pd.Series(np.where(of_new, group, OTHERS)[kept], pd.RangeIndex(kept.sum()).astype(str), "category")
-    genes = pd.DataFrame(index=pd.RangeIndex(cells.n_vars).astype(str))  # names may be repeated
+    cluster_of = pd.Series(
+        np.where(of_new, group, OTHERS)[kept], pd.RangeIndex(int(kept.sum())).astype(str), "category"
+    )
+    genes = pd.DataFrame(index=pd.RangeIndex(cells.n_vars).astype(str))
     here = AnnData(sparse.vstack(parts, format="csr"), cluster_of.to_frame("cluster"), genes)[:, cells.measured].copy()
     here.uns["log1p"] = {"base": None}
     sizes = cluster_of.value_counts()
