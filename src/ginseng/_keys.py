@@ -282,6 +282,7 @@ OUTPUTS = {
             "backoff",
             LEVELS,
             "calibration",
+            "composition",
             "reference",
             "run",
             "format",
@@ -307,6 +308,7 @@ OUTPUTS = {
     "vote": Output(
         types=(vote,), fractions=(vote_fraction,), members=("vote",), record="vote", source="prediction_key"
     ),
+    "novel": Output(members=("novel",), record="novel", source="novelty_key"),
     "evaluate": Output(members=("metrics",), record="metrics", source="prediction_key"),
     "explain": Output(members=(EXPLANATION,), record=EXPLANATION, of_labels=True),
     "rank_genes": Output(entries=(rank_genes,), source="groupby"),

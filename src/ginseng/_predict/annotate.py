@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from ginseng._logging import Report, progress
 from ginseng._predict.adapt import adapt, can_adapt, compare, correction_for
+from ginseng._predict.forward import predict
+from ginseng._predict.priors import estimate, given_shares, odds
 from ginseng._predict.query import Query
 from ginseng._predict.result import Result, label
 from ginseng.model.state import GinsengClassifierState
@@ -35,6 +39,7 @@ def annotate(
     *,
     adapts: bool,
     batch_size: int,
+    priors: Any = None,
     seed: int | None = None,
     silent: bool = False,
 ) -> None:
@@ -54,6 +59,8 @@ def annotate(
         Whether to look at the cells first.
     batch_size
         Cells per forward pass.
+    priors
+        `"query"`, or the share of each class by name; as in the reference if None.
     seed
         If given, dropout acts, drawn from it.
     """
@@ -65,15 +72,22 @@ def annotate(
         result.adaptation = adapt(state, compared, query.genes, n_cells)
         shift = result.adaptation.shift
         report(f"adapted to the cells by {result.adaptation.n_classes} of {state.n_classes} classes")
+    how |= {"correction": correction_for(state, query.genes, shift), "weight": result.weight}
+    if priors is not None and result.shares is not None:
+        result.priors = given_shares(state, priors)
+        if result.priors is None:
+            some = [part.probs[~part.empty] for part in query.map_some(predict, **how)]
+            result.priors = estimate(np.concatenate([np.zeros((0, state.n_classes)), *some]), result.shares)
+        how["odds"] = odds(result.priors, result.shares)
+        distance = np.abs(result.priors - result.shares).sum() / 2
+        report(f"composition of the query: {distance:.0%} of the cells are of other types than in the reference")
     labelled = query.map(
         label,
-        correction=correction_for(state, query.genes, shift),
         **how,
         seed=seed,
         gene_weights=result.gene_weights is not None,
         backoff=result.backoff,
         probs=result.probs is not None,
-        weight=result.weight,
     )
     with progress(desc="Classifying", total=n_cells, unit="cells", silent=silent) as bar:
         for part in labelled:
