@@ -52,7 +52,7 @@ def probs(adata: Any, state: GinsengClassifierState, **how: Any) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Partial gene overlap")
         table: Any = gs.tl.classify(adata, state, return_table=True, store_probs=True, silent=True, **how)
-    return table.iloc[:, 2:].to_numpy()
+    return table.drop(columns=["cell_type", "confidence", "novelty"], errors="ignore").to_numpy()
 
 
 def accuracy(adata: ad.AnnData, state: GinsengClassifierState, **how: Any) -> float:
