@@ -111,9 +111,7 @@ def test_weight_is_that_of_the_genes_measured(cells: Cells, linear: GinsengClass
     each = np.abs(w * (linear.reference["classes"] - linear.reference["mean"]).T).sum(axis=1)
     expected = each[np.isin(linear.genes, query.var_names)].sum() / each.sum()
     measured = measured_genes_of(align_genes(query, linear.genes))
-    assert measured_weight(linear, measured) == pytest.approx(
-        expected, rel=1e-3
-    )
+    assert measured_weight(linear, measured) == pytest.approx(expected, rel=1e-3)
     probs(query, linear)
     with pytest.warns(UserWarning, match="say nothing"):
         gs.tl.classify(query, linear)
