@@ -1,4 +1,4 @@
-"""Sphinx configuration. Build with `sphinx-build -W -b html docs docs/_build/html`."""
+"""Sphinx configuration. Build with `sphinx-build -W -n -b html docs docs/_build/html`."""
 
 from __future__ import annotations
 

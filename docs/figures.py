@@ -35,7 +35,7 @@ def save(figure: object, path: Path) -> None:
     image = Image.open(buffer).convert("RGB")
     path.parent.mkdir(parents=True, exist_ok=True)
     for n_colors in (256, 128, 64):
-        image.quantize(n_colors, dither=Image.Dither.NONE).save(path, optimize=True)
+        image.quantize(n_colors, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
         if path.stat().st_size < LIMIT:
             break
     print(f"{path.relative_to(HERE)}: {path.stat().st_size / 1e3:.0f} kB")
@@ -59,8 +59,11 @@ def write_files(folder: Path | None, home: Path) -> None:
     drawn = query.copy()
     sc.pp.normalize_total(drawn, target_sum=1e4)
     sc.pp.log1p(drawn)
-    sc.pp.highly_variable_genes(drawn, n_top_genes=min(2000, drawn.n_vars // 2))
-    sc.pp.pca(drawn, random_state=0)
+    sc.pp.highly_variable_genes(drawn, n_top_genes=min(2000, drawn.n_vars // 2), batch_key="donor")
+    drawn = drawn[:, drawn.var["highly_variable"]].copy()
+    drawn.obs["donor"] = drawn.obs["donor"].astype(str).astype("category")
+    sc.pp.combat(drawn, key="donor")  # for clusters and UMAP alone: samples of several laboratories
+    sc.pp.pca(drawn, n_comps=30, random_state=0)
     sc.pp.neighbors(drawn, random_state=0)
     sc.tl.umap(drawn, min_dist=1.0, spread=2.0, random_state=0)
     sc.tl.leiden(drawn, flavor="igraph", n_iterations=2, random_state=0)

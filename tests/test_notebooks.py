@@ -23,8 +23,10 @@ from ginseng._core import registry
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+#: Notebooks that a newcomer opens first, and that take seconds.
+QUICK = {"quickstart", "my_two_files"}
 #: Pages whose examples train much.
-SLOW = {"index", "quality", "extending", "training", "comparing", "explaining", "measuring"}
+SLOW = {"gallery", "reference", "index", "quality", "extending", "training", "comparing", "explaining", "measuring"}
 PAGES = [
     page
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/guide").glob("*.md"))]
@@ -103,7 +105,7 @@ def code_of(notebook: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     "path",
-    [pytest.param(path, marks=pytest.mark.slow) if path.stem != "quickstart" else path for path in NOTEBOOKS],
+    [path if path.stem in QUICK else pytest.param(path, marks=pytest.mark.slow) for path in NOTEBOOKS],
     ids=lambda path: path.stem,
 )
 def test_notebook_runs(path: Path, namespace: dict[str, object]) -> None:

@@ -40,6 +40,7 @@ def with_urls(pyproject: str, repository: str) -> str:
 
 
 def main(repository: str, tag: str) -> None:
+    """Edit both files in place."""
     for name, edited in {
         "README.md": lambda text: absolute(text, repository, tag),
         "pyproject.toml": lambda text: with_urls(text, repository),
