@@ -43,6 +43,7 @@ def namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GINSENG_COMPARE_EPOCHS", "2")
     monkeypatch.setenv("GINSENG_MEMORY_CELLS", "980")
+    gs.model.architectures()  # all are registered, before what a page registers is forgotten
     monkeypatch.setattr(registry, "_registry", dict(registry._registry))
     module = types.ModuleType("example")
     monkeypatch.setitem(sys.modules, "example", module)  # where dataclasses look up their annotations

@@ -111,7 +111,7 @@ def test_weight_is_that_of_the_genes_measured(cells: Cells, linear: GinsengClass
     expected = each[np.isin(linear.genes, query.var_names)].sum() / each.sum()
     assert measured_weight(linear, align_genes(query, linear.genes)) == pytest.approx(expected, rel=1e-3)
     probs(query, linear)
-    with pytest.warns(UserWarning, match="say nothing"):
+    with pytest.warns(UserWarning, match="have no influence"):
         gs.tl.classify(query, linear)
     overlap = query.uns["ginseng"]["overlap"]
     assert overlap["weight"] == pytest.approx(expected, rel=1e-3)

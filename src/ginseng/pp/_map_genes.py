@@ -111,7 +111,7 @@ def map_genes(
     _check_key(adata, key, overwrite=overwrite)
     names = names_in(cells.var, gene_key)
     if from_ != "entrez" and are_row_numbers(names):
-        msg = f"The names are row numbers ({', '.join(names[:3])}), which are no names of genes: pass `gene_key=`."
+        msg = f"The names are row numbers ({', '.join(names[:3])}), not gene names: pass `gene_key=`."
         raise ValueError(msg)
     with running(f"map_genes to {to}") as report:
         known = cells.measured & ~missing_names(names) & ~look_like_others(names)
