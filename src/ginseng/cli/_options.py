@@ -95,13 +95,13 @@ _MANNERS = {
     "unassigned": _row("--unassigned", metavar="NAME", help="name for cells without a label (default: unassigned)"),
     "to": _row("--to", choices=("ensembl", "symbol", "entrez"), help="target names (default: ensembl)"),
     "from_": _row(
-        "--from", choices=("ensembl", "symbol", "entrez"), help="current names (default: inferred from their form)"
+        "--from", choices=("ensembl", "symbol", "entrez"), help="current names (default: inferred)"
     ),
-    "species": _row("--species", choices=("human", "mouse"), help="species of the genes (default: inferred from the names)"),
+    "species": _row("--species", choices=("human", "mouse"), help="species of the genes (default: inferred)"),
     "to_species": _row("--to-species", choices=("human", "mouse"), help="species to map to by orthologs"),
     "table": _row("--table", metavar="PATH", type=Path, help="table of genes to use (default: packaged)"),
     "rename": _row("--rename", **_FLAG, help="replace the gene names, and sum rows that map to one gene"),
-    "crosswalk": _row("--crosswalk", metavar="PAIR", **_NAMES, help="LABEL=TERM: your own terms, which take precedence"),
+    "crosswalk": _row("--crosswalk", metavar="PAIR", **_NAMES, help="LABEL=TERM: your own terms, used first"),
     "allowed": _row("--allowed", metavar="CLASS", **_NAMES, help="classes that are possible (default: all)"),
     "excluded": _row("--excluded", metavar="CLASS", **_NAMES, help="classes that are not possible"),
     "backoff": _row("--backoff", **_FLAG, help="give uncertain cells a broader type (default: no type)"),

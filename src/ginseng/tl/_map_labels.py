@@ -71,7 +71,7 @@ def map_labels(
     """
     for label, term in (crosswalk or {}).items():
         if cell_ontology().current(str(term)) is None:
-            msg = f"`crosswalk` has {term!r} for {label!r}, which is not the id of a Cell Ontology term, such as 'CL:0000084'."
+            msg = f"`crosswalk` has {term!r} for {label!r}, not the id of a Cell Ontology term, such as 'CL:0000084'."
             raise ValueError(msg)
     if not isinstance(labels, AnnData):
         if label_key is not None or isinstance(labels, str):
