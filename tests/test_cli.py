@@ -36,7 +36,8 @@ from ginseng.cli import main
 from ginseng.data import GinsengDataset
 
 COMMANDS = [
-    "demo", "check", "audit", "map-genes", "map-labels", "select-genes", "train", "annotate", "vote", "evaluate",
+    "demo", "check", "audit", "map-genes", "map-labels", "select-genes", "train", "annotate", "vote", "novel", "sets",
+    "evaluate",
     "cross-validate", "compare", "rank-genes", "explain", "embed", "uncertainty", "plot", "models", "info", "convert",
     "completion",
 ]  # fmt: skip

@@ -72,7 +72,11 @@ def level(name: str) -> Named:
 
     It is named after the level, unless that is the name of another result, as `cell_type` is.
     """
-    taken = {name_of("") for verb in OUTPUTS.values() for name_of in (*verb.types, *verb.groups, *verb.fractions)}
+    taken = {
+        name_of("")
+        for verb in OUTPUTS.values()
+        for name_of in (*verb.types, *verb.groups, *verb.fractions, *verb.counts)
+    }
     named = f"_{name}_level" if {f"_{name}", f"_{name}_confidence"} & taken else f"_{name}"
 
     def of(key_added: str = DEFAULT) -> str:
@@ -115,6 +119,26 @@ RANKED_BY = "contributions"
 
 #: `uns[key_added]` entry: the genes for and against the labels of some cells.
 EXPLANATION = "explanation"
+
+
+def prediction_set(key_added: str = DEFAULT) -> str:
+    """`obs` column: category, the types of a prediction set, separated by `" | "`."""
+    return f"{key_added}_set"
+
+
+def set_size(key_added: str = DEFAULT) -> str:
+    """`obs` column: int32, the number of types in the prediction set."""
+    return f"{key_added}_set_size"
+
+
+def set_ancestor(key_added: str = DEFAULT) -> str:
+    """`obs` column: category, the label that takes in all types of the prediction set."""
+    return f"{key_added}_set_ancestor"
+
+
+def sets(key_added: str = DEFAULT) -> str:
+    """`obsm` entry: cells x classes, bool, the types in the prediction sets."""
+    return f"{key_added}_sets"
 
 
 def uncertainty(key_added: str = DEFAULT) -> str:
@@ -210,7 +234,9 @@ class Output:
     fractions: tuple[Named, ...] = ()
     #: `obs` columns: bool.
     flags: tuple[Named, ...] = ()
-    #: `obsm` entries: float32.
+    #: `obs` columns: int32, 0 or more.
+    counts: tuple[Named, ...] = ()
+    #: `obsm` entries: float32, or bool.
     arrays: tuple[Named, ...] = ()
     #: Entries of `uns[key_added]`.
     members: tuple[str, ...] = ()
@@ -224,6 +250,11 @@ class Output:
     of_labels: bool = False
     #: Columns among these that are not always written, by the member that is there if they are.
     optional: Mapping[str, tuple[Named, ...]] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> tuple[Named, ...]:
+        """All `obs` columns."""
+        return (*self.types, *self.groups, *self.fractions, *self.flags, *self.counts)
 
 
 #: What each verb writes. Verbs that are not listed cannot write; names that are not listed are not protected.
@@ -251,11 +282,21 @@ OUTPUTS = {
             "backoff",
             LEVELS,
             "calibration",
+            "composition",
             "reference",
             "run",
             "format",
         ),
         record="overlap",
+    ),
+    "prediction_sets": Output(
+        groups=(prediction_set, set_ancestor),
+        counts=(set_size,),
+        optional={"ancestors": (set_ancestor,)},
+        arrays=(sets,),
+        members=("classes", "sets", "ancestors"),
+        record="sets",
+        of_labels=True,
     ),
     "uncertainty": Output(
         fractions=(uncertainty, spread),
@@ -267,6 +308,7 @@ OUTPUTS = {
     "vote": Output(
         types=(vote,), fractions=(vote_fraction,), members=("vote",), record="vote", source="prediction_key"
     ),
+    "novel": Output(members=("novel",), record="novel", source="novelty_key"),
     "evaluate": Output(members=("metrics",), record="metrics", source="prediction_key"),
     "explain": Output(members=(EXPLANATION,), record=EXPLANATION, of_labels=True),
     "rank_genes": Output(entries=(rank_genes,), source="groupby"),
@@ -295,4 +337,4 @@ OUTPUTS = {
 #: Members of `uns[key_added]` that several verbs write independently.
 SHARED = frozenset({"classes", "params"})
 #: Entries of `obsm` whose columns are the `classes` of `uns[key_added]`.
-BY_CLASS = (probs, mean_probs, std_probs)
+BY_CLASS = (probs, mean_probs, std_probs, sets)

@@ -17,8 +17,9 @@ import ginseng as gs
 from ginseng._cells.genes import align_genes
 from ginseng._core.members import together
 from ginseng._core.steps import batch_logits
-from ginseng._predict.adapt import measured_weight, shift_of
+from ginseng._predict.adapt import measured_genes_of, shift_of
 from ginseng.model import GinsengClassifierState
+from ginseng.model.overlap import measured_weight
 
 type Cells = tuple[ad.AnnData, ad.AnnData]
 
@@ -109,7 +110,10 @@ def test_weight_is_that_of_the_genes_measured(cells: Cells, linear: GinsengClass
     w = linear.params["head"]["W"] / linear.params["input"]["scale"][:, None]
     each = np.abs(w * (linear.reference["classes"] - linear.reference["mean"]).T).sum(axis=1)
     expected = each[np.isin(linear.genes, query.var_names)].sum() / each.sum()
-    assert measured_weight(linear, align_genes(query, linear.genes)) == pytest.approx(expected, rel=1e-3)
+    measured = measured_genes_of(align_genes(query, linear.genes))
+    assert measured_weight(linear, measured) == pytest.approx(
+        expected, rel=1e-3
+    )
     probs(query, linear)
     with pytest.warns(UserWarning, match="have no influence"):
         gs.tl.classify(query, linear)

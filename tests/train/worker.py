@@ -1,8 +1,8 @@
 """Trains in a process of its own: on simulated devices, or as one of several processes.
 
 Its argument is JSON: `store`, `out` (path of a pickle), `runs` (settings of each training) and, optionally, `devices`,
-`place` (coordinator, number of processes, this process), `arguments` of `fit`, and `lost_at` (the step at which the
-process is killed).
+`place` (coordinator, number of processes, this process), `arguments` of `fit`, `labels` (whether to label cells as
+well), and `lost_at` (the step at which the process is killed).
 """
 
 import json
@@ -40,13 +40,15 @@ def main(how: dict[str, Any]) -> None:
             return advance(at, *args)
 
         loop._advance = lost
-    found = train(how["store"], how["runs"], how.get("arguments", {}))
+    found = train(how["store"], how["runs"], how.get("arguments", {}), labels=how.get("labels", False))
     with open(how["out"], "wb") as file:
         pickle.dump(found, file)
 
 
-def train(store: str, runs: list[dict[str, Any]], arguments: dict[str, Any]) -> list[dict[str, Any]]:
-    """Train with each of the settings, and return what came out."""
+def train(
+    store: str, runs: list[dict[str, Any]], arguments: dict[str, Any], *, labels: bool = False
+) -> list[dict[str, Any]]:
+    """Train with each of the settings, and return what came out, with labels of the same cells if `labels`."""
     import ginseng as gs
     from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings
     from ginseng.train.compiling import Step
@@ -72,10 +74,18 @@ def train(store: str, runs: list[dict[str, Any]], arguments: dict[str, Any]) -> 
         trainer = GinsengClassifierTrainer(store, GinsengClassifierTrainerSettings(**settings))
         state = trainer.fit(silent=True, **{"checkpoint": False, **arguments})[1]
         n_programs = len(programs)
-        query = gs.datasets.pbmc68k()
-        gs.tl.classify(query, state)
-        gs.tl.classify(query, state, seed=3, key_added="dropout")
-        gs.tl.embed(query, state)
+        said = {}
+        if labels:
+            query = gs.datasets.pbmc68k()
+            gs.tl.classify(query, state)
+            gs.tl.classify(query, state, seed=3, key_added="dropout")
+            gs.tl.embed(query, state)
+            said = {
+                "labels": query.obs["ginseng_cell_type"].astype(str).to_numpy(),
+                "confidence": query.obs["ginseng_confidence"].to_numpy(),
+                "dropout": query.obs["dropout_confidence"].to_numpy(),
+                "embedding": query.obsm["X_ginseng"],
+            }
         weights, window = [], []
         if compiled:
             params, optimizer, arrays = compiled.pop().input_shardings[0][:3]
@@ -86,10 +96,7 @@ def train(store: str, runs: list[dict[str, Any]], arguments: dict[str, Any]) -> 
         found.append({
             "params": jax.tree.map(np.asarray, state.params),
             "history": state.history,
-            "labels": query.obs["ginseng_cell_type"].astype(str).to_numpy(),
-            "confidence": query.obs["ginseng_confidence"].to_numpy(),
-            "dropout": query.obs["dropout_confidence"].to_numpy(),
-            "embedding": query.obsm["X_ginseng"],
+            **said,
             "n_streams": trainer.n_streams,
             "programs": n_programs,
             "split": {len(a.device_set) for a in window if not a.is_fully_replicated},

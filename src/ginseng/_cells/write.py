@@ -183,7 +183,7 @@ def _foreign(adata: AnnData, output: _keys.Output, key: str) -> Iterator[tuple[s
         if name in adata.obs.columns and (not known or name in not_written)
     )
     for name in (array(key) for array in output.arrays):
-        if name in adata.obsm and not (known and _are_float32(adata.obsm[name])):
+        if name in adata.obsm and not (known and _are_ours(adata.obsm[name])):
             yield "obsm", name
 
 
@@ -207,7 +207,7 @@ def _level_columns(adata: AnnData, output: _keys.Output, key: str) -> list[str]:
 
 
 def _columns(output: _keys.Output, key: str) -> list[str]:
-    return [name(key) for name in (*output.types, *output.groups, *output.fractions, *output.flags)]
+    return [name(key) for name in output.columns]
 
 
 def _not_written(adata: AnnData, output: _keys.Output, key: str) -> set[str]:
@@ -251,13 +251,15 @@ def _looks_ours(adata: AnnData, output: _keys.Output, key: str) -> bool:
     optional = {name(key) for names in output.optional.values() for name in names}
     missing = optional - set(adata.obs.columns)
     names = [name for name in _columns(output, key) if name not in missing]
-    if not output.fractions or not all(name in adata.obs.columns for name in names):
+    if not (output.fractions or output.counts) or not all(name in adata.obs.columns for name in names):
         return False
     obs = in_memory(adata.obs[names])
     for name in (name for column in output.fractions if (name := column(key)) not in missing):
         if not _are_fractions(obs[name]):
             return False
     if not all(obs[column(key)].dtype == bool for column in output.flags):
+        return False
+    if not all(_are_numbers(obs[column(key)]) for column in output.counts):
         return False
     text = (name for column in (*output.types, *output.groups) if (name := column(key)) not in missing)
     return all(obs[name].dtype.kind not in "biufc" for name in text)
@@ -266,6 +268,16 @@ def _looks_ours(adata: AnnData, output: _keys.Output, key: str) -> bool:
 def _are_fractions(column: pd.Series) -> bool:
     values = column.to_numpy()
     return values.dtype == np.float32 and bool(((values >= 0) & (values <= 1) | np.isnan(values)).all())
+
+
+def _are_numbers(column: pd.Series) -> bool:
+    return column.dtype == np.int32 and bool((column >= 0).all())
+
+
+def _are_ours(values: Any) -> bool:
+    """Whether an array or table has what ginseng writes into `obsm`: float32, or bool."""
+    dtypes = set(values.dtypes) if hasattr(values, "columns") else {getattr(values, "dtype", None)}
+    return dtypes == {np.dtype(bool)} or _are_float32(values)
 
 
 def _are_float32(values: Any) -> bool:
@@ -429,7 +441,7 @@ def _changes(adata: AnnData, verb: str, key: str, results: Results) -> _Changes:
             obs |= dict.fromkeys(columns)
             replaced += columns
             arrays = [array(key) for array in other.arrays]
-            obsm = {**dict.fromkeys(n for n in arrays if n in adata.obsm and _are_float32(adata.obsm[n])), **obsm}
+            obsm = {**dict.fromkeys(n for n in arrays if n in adata.obsm and _are_ours(adata.obsm[n])), **obsm}
     for column in replaced:  # grows: what was derived from votes goes with them
         for columns in _drop_made_from(adata, uns, column):
             obs |= dict.fromkeys(name for name in columns if name not in obs)
@@ -444,7 +456,7 @@ def _changes(adata: AnnData, verb: str, key: str, results: Results) -> _Changes:
     uns |= results.entries
     if earlier is not None and "classes" in results.members and list(earlier) != list(results.members["classes"]):
         by_class = [name(key) for name in _keys.BY_CLASS if name(key) in adata.obsm]
-        obsm = {**dict.fromkeys(name for name in by_class if _are_float32(adata.obsm[name])), **obsm}
+        obsm = {**dict.fromkeys(name for name in by_class if _are_ours(adata.obsm[name])), **obsm}
     for name in (by_class(key) for by_class in _keys.BY_CLASS):
         if isinstance(obsm.get(name), np.ndarray):
             obsm[name] = class_table(obsm[name], results.members["classes"], adata.obs_names)

@@ -17,13 +17,11 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from scipy import sparse
 from scipy.special import softmax
 
 from ginseng._cells.genes import Alignment
-from ginseng._core.attribution import gene_leverage
 from ginseng._core.correction import Correction
 from ginseng._core.devices import local_mesh, put, replicated
 from ginseng._core.steps import Normalization, normalized, predict_logits
@@ -104,21 +102,6 @@ def can_adapt(state: GinsengClassifierState) -> bool:
 def measured_genes_of(genes: Alignment) -> np.ndarray:
     """Return which genes of the model the data have, (genes of the model,) bool."""
     return np.isin(np.arange(genes.n_model), genes.position)
-
-
-def measured_weight(state: GinsengClassifierState, genes: Alignment) -> float | None:
-    """Return how much of what tells the classes of the reference apart is in genes that were measured, from 0 to 1.
-
-    None for a model that does not know its reference.
-    """
-    if state.reference is None:
-        return None
-    if not len(genes.missing):
-        return 1.0
-    params = jax.device_put(state.params)
-    leverage = gene_leverage(params, state.reference["mean"], state.reference["classes"], architecture=state.network)
-    leverage = np.asarray(leverage, float)
-    return float(leverage[measured_genes_of(genes)].sum() / max(leverage.sum(), np.finfo(float).tiny))
 
 
 def compare(

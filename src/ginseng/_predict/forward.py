@@ -75,6 +75,7 @@ def predict(
     gene_weights: bool = False,
     allowed: np.ndarray | None = None,
     weight: float | None = None,
+    odds: np.ndarray | None = None,
 ) -> Iterator[Predicted]:
     """Yield the probabilities of the cells, batch by batch; all devices of this process share each batch.
 
@@ -98,6 +99,8 @@ def predict(
         (classes,) bool: the classes that may be given; see :class:`ginseng._core.probs.Probability`. All if None.
     weight
         Share of the model's weight that is on genes which were measured, for models that were calibrated; 1 if None.
+    odds
+        (classes,) by how much more frequent each class is than in the reference, see :mod:`ginseng._predict.priors`.
 
     Raises
     ------
@@ -136,6 +139,10 @@ def predict(
             temperature = calibration.temperatures(state.calibration, s, 1.0 if weight is None else weight)
             novelty = calibration.novelty(state.calibration, s)
         probs = probability.probs(logits, allowed, temperature)
+        if odds is not None:
+            probs = probs * odds.astype(np.float32)
+            probs /= probs.sum(axis=1, keepdims=True)
+            label = probs.argmax(axis=1)
         moved = np.zeros(n, bool) if allowed is None else ~allowed[first]
         yield Predicted(start, stop, label, probs, weights, empty, moved, novelty)
 

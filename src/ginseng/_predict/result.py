@@ -12,17 +12,23 @@ import pandas as pd
 from ginseng import _keys
 from ginseng._cells.colors import hex_colors
 from ginseng._cells.genes import Alignment
+from ginseng._cells.labels import UNASSIGNED
 from ginseng._cells.write import Results, label_column
 from ginseng._disk.atomic import check_writable
 from ginseng._disk.writers import can_be_added_to, check_adata_target
 from ginseng._errors import suggest
-from ginseng._predict.adapt import Adaptation, measured_weight
+from ginseng._predict.adapt import Adaptation, measured_genes_of
 from ginseng._predict.forward import Rows, predict
+from ginseng._predict.priors import reference_shares
 from ginseng.data._store import is_store
 from ginseng.model import calibration
+from ginseng.model.overlap import measured_weight
 from ginseng.model.state import GinsengClassifierState
 from ginseng.ontology.backoff import BackOff
 from ginseng.ontology.terms import UNKNOWN, cell_ontology
+
+#: Distance from the composition of the reference that is worth a remark, and the fewest cells that tell it.
+OTHER_COMPOSITION, LEAST_CELLS = 0.3, 100
 
 
 def allowed_classes(
@@ -174,6 +180,8 @@ class Result:
     ----------
     adaptation
         How the cells were adapted to, if they were; to be known before the first are added.
+    priors
+        (classes,) how frequent the classes were taken to be, if not as in the reference.
     """
 
     def __init__(
@@ -182,12 +190,12 @@ class Result:
         state: GinsengClassifierState,
         genes: Alignment,
         *,
-        probs: bool,
-        gene_weights: bool,
-        min_confidence: float,
-        max_novelty: float,
-        unassigned: str,
-        allowed: np.ndarray | None,
+        probs: bool = False,
+        gene_weights: bool = False,
+        min_confidence: float = 0.0,
+        max_novelty: float = 1.0,
+        unassigned: str = UNASSIGNED,
+        allowed: np.ndarray | None = None,
         ids: Sequence[str | None] | None = None,
         backoff: BackOff | None = None,
     ) -> None:
@@ -201,7 +209,8 @@ class Result:
         self.calibration = state.calibration
         self.novelty = None if state.calibration is None else np.ones(n_cells, np.float32)
         self.n_novel = 0
-        self.n_empty = self.n_broader = 0
+        self.n_broader = 0
+        self.empty = np.zeros(n_cells, bool)
         self.ids, self.backoff = ids, backoff
         self.names, self.terms, self._of_term = _names(state.label_keys, ids, backoff)
         self.best = np.zeros(n_cells, np.int32) if backoff else None
@@ -211,7 +220,10 @@ class Result:
         self.reference = {k: v for k, v in state.info.get("reference", {}).items() if isinstance(v, str)}
         self.genes = state.genes
         self.found = genes
-        self.weight = measured_weight(state, genes)
+        self.weight = measured_weight(state, measured_genes_of(genes))
+        self.shares = None if state.reference is None else reference_shares(state)
+        self.priors: np.ndarray | None = None
+        self.n_of_class = np.zeros(state.n_classes, int)
         self.probs = np.zeros((n_cells, state.n_classes), np.float32) if probs else None
         self.gene_weights = np.zeros((n_cells, state.n_genes), np.float32) if gene_weights else None
 
@@ -241,13 +253,32 @@ class Result:
             first = self.adaptation.first[here]
             self.n_relabelled += int(((first >= 0) & (part.label != first)).sum())
         self.confidence[here] = confidence
-        self.n_empty += int(part.empty.sum())
+        self.empty[here] = part.empty
+        self.n_of_class += np.bincount(part.label[~part.empty], minlength=len(self.n_of_class))
         self.n_unsure += int(unsure.sum())
         self.n_moved += int((part.moved & ~part.empty).sum())
         if self.probs is not None:
             self.probs[here] = part.probs
         if self.gene_weights is not None:
             self.gene_weights[here] = part.gene_weights
+
+    @property
+    def n_empty(self) -> int:
+        """Number of cells without a count in the genes of the model."""
+        return int(self.empty.sum())
+
+    @property
+    def composition(self) -> dict[str, Any]:
+        """How frequent the classes are, where that is much unlike the reference, or was asked for."""
+        n = self.n_of_class.sum()
+        if self.shares is None or not n:
+            return {}
+        here = self.n_of_class / n
+        distance = float(np.abs(here - self.shares).sum() / 2)
+        if self.priors is None and (distance < OTHER_COMPOSITION or n < LEAST_CELLS):
+            return {}
+        shares = {"reference": self.shares, "labelled": here} | ({} if self.priors is None else {"priors": self.priors})
+        return {"distance": distance, **{name: values.astype(np.float32) for name, values in shares.items()}}
 
     @property
     def cell_type(self) -> pd.Categorical:
@@ -309,6 +340,8 @@ class Result:
                 "temperature": float(self.calibration["temperature"]),
                 **calibration.expected_at(self.calibration, 1.0 if self.weight is None else self.weight),
             }
+        if composition := self.composition:
+            members["composition"] = composition
         if self.levels:
             members[_keys.LEVELS] = np.array(list(self.levels), object)
         if self.reference:

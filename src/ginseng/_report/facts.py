@@ -83,7 +83,7 @@ def collect(adata: AnnData, key: str, label_key: str | None, groupby: str | None
     label = predicted_labels(adata, _keys.cell_type(key))
     names = {"label": _keys.cell_type(key)}
     cells: dict[str, Any] = {"label": label.fillna(NO_TYPE).to_numpy(object)}
-    for name, source in (("confidence", _keys.confidence(key)), ("novelty", f"{key}_novelty")):
+    for name, source in (("confidence", _keys.confidence(key)), ("novelty", _keys.novelty(key))):
         if source in obs.columns and obs[source].dtype.kind in "fiu":
             cells[name], names[name] = obs[source].to_numpy(float), source
     vote = _keys.vote(key) if _keys.vote(key) in obs.columns else None

@@ -14,6 +14,7 @@ EXAMPLES = """  ginseng annotate my.h5ad -o labelled.h5ad
   ginseng annotate query.h5ad --model atlas.h5 --layer counts -o annotated.h5ad
   ginseng annotate filtered_feature_bc_matrix.h5 --model atlas.h5 -o labels.csv.gz
   ginseng annotate query.h5ad --model atlas.h5 --min-confidence 0.5 --excluded "B cell" "T/NK" -o annotated.h5ad
+  ginseng annotate query.h5ad --model atlas.h5 --min-confidence auto -o annotated.h5ad
   ginseng annotate my.h5ad --backoff --min-confidence 0.7 -o labelled.h5ad
   ginseng annotate s1.h5ad s2.h5ad s3.h5ad --model atlas.h5 --output-dir labels --format csv
   ginseng annotate atlas.zarr --model atlas.h5 --dask tcp://10.0.0.1:8786 -o labels.csv.gz
@@ -21,7 +22,7 @@ EXAMPLES = """  ginseng annotate my.h5ad -o labelled.h5ad
 
 PARAMETERS = (
     "layer", "gene_key", "normalize", "min_overlap", "min_confidence", "unassigned", "allowed", "excluded", "adapt",
-    "backoff", "store_probs", "key_added",
+    "priors", "backoff", "store_probs", "key_added",
 )  # fmt: skip
 
 
@@ -39,6 +40,8 @@ def run(args: argparse.Namespace) -> Outcome:
     import ginseng as gs
 
     options = _options.given(args, *PARAMETERS, "overwrite")
+    if "priors" in options:
+        options["priors"] = _priors(options["priors"])
     options["backed"] = "dask" if args.dask else True
     document = None
     if is_table(args.output):
@@ -55,3 +58,13 @@ def run(args: argparse.Namespace) -> Outcome:
     text = f"{len(cell_type):,} cells{where}, mean confidence {mean:.3f}\n{lines(counts, '  ')}"
     values = {"output": str(args.output), "n_cells": len(cell_type), "mean_confidence": mean, "cell_types": counts}
     return Outcome(text, values, document=document)
+
+
+def _priors(given: list[Any]) -> Any:
+    """Return what was given as in Python: the word for an estimate, or a dictionary."""
+    if "query" in given:
+        if len(given) > 1:
+            msg = "--priors takes either query or the shares of classes, not both."
+            raise ValueError(msg)
+        return "query"
+    return dict(given)

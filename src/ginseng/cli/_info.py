@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     """Describe a model."""
-    from ginseng.model.card import measured, model_card, n_weights
+    from ginseng.model.card import assessed, measured, model_card, n_weights
     from ginseng.model.header import read_summary
 
     model = read_summary(args.model)
@@ -31,6 +31,7 @@ def run(args: argparse.Namespace) -> Outcome:
         "library_size": model["library_size"], "classes": model["label_keys"], "genes": model["genes"],
         "info": model["info"],
         "metrics": {name: number(value) for name, value in measured(model).items()},
+        "assessment": assessed(model),
         "history": {name: [number(value) for value in column] for name, column in model["history"].items()},
     }  # fmt: skip
     return Outcome(card.text(), values)

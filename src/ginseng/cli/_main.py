@@ -31,10 +31,12 @@ from ginseng.cli import (
     _map_genes,
     _map_labels,
     _models,
+    _novel,
     _plot,
     _rank_genes,
     _report,
     _select_genes,
+    _sets,
     _train,
     _uncertainty,
     _vote,
@@ -44,7 +46,8 @@ from ginseng.cli._words import Words
 
 #: A new verb is a module like these, and a row here.
 COMMANDS = (
-    _demo, _check, _audit, _map_genes, _map_labels, _select_genes, _train, _annotate, _vote, _evaluate, _cross_validate,
+    _demo, _check, _audit, _map_genes, _map_labels, _select_genes, _train, _annotate, _vote, _novel, _sets, _evaluate,
+    _cross_validate,
     _compare, _rank_genes, _explain,
     _embed, _uncertainty, _plot, _report, _models, _info, _convert, _completion,
 )  # fmt: skip

@@ -18,6 +18,23 @@ def _row(*flags: str, **how: Any) -> Row:
     return flags, how
 
 
+def _confidence(text: str) -> float | str:
+    """Return a number, or "auto" for the thresholds of the model."""
+    return text if text == "auto" else float(text)
+
+
+def _prior(text: str) -> str | tuple[str, float]:
+    """Return a class and its share, or "query" for shares that are estimated."""
+    name, equals, share = text.rpartition("=")
+    if text == "query":
+        return text
+    try:
+        return name, float(share if equals and name else "")
+    except ValueError:
+        msg = f"{text!r} is neither query nor CLASS=SHARE"
+        raise argparse.ArgumentTypeError(msg) from None
+
+
 def _total(text: str) -> float | None:
     return None if text == "none" else float(text)
 
@@ -82,7 +99,18 @@ _MANNERS = {
         "--min-overlap", metavar="SHARE", type=float, help="minimum share of the model's genes that the data must have"
     ),
     "min_confidence": _row(
-        "--min-confidence", metavar="P", type=float, help="leave cells below this confidence unassigned (default: 0)"
+        "--min-confidence", metavar="P", type=_confidence,
+        help="leave cells below this confidence unassigned (default: 0), or auto: by the thresholds of the model",
+    ),
+    "priors": _row(
+        "--priors", metavar="CLASS=SHARE", type=_prior, **_NAMES,
+        help="how frequent types are, or query: estimated from the cells (default: as the model sees each cell)",
+    ),
+    "alpha": _row(
+        "--alpha", metavar="SHARE", type=float, help="share of sets that may lack the true type (default: 0.1)"
+    ),
+    "min_cells": _row(
+        "--min-cells", metavar="N", type=int, help="cells that a cluster needs to be called new (default: 10)"
     ),
     "min_score": _row(
         "--min-score", metavar="P", type=float,

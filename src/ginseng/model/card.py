@@ -6,7 +6,13 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ginseng._repr import Card, listed
+import numpy as np
+
+from ginseng._repr import Card, Table, listed
+from ginseng.model.assessment import assessment, fits
+
+#: Rows of the table of classes.
+MOST_CLASSES = 50
 
 
 def model_card(model: Mapping[str, Any], /, **first: Any) -> Card:
@@ -40,10 +46,50 @@ def model_card(model: Mapping[str, Any], /, **first: Any) -> Card:
     if info.get("learned") is False:
         rows["learned"] = "nothing: it is no better than chance on the held-out cells"
     rows |= {name.replace("_", " "): v for name, v in measured(model).items() if math.isfinite(v)}
-    rows |= {name: info[name] for name in ("licence", "citation", "source") if info.get(name)}
+    known, tables = assessed(model), []
+    if known:
+        rows["out of fold"] = f"accuracy {known['accuracy']:.3f}, macro F1 {known['macro_f1']:.3f}, calibration error "
+        rows["out of fold"] += f"(ECE) {known['ece']:.3f}, of {known['n_cells']:,} cells that were not trained on"
+        limits = f"confidence {known['min_confidence']:.2f}, novelty {known['max_novelty']:.2f}"
+        rows["thresholds"] = f"{limits}: they give up 5% of the right labels (`min_confidence='auto'`)"
+        if known["overlap"]:
+            curve = (f"{row['accuracy']:.2f} with {row['weight']:.0%}" for row in known["overlap"])
+            rows["missing genes"] = f"accuracy {', '.join(curve)} of the model's weight in the data"
+        tables = [_classes(known["classes"])]
+    rows |= {name: shown for name, shown in _origin(info).items() if shown}
     versions = info.get("versions", {})
     rows["versions"] = ", ".join(f"{n} {v}" for n, v in versions.items()) or "not recorded"
-    return Card(f"GinsengClassifierState: {len(genes):,} genes, {len(classes)} classes", rows)
+    return Card(f"GinsengClassifierState: {len(genes):,} genes, {len(classes)} classes", rows, tables)
+
+
+def assessed(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the model says of its errors, see :mod:`ginseng.model.assessment`; nothing if it does not know."""
+    found, reference = model.get("calibration"), model.get("reference")
+    names = [str(name) for name in model["label_keys"]]
+    if found is None or not fits(found, len(names)):
+        return {}
+    cells = None if reference is None else np.asarray(reference.get("cells"))
+    return assessment(found, names, cells if np.shape(cells) == (len(names),) else None)
+
+
+def _classes(rows: list[dict[str, Any]]) -> Table:
+    """Return the table of the classes, those of most training cells first; long ones by their beginning."""
+    rows = sorted(rows, key=lambda row: -(row["n_trained"] or row["n_cells"]))
+    shown = [[row["label"], row["n_trained"], "-" if row["f1"] is None else row["f1"]] for row in rows[:MOST_CLASSES]]
+    more = f" ({MOST_CLASSES} of {len(rows):,})" if len(rows) > MOST_CLASSES else ""
+    return Table(f"Classes{more}, with the F1 score out of fold", ["class", "training cells", "F1"], shown)
+
+
+def _origin(info: Mapping[str, Any]) -> dict[str, str]:
+    """Return where a model is from: what its makers ask for, when and on what it was trained."""
+    asked = {**info, **info.get("reference", {})} if isinstance(info.get("reference"), Mapping) else info
+    data = info.get("data")
+    digests = data if isinstance(data, Mapping) else {}
+    return {
+        **{name: str(asked[name]) for name in ("licence", "citation", "source") if asked.get(name)},
+        "date": str(info.get("date", "")),
+        "data": ", ".join(f"{name} {str(digest)[:12]}" for name, digest in digests.items()),
+    }
 
 
 def measured(model: Mapping[str, Any]) -> dict[str, float]:

@@ -16,7 +16,7 @@ from ginseng._core.types import Params
 from ginseng._errors import check_unique_names
 from ginseng.model.calibration import check as check_calibration
 from ginseng.model.calibration import shapes as of_calibration
-from ginseng.model.card import model_card
+from ginseng.model.card import assessed, model_card
 from ginseng.model.classifier import GinsengClassifier
 from ginseng.model.schema import MODEL
 
@@ -143,6 +143,16 @@ class GinsengClassifierState:
     def normalization(self) -> Normalization:
         """How counts become the input of the network."""
         return Normalization(self.normalize, self.target_sum, self.library_size)
+
+    def assessment(self) -> dict[str, Any]:
+        """Return what the model says of its errors, measured on cells that were not trained on, as numbers and lists.
+
+        `n_cells`, the number of these, with `accuracy`, `macro_f1` and `ece`, the calibration error in 15 bins of equal
+        width; `temperature`; `min_confidence` and `max_novelty`, by which 5% of the right labels would be given up;
+        `overlap`, with `weight`, `accuracy`, `ece` and `temperature` for each share of the model's weight that is left;
+        and `classes`, with `label`, `n_trained`, `n_cells` and `f1` of each. Empty for a model that was not calibrated.
+        """
+        return assessed(vars(self))
 
     def check(self) -> None:
         """Refuse a state that cannot label cells or could not be loaded again; faster than a forward pass.

@@ -96,6 +96,27 @@ class BackOff:
         place[sure], found[sure] = best[sure], summed[rows, best][sure]
         return place, found
 
+    def common(self, sets: np.ndarray) -> np.ndarray:
+        """Return the place of the deepest label that takes in all classes of each set, -1 if there is none.
+
+        Of labels as deep as each other, the one of fewest classes is taken.
+
+        Parameters
+        ----------
+        sets
+            (cells, classes) bool.
+        """
+        if not self.labels:
+            return np.full(len(sets), -1)
+        takes_in = self._takes_in.astype(bool)
+        score = 1 + self._depth - takes_in.sum(axis=0) / (len(takes_in) + 1)
+        unique, inverse = np.unique(sets, axis=0, return_inverse=True)
+        all_in = ~(unique.astype(int) @ ~takes_in).astype(bool)
+        found = np.where(all_in, score, -1)
+        place = np.where(found.max(axis=1) >= 0, found.argmax(axis=1), -1)
+        place[~unique.any(axis=1)] = -1
+        return place[inverse.ravel()]
+
 
 def _those_with(label: str, of_class: Sequence[Collection[str]]) -> frozenset[int]:
     return frozenset(i for i, labels in enumerate(of_class) if label in labels)

@@ -117,7 +117,7 @@ def embedding(
             shades = [colors[panel][label if isinstance(label, str) else "missing"] for label in values.iloc[below]]
             axis.scatter(x[below], y[below], c=shades, **style)
         else:
-            share = panel in (_keys.confidence(key), _tables.novelty(key), _keys.uncertainty(key))
+            share = panel in (_keys.confidence(key), _keys.novelty(key), _keys.uncertainty(key))
             limits: Any = {"vmin": 0, "vmax": 1} if share else {}
             dots = axis.scatter(x, y, c=values, cmap=cmap, **limits, **style)
             _figure.colorbar(axis, dots)

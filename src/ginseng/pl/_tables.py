@@ -169,7 +169,7 @@ def panels(adata: AnnData, label_key: str | None, color: str | Sequence[str] | N
         "predicted": (_keys.cell_type(key), "Predicted label"),
         "vote": (_keys.vote(key), "Label of the cluster"),
         "confidence": (_keys.confidence(key), "Confidence"),
-        "novelty": (novelty(key), "Novelty"),
+        "novelty": (_keys.novelty(key), "Novelty"),
         "uncertainty": (_keys.uncertainty(key), "Uncertainty"),
     }
     if color is None:
@@ -284,7 +284,7 @@ def expression(
     params = adata.uns[_keys.rank_genes(key)]["params"]
     groupby = str(params["groupby"])
     labels = as_labels(column(in_memory(adata.obs), groupby))
-    group = pd.Categorical(labels, categories=list(groups)).codes
+    group = pd.Index(list(groups), dtype=object).get_indexer(pd.Index(labels, dtype=object))  # -1: not plotted
     layer = params.get("layer")
     cells = open_cells(adata, layer=None if layer is None else str(layer), in_place=True)
     names = cells.var.index.astype(str)
@@ -333,8 +333,8 @@ def confidence(adata: AnnData, label_key: str | None, key: str, groupby: str | N
     predicted = predicted_labels(adata, _keys.cell_type(key))
     obs = in_memory(adata.obs)
     values = {"confidence": column(obs, _keys.confidence(key))}
-    if novelty(key) in obs:
-        values["novelty"] = obs[novelty(key)]
+    if _keys.novelty(key) in obs:
+        values["novelty"] = obs[_keys.novelty(key)]
     frame = pd.DataFrame({"predicted": predicted, **values})
     frame = frame.astype(dict.fromkeys(values, float)).reset_index(drop=True)  # cell names may not be unique
     frame["group"] = frame["predicted"]
@@ -350,11 +350,6 @@ def confidence(adata: AnnData, label_key: str | None, key: str, groupby: str | N
         frame["right"] = (frame["predicted"] == true).astype("boolean").where(both)
         frame["known"] = true.notna()
     return frame.dropna(subset=["predicted", "confidence", "group"])
-
-
-def novelty(key: str) -> str:
-    """Return the name of the `obs` column with the novelty of the cells."""
-    return f"{key}_novelty"
 
 
 def groups_of(adata: AnnData, groupby: str) -> np.ndarray:

@@ -12,7 +12,7 @@ from ginseng._cells.accept import is_counts, is_log_for
 from ginseng._cells.bad_values import OUTER_JOIN
 from ginseng._cells.features import Features, features_of, suspected_features
 from ginseng._cells.gene_names import id_type, species
-from ginseng._cells.genes import align_genes, by_name, named_genes, names_in
+from ginseng._cells.genes import Alignment, align_genes, by_name, named_genes, names_in
 from ginseng._cells.labels import coded, likely_label_column, without_label
 from ginseng._cells.matrix import x_of
 from ginseng._cells.open import OpenCells, open_cells
@@ -49,6 +49,8 @@ class Check:
         Number of features that are not genes, by type.
     n_model_genes, n_found
         Number of genes of the model, and of those found in the data; None without a model.
+    weight
+        Share of what tells the classes of the model apart that is in genes of the data; None where that is not known.
     problems
         What prevents the call. Empty if `call` works.
     notes
@@ -70,6 +72,7 @@ class Check:
     n_model_genes: int | None
     n_found: int | None
     call: str
+    weight: float | None = None
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -121,7 +124,9 @@ def check(adata: AnnData | str | Path, model: GinsengClassifierState | AnnData |
     Tells counts from log-normalised and scaled values, in `X`, each layer and `raw`; identifies the kind of gene ids
     and the species; and counts how many genes of a model are found, under which names. It reads `obs`, `var` and about
     2,000 cells, so time and memory do not grow with the number of cells. :func:`ginseng.tl.train` and
-    :func:`ginseng.tl.classify` judge values and names in the same way. Nothing is written.
+    :func:`ginseng.tl.classify` judge values and names in the same way. For a model that was calibrated, it says how
+    many labels to expect to be right with the genes that are there, and which types need those that are not. Nothing
+    is written.
 
     Parameters
     ----------
@@ -175,7 +180,7 @@ def _check(first: OpenCells, state: GinsengClassifierState | None, model_name: s
     cells = matrices[use] if use else next(iter(matrices.values()), first)
 
     features = _features(cells.var, notes)
-    gene_key, n_found, names, n_duplicated = _genes(cells, state, problems, notes)
+    gene_key, n_found, weight, names, n_duplicated = _genes(cells, state, problems, notes)
     if (n_names := int(cells.adata.obs_names.duplicated().sum())) > 0:
         notes.append(f"{n_names:,} cell names are repeated: results are matched by position")
     if 0 in (cells.n_obs, cells.n_vars):
@@ -213,6 +218,7 @@ def _check(first: OpenCells, state: GinsengClassifierState | None, model_name: s
         n_model_genes=None if state is None else state.n_genes,
         n_found=n_found,
         call="" if problems else call,
+        weight=weight,
         problems=problems,
         notes=notes,
     )
@@ -267,10 +273,11 @@ def _features(var: pd.DataFrame, notes: list[str]) -> Features:
 
 def _genes(
     cells: OpenCells, state: GinsengClassifierState | None, problems: list[str], notes: list[str]
-) -> tuple[str | None, int | None, pd.Index, int]:
-    """Return the `var` column of the genes, the number of model genes found, the names and the number of repeats."""
+) -> tuple[str | None, int | None, float | None, pd.Index, int]:
+    """Return the `var` column of the genes, number and weight of the model genes found, names, number of repeats."""
     gene_key: str | None = None
     n_found: int | None = None
+    weight: float | None = None
     try:
         if state is None:
             genes, gene_key, more = named_genes(cells.var, None)
@@ -282,8 +289,20 @@ def _genes(
             genes = by_name(names_in(cells.var, gene_key), found.measured)
             if found.advice:
                 notes.append(found.advice.strip())
+            weight = _weight(state, found, notes)
     except ValueError as error:
         problems.append(str(error))
-        return None, 0 if state else None, cells.var.index.astype(str), 0
+        return None, 0 if state else None, None, cells.var.index.astype(str), 0
     n_rows = np.bincount(genes.position[genes.position >= 0])
-    return gene_key, n_found, pd.Index(genes.names), int((n_rows > 1).sum())
+    return gene_key, n_found, weight, pd.Index(genes.names), int((n_rows > 1).sum())
+
+
+def _weight(state: GinsengClassifierState, genes: Alignment, notes: list[str]) -> float | None:
+    """Return the share of the model's weight that is on genes of the data, and note what the others cost."""
+    from ginseng.model.overlap import collapsing, expectation, measured_weight  # needs JAX
+
+    weight = measured_weight(state, np.isin(np.arange(genes.n_model), genes.position))
+    if said := expectation(state, weight):
+        lost = collapsing(state, weight)
+        notes.append(said + (f"; hardly any of {', '.join(map(repr, lost))}" if lost else ""))
+    return weight

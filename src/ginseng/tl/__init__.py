@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ginseng.tl._evaluate import evaluate
     from ginseng.tl._explain import explain
     from ginseng.tl._map_labels import map_labels
+    from ginseng.tl._novel import novel
+    from ginseng.tl._prediction_sets import prediction_sets
     from ginseng.tl._rank_genes import rank_genes
     from ginseng.tl._train import train
     from ginseng.tl._uncertainty import uncertainty
@@ -29,6 +31,8 @@ __all__ = [
     "evaluate",
     "explain",
     "map_labels",
+    "novel",
+    "prediction_sets",
     "rank_genes",
     "train",
     "uncertainty",

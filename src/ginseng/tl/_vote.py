@@ -101,7 +101,7 @@ def vote(
     key = key_added if key is None else key
     prediction_key = _keys.cell_type(key) if prediction_key is None else prediction_key
     obs = in_memory(adata.obs)
-    cluster = _clusters(adata, obs, groupby)
+    cluster = clusters_of(adata, obs, groupby)
     predicted = predicted_labels(adata, prediction_key)
     before = adata.uns.get(key, {})
     without = str(before.get("unassigned", {}).get("label", UNASSIGNED))
@@ -144,7 +144,16 @@ def vote(
     return adata if copy else None
 
 
-def _clusters(adata: AnnData, obs: pd.DataFrame, groupby: str) -> pd.Categorical:
+def clusters_of(adata: AnnData, obs: pd.DataFrame, groupby: str) -> pd.Categorical:
+    """Return the cluster of each cell.
+
+    Raises
+    ------
+    KeyError
+        If there are none; the message has the scanpy call that makes them.
+    ValueError
+        If they are fractional numbers.
+    """
     if groupby not in obs:
         key = "" if groupby == "leiden" else f", key_added={groupby!r}"
         code = f"sc.tl.leiden(adata, flavor='igraph', n_iterations=2{key})"

@@ -94,15 +94,22 @@ class Progress:
 
 def describe_run(dataset: Any, held_out: np.ndarray, settings: Any) -> dict[str, Any]:
     """Return everything that determines the weights: the resolved settings, and digests of the data."""
-    counts = dataset.source.counts
     given = dataclasses.asdict(settings)
     given = {name: value for name, value in given.items() if name not in given["config"]}  # `config` has them as well
     return {
         "settings": json.loads(json.dumps(given, default=lambda value: value.item())),
+        **describe_data(dataset),
+        "held_out": _digest(held_out),
+    }
+
+
+def describe_data(dataset: Any) -> dict[str, str]:
+    """Return digests of the genes, classes, labels and cells, which are the same for the same data."""
+    counts = dataset.source.counts
+    return {
         "genes": _digest("\n".join(dataset.gene_names).encode()),
         "classes": _digest("\n".join(dataset.label_names).encode()),
         "labels": _digest(dataset.labels),
-        "held_out": _digest(held_out),
         "cells": _digest(f"{counts.shape} {counts.dtype}".encode(), dataset.source.totals),
     }
 

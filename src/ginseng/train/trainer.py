@@ -30,7 +30,7 @@ from ginseng.data.dataset import GinsengDataset
 from ginseng.model.classifier import GinsengClassifier
 from ginseng.model.state import GinsengClassifierState
 from ginseng.train.assess import ENOUGH, N_PARTS, Reader, Trained, assess
-from ginseng.train.checkpoint import Checkpoint, Progress, describe_run
+from ginseng.train.checkpoint import Checkpoint, Progress, describe_data, describe_run
 from ginseng.train.compiling import Step, ahead
 from ginseng.train.diagnosis import by_chance, divergence, has_learned
 from ginseng.train.holdout import Holdout, choose_holdout
@@ -277,6 +277,8 @@ class GinsengClassifierTrainer:
                 "interrupted": self.interrupted,
                 "seconds": round(time.time() - self._started, 3),
                 "seed": int(s.seed),
+                "date": time.strftime("%Y-%m-%d", time.gmtime(self._started)),
+                "data": describe_data(self.dataset),
             },
         )
         if place is not None and is_first() and not self.interrupted:

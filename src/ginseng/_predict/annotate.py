@@ -1,0 +1,95 @@
+"""The one way from cells and a model to labels and probabilities: look at the cells, then label them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ginseng._logging import Report, progress
+from ginseng._predict.adapt import adapt, can_adapt, compare, correction_for
+from ginseng._predict.forward import predict
+from ginseng._predict.priors import estimate, given_shares, odds
+from ginseng._predict.query import Query
+from ginseng._predict.result import Result, label
+from ginseng.model.state import GinsengClassifierState
+
+
+def check_adapt(state: GinsengClassifierState, wanted: bool | None) -> bool:
+    """Return whether to adapt: if None, where the model can.
+
+    Raises
+    ------
+    ValueError
+        If it is wanted and the model cannot.
+    """
+    if wanted and not can_adapt(state):
+        msg = "it does not know what it was trained on" if state.reference is None else "it reads expressed genes alone"
+        msg = f"The model cannot be adapted to other data, since {msg}: leave out `adapt`."
+        raise ValueError(msg)
+    return wanted is not False and can_adapt(state)
+
+
+def annotate(
+    query: Query,
+    state: GinsengClassifierState,
+    result: Result,
+    report: Report,
+    *,
+    adapts: bool,
+    batch_size: int,
+    priors: Any = None,
+    seed: int | None = None,
+    silent: bool = False,
+) -> None:
+    """Fill in a result.
+
+    Parameters
+    ----------
+    query
+        The cells, checked against the model.
+    state
+        The model as it was given, before what it knows of genes that were not measured was taken out.
+    result
+        To be filled in; it says what is wanted.
+    report
+        Gets a line of what was adapted to.
+    adapts
+        Whether to look at the cells first.
+    batch_size
+        Cells per forward pass.
+    priors
+        `"query"`, or the share of each class by name; as in the reference if None.
+    seed
+        If given, dropout acts, drawn from it.
+    """
+    n_cells = query.adata.n_obs
+    how: Any = {"batch_size": batch_size, "normalization": query.normalization, "allowed": result.allowed}
+    shift = None
+    if adapts:
+        compared = replace(query, state=state).map_some(compare, genes=query.genes, **how)
+        result.adaptation = adapt(state, compared, query.genes, n_cells)
+        shift = result.adaptation.shift
+        report(f"adapted to the cells by {result.adaptation.n_classes} of {state.n_classes} classes")
+    how |= {"correction": correction_for(state, query.genes, shift), "weight": result.weight}
+    if priors is not None and result.shares is not None:
+        result.priors = given_shares(state, priors)
+        if result.priors is None:
+            some = [part.probs[~part.empty] for part in query.map_some(predict, **how)]
+            result.priors = estimate(np.concatenate([np.zeros((0, state.n_classes)), *some]), result.shares)
+        how["odds"] = odds(result.priors, result.shares)
+        distance = np.abs(result.priors - result.shares).sum() / 2
+        report(f"composition of the query: {distance:.0%} of the cells are of other types than in the reference")
+    labelled = query.map(
+        label,
+        **how,
+        seed=seed,
+        gene_weights=result.gene_weights is not None,
+        backoff=result.backoff,
+        probs=result.probs is not None,
+    )
+    with progress(desc="Classifying", total=n_cells, unit="cells", silent=silent) as bar:
+        for part in labelled:
+            result.add(part)
+            bar.update(part.stop - part.start)

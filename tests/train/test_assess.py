@@ -1,0 +1,164 @@
+"""Calibration in training, and what comes of it, on real cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pytest
+from scipy.special import softmax
+from sklearn.metrics import roc_auc_score
+
+import ginseng as gs
+from ginseng._core.probs import Probability
+from ginseng.model import calibration
+from ginseng.model.state import GinsengClassifierState
+
+OUT = "CD19+ B"
+
+
+@pytest.fixture(scope="module")
+def halves() -> tuple[ad.AnnData, ad.AnnData]:
+    adata = gs.datasets.pbmc68k()
+    return adata[::2].copy(), adata[1::2].copy()
+
+
+@pytest.fixture(scope="module")
+def state(halves: tuple[ad.AnnData, ad.AnnData]) -> GinsengClassifierState:
+    return trained(halves[0])
+
+
+def trained(adata: ad.AnnData, **settings: Any) -> GinsengClassifierState:
+    adata = adata.copy()
+    adata.obs["cell_type"] = adata.obs["cell_type"].astype(str)
+    gs.tl.train(adata, "cell_type", silent=True, **settings)
+    return GinsengClassifierState.from_dict(adata.uns["ginseng"]["model"])
+
+
+def test_the_weights_are_those_of_training_without(
+    halves: tuple[ad.AnnData, ad.AnnData], state: GinsengClassifierState
+) -> None:
+    without = trained(halves[0], calibrate=False)
+    assert without.calibration is None
+    assert without.params["head"]["W"].tobytes() == state.params["head"]["W"].tobytes()
+
+
+def test_every_cell_is_judged_by_a_model_that_has_not_seen_it(
+    halves: tuple[ad.AnnData, ad.AnnData], state: GinsengClassifierState
+) -> None:
+    assert state.calibration is not None
+    cells = calibration.records(state.calibration)
+    sizes = halves[0].obs["cell_type"].astype(str).value_counts()
+    assert np.bincount(cells["label"], minlength=10).tolist() == [sizes[label] for label in state.label_keys]
+    unseen = (cells["label"] == cells["predicted"]).mean()
+    table: Any = gs.tl.classify(halves[0], state, return_table=True, silent=True)
+    seen = (table["cell_type"].astype(str) == halves[0].obs["cell_type"].astype(str)).mean()
+    fresh: Any = gs.tl.classify(halves[1], state, return_table=True, silent=True)
+    true = halves[1].obs["cell_type"].astype(str)
+    assert seen > unseen + 0.1
+    assert unseen == pytest.approx((fresh["cell_type"].astype(str) == true).mean(), abs=0.06)
+
+
+def test_confidence_is_calibrated_and_labels_stay(
+    halves: tuple[ad.AnnData, ad.AnnData], state: GinsengClassifierState
+) -> None:
+    query = halves[1]
+    right_of: dict[str, np.ndarray] = {}
+    tables: dict[str, Any] = {}
+    uncalibrated = GinsengClassifierState(**(vars(state) | {"calibration": None}))
+    for name, model in {"calibrated": state, "as it is": uncalibrated}.items():
+        tables[name] = gs.tl.classify(query, model, return_table=True, silent=True)
+        right_of[name] = (tables[name]["cell_type"].astype(str) == query.obs["cell_type"].astype(str)).to_numpy()
+    assert (tables["calibrated"]["cell_type"] == tables["as it is"]["cell_type"]).all()
+    assert "novelty" not in tables["as it is"]
+    error = {
+        name: calibration.calibration_error(table["confidence"].to_numpy(float), right_of[name])
+        for name, table in tables.items()
+    }
+    assert error["calibrated"] < min(0.08, error["as it is"])
+
+
+def test_probabilities_are_those_of_the_logits_over_the_temperature(
+    halves: tuple[ad.AnnData, ad.AnnData], state: GinsengClassifierState
+) -> None:
+    query, found = halves[1][:50].copy(), state.calibration
+    assert found is not None
+    gs.tl.classify(query, state, silent=True, store_probs=True, adapt=False)
+    uncalibrated = GinsengClassifierState(**(vars(state) | {"calibration": None}))
+    table: Any = gs.tl.classify(query, uncalibrated, adapt=False, return_table=True, silent=True, store_probs=True)
+    logits = np.log(table[list(state.label_keys)].to_numpy(float))
+    level = calibration.novelty(found, np.array([0.0]))[0]
+    novelty = query.obs["ginseng_novelty"].to_numpy(float)
+    s = np.log(novelty / (1 - novelty)) - np.log(level / (1 - level))
+    expected = softmax(logits / (float(found["temperature"]) * (1 + 0.1 * np.clip(s, 0, 15)))[:, None], axis=1)
+    assert np.asarray(query.obsm["ginseng_probs"]) == pytest.approx(expected, abs=2e-3)
+    assert Probability().probs(logits.astype(np.float32), None, 1.0) == pytest.approx(softmax(logits, axis=1), abs=1e-5)
+
+
+def test_a_type_that_the_reference_lacks_is_novel(halves: tuple[ad.AnnData, ad.AnnData]) -> None:
+    reference, query = halves
+    model = trained(reference[(reference.obs["cell_type"].astype(str) != OUT).to_numpy()])
+    table: Any = gs.tl.classify(query, model, return_table=True, silent=True)
+    true = query.obs["cell_type"].astype(str).to_numpy()
+    unknown, right = true == OUT, table["cell_type"].astype(str).to_numpy() == true
+    judged = unknown | right
+    assert roc_auc_score(unknown[judged], table["novelty"].to_numpy()[judged]) > 0.85
+    auto: Any = gs.tl.classify(query, model, min_confidence="auto", return_table=True, silent=True)
+    kept = (auto["cell_type"] != "unassigned").to_numpy()
+    assert kept[right].mean() > 0.85
+    assert kept[unknown].mean() < 0.6
+    same: Any = gs.tl.classify(query, model, unassigned="auto", return_table=True, silent=True)
+    assert same.equals(auto)
+
+
+def test_what_is_written(halves: tuple[ad.AnnData, ad.AnnData], state: GinsengClassifierState, tmp_path: Path) -> None:
+    query = halves[1][:, ::2].copy()  # half of the genes
+    with pytest.warns(UserWarning, match="Partial gene overlap"):
+        gs.tl.classify(query, state, min_confidence="auto")
+    said = query.uns["ginseng"]
+    at = calibration.thresholds(state.calibration or {})
+    assert said["unassigned"]["min_confidence"] == pytest.approx(at.min_confidence)
+    assert said["unassigned"]["max_novelty"] == pytest.approx(at.max_novelty)
+    given_up = (query.obs["ginseng_confidence"] < at.min_confidence) | (query.obs["ginseng_novelty"] > at.max_novelty)
+    assert (query.obs["ginseng_cell_type"] == "unassigned").to_numpy().tolist() == given_up.to_numpy().tolist()
+    assert said["calibration"]["accuracy"] < calibration.expected_at(state.calibration or {}, 1.0)["accuracy"]
+    query.write_h5ad(tmp_path / "query.h5ad")
+    gs.save_model(state, tmp_path / "model.h5")
+    loaded = gs.load_model(tmp_path / "model.h5")
+    assert loaded.calibration is not None and state.calibration is not None
+    assert all(loaded.calibration[name].tobytes() == a.tobytes() for name, a in state.calibration.items())
+    # relabelled by a model that does not know, nothing of it is left
+    gs.tl.classify(query, trained(halves[0], calibrate=False, epochs=1), silent=True)
+    assert "ginseng_novelty" not in query.obs
+    assert "calibration" not in query.uns["ginseng"]
+
+
+def test_groups_are_judged_by_models_that_have_not_seen_them(halves: tuple[ad.AnnData, ad.AnnData]) -> None:
+    adata = halves[0].copy()
+    adata.obs["donor"] = np.arange(adata.n_obs) % 4
+    adata.obs["donor"] = adata.obs["donor"].astype(str)
+    gs.tl.train(adata, "cell_type", group_key="donor", epochs=1, silent=True)
+    found = adata.uns["ginseng"]["model"]["calibration"]
+    assert len(found["cells"]) == adata.n_obs
+
+
+def test_enough_held_out_cells_need_no_further_training(
+    halves: tuple[ad.AnnData, ad.AnnData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ginseng.train import trainer
+
+    monkeypatch.setattr(trainer, "ENOUGH", 50)
+    monkeypatch.setattr(trainer.GinsengClassifierTrainer, "_refitted", lambda *_: pytest.fail("trained again"))
+    model = trained(halves[0], holdout_fraction=0.2, epochs=2)
+    assert model.calibration is not None
+    assert len(model.calibration["cells"]) == model.info["n_holdout"]
+
+
+def test_no_thresholds_without_calibration(halves: tuple[ad.AnnData, ad.AnnData]) -> None:
+    model = trained(halves[0], calibrate=False, epochs=1)
+    with pytest.raises(ValueError, match="min_confidence"):
+        gs.tl.classify(halves[1], model, min_confidence="auto", silent=True)
+    with pytest.raises(ValueError, match="'auto'"):
+        gs.tl.classify(halves[1], model, min_confidence="high", silent=True)  # type: ignore[arg-type]
