@@ -23,8 +23,8 @@ from ginseng._core import registry
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-#: Notebooks that a newcomer opens first, and that take seconds.
-QUICK = {"quickstart", "my_two_files"}
+#: The notebook that takes seconds.
+QUICK = {"quickstart"}
 #: Pages whose examples train much.
 SLOW = {"gallery", "reference", "index", "quality", "extending", "training", "comparing", "explaining", "measuring"}
 PAGES = [
