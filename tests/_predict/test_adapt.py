@@ -113,7 +113,7 @@ def test_weight_is_that_of_the_genes_measured(cells: Cells, linear: GinsengClass
     measured = measured_genes_of(align_genes(query, linear.genes))
     assert measured_weight(linear, measured) == pytest.approx(expected, rel=1e-3)
     probs(query, linear)
-    with pytest.warns(UserWarning, match="say nothing"):
+    with pytest.warns(UserWarning, match="have no influence"):
         gs.tl.classify(query, linear)
     overlap = query.uns["ginseng"]["overlap"]
     assert overlap["weight"] == pytest.approx(expected, rel=1e-3)
