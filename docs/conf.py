@@ -1,13 +1,22 @@
-"""Sphinx configuration. Build with `sphinx-build -W -b html docs docs/_build/html`."""
+"""Sphinx configuration. Build with `sphinx-build -W -n -b html docs docs/_build/html`."""
 
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from importlib.metadata import metadata
+from pathlib import Path
+from typing import Any
 
+import imagesize
+from docutils import nodes
+from sphinx.application import Sphinx
 from sphinx.domains.python import PyObject
 from sphinx.ext.napoleon.docstring import NumpyDocstring
+
+sys.path.insert(0, str(Path(__file__).parent))
+import figures
 
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 
@@ -23,8 +32,10 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "sphinx_design",
+    "sphinxcontrib.bibtex",
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "**.ipynb_checkpoints"]
@@ -37,9 +48,13 @@ nb_merge_streams = True
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
+bibtex_bibfiles = ["references.bib"]
+bibtex_reference_style = "author_year"
+
 # reference
 default_role = "code"
 autosummary_generate = True
+autosummary_context = {"figures": figures.examples()}  # each page of `pl` shows its figure
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "all"
@@ -54,6 +69,12 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 toc_object_entries_show_parents = "hide"
 
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:.*", r"Array|PRNGKeyArray|jaxtyping\..*|.*'.*"),  # shapes, and halves of unions in quotes
+    ("py:.*", r"ginseng\._.*|ginseng\..*\.(_\w+\..*|Source|Split|Fitted)|to_dict"),  # types that are not public
+]
+
 # inventories of other projects need a network, which a build elsewhere may not have
 if os.environ.get("READTHEDOCS"):
     extensions.append("sphinx.ext.intersphinx")
@@ -67,8 +88,12 @@ if os.environ.get("READTHEDOCS"):
         "pandas": ("https://pandas.pydata.org/docs/", None),
         "scanpy": ("https://scanpy.readthedocs.io/en/stable/", None),
         "scipy": ("https://docs.scipy.org/doc/scipy/", None),
+        "sklearn": ("https://scikit-learn.org/stable/", None),
         "zarr": ("https://zarr.readthedocs.io/en/stable/", None),
     }
+else:
+    others = "anndata|collections|distributed|h5py|jax|matplotlib|numpy|os|pandas|pathlib|scanpy|scipy|sklearn|zarr"
+    nitpick_ignore_regex.append(("py:.*", rf"({others})\..*|[a-z]+|[A-Z]\w+"))
 
 # pages
 html_theme = "sphinx_book_theme"
@@ -82,6 +107,19 @@ html_theme_options = {
     "use_fullscreen_button": False,
 }
 html_show_sourcelink = False
+
+
+def _halve(app: Sphinx, tree: nodes.document) -> None:
+    """Show the figures of the gallery at half their size in pixels, so that they are crisp on any screen."""
+    for image in tree.findall(nodes.image):
+        if "_static/gallery/" in image["uri"]:
+            width, _ = imagesize.get(Path(app.srcdir, "_static/gallery", Path(image["uri"]).name))
+            image["width"] = f"{width // 2}px"
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("doctree-read", _halve)
+    return {"parallel_read_safe": True}
 
 
 def _returns(self: NumpyDocstring, section: str) -> list[str]:

@@ -23,8 +23,10 @@ from ginseng._core import registry
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+#: The notebook that takes seconds.
+QUICK = {"quickstart"}
 #: Pages whose examples train much.
-SLOW = {"index", "quality", "extending", "training", "comparing", "explaining", "measuring"}
+SLOW = {"gallery", "reference", "index", "quality", "extending", "training", "comparing", "explaining", "measuring"}
 PAGES = [
     page
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/guide").glob("*.md"))]
@@ -41,6 +43,7 @@ def namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GINSENG_COMPARE_EPOCHS", "2")
     monkeypatch.setenv("GINSENG_MEMORY_CELLS", "980")
+    gs.model.architectures()  # all are registered, before what a page registers is forgotten
     monkeypatch.setattr(registry, "_registry", dict(registry._registry))
     module = types.ModuleType("example")
     monkeypatch.setitem(sys.modules, "example", module)  # where dataclasses look up their annotations
@@ -103,7 +106,7 @@ def code_of(notebook: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     "path",
-    [pytest.param(path, marks=pytest.mark.slow) if path.stem != "quickstart" else path for path in NOTEBOOKS],
+    [path if path.stem in QUICK else pytest.param(path, marks=pytest.mark.slow) for path in NOTEBOOKS],
     ids=lambda path: path.stem,
 )
 def test_notebook_runs(path: Path, namespace: dict[str, object]) -> None:

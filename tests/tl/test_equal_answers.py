@@ -40,8 +40,9 @@ def probs(given: Any, state: State | ad.AnnData | Path, **how: Any) -> np.ndarra
         warnings.filterwarnings("ignore", "Partial gene overlap")
         table = gs.tl.classify(given, state, return_table=True, store_probs=True, silent=True, **how)
     assert isinstance(table, pd.DataFrame)
-    found = table.iloc[:, 2:].to_numpy()
-    assert (table["cell_type"].to_numpy() == table.columns[2:].to_numpy()[found.argmax(axis=1)]).all()
+    by_class = table.drop(columns=["cell_type", "confidence", "novelty"], errors="ignore")
+    found = by_class.to_numpy()
+    assert (table["cell_type"].to_numpy() == by_class.columns.to_numpy()[found.argmax(axis=1)]).all()
     return found
 
 

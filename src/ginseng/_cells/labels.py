@@ -134,7 +134,7 @@ def stand_for_none(names: Iterable[str], key: str, unlabeled: Unlabeled = None) 
     wanted = {_text(name).strip() for name in given}
     if wanted and not wanted & (there | MISSING):
         lost = min(wanted)
-        msg = f"`unlabeled` has {lost!r}, which {key!r} has not. {suggest(lost, sorted(there))}"
+        msg = f"`unlabeled` has {lost!r}, which is not in {key!r}. {suggest(lost, sorted(there))}"
         raise ValueError(msg)
     if unlabeled is not None and not given:
         return MISSING

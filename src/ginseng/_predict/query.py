@@ -144,7 +144,7 @@ def ask(
         if state.info.get("learned") is False:
             warn(
                 "The model has learned nothing: in training it labelled held-out cells no better than chance, and its "
-                "labels say nothing of these."
+                "labels are meaningless."
             )
         warn_of_other_features(cells.var)
         if genes.notes:
@@ -177,5 +177,6 @@ def _warn_of_missing(genes: Alignment, *, neutral: bool) -> None:
     some = ", ".join(map(str, genes.missing[:5])) + (", ..." if len(genes.missing) > 5 else "")
     warn(
         f"Partial gene overlap detected: {genes.overlap:.2%}. {len(genes.missing):,} of the {genes.n_model:,} genes of "
-        f"the model are not in the data and {'say nothing' if neutral else 'count as zero'} ({some}).{genes.advice}"
+        f"the model are not in the data and {'have no influence' if neutral else 'count as zero'} "
+        f"({some}).{genes.advice}"
     )

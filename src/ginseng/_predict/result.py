@@ -49,7 +49,7 @@ def allowed_classes(
         wanted = [given] if isinstance(given, str) else [str(name) for name in (() if given is None else given)]
         for name in wanted:
             if name not in names:
-                msg = f"`{what}` names {name!r}, which is no class of the model. {suggest(name, names)}"
+                msg = f"`{what}` names {name!r}, which is not a class of the model. {suggest(name, names)}"
                 raise ValueError(msg)
         chosen[what] = np.isin(names, wanted)
     mask: np.ndarray = ~chosen["excluded"] if allowed is None else chosen["allowed"] & ~chosen["excluded"]

@@ -33,11 +33,11 @@ def report(
     title: str | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write a page about the labels: what they are, how far to trust them, and how they were made.
+    """Write an HTML report about the labels: what they are, how far to trust them, and how they were made.
 
-    The page is a single HTML file under 3 MB that needs no network, for colleagues, supplements and the lab book. It
-    shows what is there: labels alone are enough; confidence, novelty, votes, an embedding, ranked genes and metrics add
-    their sections. Above 100,000 cells, the embedding shows a random sample. Nothing is written into `adata`.
+    The report is a single file under 3 MB that needs no network, for colleagues, supplements and the lab book. Labels
+    alone are enough; confidence, novelty, votes, an embedding, ranked genes and metrics each add a section. Above
+    100,000 cells, the embedding shows a random sample. Nothing is written into `adata`.
 
     Parameters
     ----------
@@ -52,12 +52,12 @@ def report(
     groupby
         Column of `obs` with samples, donors or conditions, whose composition is compared.
     basis
-        Entry of `obsm` to plot, with or without the prefix `X_`. If None, UMAP, t-SNE or the like, where there is one.
+        Entry of `obsm` to plot, with or without the prefix `X_`. If None, UMAP, t-SNE or the like, if there is one.
     model
-        The model that labelled the cells, in any form that :func:`ginseng.tl.classify` takes. If given, the page has
-        its training data and its genes as well, and checks the data against it.
+        The model that labelled the cells, in any form that :func:`ginseng.tl.classify` takes. If given, the report
+        also describes its training data and genes, and checks the data against it.
     title
-        Heading of the page.
+        Heading of the report.
     overwrite
         Whether to replace an existing file.
 

@@ -80,7 +80,7 @@ _PLACES = {
         metavar="SCHEDULER",
         help="address or file of a dask scheduler, whose workers read DATA and compute (default: this process)",
     ),
-    "title": _row("--title", metavar="TEXT", help="heading of the page"),
+    "title": _row("--title", metavar="TEXT", help="heading of the report"),
     "key_added": _row("--key-added", metavar="NAME", help="prefix of what is written (default: ginseng)"),
     "key": _row("--key", metavar="NAME", help="prefix under which results were written (default: ginseng)"),
 }
@@ -114,30 +114,30 @@ _MANNERS = {
     ),
     "min_score": _row(
         "--min-score", metavar="P", type=float,
-        help="probability of being wrong from which a label counts as such (default: 0.5)",
+        help="minimum probability at which a label counts as wrong (default: 0.5)",
     ),
     "min_fraction": _row(
         "--min-fraction", metavar="SHARE", type=float,
         help="leave clusters unassigned if fewer of their cells agree (default: 0.5)",
     ),
     "unassigned": _row("--unassigned", metavar="NAME", help="name for cells without a label (default: unassigned)"),
-    "to": _row("--to", choices=("ensembl", "symbol", "entrez"), help="names that are wanted (default: ensembl)"),
+    "to": _row("--to", choices=("ensembl", "symbol", "entrez"), help="target names (default: ensembl)"),
     "from_": _row(
-        "--from", choices=("ensembl", "symbol", "entrez"), help="what the names are (default: told by their look)"
+        "--from", choices=("ensembl", "symbol", "entrez"), help="current names (default: inferred)"
     ),
-    "species": _row("--species", choices=("human", "mouse"), help="species of the genes (default: told by the names)"),
-    "to_species": _row("--to-species", choices=("human", "mouse"), help="species whose orthologs are wanted"),
+    "species": _row("--species", choices=("human", "mouse"), help="species of the genes (default: inferred)"),
+    "to_species": _row("--to-species", choices=("human", "mouse"), help="species to map to by orthologs"),
     "table": _row("--table", metavar="PATH", type=Path, help="table of genes to use (default: packaged)"),
-    "rename": _row("--rename", **_FLAG, help="make the new names those of the genes, and sum rows that become one"),
-    "crosswalk": _row("--crosswalk", metavar="PAIR", **_NAMES, help="LABEL=TERM: terms of your own, which come first"),
+    "rename": _row("--rename", **_FLAG, help="replace the gene names, and sum rows that map to one gene"),
+    "crosswalk": _row("--crosswalk", metavar="PAIR", **_NAMES, help="LABEL=TERM: your own terms, used first"),
     "allowed": _row("--allowed", metavar="CLASS", **_NAMES, help="classes that are possible (default: all)"),
     "excluded": _row("--excluded", metavar="CLASS", **_NAMES, help="classes that are not possible"),
-    "backoff": _row("--backoff", **_FLAG, help="give cells that are unsure a broader type (default: no type)"),
+    "backoff": _row("--backoff", **_FLAG, help="give uncertain cells a broader type (default: no type)"),
     "ontology": _row("--ontology", **_FLAG, help="compare types by the Cell Ontology as well"),
     "store_probs": _row("--probabilities", **_FLAG, help="also write the probability of every class"),
     "unlabeled": _row(
         "--unlabeled", metavar="LABEL", nargs="*",
-        help="labels that stand for none (default: unknown, unassigned and the like; empty: every name is a type)",
+        help="labels that mean none (default: unknown, unassigned and the like; empty: every name is a type)",
     ),
     "adapt": _row(
         "--adapt", action=argparse.BooleanOptionalAction, help="adapt to these cells (default: if the model can)"
@@ -167,8 +167,8 @@ _MANNERS = {
     "ncols": _row("--columns", metavar="N", type=int, help="number of panels side by side"),
     "ci": _row("--ci", metavar="LEVEL", type=float, help="level of the confidence intervals (default: 0.95)"),
     "title": _row("--title", metavar="TEXT", help="title of the figure"),
-    "seed": _row("--seed", metavar="N", type=int, help="seed of what is random (default: 0)"),
-    "rng": _row("--seed", metavar="N", type=int, help="seed of what is random (default: 0)"),
+    "seed": _row("--seed", metavar="N", type=int, help="random seed (default: 0)"),
+    "rng": _row("--seed", metavar="N", type=int, help="random seed (default: 0)"),
     "checkpoint": _row(
         "--checkpoint", metavar="PATH", type=Path, help="checkpoint file, to resume from (default: beside OUTPUT)"
     ),

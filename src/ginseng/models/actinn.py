@@ -54,7 +54,7 @@ def archived_files(path: Path) -> dict[str, bytes]:
     try:
         return _members(path)
     except (EOFError, zlib.error, tarfile.TarError, gzip.BadGzipFile) as error:
-        msg = f"{path} is no archive of a reference of actinn-jax: {error}"
+        msg = f"{path} is not an actinn-jax reference archive: {error}"
         raise ReferenceFileError(msg) from error
 
 

@@ -165,7 +165,7 @@ def _own() -> Iterator[Entry]:
         return
     folder = Path(settings.models_dir).expanduser()
     if not folder.is_dir():
-        msg = f"`settings.models_dir` is {folder}, which is no folder."
+        msg = f"`settings.models_dir` is {folder}, which is not a folder."
         raise NotADirectoryError(msg)
     for path in sorted([*folder.glob("*.h5"), *folder.glob("*.pkl")]):
         yield Entry(path.stem, format="celltypist" if path.suffix == ".pkl" else "ginseng", path=path)
@@ -193,7 +193,7 @@ def _read(path: Path, address: str) -> list[Entry]:
         check_parts(text, path.name)
         return [_entry(values, address) for values in json.loads(text)["models"]]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        msg = f"{address} is no list of models: {error}"
+        msg = f"{address} is not a list of models: {error}"
         raise CatalogueError(msg) from error
 
 
@@ -237,6 +237,6 @@ def _celltypist_entry(values: dict[str, Any], address: str) -> Entry:
 def _absolute(url: str, address: str) -> str:
     url = urljoin(address, url)
     if urlsplit(url).scheme not in ("http", "https"):
-        msg = f"{url!r} is no http or https address"
+        msg = f"{url!r} is not an http or https address"
         raise ValueError(msg)
     return url

@@ -41,20 +41,20 @@ _told: set[str] = set()
 
 
 def available(*, refresh: bool = False) -> pd.DataFrame:
-    """Return the models that can be named.
+    """List the models that are known by name.
 
-    They are those that come with the package, those in the folder `settings.models_dir`, and those of the lists at
-    `settings.models_url` and of CellTypist, as far as these have been fetched.
+    These are the included models, those in the folder `settings.models_dir`, and those in the catalogues at
+    `settings.models_url` and of CellTypist, once these have been fetched.
 
     Parameters
     ----------
     refresh
-        Whether to fetch the lists anew. Without it nothing is downloaded.
+        Whether to fetch the catalogues again. Otherwise nothing is downloaded.
 
     Returns
     -------
-    A row per model, by name: `also` (other names), `species`, `tissues`, `n_classes`, `n_genes`, `gene_ids`, `source`,
-    `licence`, `citation`, and `where` it is: `"packaged"`, `"yours"`, `"cached"` or `"remote"`.
+    A table with one row per model, indexed by name: `also` (other names), `species`, `tissues`, `n_classes`, `n_genes`,
+    `gene_ids`, `source`, `licence`, `citation`, and `where`: `"packaged"`, `"yours"`, `"cached"` or `"remote"`.
 
     Examples
     --------
@@ -89,23 +89,24 @@ def info(name: str) -> dict[str, Any]:
 
 
 def load(name: str) -> GinsengClassifierState:
-    """Return the model of this name, fetched if it is not on this machine.
+    """Load a model by name, and download it if necessary.
 
-    What its licence asks is told once per session, and kept in `state.info["reference"]`.
+    Its licence and citation are shown once per session, and stored in `state.info["reference"]`.
 
     Parameters
     ----------
     name
-        One of :func:`available`, as `"human"`, or of CellTypist's list, as `"celltypist/Immune_All_Low"`.
+        A name from :func:`available`, such as `"human"`, or from CellTypist's list, such as
+        `"celltypist/Immune_All_Low"`.
 
     Raises
     ------
     FileNotFoundError
-        If there is no model of this name.
+        If no model has this name.
     ConnectionError
-        If it has to be fetched, and cannot be, or `settings.offline` is set.
+        If it has to be downloaded and cannot be, or `settings.offline` is set.
     ValueError
-        If its file is not what was announced.
+        If the file does not match its entry in the catalogue.
 
     Examples
     --------
@@ -127,16 +128,16 @@ def load(name: str) -> GinsengClassifierState:
 
 
 def fetch(name: str) -> Path:
-    """Fetch a model, check and convert it, and return where it is kept.
+    """Download a model, verify and convert it, and return its path.
 
     Raises
     ------
     FileNotFoundError
-        If there is no model of this name.
+        If no model has this name.
     ConnectionError
-        If it cannot be fetched, or `settings.offline` is set and it is not in the cache.
+        If it cannot be downloaded, or `settings.offline` is set and it is not in the cache.
     ValueError
-        If its file is not what was announced.
+        If the file does not match its entry in the catalogue.
     """
     entry = catalogue.find(name)
     target = _target(entry)

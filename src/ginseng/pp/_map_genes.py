@@ -41,41 +41,40 @@ def map_genes(
     overwrite: bool = False,
     copy: bool = False,
 ) -> AnnData | None:
-    """Find what the genes are called elsewhere: symbols by Ensembl ids, old symbols by new ones, mouse by human.
+    """Convert gene names: Ensembl ids to symbols, old symbols to current ones, mouse genes to human orthologs.
 
-    Known are symbols, previous symbols and aliases (of HGNC, for human genes), Ensembl ids with and without a version,
-    and Entrez ids. A name that stands for several genes is not guessed, but one that is the symbol of a gene today is
-    that gene, whatever else was called so. Blanks, genomes and the like around names come off, as in
-    :func:`ginseng.tl.classify`, which does all of this by itself where it makes more genes of the model match, but for
-    orthologs.
+    Recognises symbols, previous symbols and aliases (of HGNC, for human genes), Ensembl ids with and without version,
+    and Entrez ids. Ambiguous names are not mapped; a name that is the current symbol of a gene is never ambiguous.
+    Blanks, genome prefixes and the like are removed first, as in :func:`ginseng.tl.classify`. That function converts
+    names by itself if more genes of the model match, except for orthologs.
 
     Parameters
     ----------
     adata
         Cells x genes.
     to
-        What is wanted: `"ensembl"` (ids without versions), `"symbol"` or `"entrez"`.
+        Target names: `"ensembl"` (ids without version), `"symbol"` or `"entrez"`.
     species
-        `"human"` or `"mouse"`; told by the names if None.
+        `"human"` or `"mouse"`; inferred from the names if None.
     from_
-        What the names are, `"symbol"` (aliases and previous ones too), `"ensembl"` or `"entrez"`; told by their look,
-        name by name, if None.
+        Current names: `"symbol"` (including aliases and previous symbols), `"ensembl"` or `"entrez"`; inferred from the
+        form of each name if None.
     to_species
-        The species whose one-to-one orthologs are wanted; that of the data if None.
+        Species to map to by one-to-one orthologs; that of the data if None.
     table
-        Instead of the packaged tables: new names by old ones, or a table (or the path of one, as CSV or TSV) with a
-        gene per row. Its columns are those of HGNC's complete set, `symbol`, `prev_symbol`, `alias_symbol`,
-        `ensembl_gene_id`, `entrez_id`, or `ensembl`, `entrez`, `other`; several names in one are divided by `|`.
+        Replaces the packaged tables: a mapping from old to new names, or a table (or the path of a CSV or TSV file)
+        with one row per gene. Its columns are those of HGNC's complete set, `symbol`, `prev_symbol`, `alias_symbol`,
+        `ensembl_gene_id`, `entrez_id`, or `ensembl`, `entrez`, `other`; several names in a field are separated by `|`.
     gene_key
         Column of `adata.var` with the names; the index if None.
     key_added
-        Column of `adata.var` that is written; `ginseng_ensembl`, and so on by what is wanted, if None.
+        Column of `adata.var` to write; `ginseng_` and `to` if None, such as `ginseng_ensembl`.
     rename
-        Whether the new names become `adata.var_names`. Rows that become one gene are one row then, in which their
-        counts, in `X` and in all layers, are summed, and `adata.var` and `adata.varm` are those of the first. Genes
-        without a new name stay, under the old one. `adata.raw` is left alone.
+        Whether to replace `adata.var_names` by the new names. Rows that map to the same gene are merged: their counts
+        in `X` and all layers are summed, and `adata.var` and `adata.varm` keep the first row. Genes without a new name
+        keep the old one. `adata.raw` is not changed.
     overwrite
-        Whether to replace a column of that name that this function has not written.
+        Whether to replace a column of that name that this function did not write.
     %(copy)s
 
     Returns
@@ -83,21 +82,21 @@ def map_genes(
     `None`, or the copy if `copy=True`. Sets:
 
     `adata.var['ginseng_ensembl']` : :class:`pandas.Series` (dtype ``object``)
-        The new name of each gene, empty where there is none. :func:`ginseng.tl.train` and
-        :func:`ginseng.tl.classify` take it as `gene_key`, and sum the counts of genes that have one name.
+        The new name of each gene, empty if there is none. Pass the column as `gene_key` to :func:`ginseng.tl.train` and
+        :func:`ginseng.tl.classify`, which sum the counts of genes with the same name.
     `adata.uns['ginseng_gene_map']` : :class:`dict`
-        `to`, `species`, `to_species`, `key`; `n_genes`, `n_mapped` (rows that have a new name), `n_changed` (to which
-        it is new), `n_summed` (rows that share one), `n_lost` and `n_ambiguous` (of these, rows whose names stand for
-        several genes); the names that were `lost`, those that are `ambiguous`, and those that were `summed`, `name`
-        and `gene`.
+        `to`, `species`, `to_species`, `key`; `n_genes`, `n_mapped` (rows with a new name), `n_changed` (rows whose name
+        differs), `n_summed` (rows that share a name), `n_lost` (rows without a new name) and `n_ambiguous` (of these,
+        rows whose name stands for several genes); the names that were `lost`, those that are `ambiguous`, and those
+        that were `summed`, as `name` and `gene`.
 
     Raises
     ------
     KeyError
-        If there is no such column.
+        If the column does not exist.
     ValueError
-        If the names are row numbers, or of a species without a table; none of them is known; `key_added` is a column
-        that this function has not written; or rows of values that are no counts would have to be summed.
+        If the names are row numbers or belong to a species without a table, none of them is known, `key_added` is a
+        column that this function did not write, or rows would have to be summed that are not counts.
 
     Examples
     --------
@@ -112,7 +111,7 @@ def map_genes(
     _check_key(adata, key, overwrite=overwrite)
     names = names_in(cells.var, gene_key)
     if from_ != "entrez" and are_row_numbers(names):
-        msg = f"The names are row numbers ({', '.join(names[:3])}), which are no names of genes: pass `gene_key=`."
+        msg = f"The names are row numbers ({', '.join(names[:3])}), not gene names: pass `gene_key=`."
         raise ValueError(msg)
     with running(f"map_genes to {to}") as report:
         known = cells.measured & ~missing_names(names) & ~look_like_others(names)

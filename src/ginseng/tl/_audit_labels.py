@@ -120,10 +120,10 @@ def audit_labels(
     """Find labels that are probably wrong, types that cannot be told apart, and types too small to learn.
 
     Each cell is labelled by a model that has not seen it, as in :func:`ginseng.tl.cross_validate`; with `group_key`, by
-    one that has not seen its donor either. From how probable the given labels then are, the share of wrong ones is
-    estimated, and for each cell the probability that its label is among them: low where the models often doubt labels
-    like this one, high where they hardly ever do (after Northcutt et al. 2021, doi 10.1613/jair.1.12125, with a fitted
-    mixture instead of thresholds). What all cells of a type have wrong cannot be seen.
+    one that has not seen its donor either. The probabilities of the given labels then serve to estimate the fraction of
+    wrong labels and, per cell, the probability that its label is wrong: low for labels that the models often doubt,
+    high for labels that they rarely do (after Northcutt et al. 2021, doi 10.1613/jair.1.12125, with a fitted mixture
+    instead of thresholds). Errors that all cells of a type share cannot be detected.
 
     Parameters
     ----------
@@ -132,12 +132,12 @@ def audit_labels(
     group_key
         Column of `obs` with donors or batches, or one group per cell. The cells of a group share a fold.
     model
-        One of what :func:`ginseng.tl.compare` takes, with probabilities. If None, a linear network, which cannot learn
-        wrong labels by heart.
+        Any model that :func:`ginseng.tl.compare` takes, provided it has probabilities. If None, a linear network, which
+        cannot memorise wrong labels.
     n_folds
         Number of folds; if None, 5, or as many as there are groups.
     min_score
-        Probability of being wrong from which a label counts as such.
+        Minimum probability at which a label counts as wrong.
     %(layer)s
     genes
         Boolean column of `var`, a mask, or gene names. If None, all genes if there are at most 5,000; otherwise the
@@ -157,21 +157,21 @@ def audit_labels(
 
     Returns
     -------
-    What was found, to print or as tables: `wrong`, `pairs` and `types`; or the copy if `copy=True`. Sets, unless
+    The findings, to print or as the tables `wrong`, `pairs` and `types`; or the copy if `copy=True`. Sets, unless
     `adata` is a path:
 
     `adata.obs['ginseng_audit_label']` : :class:`pandas.Series` (dtype ``category``)
-        The label, or the likely one where it is probably wrong: to train on, after a look.
+        The given label, replaced by the most likely one where it is probably wrong. Inspect it before training on it.
     `adata.obs['ginseng_audit_wrong']` : :class:`pandas.Series` (dtype ``bool``)
-        Whether it is.
+        Whether the given label is probably wrong.
     `adata.obs['ginseng_audit_score']` : :class:`pandas.Series` (dtype ``float32``)
-        Probability that it is; missing for cells without a label or without counts, and for those whose type no other
-        fold has.
+        Probability that the given label is wrong; missing for cells without a label or without counts, and for those
+        whose type occurs in no other fold.
     `adata.uns['ginseng_audit']` : :class:`dict`
-        `types`, a table with `n_cells` of each type, `n_groups` with groups, the share of its cells that are
+        `types`, a table with one row per type: `n_cells`, `n_groups` (with groups), the fraction of its cells that are
         `recognised`, whether it is `too_small` to learn, and `n_wrong`; `pairs`, a table of the types that cannot be
-        told apart, `first` and `second`, and the `error` when asked which of the two it is, .5 by chance; `summary`
-        with `n_cells`, `n_judged`, `n_wrong` and `share`, the estimated share of wrong labels; `classes`; and `params`.
+        told apart, `first` and `second`, with the `error` of a choice between the two (0.5 by chance); `summary` with
+        `n_cells`, `n_judged`, `n_wrong` and `share`, the estimated fraction of wrong labels; `classes`; and `params`.
 
     Raises
     ------

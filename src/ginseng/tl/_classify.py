@@ -75,61 +75,61 @@ def classify(
 ) -> AnnData | pd.DataFrame | None:
     """Label each cell with its most probable cell type.
 
-    Genes are matched by name; genes that the model knows and the data lack say nothing, and count as zero for models of
-    earlier versions. What the cells have more of than those the model was trained on, whatever their type, is taken off
-    (`adapt`), so that the label of a cell depends on the others to some degree. Counts are scaled as in training: by
-    the sum over the genes of the model, or over all genes of the data if it was trained so. Data and model may change
-    places in the call.
+    Genes are matched by name. Genes that the model knows and the data lack have no influence (models of earlier
+    versions count them as zero). Differences in expression between query and reference that all types share are
+    estimated and removed (`adapt`), so the label of a cell depends to some degree on the other cells. Counts are scaled
+    as in training: by the sum over the genes of the model, or over all measured genes if the model was trained that
+    way. Data and model may be passed in either order.
 
     Parameters
     ----------
     %(adata_or_path)s
     model
-        A trained state, the path of a saved one or of a model of CellTypist, an AnnData trained with
+        A trained state, the path of a saved one or of a CellTypist model, an AnnData trained with
         :func:`ginseng.tl.train`, a logistic regression of scikit-learn (see :func:`ginseng.models.from_sklearn`), or a
-        name, as `"human"` (see :func:`ginseng.models.available`). If None, a model on this machine for cells of any
-        tissue of the species, told by the names of the genes.
+        name such as `"human"` (see :func:`ginseng.models.available`). If None, the installed pan-tissue model of the
+        species, which is recognised by the gene names.
     %(query_gene_key)s
     %(layer)s
     backed
-        Whether a path is read part by part, rather than loaded; with `"dask"`, by the workers of dask, see the guide
-        on scaling.
+        Whether to read a path in chunks rather than load it; with `"dask"`, dask workers read it (see the guide on
+        scaling).
     min_overlap
-        Share of the genes of the model that the data must have.
+        Minimum fraction of the genes of the model that the data must have.
     normalize
-        Overrides the model: whether the data are counts still to be log-normalised. If None, values that are not what
-        the model was trained on are refused, but for log1p of counts per some total, which is taken with a warning. The
-        logarithm is undone for a model that scales by its own genes, so that the labels are those of the counts; a
-        model that scales by all genes takes log1p of counts per `target_sum`, as it is.
+        Overrides the model: whether the data are counts that still have to be log-normalised. If None, values unlike
+        those that the model was trained on are refused. The exception is log1p of counts per some total, which is
+        accepted with a warning: for a model that scales by its own genes, the logarithm is undone, so that labels equal
+        those from counts; a model that scales by all genes uses log1p of counts per `target_sum` unchanged.
     target_sum
-        Overrides the model: counts a cell after scaling.
+        Overrides the model: counts per cell after scaling.
     randomness
-        Whether dropout acts, so that repeated calls with other seeds show how sure the model is (Monte-Carlo
-        dropout, Gal and Ghahramani 2016).
+        Whether to apply dropout, so that repeated calls with different seeds show how certain the model is (Monte
+        Carlo dropout, Gal and Ghahramani 2016). :func:`ginseng.tl.uncertainty` does this in one call.
     batch_size
-        Cells per forward pass, not many more than there are. Changes memory, not the result; only with `randomness`,
-        which numbers are drawn.
+        Cells per forward pass. Changes memory use, never the result, except which random numbers are drawn with
+        `randomness`.
     min_confidence
-        Cells with a confidence below it get no label; the confidence stays. Choose it on labelled cells that were not
-        trained on, see :func:`ginseng.pl.confidence`. With `"auto"`, cells that are too unlike the reference get no
-        label either; both thresholds are those of training, by which 5% of the rightly labelled cells would be given
-        up. By default every cell with counts gets a label.
+        Cells below this confidence get no label; they keep their confidence. Choose the threshold on labelled cells
+        that were not used in training, see :func:`ginseng.pl.confidence`. With `"auto"`, cells that are too unlike the
+        reference get no label either. Both thresholds were then determined in training, such that 5% of the correctly
+        labelled cells would lose their label. By default, every cell with counts gets a label.
     unassigned
-        What cells are called that get no label, here or for want of counts. If the model has a class of that name,
-        they join it. `"auto"` means `min_confidence="auto"`, and the name by default.
+        Name for cells without a label, whether below a threshold or without counts. If the model has a class of that
+        name, they become part of it. `"auto"` stands for `min_confidence="auto"` with the default name.
     allowed
-        Classes that are possible in this tissue; all if None. They share all of the probability: it is the softmax
-        over their logits alone, which is each one's probability divided by the sum of theirs. So the confidence of a
-        cell of a type that is not allowed says nothing; `uns` tells how many cells had such a type as the first choice.
-        Where each class has a probability of its own, as in CellTypist, those of the allowed classes stay as they are.
+        Classes that are possible in this tissue; all if None. Probabilities are the softmax over the logits of these
+        classes, so they sum to 1. The confidence of a cell whose true type is not allowed is therefore meaningless;
+        `uns` records for how many cells another class was the first choice. Where each class has an independent
+        probability, as in CellTypist, the probabilities of allowed classes do not change.
     excluded
-        Classes that are not possible; they are taken out of `allowed`.
+        Classes that are not possible; removed from `allowed`.
     adapt
-        Whether to look at the cells first, to see by how much each gene differs from the cells that the model was
-        trained on, alike in all types, as it does between laboratories, chemistries and species, and to label them
-        without that difference (see the concepts in the documentation). Of more than 40,000 cells, blocks of some
-        20,000 in all are looked at. It takes at least three types of five cells each; with fewer the cells are taken
-        as they are. With False the label of each cell depends on nothing but
+        Whether to read the cells twice: first to estimate by how much each gene differs from the training cells in all
+        types alike, as it does between laboratories, chemistries and species, then to label them with that difference
+        removed (see the concepts in the documentation). With more than 40,000 cells, the estimate uses blocks of about
+        20,000 in total. It requires at least three types with five cells each; with fewer, the cells are labelled
+        unchanged. With False, the label of each cell depends on nothing but
         itself. If None, models adapt that can: those of earlier versions do not know what they were trained on, and a
         `transformer` reads expressed genes alone.
     priors
@@ -145,67 +145,66 @@ def classify(
         off to the finest level that is sure enough.
     %(copy)s
     output
-        With a path as `adata`: the file to write, `.h5ad` or `.zarr`, with all that is in the input and the results.
-        It may be the input itself, which stays as it is until the new one is whole.
+        With a path as `adata`: the file to write, `.h5ad` or `.zarr`, with the contents of the input and the results.
+        It may be the input itself, which is replaced only once the new file is complete.
     overwrite
-        Whether to replace what is there under the names of the results and was not written by ginseng, and a file of
-        another AnnData at `output`.
+        Whether to replace existing data that have the names of the results but were not written by ginseng, and an
+        existing file of another AnnData at `output`.
     store_probs
         Whether to write the probabilities of all classes.
     store_gene_weights
         Whether to write the weight of each gene of the model in each cell: cells x genes, dense.
     %(return_table)s
     seed
-        Draws dropout.
+        Seed of the dropout.
     %(query_silent)s
     %(key_added)s
     model_state
-        The name that `model` had in ginseng 0.2.
+        Name of `model` in ginseng 0.2.
 
     Returns
     -------
-    `None`; the copy if `copy=True`; a table with `cell_type` and `confidence` a cell (and a column for each class
-    with `store_probs`) if `return_table=True`. For a path, the table, or the AnnData with `copy=True`, or `None` with
-    `output`, which has the results then. Sets:
+    `None`; the copy if `copy=True`; a table with `cell_type` and `confidence` per cell (and a column per class with
+    `store_probs`) if `return_table=True`. For a path, the table, or the AnnData with `copy=True`, or `None` with
+    `output`, to which the results are written. Sets:
 
     `adata.obs['ginseng_cell_type']` : :class:`pandas.Series` (dtype ``category``)
         Predicted cell type; `"unassigned"` for cells without counts in the genes of the model or below
-        `min_confidence`. The categories are the types that occur, in the order of the classes of the model, which are
-        all in `uns["ginseng"]["classes"]`.
+        `min_confidence`. The categories are the types that occur, in the order of the classes of the model;
+        `uns["ginseng"]["classes"]` has all classes.
     `adata.obs['ginseng_confidence']` : :class:`pandas.Series` (dtype ``float32``)
         Probability of the most probable type; 0 for cells without counts.
     `adata.obs['ginseng_novelty']` : :class:`pandas.Series` (dtype ``float32``)
-        How unlike the cells that the model was trained on the cell is, whatever its label, from 0 to 1; at 0.5, 5% of
-        the rightly labelled cells of the reference are above. 1 for cells without counts. Models of earlier versions,
-        and those of others, do not know.
+        How unlike the training cells the cell is, whatever its label, from 0 to 1; 5% of the correctly labelled cells
+        of the reference are above 0.5. 1 for cells without counts. Not written by models of earlier versions or
+        converted from other tools.
     `adata.obs['ginseng_cell_type_ontology_term_id']` : :class:`pandas.Series` (dtype ``category``)
-        The Cell Ontology id of the predicted type, `"unknown"` where there is none, as the CELLxGENE schema wants it;
+        Cell Ontology id of the predicted type, `"unknown"` where there is none, as the CELLxGENE schema requires. Only
         if the model has ids, or with `backoff`.
     `adata.obs['ginseng_{level}']` : :class:`pandas.Series` (dtype ``category``)
-        For each of the `levels` of the model (see :func:`ginseng.tl.train`): its most probable label, by the sum of the
-        probabilities of the classes within it, so that it may be another than the one above the most probable class; or
-        `unassigned`, as above. The name ends in `_level` where another result has it, as `ginseng_cell_type_level`.
+        For each of the `levels` of the model (see :func:`ginseng.tl.train`), the most probable label, or `unassigned`
+        as above. Its probability is the sum over the classes within it, so it is not necessarily the one above the most
+        probable class. The suffix `_level` is added if another result has that name: `ginseng_cell_type_level`.
     `adata.obs['ginseng_{level}_confidence']` : :class:`pandas.Series` (dtype ``float32``)
         That sum.
     `adata.obs['ginseng_class']` : :class:`pandas.Series` (dtype ``category``)
-        With `backoff`: the most probable class, however sure the model is of it.
+        With `backoff`: the most probable class, whatever its probability.
     `adata.obs['ginseng_class_confidence']` : :class:`pandas.Series` (dtype ``float32``)
         With `backoff`: its probability.
     `adata.obsm['ginseng_probs']` : :class:`pandas.DataFrame`
         Cells x classes, float32, rows sum to 1, if `store_probs`. The columns are in the order of
-        `uns["ginseng"]["classes"]`, with `"|"` for `"/"`, which files do not permit; :func:`ginseng.get.probabilities`
-        returns it with the names as they are.
+        `uns["ginseng"]["classes"]`, with `"|"` for `"/"`, which files do not allow; :func:`ginseng.get.probabilities`
+        returns the table with the original names.
     `adata.obsm['ginseng_gene_weights']` : :class:`numpy.ndarray`
         (cells, genes) float32, in the order of `uns["ginseng"]["genes"]`, if `store_gene_weights`.
     `adata.uns['ginseng_cell_type_colors']` : :class:`list`
-        Colours of these types, as scanpy keeps them: those that the same labels have in the column of `obs` that is
-        called as the labels of the model are, else those of the training data, else of a palette. If that column has no
-        colours, it gets the same ones.
+        Colours of these types, stored as by scanpy. Taken from the column of `obs` with the name of the training
+        labels, else from the training data, else from a palette. If that column has no colours, it gets the same ones.
     `adata.uns['ginseng']` : :class:`dict`
-        `classes`; in `reference` what the makers of the model ask for (`licence`, `citation`); in `overlap` how many
-        genes of the model were found, and how much of the model's `weight` is on them: the share of what tells its
-        classes apart; in `adaptation` the `shift` of each of its `genes` that has one, the `n_classes` that it is the
-        mean of, and `n_relabelled`, how many of the `n_cells` that were looked at have another label than without; in
+        `classes`; in `reference` the `licence` and `citation` of the model; in `overlap` how many genes of the model
+        were found, and their `weight`: their share of what separates the classes; in `adaptation` the `shift` of each
+        of the `genes` that has one, the number of classes averaged over (`n_classes`), and `n_relabelled`, how many of
+        the `n_cells` used for the estimate have a different label because of it; in
         `unassigned` the `label` and the `min_confidence` above, and how many cells were below it (`n_low_confidence`)
         or empty (`n_no_counts`), with `"auto"` also `max_novelty` and how many were above it (`n_novel`); in
         `calibration` the `temperature` of the model, and the `accuracy` and calibration error (`ece`) to expect with
@@ -219,19 +218,18 @@ def classify(
         `n_genes`, `n_classes` and `n_train`, the `parameters` of the call that are not the defaults, as JSON, and
         `versions`.
 
-    What an earlier call wrote is replaced, and what was made from its labels is removed: probabilities, metrics, votes,
-    explanations, ranked genes and uncertainty. Columns of these names that are not from ginseng are kept, and
-    refused. Labels of samples that were merged since are known for what they are.
+    Results of an earlier call are replaced, and everything derived from its labels is removed: probabilities, metrics,
+    votes, explanations, ranked genes and uncertainty. Columns with these names that ginseng did not write cause an
+    error; labels of samples that were concatenated since are recognised as ginseng's.
 
     Raises
     ------
     KeyError
-        If a layer or column is not there.
+        If a layer or column does not exist.
     ValueError
-        If `adapt` is True and the model cannot be adapted, if no class has a term to back off to, if
-        fewer genes match than `min_overlap`, values are not what the model was trained on, `allowed` or `excluded` has
-        a name that is no class of the model, or there is something under the names of the results that ginseng did not
-        write.
+        If `adapt` is True and the model cannot be adapted, no class has a term to back off to, fewer genes match than
+        `min_overlap`, values are unlike those that the model was trained on, `allowed` or `excluded` has a name that is
+        not a class of the model, or a result would replace something that ginseng did not write.
 
     Examples
     --------

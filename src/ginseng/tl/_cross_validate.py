@@ -58,7 +58,7 @@ def cross_validate(
     %(adata_with_labels)s
     %(label_key_or_labels)s
     model
-        One of what :func:`ginseng.tl.compare` takes: the name of a network, settings, or an estimator of scikit-learn.
+        Any model that :func:`ginseng.tl.compare` takes: the name of a network, settings, or a scikit-learn estimator.
         If None, the network in `settings`.
     n_folds
         Number of folds, stratified by class; or `"loo"`, which leaves out one group at a time.

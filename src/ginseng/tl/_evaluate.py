@@ -62,9 +62,9 @@ def evaluate(
     unlabeled
         True labels that stand for none, as in :func:`ginseng.tl.train`.
     ontology
-        Whether labels are also compared as terms of the Cell Ontology, so that a model of other words, or of finer or
-        broader types, can be scored: by `adata.obs["<column>_ontology_term_id"]` where that is there, else by what
-        :func:`ginseng.tl.map_labels` finds. Cells whose true label has no term are left out of that, with a warning.
+        Whether to compare labels as terms of the Cell Ontology too, so that a model with other names, or with finer or
+        broader types, can be scored. Terms are read from `adata.obs["<column>_ontology_term_id"]` if it exists, else
+        found by :func:`ginseng.tl.map_labels`. Cells whose true label has no term are left out, with a warning.
 
     Returns
     -------
@@ -82,11 +82,11 @@ def evaluate(
     `confusion` : :class:`dict`
         `counts`, cells by true (row) and predicted (column) label, and `labels`, which name both.
     `ontology` : :class:`dict`
-        With `ontology`. `accuracy`: the mean of ``2 |A & B| / (|A| + |B|)`` over cells, A and B the true and the
-        predicted term with all above them but the root; 1 for the same term. `same`, `broader`, `finer`, `other`,
-        `none`: shares of the cells by what the predicted term is to the true one. `precision`, `recall`, `f1`: of terms
-        with all above them, over all cells (hierarchical, Kiritchenko et al. 2005). `n_cells`, and `n_without`, cells
-        left out.
+        With `ontology`. `accuracy`: the mean over cells of ``2 |A & B| / (|A| + |B|)``, where A and B are the true and
+        the predicted term with all their ancestors except the root; 1 for the same term. `same`, `broader`, `finer`,
+        `other`, `none`: fractions of cells by how the predicted term relates to the true one. `precision`, `recall`,
+        `f1`: hierarchical, over terms and their ancestors (Kiritchenko et al. 2005). `n_cells`, and `n_without`, the
+        number of cells left out.
 
     If the true labels have no colours in `adata.uns`, they get those of the predicted ones.
 

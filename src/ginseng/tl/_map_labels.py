@@ -25,42 +25,42 @@ def map_labels(
 ) -> pd.DataFrame | AnnData | None:
     """Find the terms of the Cell Ontology that labels stand for.
 
-    Terms are found by their id, their label or an exact synonym; by these in another spelling (case, plurals, hyphens,
-    Greek letters, `"CD14+"` for `"CD14-positive"`, with or without "cell"); and by the terms that Pan-human Azimuth,
-    Azimuth and CellTypist publish for their labels. What several terms could be is none of them.
+    Terms are found by id, label or exact synonym; by variant spellings of these (case, plurals, hyphens, Greek letters,
+    `"CD14+"` for `"CD14-positive"`, with or without "cell"); and by the terms that Pan-human Azimuth, Azimuth and
+    CellTypist publish for their labels. Ambiguous labels are not mapped.
 
     Parameters
     ----------
     labels
-        Labels, or an AnnData that has them.
+        Labels, or an AnnData with labels in `obs`.
     label_key
-        Column of `adata.obs` with the labels, if it is an AnnData.
+        Column of `obs` with the labels, if `labels` is an AnnData.
     crosswalk
-        Terms by labels of your own, `{"my label": "CL:0000084"}`, which come first.
+        Your own terms by label, such as `{"my label": "CL:0000084"}`. They take precedence.
     return_table
-        Whether to return the table for an AnnData as well, and write nothing.
+        Whether to return the table for an AnnData as well, instead of writing anything.
     overwrite
-        Whether to replace a column of that name that says something else, as the one of a file from CELLxGENE may.
+        Whether to replace an existing column of that name with other contents, such as the one in files from CELLxGENE.
     copy
         Whether to write to a copy of the AnnData and return that.
 
     Returns
     -------
-    For labels a row per label, each once: `label`, `ontology_term_id` and `ontology_label` (None where there is none)
-    and `match`: `"exact"`, `"synonym"`, `"normalised"`, `"crosswalk"` or `"none"`. For an AnnData `None`, or the copy.
-    Sets:
+    For labels, a table with one row per distinct label: `label`, `ontology_term_id` and `ontology_label` (None if there
+    is no term), and `match`: `"exact"`, `"synonym"`, `"normalised"`, `"crosswalk"` or `"none"`. For an AnnData, `None`
+    or the copy. Sets:
 
     `adata.obs['{label_key}_ontology_term_id']` : :class:`pandas.Series` (dtype ``category``)
-        As the CELLxGENE schema wants it: the id, or `"unknown"`.
+        The id, or `"unknown"`, as the CELLxGENE schema requires.
 
     Raises
     ------
     KeyError
-        If there is no such column.
+        If the column does not exist.
     TypeError
-        If `label_key` is missing, or there is one without an AnnData.
+        If `label_key` is missing for an AnnData, or given without one.
     ValueError
-        If there is a column of that name that says something else, or a `crosswalk` has no id of a term.
+        If a column of that name has other contents, or a value of `crosswalk` is not the id of a term.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def map_labels(
     """
     for label, term in (crosswalk or {}).items():
         if cell_ontology().current(str(term)) is None:
-            msg = f"`crosswalk` has {term!r} for {label!r}, which is no term of the Cell Ontology, as 'CL:0000084' is."
+            msg = f"`crosswalk` has {term!r} for {label!r}, not the id of a Cell Ontology term, such as 'CL:0000084'."
             raise ValueError(msg)
     if not isinstance(labels, AnnData):
         if label_key is not None or isinstance(labels, str):

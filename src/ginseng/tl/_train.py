@@ -62,6 +62,8 @@ def train(
 ) -> AnnData | GinsengClassifierState | None:
     """Train a cell type classifier.
 
+    Ctrl-C ends training after the current batches and keeps the best model so far; a second Ctrl-C aborts immediately.
+
     Parameters
     ----------
     adata
@@ -102,8 +104,6 @@ def train(
     %(copy)s
     %(silent)s
     %(unlabeled)s
-
-    Ctrl-C ends training after the current batches and gives the best model so far; a second ctrl-C aborts at once.
 
     Returns
     -------
