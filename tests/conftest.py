@@ -199,7 +199,7 @@ def halves() -> tuple[ad.AnnData, ad.AnnData]:
 
 
 @pytest.fixture(scope="session")
-def calibrated(halves: tuple[ad.AnnData, ad.AnnData]) -> gs.model.GinsengClassifierState:
+def real_model(halves: tuple[ad.AnnData, ad.AnnData]) -> gs.model.GinsengClassifierState:
     """Return a model of the first half that knows of its errors."""
     adata = halves[0].copy()
     gs.tl.train(adata, "cell_type", epochs=20, silent=True)

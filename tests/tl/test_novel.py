@@ -63,9 +63,9 @@ def test_markers_are_those_of_scanpy(without: ad.AnnData) -> None:
     assert table.loc[new, "markers"].split(", ") == list(query.uns["rank_genes_groups"]["names"][new])
 
 
-def test_with_no_type_left_out_nothing_is_found(halves: Halves, calibrated: gs.model.GinsengClassifierState) -> None:
+def test_with_no_type_left_out_nothing_is_found(halves: Halves, real_model: gs.model.GinsengClassifierState) -> None:
     query = clustered(halves[1])
-    gs.tl.classify(query, calibrated, silent=True)
+    gs.tl.classify(query, real_model, silent=True)
     table: Any = gs.tl.novel(query)
     assert len(table) == 10
     assert not table["novel"].any()
@@ -117,11 +117,11 @@ def test_what_is_missing_is_said(without: ad.AnnData) -> None:
     assert "novel" not in without.uns["ginseng"]
 
 
-def test_new_labels_remove_what_was_found(halves: Halves, calibrated: gs.model.GinsengClassifierState) -> None:
+def test_new_labels_remove_what_was_found(halves: Halves, real_model: gs.model.GinsengClassifierState) -> None:
     query = clustered(halves[1])
-    gs.tl.classify(query, calibrated, silent=True)
+    gs.tl.classify(query, real_model, silent=True)
     copied: Any = gs.tl.novel(query, copy=True)
     assert "novel" in copied.uns["ginseng"]
     assert "novel" not in query.uns["ginseng"]
-    gs.tl.classify(copied, calibrated, silent=True)
+    gs.tl.classify(copied, real_model, silent=True)
     assert "novel" not in copied.uns["ginseng"]

@@ -24,10 +24,10 @@ def calibration_of(probability: np.ndarray, label: np.ndarray) -> dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def true_probs(halves: Halves, calibrated: gs.model.GinsengClassifierState) -> tuple[np.ndarray, np.ndarray]:
+def true_probs(halves: Halves, real_model: gs.model.GinsengClassifierState) -> tuple[np.ndarray, np.ndarray]:
     """Return the probabilities of the query, and the place of its true classes."""
-    table: Any = gs.tl.classify(halves[1], calibrated, store_probs=True, return_table=True, silent=True)
-    names = [str(name) for name in calibrated.label_keys]
+    table: Any = gs.tl.classify(halves[1], real_model, store_probs=True, return_table=True, silent=True)
+    names = [str(name) for name in real_model.label_keys]
     return table[names].to_numpy(), pd.Index(names).get_indexer(halves[1].obs["cell_type"].astype(str))
 
 
@@ -60,10 +60,10 @@ def test_too_few_cells_exclude_nothing() -> None:
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.2])
-def test_sets_of_a_query(halves: Halves, calibrated: gs.model.GinsengClassifierState, alpha: float) -> None:
-    query, names = halves[1].copy(), [str(name) for name in calibrated.label_keys]
-    gs.tl.prediction_sets(query, calibrated, alpha=alpha, silent=True)
-    table: Any = gs.tl.prediction_sets(query, calibrated, alpha=alpha, return_table=True, silent=True)
+def test_sets_of_a_query(halves: Halves, real_model: gs.model.GinsengClassifierState, alpha: float) -> None:
+    query, names = halves[1].copy(), [str(name) for name in real_model.label_keys]
+    gs.tl.prediction_sets(query, real_model, alpha=alpha, silent=True)
+    table: Any = gs.tl.prediction_sets(query, real_model, alpha=alpha, return_table=True, silent=True)
     assert table.columns.tolist() == names
     assert table.dtypes.unique().tolist() == [np.dtype(bool)]
     assert np.array_equal(table, query.obsm["ginseng_sets"])
@@ -79,11 +79,11 @@ def test_sets_of_a_query(halves: Halves, calibrated: gs.model.GinsengClassifierS
 
 
 def test_without_adaptation_a_set_depends_on_its_cell_alone(
-    halves: Halves, calibrated: gs.model.GinsengClassifierState
+    halves: Halves, real_model: gs.model.GinsengClassifierState
 ) -> None:
     how: Any = {"adapt": False, "return_table": True, "silent": True}
-    whole: Any = gs.tl.prediction_sets(halves[1], calibrated, **how)
-    some: Any = gs.tl.prediction_sets(halves[1][40:60].copy(), calibrated, **how)
+    whole: Any = gs.tl.prediction_sets(halves[1], real_model, **how)
+    some: Any = gs.tl.prediction_sets(halves[1][40:60].copy(), real_model, **how)
     pd.testing.assert_frame_equal(whole.iloc[40:60], some)
 
 
@@ -98,11 +98,11 @@ def test_thresholds_follow_a_query_that_is_less_sure_throughout() -> None:
     assert conformal.matched(at, calibration, less[:99], np.zeros(99, int)) is at
 
 
-def test_a_set_is_summed_up_by_its_ancestor(halves: Halves, calibrated: gs.model.GinsengClassifierState) -> None:
+def test_a_set_is_summed_up_by_its_ancestor(halves: Halves, real_model: gs.model.GinsengClassifierState) -> None:
     broad = {"CD14+ Monocyte": "myeloid", "Dendritic": "myeloid", "CD19+ B": "B", "CD34+": "stem"}
-    coarse = [broad.get(str(name), "T or NK") for name in calibrated.label_keys]
-    names = [str(name) for name in calibrated.label_keys]
-    state = dataclasses.replace(calibrated, levels={"coarse": coarse, "cell_type": names})
+    coarse = [broad.get(str(name), "T or NK") for name in real_model.label_keys]
+    names = [str(name) for name in real_model.label_keys]
+    state = dataclasses.replace(real_model, levels={"coarse": coarse, "cell_type": names})
     query = halves[1].copy()
     gs.tl.prediction_sets(query, state, alpha=0.1, silent=True)
     sets, ancestor = query.obs["ginseng_set"].astype(str), query.obs["ginseng_set_ancestor"].astype(str)
@@ -128,30 +128,30 @@ def test_ancestors_are_terms_of_the_ontology() -> None:
 
 
 def test_written_sets_survive_a_file_and_are_replaced(
-    halves: Halves, calibrated: gs.model.GinsengClassifierState, tmp_path: Path
+    halves: Halves, real_model: gs.model.GinsengClassifierState, tmp_path: Path
 ) -> None:
     query = halves[1].copy()
-    gs.tl.classify(query, calibrated, silent=True)
-    gs.tl.prediction_sets(query, calibrated, silent=True)
+    gs.tl.classify(query, real_model, silent=True)
+    gs.tl.prediction_sets(query, real_model, silent=True)
     query.write_h5ad(tmp_path / "query.h5ad")
     again = ad.read_h5ad(tmp_path / "query.h5ad")
     pd.testing.assert_frame_equal(again.obsm["ginseng_sets"], query.obsm["ginseng_sets"], check_column_type=False)
-    gs.tl.prediction_sets(again, calibrated, alpha=0.5, silent=True)
+    gs.tl.prediction_sets(again, real_model, alpha=0.5, silent=True)
     assert again.obs["ginseng_set_size"].sum() < query.obs["ginseng_set_size"].sum()
-    gs.tl.classify(again, calibrated, silent=True)
+    gs.tl.classify(again, real_model, silent=True)
     assert not {"ginseng_set", "ginseng_set_size"} & set(again.obs)
     assert "ginseng_sets" not in again.obsm
     mine = halves[1].copy()
     mine.obs["ginseng_set"] = "mine"
     with pytest.raises(ValueError, match="ginseng_set"):
-        gs.tl.prediction_sets(mine, calibrated, silent=True)
+        gs.tl.prediction_sets(mine, real_model, silent=True)
 
 
 def test_what_cannot_be_done_is_said(
-    state: gs.model.GinsengClassifierState, calibrated: gs.model.GinsengClassifierState, make_cells: Callable[..., Any]
+    state: gs.model.GinsengClassifierState, real_model: gs.model.GinsengClassifierState, make_cells: Callable[..., Any]
 ) -> None:
     with pytest.raises(ValueError, match="not calibrated"):
         gs.tl.prediction_sets(make_cells(), dataclasses.replace(state, calibration=None), silent=True)
     for alpha in (0, 1, -0.1, True):
         with pytest.raises(ValueError, match="alpha"):
-            gs.tl.prediction_sets(make_cells(), calibrated, alpha=alpha, silent=True)
+            gs.tl.prediction_sets(make_cells(), real_model, alpha=alpha, silent=True)

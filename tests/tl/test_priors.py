@@ -35,14 +35,14 @@ def test_em_finds_the_shares_that_make_the_cells_most_probable() -> None:
     assert estimate(probs[:0], reference) == pytest.approx(reference)
 
 
-def test_probabilities_are_weighed(halves: Halves, calibrated: gs.model.GinsengClassifierState) -> None:
-    names = [str(name) for name in calibrated.label_keys]
+def test_probabilities_are_weighed(halves: Halves, real_model: gs.model.GinsengClassifierState) -> None:
+    names = [str(name) for name in real_model.label_keys]
     how: Any = {"store_probs": True, "return_table": True, "silent": True}
-    before = gs.tl.classify(halves[1], calibrated, **how)[names].to_numpy(float)
+    before = gs.tl.classify(halves[1], real_model, **how)[names].to_numpy(float)
     shares = {"Dendritic": 0.5, "CD34+": 0.2}
     query = halves[1].copy()
-    gs.tl.classify(query, calibrated, priors=shares, store_probs=True, silent=True)
-    reference = calibrated.reference["cells"] / calibrated.reference["cells"].sum()
+    gs.tl.classify(query, real_model, priors=shares, store_probs=True, silent=True)
+    reference = real_model.reference["cells"] / real_model.reference["cells"].sum()
     rest = np.array([name not in shares for name in names])
     prior = np.where(rest, 0.3 * reference / reference[rest].sum(), [shares.get(name, 0) for name in names])
     expected = before * prior / reference
@@ -53,14 +53,14 @@ def test_probabilities_are_weighed(halves: Halves, calibrated: gs.model.GinsengC
 
 
 def test_an_estimate_from_the_query_is_near_its_composition(
-    halves: Halves, calibrated: gs.model.GinsengClassifierState
+    halves: Halves, real_model: gs.model.GinsengClassifierState
 ) -> None:
     monocytes = (halves[1].obs["cell_type"] == "CD14+ Monocyte").to_numpy()
     rows = np.sort(np.r_[np.flatnonzero(monocytes), np.flatnonzero(~monocytes)[::10]])
     query = halves[1][rows].copy()
-    gs.tl.classify(query, calibrated, priors="query", silent=True)
+    gs.tl.classify(query, real_model, priors="query", silent=True)
     found = query.uns["ginseng"]["composition"]
-    place = [str(name) for name in calibrated.label_keys].index("CD14+ Monocyte")
+    place = [str(name) for name in real_model.label_keys].index("CD14+ Monocyte")
     true = (query.obs["cell_type"] == "CD14+ Monocyte").mean()
     assert found["priors"].sum() == pytest.approx(1, abs=1e-5)
     assert abs(found["priors"][place] - true) < abs(found["reference"][place] - true) / 2
@@ -68,13 +68,13 @@ def test_an_estimate_from_the_query_is_near_its_composition(
     assert found["distance"] == pytest.approx(np.abs(shares).sum() / 2, abs=1e-6)
 
 
-def test_another_composition_is_remarked_on(halves: Halves, calibrated: gs.model.GinsengClassifierState) -> None:
+def test_another_composition_is_remarked_on(halves: Halves, real_model: gs.model.GinsengClassifierState) -> None:
     other = ad.AnnData(
         np.repeat(halves[1].X[(halves[1].obs["cell_type"] == "CD19+ B").to_numpy()].toarray(), 4, axis=0)
     )
     other.var_names, alike = halves[1].var_names, halves[1].copy()
     for query in (alike, other):
-        gs.tl.classify(query, calibrated, silent=True)
+        gs.tl.classify(query, real_model, silent=True)
     assert "composition" not in alike.uns["ginseng"]
     assert other.uns["ginseng"]["composition"]["distance"] > 0.7
     assert "priors" not in other.uns["ginseng"]["composition"]
@@ -94,18 +94,18 @@ def test_another_composition_is_remarked_on(halves: Halves, calibrated: gs.model
     ],
 )
 def test_what_are_no_shares(
-    halves: Halves, calibrated: gs.model.GinsengClassifierState, priors: Any, match: str
+    halves: Halves, real_model: gs.model.GinsengClassifierState, priors: Any, match: str
 ) -> None:
     query = halves[1][:5].copy()
     with pytest.raises(ValueError, match=match):
-        gs.tl.classify(query, calibrated, priors=priors, silent=True)
+        gs.tl.classify(query, real_model, priors=priors, silent=True)
     assert "ginseng" not in query.uns
 
 
-def test_all_shares_must_sum_to_one(calibrated: gs.model.GinsengClassifierState) -> None:
-    names = [str(name) for name in calibrated.label_keys]
+def test_all_shares_must_sum_to_one(real_model: gs.model.GinsengClassifierState) -> None:
+    names = [str(name) for name in real_model.label_keys]
     with pytest.raises(ValueError, match=r"0\.5"):
-        given_shares(calibrated, dict.fromkeys(names, 0.05))
-    assert given_shares(calibrated, {}) == pytest.approx(reference_shares(calibrated))
+        given_shares(real_model, dict.fromkeys(names, 0.05))
+    assert given_shares(real_model, {}) == pytest.approx(reference_shares(real_model))
     with pytest.raises(ValueError, match="priors"):
-        given_shares(dataclasses.replace(calibrated, reference=None, calibration=None), "query")
+        given_shares(dataclasses.replace(real_model, reference=None, calibration=None), "query")
