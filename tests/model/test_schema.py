@@ -39,9 +39,7 @@ def test_the_documentation_is_up_to_date(tables: Any) -> None:
         tables.renewed(text.replace("table of the model file", ""))
 
 
-def test_the_documentation_names_all_that_is_in_a_file(
-    random_state: Make, calibrated: Make, tmp_path: Path
-) -> None:
+def test_the_documentation_names_all_that_is_in_a_file(random_state: Make, calibrated: Make, tmp_path: Path) -> None:
     state = calibrated(random_state())
     state.other_names = np.array([f"ENSG{i:011}" for i in range(state.n_genes)])
     state.levels = {"broad": ["all"] * state.n_classes, "fine": state.label_keys.tolist()}
