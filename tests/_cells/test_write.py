@@ -222,6 +222,7 @@ def test_from_file_to_file_as_well(made: tuple[ad.AnnData, State], tmp_path: Pat
             "by_hand",
             "ginseng_cell_type",
             "ginseng_confidence",
+            "ginseng_novelty",
         ]
 
 
