@@ -189,3 +189,18 @@ def state() -> gs.model.GinsengClassifierState:
     adata = cells(seed=1)
     gs.tl.train(adata, "cell_type", architecture="linear", epochs=10, batch_size=16, silent=True)
     return gs.model.GinsengClassifierState.from_dict(adata.uns["ginseng"]["model"])
+
+
+@pytest.fixture(scope="session")
+def halves() -> tuple[ad.AnnData, ad.AnnData]:
+    """Return two halves of the bundled cells, to train on and to label."""
+    adata = gs.datasets.pbmc68k()
+    return adata[::2].copy(), adata[1::2].copy()
+
+
+@pytest.fixture(scope="session")
+def calibrated(halves: tuple[ad.AnnData, ad.AnnData]) -> gs.model.GinsengClassifierState:
+    """Return a model of the first half that knows of its errors."""
+    adata = halves[0].copy()
+    gs.tl.train(adata, "cell_type", epochs=20, silent=True)
+    return gs.model.GinsengClassifierState.from_dict(adata.uns["ginseng"]["model"])

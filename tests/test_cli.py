@@ -698,6 +698,52 @@ def annotated(folder: Path) -> Path:
     return folder / "annotated.h5ad"
 
 
+def test_novel(annotated: Path, tmp_path: Path, run: Callable[..., Any], fails: Callable[..., str]) -> None:
+    found = run("novel", annotated, "--min-cells", "5", "-o", tmp_path / "n.h5ad")
+    expected: Any = gs.tl.novel(gs.read_adata(annotated), min_cells=5)
+    assert [row["cluster"] for row in found["clusters"]] == expected.index.tolist()
+    assert [row["novel_fraction"] for row in found["clusters"]] == expected["novel_fraction"].tolist()
+    assert found["n_new"] == expected["novel"].sum()
+    written = ad.read_h5ad(tmp_path / "n.h5ad").uns["ginseng"]["novel"]
+    assert written["table"]["nearest"].tolist() == expected["nearest"].tolist()
+    run("novel", annotated, "-o", tmp_path / "n.csv")
+    assert pd.read_csv(tmp_path / "n.csv", index_col=0)["n_cells"].tolist() == [12] * 5
+    assert "ginseng annotate" in fails("novel", annotated, "--key", "other")
+
+
+def test_sets(folder: Path, tmp_path: Path, run: Callable[..., Any], fails: Callable[..., str]) -> None:
+    sets = ["sets", folder / "query.h5ad", "-m", folder / "model.h5", "-o"]
+    found = run(*sets, tmp_path / "s.csv", "--alpha", "0.3")
+    expected: Any = gs.tl.prediction_sets(
+        folder / "query.h5ad", folder / "model.h5", alpha=0.3, return_table=True, silent=True
+    )
+    pd.testing.assert_frame_equal(
+        pd.read_csv(tmp_path / "s.csv", index_col=0), expected, check_names=False, check_column_type=False
+    )
+    assert found["mean_size"] == expected.sum(axis=1).mean()
+    assert sum(found["sizes"].values()) == found["n_cells"] == 60
+    run(*sets, tmp_path / "s.h5ad", "--alpha", "0.3", "--no-adapt")
+    whole = ad.read_h5ad(tmp_path / "s.h5ad")
+    assert whole.uns["ginseng"]["sets"]["alpha"] == 0.3
+    assert whole.obs["ginseng_set_size"].tolist() == whole.obsm["ginseng_sets"].sum(axis=1).tolist()
+    assert "--alpha" in fails(*sets, tmp_path / "t.csv", "--alpha", "2")
+
+
+def test_annotate_with_shares_and_thresholds_of_the_model(
+    folder: Path, tmp_path: Path, run: Callable[..., Any], fails: Callable[..., str]
+) -> None:
+    annotate = ["annotate", folder / "query.h5ad", "-m", folder / "model.h5", "-q", "-o"]
+    for i, (option, value) in enumerate([("query", "query"), ("B cell=0.9", {"B cell": 0.9})]):
+        run(*annotate, tmp_path / f"{i}.csv", "--priors", option)
+        expected: Any = gs.classify(folder / "query.h5ad", folder / "model.h5", priors=value, silent=True)
+        found = pd.read_csv(tmp_path / f"{i}.csv", index_col=0)["confidence"]
+        np.testing.assert_allclose(found, expected["confidence"], rtol=1e-5)
+    run(*annotate, tmp_path / "auto.csv", "--min-confidence", "auto")
+    expected = gs.classify(folder / "query.h5ad", folder / "model.h5", min_confidence="auto", silent=True)
+    assert pd.read_csv(tmp_path / "auto.csv", index_col=0)["cell_type"].tolist() == expected["cell_type"].tolist()
+    assert "--priors" in fails(*annotate, tmp_path / "x.csv", "--priors", "no such=0.9")
+
+
 def test_vote(annotated: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
     found = run("vote", annotated, "--min-fraction", "0.4", "-o", tmp_path / "v.h5ad", "--figure", tmp_path / "v.png")
     expected = gs.read_adata(annotated)

@@ -137,7 +137,7 @@ def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
     assert (found["cell_type"] == expected["cell_type"]).all()
     assert list(found.columns) == list(expected.columns)
     numbers = expected.select_dtypes("number").columns
-    np.testing.assert_allclose(found[numbers], expected[numbers], atol=1e-6)
+    np.testing.assert_allclose(found[numbers], expected[numbers], atol=1e-5)
     assert expected["cell_type"].nunique() > 2  # "unassigned" as well
 
 

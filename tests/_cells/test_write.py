@@ -222,6 +222,7 @@ def test_from_file_to_file_as_well(made: tuple[ad.AnnData, State], tmp_path: Pat
             "by_hand",
             "ginseng_cell_type",
             "ginseng_confidence",
+            "ginseng_novelty",
         ]
 
 
@@ -409,6 +410,7 @@ CALLS = {
     "explain": "gs.tl.explain(CELLS, model, 'cell3', silent=True)",
     "rank_genes": "gs.tl.rank_genes(CELLS, model, 'cell_type', silent=True)",
     "embed": "gs.tl.embed(CELLS, model, silent=True)",
+    "prediction_sets": "gs.tl.prediction_sets(CELLS, model, silent=True)",
     "uncertainty": "gs.tl.uncertainty(CELLS, model, n_passes=2, silent=True)",
     "compare": "gs.tl.compare(CELLS, 'cell_type', [MultinomialNB()], silent=True)",
     "cross_validate": "gs.tl.cross_validate(CELLS, 'cell_type', MultinomialNB(), n_folds=2, silent=True)",

@@ -52,7 +52,7 @@ def probs(adata: Any, state: GinsengClassifierState, **how: Any) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Partial gene overlap")
         table: Any = gs.tl.classify(adata, state, return_table=True, store_probs=True, silent=True, **how)
-    return table.iloc[:, 2:].to_numpy()
+    return table.drop(columns=["cell_type", "confidence", "novelty"], errors="ignore").to_numpy()
 
 
 def accuracy(adata: ad.AnnData, state: GinsengClassifierState, **how: Any) -> float:
@@ -111,9 +111,7 @@ def test_weight_is_that_of_the_genes_measured(cells: Cells, linear: GinsengClass
     each = np.abs(w * (linear.reference["classes"] - linear.reference["mean"]).T).sum(axis=1)
     expected = each[np.isin(linear.genes, query.var_names)].sum() / each.sum()
     measured = measured_genes_of(align_genes(query, linear.genes))
-    assert measured_weight(linear, measured) == pytest.approx(
-        expected, rel=1e-3
-    )
+    assert measured_weight(linear, measured) == pytest.approx(expected, rel=1e-3)
     probs(query, linear)
     with pytest.warns(UserWarning, match="have no influence"):
         gs.tl.classify(query, linear)

@@ -6,6 +6,7 @@ import pytest
 
 from ginseng._core import registry
 from ginseng.model import GinsengClassifierState
+from ginseng.model.state import calibration_shapes
 
 LABELS = ["T/NK", "γδ T cell", "x" * 256]
 
@@ -38,6 +39,17 @@ def random_state(
     )
 
 
+def calibrated(state: GinsengClassifierState) -> GinsengClassifierState:
+    """Return the state with what training would measure, of random cells."""
+    rng, n = np.random.default_rng(0), state.n_classes
+    values = {
+        name: rng.uniform(0.1, 1, [9 if size is None else size for size in shape.shape])
+        for name, shape in calibration_shapes(state.network, state.params, state.n_genes, n).items()
+    }
+    values["cells"][:, :2] = rng.integers(0, n, (9, 2))
+    return GinsengClassifierState(**(vars(state) | {"calibration": values}))
+
+
 def assert_equal(a: GinsengClassifierState, b: GinsengClassifierState) -> None:
     jax.tree.map(np.testing.assert_array_equal, a.params, b.params)
     for name in ("genes", "label_keys", "label_values"):
@@ -45,7 +57,8 @@ def assert_equal(a: GinsengClassifierState, b: GinsengClassifierState) -> None:
     for name in ("n_genes", "n_classes", "hidden_dim", "dropout_rate", "normalize", "target_sum", "training",
                  "architecture", "config", "library_size", "info"):  # fmt: skip
         assert getattr(a, name) == getattr(b, name), name
-    for found, expected in ((a.history, b.history), (a.reference or {}, b.reference or {})):
+    for name in ("history", "reference", "calibration"):
+        found, expected = getattr(a, name) or {}, getattr(b, name) or {}
         assert found.keys() == expected.keys()
         for name, values in found.items():
             np.testing.assert_array_equal(values, expected[name])
@@ -54,6 +67,11 @@ def assert_equal(a: GinsengClassifierState, b: GinsengClassifierState) -> None:
 @pytest.fixture(name="random_state", scope="session")
 def _random_state():
     return random_state
+
+
+@pytest.fixture(name="calibrated", scope="session")
+def _calibrated():
+    return calibrated
 
 
 @pytest.fixture(name="assert_equal", scope="session")

@@ -39,8 +39,8 @@ def test_the_documentation_is_up_to_date(tables: Any) -> None:
         tables.renewed(text.replace("table of the model file", ""))
 
 
-def test_the_documentation_names_all_that_is_in_a_file(random_state: Make, tmp_path: Path) -> None:
-    state = random_state()
+def test_the_documentation_names_all_that_is_in_a_file(random_state: Make, calibrated: Make, tmp_path: Path) -> None:
+    state = calibrated(random_state())
     state.other_names = np.array([f"ENSG{i:011}" for i in range(state.n_genes)])
     state.levels = {"broad": ["all"] * state.n_classes, "fine": state.label_keys.tolist()}
     save_model(state, tmp_path / "model.h5")

@@ -227,7 +227,7 @@ def test_a_path_gives_a_table_and_loses_nothing(make_cells: Make, state: State, 
     before = {p.name: p.read_bytes() for p in files.iterdir()}
     table = gs.tl.classify(files / "query.h5ad", state)
     assert isinstance(table, pd.DataFrame)
-    assert table.columns.tolist() == ["cell_type", "confidence"]
+    assert table.columns.tolist() == ["cell_type", "confidence", "novelty"]
     copy = gs.tl.classify(files / "query.h5ad", state, copy=True)
     assert isinstance(copy, ad.AnnData)
     assert copy.obs["ginseng_cell_type"].tolist() == table["cell_type"].tolist()
@@ -288,7 +288,7 @@ def test_what_else_a_file_has_is_kept(make_cells: Make, state: State, tmp_path: 
         assert root["images/raw"][:].tolist() == list(range(6))
         assert root.attrs["mine"] == "kept"
     found = gs.read_adata(path, backed=True)
-    assert found.obs.columns.tolist() == [*adata.obs, "ginseng_cell_type", "ginseng_confidence"]
+    assert found.obs.columns.tolist() == [*adata.obs, "ginseng_cell_type", "ginseng_confidence", "ginseng_novelty"]
     pd.testing.assert_frame_equal(found.obs[list(adata.obs)], adata.obs)
     if kind == "zarr":
         assert (path / "notes.txt").read_text() == (path / "obs" / "notes.txt").read_text() == "mine"
@@ -412,7 +412,7 @@ def test_a_view_is_written_to_and_its_parent_is_not(
     assert not parent.obsm
     own = make_cells()[10:50].copy()
     gs.tl.classify(own, state, store_probs=True)
-    new = ["ginseng_cell_type", "ginseng_confidence"]
+    new = ["ginseng_cell_type", "ginseng_confidence", "ginseng_novelty"]
     assert list(view.obs.columns) == ["cell_type", "donor", *new]
     pd.testing.assert_frame_equal(view.obs[new], own.obs[new])
     np.testing.assert_array_equal(np.asarray(view.obsm["ginseng_probs"]), np.asarray(own.obsm["ginseng_probs"]))
@@ -424,9 +424,12 @@ def test_what_is_written_and_what_is_kept(make_cells: Make, state: State, tmp_pa
     adata.obsm["X_pca"] = np.ones((120, 2))
     before = adata.copy()
     gs.tl.classify(adata, state)
-    assert list(adata.obs.columns) == ["cell_type", "donor", "ginseng_cell_type", "ginseng_confidence"]
+    new = ["ginseng_cell_type", "ginseng_confidence", "ginseng_novelty"]
+    assert list(adata.obs.columns) == ["cell_type", "donor", *new]
     assert list(adata.obsm) == ["X_pca"]
-    assert set(adata.uns["ginseng"]) == {"metrics", "classes", "overlap", "unassigned", "adaptation", "run"}
+    assert set(adata.uns["ginseng"]) == {
+        "metrics", "classes", "overlap", "unassigned", "adaptation", "calibration", "run",
+    }  # fmt: skip
     assert adata.uns["ginseng"]["classes"].tolist() == state.label_keys.tolist()
     assert adata.uns["ginseng"]["overlap"] == {"n_genes": 30, "n_found": 30, "share": 1.0, "weight": 1.0}
     np.testing.assert_array_equal(adata.X.toarray(), before.X.toarray())

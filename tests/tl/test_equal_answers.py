@@ -40,8 +40,9 @@ def probs(given: Any, state: State | ad.AnnData | Path, **how: Any) -> np.ndarra
         warnings.filterwarnings("ignore", "Partial gene overlap")
         table = gs.tl.classify(given, state, return_table=True, store_probs=True, silent=True, **how)
     assert isinstance(table, pd.DataFrame)
-    found = table.iloc[:, 2:].to_numpy()
-    assert (table["cell_type"].to_numpy() == table.columns[2:].to_numpy()[found.argmax(axis=1)]).all()
+    by_class = table.drop(columns=["cell_type", "confidence", "novelty"], errors="ignore")
+    found = by_class.to_numpy()
+    assert (table["cell_type"].to_numpy() == by_class.columns.to_numpy()[found.argmax(axis=1)]).all()
     return found
 
 
@@ -97,7 +98,7 @@ def test_what_holds_the_cells_changes_nothing(
     assert 0.5 < whole.max(axis=1).mean() < 0.99  # not all too clear
     for batch_size in (1, 7, 256, N + 1):
         found = probs(given, state, layer=layer, batch_size=batch_size)
-        np.testing.assert_allclose(found, whole, atol=1e-6)
+        np.testing.assert_allclose(found, whole, atol=1e-5)
         assert (found.argmax(axis=1) == whole.argmax(axis=1)).all()
 
 
@@ -106,16 +107,16 @@ def test_nor_does_the_type_of_the_counts(query: ad.AnnData, state: State, dtype:
     counts = query.X.toarray()
     x = np.minimum(counts, 1).astype(dtype) if dtype == "bool" else counts.astype(dtype)
     whole = probs(held(query, sparse.csr_matrix(x.astype(np.float32))), state)
-    np.testing.assert_allclose(probs(held(query, x), state), whole, atol=1e-6)
+    np.testing.assert_allclose(probs(held(query, x), state), whole, atol=1e-5)
 
 
 def test_other_cells_change_nothing(query: ad.AnnData, state: State) -> None:
     whole = probs(query, state, adapt=False)
     order = np.random.default_rng(1).permutation(N)
-    np.testing.assert_allclose(probs(query[order].copy(), state, adapt=False), whole[order], atol=1e-6)
-    np.testing.assert_allclose(probs(query[5:9].copy(), state, adapt=False), whole[5:9], atol=1e-6)
+    np.testing.assert_allclose(probs(query[order].copy(), state, adapt=False), whole[order], atol=1e-5)
+    np.testing.assert_allclose(probs(query[5:9].copy(), state, adapt=False), whole[5:9], atol=1e-5)
     twice = ad.concat([query, query], index_unique="-")
-    np.testing.assert_allclose(probs(twice, state, adapt=False), np.vstack([whole, whole]), atol=1e-6)
+    np.testing.assert_allclose(probs(twice, state, adapt=False), np.vstack([whole, whole]), atol=1e-5)
 
 
 def test_nor_does_their_order_where_they_are_adapted_to(query: ad.AnnData, state: State) -> None:

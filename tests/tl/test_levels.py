@@ -90,7 +90,9 @@ def test_levels_survive_files(trained: ad.AnnData, tmp_path: Path) -> None:
     assert table["lineage"].tolist() == query.obs["ginseng_lineage"].tolist()
     plain = gs.tl.train(blood(), "cell_type", **FAST, copy=True)
     gs.tl.classify(again, plain, silent=True)  # what only levels write goes
-    assert [name for name in again.obs if name.startswith("ginseng")] == ["ginseng_cell_type", "ginseng_confidence"]
+    assert [name for name in again.obs if name.startswith("ginseng")] == [
+        "ginseng_cell_type", "ginseng_confidence", "ginseng_novelty",
+    ]  # fmt: skip
     assert "ginseng_lineage_colors" not in again.uns
     assert "levels" not in again.uns["ginseng"]
 

@@ -127,7 +127,8 @@ def test_what_is_written(halves: tuple[ad.AnnData, ad.AnnData], state: GinsengCl
     query.write_h5ad(tmp_path / "query.h5ad")
     gs.save_model(state, tmp_path / "model.h5")
     loaded = gs.load_model(tmp_path / "model.h5")
-    assert loaded.calibration is not None and state.calibration is not None
+    assert loaded.calibration is not None
+    assert state.calibration is not None
     assert all(loaded.calibration[name].tobytes() == a.tobytes() for name, a in state.calibration.items())
     # relabelled by a model that does not know, nothing of it is left
     gs.tl.classify(query, trained(halves[0], calibrate=False, epochs=1), silent=True)

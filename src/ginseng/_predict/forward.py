@@ -136,7 +136,8 @@ def predict(
         novelty = temperature = None
         if unlike is not None and seen is not None and state.calibration is not None:
             s = unlike.of(seen, label)
-            temperature = calibration.temperatures(state.calibration, s, 1.0 if weight is None else weight)
+            if key is None:  # draws of dropout are softer by themselves
+                temperature = calibration.temperatures(state.calibration, s, 1.0 if weight is None else weight)
             novelty = calibration.novelty(state.calibration, s)
         probs = probability.probs(logits, allowed, temperature)
         if odds is not None:

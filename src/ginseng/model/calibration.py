@@ -46,6 +46,8 @@ SOFTENING, MOST_UNLIKE = 0.1, 15.0
 GIVEN_UP = 0.05
 #: Standard deviation of log T if there were no cells, in units of the evidence of one cell each.
 PRIOR = 0.25
+#: Least deviation of a score, where cells are all but equal.
+LEAST_SCALE = 0.01
 #: Added to cosine distances before the logarithm.
 NEAREST = 0.01
 
@@ -237,10 +239,10 @@ def fit_scores(scores: np.ndarray, depth: np.ndarray, label: np.ndarray, n_class
     rest = scores - np.stack([np.polyval(line, depth) for line in lines], axis=1)
     of_class = np.eye(n_classes)[label].T
     n = of_class.sum(axis=1)[:, None]
-    everywhere = np.maximum(rest.var(axis=0), 1e-6)
+    everywhere = rest.var(axis=0)
     offset = of_class @ rest / (n + 4)
     squares = of_class @ rest**2 - 2 * offset * (of_class @ rest) + n * offset**2
-    return found | {"offset": offset.T, "scale": np.sqrt((squares + 20 * everywhere) / (n + 20)).T}
+    return found | {"offset": offset.T, "scale": np.maximum(np.sqrt((np.maximum(squares, 0) + 20 * everywhere) / (n + 20)), LEAST_SCALE).T}
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray, n_bins: int = 15) -> float:

@@ -68,8 +68,8 @@ def assessed(model: Mapping[str, Any]) -> dict[str, Any]:
     names = [str(name) for name in model["label_keys"]]
     if found is None or not fits(found, len(names)):
         return {}
-    cells = None if reference is None else np.asarray(reference.get("cells"))
-    return assessment(found, names, cells if np.shape(cells) == (len(names),) else None)
+    cells = np.asarray(() if reference is None else reference.get("cells", ()))
+    return assessment(found, names, cells if cells.shape == (len(names),) else None)
 
 
 def _classes(rows: list[dict[str, Any]]) -> Table:

@@ -24,7 +24,7 @@ NOVEL = 0.5
 #: A cluster is new if this share of its cells is novel, and so much more than in the median of the other clusters,
 LEAST_SHARE, ABOVE_OTHERS = 0.5, 0.4
 #: and the model is less sure of its labels than this; nothing is said where that median itself is too high.
-MOST_CONFIDENT, TOO_MANY = 0.85, 0.5
+MOST_CONFIDENT, TOO_MANY = 0.8, 0.5
 #: Other cells that markers are told from, at most.
 MOST_OTHERS = 20_000
 #: Name for these, which no cluster has.
@@ -47,7 +47,7 @@ def novel(
     """Find clusters that the reference cannot explain: types that it lacks, or states that it has not seen.
 
     A cluster is new if at least half of its cells have a novelty above 0.5, by .4 more than in the median of the other
-    clusters, and their mean confidence is below .85. The comparison is with the other clusters, since all cells of
+    clusters, and their mean confidence is below .8. The comparison is with the other clusters, since all cells of
     another study may be somewhat unlike the reference; where more than half are in that median, nothing is called new.
     How often types that were left out of the reference are found, and how often there are false alarms, is among the
     figures on accuracy in the documentation.
@@ -191,8 +191,10 @@ def markers_of(cells: OpenCells, cluster: pd.Categorical, table: pd.DataFrame, n
     for start, stop, block, _ in cells.blocks():
         values = log_normalize(block, row_sums(block, cells.measured)) if counts else block
         parts.append(sparse.csr_matrix(values)[kept[start:stop]])
-    cluster_of = pd.Series(np.where(of_new, group, OTHERS)[kept], pd.RangeIndex(kept.sum()).astype(str), "category")
-    genes = pd.DataFrame(index=pd.RangeIndex(cells.n_vars).astype(str))  # names may be repeated
+    cluster_of = pd.Series(
+        np.where(of_new, group, OTHERS)[kept], pd.RangeIndex(int(kept.sum())).astype(str), "category"
+    )
+    genes = pd.DataFrame(index=pd.RangeIndex(cells.n_vars).astype(str))
     here = AnnData(sparse.vstack(parts, format="csr"), cluster_of.to_frame("cluster"), genes)[:, cells.measured].copy()
     here.uns["log1p"] = {"base": None}
     sizes = cluster_of.value_counts()
