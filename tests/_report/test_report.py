@@ -1,4 +1,4 @@
-"""The page about labels: numbers against the AnnData, nothing loaded, nothing injected."""
+"""The HTML report: numbers against the AnnData, nothing loaded, nothing injected."""
 
 from __future__ import annotations
 

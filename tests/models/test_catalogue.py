@@ -125,7 +125,7 @@ def test_a_list_of_ones_own(server: Any, monkeypatch: pytest.MonkeyPatch, capsys
     [
         ({"sha256": "0" * 64}, "hash"),
         ({"format": "joblib"}, "unknown format"),
-        ({"url": "file:///etc/passwd"}, "no http or https"),
+        ({"url": "file:///etc/passwd"}, "not an http or https"),
         ({"n_classes": "many"}, "n_classes"),
         ({"licence": "x" * 5000}, "licence"),
         ({"name": ""}, "name"),
@@ -146,7 +146,7 @@ def test_lists_and_files_that_are_not_right(
 def test_what_is_no_list(server: Any, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     server.files["models.json"] = content
     monkeypatch.setattr(settings, "models_url", server.url(""))
-    with pytest.raises(ValueError, match="no list of models"):
+    with pytest.raises(ValueError, match="not a list of models"):
         gs.models.available(refresh=True)
 
 

@@ -104,7 +104,7 @@ def test_terms_as_cellxgene_wants_them(tmp_path: Path) -> None:
 
 def test_bad_labels() -> None:
     adata = labelled(["T cell"])
-    with pytest.raises(ValueError, match="no term of the Cell Ontology"):
+    with pytest.raises(ValueError, match="not the id of a Cell Ontology term"):
         gs.tl.map_labels(["x"], crosswalk={"x": "UBERON:1"})
     with pytest.raises(TypeError, match="label_key"):
         gs.tl.map_labels(adata)

@@ -565,7 +565,7 @@ def _by_other_names(found: Match, names: list[str], genes: list[str], measured: 
     if n_found == found.n_found:
         return found
     row = int(np.flatnonzero(position != found.position)[0])
-    note = f"found {n_found - found.n_found:,} genes by other names of theirs ({names[row]} is {genes[position[row]]})"
+    note = f"found {n_found - found.n_found:,} genes under other names ({names[row]} is {genes[position[row]]})"
     return Match(position, n_found, (*found.notes, note), found.n_mapped + n_found - found.n_found)
 
 

@@ -1,1 +1,1 @@
-"""The page about labels that :func:`ginseng.report` writes."""
+"""The HTML report that :func:`ginseng.report` writes."""

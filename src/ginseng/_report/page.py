@@ -116,7 +116,7 @@ def report(
             partial.write_text(text, encoding="utf-8")
         if name is not None and adata.isbacked:
             adata.file.close()
-        said.done = f"page about {adata.n_obs:,} cells and {found.n_types} types in {target}"
+        said.done = f"report on {adata.n_obs:,} cells and {found.n_types} types in {target}"
 
 
 def _page(title: str, summary: Markup, sections: list[Markup]) -> str:

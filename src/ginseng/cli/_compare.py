@@ -1,4 +1,4 @@
-"""Train models on the same cells and genes, and test them on the same other cells."""
+"""Train models on the same cells and genes, and test them on the same held-out cells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convert a file to the format that the name of the output says.
+"""Convert a file to the format given by the name of the output.
 
 Whatever other commands read is converted to h5ad or zarr; with --labels, to a training store, in nearly constant
 memory. A model of ginseng 0.2 or of CellTypist is converted to the current format.

@@ -1,4 +1,4 @@
-"""Find what the genes are called elsewhere: symbols by Ensembl ids, old symbols by new ones, mouse by human.
+"""Convert gene names: Ensembl ids to symbols, old symbols to current ones, mouse genes to human orthologs.
 
 With --rename, the new names become the names of the genes, and rows that become one gene are summed.
 """

@@ -1,4 +1,4 @@
-"""Find the terms of the Cell Ontology that labels stand for, as the CELLxGENE schema wants them."""
+"""Find the Cell Ontology terms of labels, as the CELLxGENE schema requires."""
 
 from __future__ import annotations
 

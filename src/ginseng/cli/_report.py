@@ -1,4 +1,4 @@
-"""Write a page about the labels of annotated cells: types, confidence, genes, methods and citation in one file."""
+"""Write an HTML report about annotated cells: types, confidence, genes, methods and citation in one file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 from ginseng.cli import _options
 from ginseng.cli._outputs import Outcome, add_outputs, check
 
-HELP = "write a page about the labels"
+HELP = "write an HTML report about the labels"
 VERBS = ("report", "ginseng.report")
 EXAMPLES = """  ginseng report labelled.h5ad -o report.html
   ginseng report labelled.h5ad --labels cell_type --groupby donor -o report.html

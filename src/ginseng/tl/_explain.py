@@ -141,7 +141,7 @@ def explain(
                 bar.update(part.stop - part.start)
         table = pd.concat([tables[i] for i in given], ignore_index=True)
         table.index = table.index.astype(str)  # as read back from a file
-        report.done = f"labels of {len(names):,} cells explained"
+        report.done = f"{len(names):,} cell{'s' if len(names) > 1 else ''} explained"
         if return_table or not (isinstance(adata, AnnData) or copy):
             return table
         target = write(query.adata, "explain", key_added, Results(members={_keys.EXPLANATION: table}), copy=copy)
