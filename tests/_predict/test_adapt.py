@@ -44,7 +44,7 @@ def linear(cells: Cells) -> GinsengClassifierState:
 def trained(adata: ad.AnnData, architecture: str) -> GinsengClassifierState:
     adata = adata.copy()
     small: dict[str, Any] = {"gated": {"config": {"hidden_dim": 32}}}.get(architecture, {})
-    gs.tl.train(adata, "cell_type", architecture=architecture, epochs=30, silent=True, **small)
+    gs.tl.train(adata, "cell_type", architecture=architecture, epochs=30, silent=True, calibrate=False, **small)
     return gs.model.GinsengClassifierState.from_dict(adata.uns["ginseng"]["model"])
 
 
