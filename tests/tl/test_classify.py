@@ -23,8 +23,8 @@ from scipy.special import softmax
 import ginseng as gs
 from ginseng import _logging
 from ginseng._disk.atomic import replacing
+from ginseng._predict import annotate
 from ginseng.model import GinsengClassifierState
-from ginseng.tl import _classify
 
 type Make = Callable[..., ad.AnnData]
 type State = GinsengClassifierState
@@ -209,7 +209,7 @@ def test_data_and_model_in_either_order(make_cells: Make, state: State, files: P
 
 def test_a_trained_anndata_is_a_model(make_cells: Make) -> None:
     ref, query = make_cells(), blurred(make_cells)
-    gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, silent=True)
+    gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, calibrate=False, silent=True)
     gs.tl.classify(query, ref, store_probs=True)
     state = GinsengClassifierState.from_dict(ref.uns["ginseng"]["model"])
     check(query, state, by_hand(state, query.X.toarray(), query.var_names.tolist()))
@@ -227,7 +227,7 @@ def test_a_path_gives_a_table_and_loses_nothing(make_cells: Make, state: State, 
     before = {p.name: p.read_bytes() for p in files.iterdir()}
     table = gs.tl.classify(files / "query.h5ad", state)
     assert isinstance(table, pd.DataFrame)
-    assert table.columns.tolist() == ["cell_type", "confidence", "novelty"]
+    assert table.columns.tolist() == ["cell_type", "confidence"]
     copy = gs.tl.classify(files / "query.h5ad", state, copy=True)
     assert isinstance(copy, ad.AnnData)
     assert copy.obs["ginseng_cell_type"].tolist() == table["cell_type"].tolist()
@@ -288,7 +288,7 @@ def test_what_else_a_file_has_is_kept(make_cells: Make, state: State, tmp_path: 
         assert root["images/raw"][:].tolist() == list(range(6))
         assert root.attrs["mine"] == "kept"
     found = gs.read_adata(path, backed=True)
-    assert found.obs.columns.tolist() == [*adata.obs, "ginseng_cell_type", "ginseng_confidence", "ginseng_novelty"]
+    assert found.obs.columns.tolist() == [*adata.obs, "ginseng_cell_type", "ginseng_confidence"]
     pd.testing.assert_frame_equal(found.obs[list(adata.obs)], adata.obs)
     if kind == "zarr":
         assert (path / "notes.txt").read_text() == (path / "obs" / "notes.txt").read_text() == "mine"
@@ -331,14 +331,14 @@ def test_files_that_change_during_the_call(
     adata, path = make_cells(), tmp_path / "cells.h5ad"
     adata.write_h5ad(path)
     adata[::-1].copy().write_h5ad(tmp_path / "other.h5ad")
-    other, label = (tmp_path / "other.h5ad").read_bytes(), _classify.label
+    other, label = (tmp_path / "other.h5ad").read_bytes(), annotate.label
 
     def replaced(*args: Any, **kwargs: Any) -> Any:
         path.unlink()
         path.write_bytes(other)
         return label(*args, **kwargs)
 
-    monkeypatch.setattr(_classify, "label", replaced)
+    monkeypatch.setattr(annotate, "label", replaced)
     with pytest.raises(RuntimeError, match=path.name):
         gs.tl.classify(path, state, output=path)
     assert path.read_bytes() == other
@@ -347,7 +347,7 @@ def test_files_that_change_during_the_call(
         (tmp_path / "out.h5ad").write_text("mine")
         return label(*args, **kwargs)
 
-    monkeypatch.setattr(_classify, "label", appears)
+    monkeypatch.setattr(annotate, "label", appears)
     with pytest.raises(FileExistsError, match="created by another process"):
         gs.tl.classify(path, state, output=tmp_path / "out.h5ad")
     assert (tmp_path / "out.h5ad").read_text() == "mine"
@@ -374,7 +374,7 @@ def test_an_unwritable_output_is_reported_before_any_work(
     make_cells: Make, state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_cells().write_h5ad(tmp_path / "in.h5ad")
-    monkeypatch.setattr(_classify, "label", lambda *_, **__: pytest.fail("cells were labelled"))
+    monkeypatch.setattr(annotate, "label", lambda *_, **__: pytest.fail("cells were labelled"))
     size = (tmp_path / "in.h5ad").stat().st_size
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=size + 2**20))  # no space for the labels
     with pytest.raises(OSError, match=r"MB|GB|kB|bytes"):
@@ -412,7 +412,7 @@ def test_a_view_is_written_to_and_its_parent_is_not(
     assert not parent.obsm
     own = make_cells()[10:50].copy()
     gs.tl.classify(own, state, store_probs=True)
-    new = ["ginseng_cell_type", "ginseng_confidence", "ginseng_novelty"]
+    new = ["ginseng_cell_type", "ginseng_confidence"]
     assert list(view.obs.columns) == ["cell_type", "donor", *new]
     pd.testing.assert_frame_equal(view.obs[new], own.obs[new])
     np.testing.assert_array_equal(np.asarray(view.obsm["ginseng_probs"]), np.asarray(own.obsm["ginseng_probs"]))
@@ -424,11 +424,11 @@ def test_what_is_written_and_what_is_kept(make_cells: Make, state: State, tmp_pa
     adata.obsm["X_pca"] = np.ones((120, 2))
     before = adata.copy()
     gs.tl.classify(adata, state)
-    new = ["ginseng_cell_type", "ginseng_confidence", "ginseng_novelty"]
+    new = ["ginseng_cell_type", "ginseng_confidence"]
     assert list(adata.obs.columns) == ["cell_type", "donor", *new]
     assert list(adata.obsm) == ["X_pca"]
     assert set(adata.uns["ginseng"]) == {
-        "metrics", "classes", "overlap", "unassigned", "adaptation", "calibration", "run",
+        "metrics", "classes", "overlap", "unassigned", "adaptation", "run",
     }  # fmt: skip
     assert adata.uns["ginseng"]["classes"].tolist() == state.label_keys.tolist()
     assert adata.uns["ginseng"]["overlap"] == {"n_genes": 30, "n_found": 30, "share": 1.0, "weight": 1.0}
@@ -767,7 +767,7 @@ def test_labels_named_like_columns_of_the_table(make_cells: Make) -> None:
     gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, silent=True)
     table = gs.tl.classify(ref, ref, store_probs=True, return_table=True)
     assert isinstance(table, pd.DataFrame)
-    assert table.columns.tolist() == ["cell_type", "confidence", "c", "cell_type", "confidence"]
+    assert table.columns.tolist() == ["cell_type", "confidence", "novelty", "c", "cell_type", "confidence"]
 
 
 @pytest.mark.parametrize(

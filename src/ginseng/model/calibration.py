@@ -242,7 +242,10 @@ def fit_scores(scores: np.ndarray, depth: np.ndarray, label: np.ndarray, n_class
     everywhere = rest.var(axis=0)
     offset = of_class @ rest / (n + 4)
     squares = of_class @ rest**2 - 2 * offset * (of_class @ rest) + n * offset**2
-    return found | {"offset": offset.T, "scale": np.maximum(np.sqrt((np.maximum(squares, 0) + 20 * everywhere) / (n + 20)), LEAST_SCALE).T}
+    return found | {
+        "offset": offset.T,
+        "scale": np.maximum(np.sqrt((np.maximum(squares, 0) + 20 * everywhere) / (n + 20)), LEAST_SCALE).T,
+    }
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray, n_bins: int = 15) -> float:

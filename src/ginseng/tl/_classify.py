@@ -329,7 +329,7 @@ def classify(
             state, name,
             layer=layer, gene_key=gene_key, min_overlap=min_overlap, normalize=normalize, target_sum=target_sum,
             randomness=randomness, min_confidence=min_confidence, unassigned=unassigned, adapt=adapt, priors=priors,
-            backoff=backoff,
+            backoff=backoff, **_chosen(allowed=allowed, excluded=excluded),
         )  # fmt: skip
         if output is not None:
             write_file(_local_path(adata), data, output, "classify", key_added, found, overwrite=overwrite)
@@ -340,6 +340,13 @@ def classify(
         data = write(data, "classify", key_added, found, copy=copy and not from_path)
         report(f"added `.obs[{_keys.cell_type(key_added)!r}]` and `.obs[{_keys.confidence(key_added)!r}]`")
     return data if copy else None
+
+
+def _chosen(**names: str | Sequence[str] | None) -> dict[str, list[str] | None]:
+    return {
+        name: None if given is None else [given] if isinstance(given, str) else list(map(str, given))
+        for name, given in names.items()
+    }
 
 
 def _run(state: GinsengClassifierState, name: str, **given: Any) -> dict[str, Any]:
