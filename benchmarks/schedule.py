@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ginseng.data._batches import BLOCK_ROWS, BLOCKS_PER_WINDOW, _BlockSampler
+from ginseng.data._batches import BLOCK_ROWS, BLOCKS_PER_WINDOW, WHOLE, _BlockSampler
 
 #: Shares of the cells of the 40 classes: from 20 % to 1 in 25,000, as in an atlas.
 SHARES = np.geomspace(1, 1 / 5000, 40) / np.geomspace(1, 1 / 5000, 40).sum()
@@ -40,7 +40,7 @@ def labels_of(n: int, order: str, rng: np.random.Generator) -> np.ndarray:
 def stream(n: int, *, seed: int, epoch: int) -> Iterator[np.ndarray]:
     """Yield the rows of each window in the order of training."""
     keep = np.ones(n, bool)
-    sampler = _BlockSampler(keep, np.random.default_rng([seed, epoch]), lambda blocks: None)
+    sampler = _BlockSampler(keep, np.random.default_rng([seed, epoch]), lambda blocks: None, WHOLE)
     del keep
     for i, window in enumerate(sampler._sample(n)):
         rows = np.concatenate([np.arange(block.start, block.stop) for block in window["requests"]])
@@ -79,7 +79,7 @@ def memory(n: int) -> dict[str, float]:
     """Return what the sampler itself takes, MB, and what a dataset keeps of each cell."""
     keep = np.ones(n, bool)
     tracemalloc.start()
-    sampler = _BlockSampler(keep, np.random.default_rng(0), lambda blocks: None)
+    sampler = _BlockSampler(keep, np.random.default_rng(0), lambda blocks: None, WHOLE)
     kept, peak = tracemalloc.get_traced_memory()
     next(iter(sampler._sample(n)))
     tracemalloc.stop()

@@ -144,6 +144,7 @@ def test_each_command_has_help_with_examples_that_parse(command: str, capsys: py
     for example in examples:
         example = re.sub(r'^eval "\$\((.*)\)"$', r"\1", re.split(r" [|>] ", example)[0])
         arguments = shlex.split(example)
+        arguments = arguments[arguments.index("ginseng") :]  # a launcher may stand before it
         assert arguments[:2] == ["ginseng", command]
         assert callable(parser().parse_args(arguments[1:]).run)
 
@@ -558,7 +559,7 @@ def test_options_are_parameters_of_the_verbs() -> None:
     from ginseng.cli._main import COMMANDS
     from ginseng.cli._options import OPTIONS
 
-    own = {"output", "output_dir", "format", "figure", "overwrite", "n_top_genes", "modality", "distributed"}
+    own = {"output", "output_dir", "format", "figure", "overwrite", "n_top_genes", "modality", "distributed", "dask"}
     own |= set(inspect.signature(jax.distributed.initialize).parameters)
     settings = {field.name for field in dataclasses.fields(gs.train.GinsengClassifierTrainerSettings)}
     seen = 0
@@ -594,7 +595,7 @@ def test_a_dash_is_standard_output(folder: Path, capsys: pytest.CaptureFixture[s
     assert main([*annotate, "--format", "tsv"]) == 0
     printed = capsys.readouterr()
     table = pd.read_csv(io.StringIO(printed.out), sep="\t", index_col=0)
-    assert table.shape == (60, 2)
+    assert table.shape == (60, 3)
     assert "60 cells, mean confidence" in printed.err
     with pytest.raises(SystemExit) as stopped:
         main([*annotate, "--json"])
