@@ -59,8 +59,8 @@ PARAMETERS = {
     ),
     "save": (
         "save",
-        "Save the figure. True, or the end of a file name such as `'_atlas.png'`: as in scanpy, to "
-        "`scanpy.settings.figdir`, after the name of the plot. A path that has a folder is taken as it is. The suffix "
+        "Save the figure. True, or the end of a file name such as `'_atlas.png'`: as in scanpy, to its folder of "
+        "figures, after the name of the plot. A path that has a folder is taken as it is. The suffix "
         "sets the format, such as .pdf, .png or .svg.",
     ),
     "unlabeled": (
