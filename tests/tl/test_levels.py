@@ -43,8 +43,7 @@ def trained() -> ad.AnnData:
 def test_labels_and_probabilities_are_sums_over_the_classes_within(trained: ad.AnnData) -> None:
     query = blood()[1::2].copy()
     gs.tl.classify(query, trained, store_probs=True, silent=True)
-    classes = query.uns["ginseng"]["classes"].tolist()
-    probs = pd.DataFrame(query.obsm["ginseng_probs"], query.obs_names, classes)
+    probs = gs.get.probabilities(query)
     obs = blood().obs
     for level, column in (("lineage", "ginseng_lineage"), ("major", "ginseng_major")):
         of_class = dict(zip(obs["cell_type"].astype(str), obs[level], strict=True))
@@ -115,7 +114,7 @@ def test_unsure_cells_back_off_to_a_level(trained: ad.AnnData) -> None:
     obs = blood().obs
     parent = {level: dict(zip(obs["cell_type"].astype(str), obs[level], strict=True)) for level in LEVELS}
     expected = []
-    for probs in query.obsm["ginseng_probs"]:
+    for probs in gs.get.probabilities(query).to_numpy():
         label = "unassigned"
         for level in LEVELS:
             sums = pd.Series(probs, classes).groupby(parent[level]).sum()

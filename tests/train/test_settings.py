@@ -52,7 +52,8 @@ CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
     "solver": ("lbfgs", {"architecture": "linear", "config": {}}),
     "C": (0.1, {"architecture": "linear", "config": {}, "solver": "lbfgs"}),
 }
-ELSEWHERE = {"patience", "monitor"}  # in test_trainer.py
+#: In test_trainer.py, test_devices.py and test_assess.py.
+ELSEWHERE = {"patience", "monitor", "n_streams", "calibrate"}
 
 
 def weights(dataset: MemoryDataset, **settings: Any) -> list[np.ndarray]:

@@ -233,10 +233,9 @@ def fit_scores(scores: np.ndarray, depth: np.ndarray, label: np.ndarray, n_class
     Offsets and scales of classes of few cells are drawn to those of all.
     """
     found: dict[str, np.ndarray] = {"range": np.array([depth.min(), depth.max()])}
-    degree = min(2, len(np.unique(depth)) - 1)
-    lines = [np.polyfit(depth, score, degree) for score in scores.T]
-    found["depth"] = np.stack([np.pad(line, (2 - degree, 0)) for line in lines])
-    rest = scores - np.stack([np.polyval(line, depth) for line in lines], axis=1)
+    powers = np.vander(depth.astype(float), 3)
+    found["depth"] = np.linalg.lstsq(powers, scores)[0].T
+    rest = scores - powers @ found["depth"].T
     of_class = np.eye(n_classes)[label].T
     n = of_class.sum(axis=1)[:, None]
     everywhere = rest.var(axis=0)

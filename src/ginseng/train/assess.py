@@ -6,11 +6,13 @@ passes as the model itself took, without looking at the others. Where cells have
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 
 from ginseng._core.architecture import Architecture
 from ginseng._core.correction import Correction
@@ -139,7 +141,9 @@ def prototypes_of(read: Reader, model: Trained, rng: np.random.Generator) -> np.
         if k == 1:
             found.append(own.mean(axis=0, keepdims=True))
         else:
-            fitted = KMeans(k, n_init=1, max_iter=20, random_state=int(rng.integers(2**31))).fit(own)
+            with warnings.catch_warnings():  # of cells that are the same
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                fitted = KMeans(k, n_init=1, max_iter=20, random_state=int(rng.integers(2**31))).fit(own)
             found.append(fitted.cluster_centers_)
     centres = np.concatenate(found)
     return centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-9)
