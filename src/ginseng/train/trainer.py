@@ -207,8 +207,9 @@ class GinsengClassifierTrainer:
         checkpoint
             Path of a file from which training can resume. It is written after each epoch (less often if epochs are
             short, to spend at most 2% of the time on it) and every ten minutes within long ones. It is kept at the end,
-            and then returns the finished model, which is only calibrated again. If None, a dataset on disk has a checkpoint next to
-            it, which is removed at the end; cells in memory have none. False for none. Not used by "lbfgs".
+            and then returns the finished model, which is only calibrated again. If None, a dataset on disk has a
+            checkpoint next to it, which is removed at the end; cells in memory have none. False for none. Not used by
+            "lbfgs".
         resume
             Whether to resume from the checkpoint. Cells, genes and settings must be the same. Without a checkpoint,
             training starts from the beginning.
