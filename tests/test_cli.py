@@ -55,6 +55,8 @@ def folder(make_cells: Callable[..., ad.AnnData], tmp_path_factory: pytest.TempP
     make_cells(60, seed=2).write_h5ad(folder / "query.h5ad")
     arguments = ["train", str(folder / "atlas.h5ad"), "--labels", "cell_type", "-o", str(folder / "model.h5"), *FAST]
     assert main(arguments) == 0
+    make_cells(240).write_h5ad(folder / "large.h5ad")  # enough cells for a model to be calibrated
+    assert main(["train", str(folder / "large.h5ad"), *arguments[2:5], str(folder / "large.h5"), *FAST]) == 0
     return folder
 
 
@@ -595,7 +597,7 @@ def test_a_dash_is_standard_output(folder: Path, capsys: pytest.CaptureFixture[s
     assert main([*annotate, "--format", "tsv"]) == 0
     printed = capsys.readouterr()
     table = pd.read_csv(io.StringIO(printed.out), sep="\t", index_col=0)
-    assert table.shape == (60, 3)
+    assert table.shape == (60, 2)
     assert "60 cells, mean confidence" in printed.err
     with pytest.raises(SystemExit) as stopped:
         main([*annotate, "--json"])
@@ -692,7 +694,7 @@ def test_wrong_suffixes_tell_the_truth(
 def annotated(folder: Path) -> Path:
     """Return query cells with labels, clusters and an embedding."""
     adata = gs.read_adata(folder / "query.h5ad")
-    gs.classify(adata, folder / "model.h5", silent=True)
+    gs.classify(adata, folder / "large.h5", silent=True)
     adata.obs["leiden"] = pd.Categorical((np.arange(60) % 5).astype(str))
     adata.obsm["X_umap"] = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
     adata.write_h5ad(folder / "annotated.h5ad")
@@ -713,10 +715,10 @@ def test_novel(annotated: Path, tmp_path: Path, run: Callable[..., Any], fails: 
 
 
 def test_sets(folder: Path, tmp_path: Path, run: Callable[..., Any], fails: Callable[..., str]) -> None:
-    sets = ["sets", folder / "query.h5ad", "-m", folder / "model.h5", "-o"]
+    sets = ["sets", folder / "query.h5ad", "-m", folder / "large.h5", "-o"]
     found = run(*sets, tmp_path / "s.csv", "--alpha", "0.3")
     expected: Any = gs.tl.prediction_sets(
-        folder / "query.h5ad", folder / "model.h5", alpha=0.3, return_table=True, silent=True
+        folder / "query.h5ad", folder / "large.h5", alpha=0.3, return_table=True, silent=True
     )
     pd.testing.assert_frame_equal(
         pd.read_csv(tmp_path / "s.csv", index_col=0), expected, check_names=False, check_column_type=False
@@ -733,14 +735,14 @@ def test_sets(folder: Path, tmp_path: Path, run: Callable[..., Any], fails: Call
 def test_annotate_with_shares_and_thresholds_of_the_model(
     folder: Path, tmp_path: Path, run: Callable[..., Any], fails: Callable[..., str]
 ) -> None:
-    annotate = ["annotate", folder / "query.h5ad", "-m", folder / "model.h5", "-q", "-o"]
+    annotate = ["annotate", folder / "query.h5ad", "-m", folder / "large.h5", "-q", "-o"]
     for i, (option, value) in enumerate([("query", "query"), ("B cell=0.9", {"B cell": 0.9})]):
         run(*annotate, tmp_path / f"{i}.csv", "--priors", option)
-        expected: Any = gs.classify(folder / "query.h5ad", folder / "model.h5", priors=value, silent=True)
+        expected: Any = gs.classify(folder / "query.h5ad", folder / "large.h5", priors=value, silent=True)
         found = pd.read_csv(tmp_path / f"{i}.csv", index_col=0)["confidence"]
         np.testing.assert_allclose(found, expected["confidence"], rtol=1e-5)
     run(*annotate, tmp_path / "auto.csv", "--min-confidence", "auto")
-    expected = gs.classify(folder / "query.h5ad", folder / "model.h5", min_confidence="auto", silent=True)
+    expected = gs.classify(folder / "query.h5ad", folder / "large.h5", min_confidence="auto", silent=True)
     assert pd.read_csv(tmp_path / "auto.csv", index_col=0)["cell_type"].tolist() == expected["cell_type"].tolist()
     assert "--priors" in fails(*annotate, tmp_path / "x.csv", "--priors", "no such=0.9")
 

@@ -167,7 +167,7 @@ def everything(adata: ad.AnnData, model: Any, key: str = "ginseng") -> None:
 
 @pytest.fixture
 def made(make_cells: Make) -> tuple[ad.AnnData, State]:
-    adata = make_cells()
+    adata = make_cells(240)
     adata.obs["by_hand"] = adata.obs["cell_type"]
     gs.tl.train(adata, "cell_type", **{**QUICK, "architecture": "gated"})
     model = gs.model.GinsengClassifierState.from_dict(adata.uns["ginseng"]["model"])
@@ -281,7 +281,7 @@ FOREIGN = [
 
 @pytest.fixture(scope="module")
 def gated(make_cells: Make) -> State:
-    adata = make_cells()
+    adata = make_cells(240)
     gs.tl.train(adata, "cell_type", **{**QUICK, "architecture": "gated"})
     return gs.model.GinsengClassifierState.from_dict(adata.uns["ginseng"]["model"])
 

@@ -119,7 +119,7 @@ def is_new(task: str, path: Path) -> bool:
             before = ad.read_h5ad(path.with_name("cells.h5ad"))
             assert (adata.X != before.X).nnz == 0
             added = set(adata.obs) - set(before.obs)
-            assert added in (set(), {"ginseng_cell_type", "ginseng_confidence", "ginseng_novelty"})
+            assert added in (set(), {"ginseng_cell_type", "ginseng_confidence"})
             assert bool(added) == ("ginseng" in adata.uns)
             return bool(added)
         case _:

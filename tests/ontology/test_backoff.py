@@ -71,9 +71,7 @@ def test_both_labels_are_kept(model: gs.model.GinsengClassifierState, make_cells
     assert table["class"].tolist() == obs["ginseng_class"].tolist()
 
     gs.tl.classify(again, model, silent=True)  # what only back-off writes goes
-    assert [name for name in again.obs if name.startswith("ginseng")] == [
-        "ginseng_cell_type", "ginseng_confidence", "ginseng_novelty",
-    ]  # fmt: skip
+    assert [name for name in again.obs if name.startswith("ginseng")] == ["ginseng_cell_type", "ginseng_confidence"]
     assert "backoff" not in again.uns["ginseng"]
 
 

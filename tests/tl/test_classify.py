@@ -767,7 +767,7 @@ def test_labels_named_like_columns_of_the_table(make_cells: Make) -> None:
     gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, silent=True)
     table = gs.tl.classify(ref, ref, store_probs=True, return_table=True)
     assert isinstance(table, pd.DataFrame)
-    assert table.columns.tolist() == ["cell_type", "confidence", "novelty", "c", "cell_type", "confidence"]
+    assert table.columns.tolist() == ["cell_type", "confidence", "c", "cell_type", "confidence"]
 
 
 @pytest.mark.parametrize(

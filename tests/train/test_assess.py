@@ -33,7 +33,7 @@ def state(halves: tuple[ad.AnnData, ad.AnnData]) -> GinsengClassifierState:
 def trained(adata: ad.AnnData, **settings: Any) -> GinsengClassifierState:
     adata = adata.copy()
     adata.obs["cell_type"] = adata.obs["cell_type"].astype(str)
-    gs.tl.train(adata, "cell_type", silent=True, **settings)
+    gs.tl.train(adata, "cell_type", silent=True, **{"epochs": 25, **settings})
     return GinsengClassifierState.from_dict(adata.uns["ginseng"]["model"])
 
 

@@ -75,7 +75,7 @@ class Network:
         """Train on `train`, with `validation` as holdout; if it is empty, the settings decide on the holdout."""
         rows = np.sort(np.concatenate([train, validation]))
         part = data.take(rows, np.isin(rows, validation) if len(validation) else None)
-        settings = self.settings
+        settings = dataclasses.replace(self.settings, calibrate=bool(self.settings.calibrate))  # which takes longest
         if part.groups is not None:  # as in `train` with groups; a single group cannot be held out
             settings = dataclasses.replace(settings, group_level=len(np.unique(part.groups)) > 1)
         self.state = GinsengClassifierTrainer(part, settings).fit(silent=silent, reports=False)[1]

@@ -23,6 +23,8 @@ from ginseng._core.types import Params
 from ginseng.data._batches import Source, prefetch, stream
 from ginseng.model import calibration
 
+#: Fewer cells to train on say too little of errors.
+FEWEST = 200
 #: Held-out cells from which on the model is not trained again, parts into which cells are divided otherwise.
 ENOUGH, N_PARTS = 1000, 3
 #: Cells that are looked at, at most: held out, and of those trained on; and those of which the model keeps a record.

@@ -29,7 +29,7 @@ from ginseng.data._splits import folds
 from ginseng.data.dataset import GinsengDataset
 from ginseng.model.classifier import GinsengClassifier
 from ginseng.model.state import GinsengClassifierState
-from ginseng.train.assess import ENOUGH, N_PARTS, Reader, Trained, assess
+from ginseng.train.assess import ENOUGH, FEWEST, N_PARTS, Reader, Trained, assess
 from ginseng.train.checkpoint import Checkpoint, Progress, describe_data, describe_run
 from ginseng.train.compiling import Step, ahead
 from ginseng.train.diagnosis import by_chance, divergence, has_learned
@@ -387,7 +387,7 @@ class GinsengClassifierTrainer:
     def _assess(self, known: dict[str, np.ndarray], silent: bool) -> dict[str, np.ndarray] | None:
         """Measure how far the model can be trusted, see `assess.py`."""
         s = self.settings
-        if not (s.solver == "adamw" if s.calibrate is None else s.calibrate):
+        if not (s.solver == "adamw" if s.calibrate is None else s.calibrate) or self.keep.sum() < FEWEST:
             return None
         final = Trained(self.model.params, known, self.keep, self.holdout)
         read = Reader(self.dataset.source, self.network, self.normalization)
