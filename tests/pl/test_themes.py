@@ -219,7 +219,7 @@ def holds(outer, inner):
     return outer.x0 <= inner.x0 and outer.y0 <= inner.y0 and outer.x1 >= inner.x1 and outer.y1 >= inner.y1
 
 
-FAST = {"scanpy", "darkgrid", "dark_background"}
+FAST = {"scanpy", "dark_background"}
 LARGE = {"compare", "confidence", "rank_genes", "rank_genes heatmap", "uncertainty"}
 CASES = [
     pytest.param(name, style, n, marks=() if fast else pytest.mark.slow)

@@ -40,7 +40,10 @@ def precision_at(recall: float, score: np.ndarray, wrong: np.ndarray) -> float:
     return float(found[needed] / (needed + 1))
 
 
-@pytest.mark.parametrize("share", [0.02, 0.05, 0.1])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("share", [pytest.param(0.02, marks=SLOW), 0.05, pytest.param(0.1, marks=SLOW)])
 def test_wrong_labels_of_real_cells_are_found(share: float) -> None:
     adata, y = blood()
     adata.obs["given"] = given = wronged(y, share)
