@@ -163,19 +163,19 @@ def certainty(facts: Facts) -> Markup | None:
     """Return the distributions of confidence and novelty."""
     inner = []
     given = member(facts.entry, "unassigned")
-    threshold = float(given.get("min_confidence", 0) or 0)
+    lines = {"confidence": float(given.get("min_confidence", 0) or 0), "novelty": float(given.get("max_novelty", 0))}
     for name, title in (("confidence", "Confidence"), ("novelty", "Novelty")):
         if name not in facts.obs:
             continue
         values = facts.obs[name].to_numpy(float)
-        line = threshold if name == "confidence" else None
+        line = lines[name]
         told = {
             "confidence": "The probability of the label among the types that the model knows.",
             "novelty": "How unlike the reference the cell is, whatever its label.",
         }[name]
         if line:
-            n_low = int(given.get("n_low_confidence", np.sum(values < line)))
-            told += f" {n_low:,} cells are below {line:g}, the dashed line, and have no label of their own."
+            beyond, side = (values < line, "below") if name == "confidence" else (values > line, "above")
+            told += f" {beyond.sum():,} cells are {side} {line:.2g}, the dashed line, and have no label of their own."
         image = figures.histogram(values, line, f"Histogram of the {name} of all cells")
         inner.append(tag("figure", tag("h3", title), tag("p", told), image))
     if not inner:
@@ -326,10 +326,9 @@ def _sentences(adata: AnnData, key: str, facts: Facts, state: Any) -> list[str]:
         )
     given = member(entry, "unassigned")
     if threshold := float(given.get("min_confidence", 0) or 0):
-        said.append(
-            f"Cells with a confidence below {threshold:g} ({int(given.get('n_low_confidence', 0)):,} cells) were left "
-            f"{facts.without!r}."
-        )
+        novelty = f" or a novelty above {given['max_novelty']:.2g}" if "max_novelty" in given else ""
+        n = f"{int(given.get('n_low_confidence', 0)):,} cells"
+        said.append(f"Cells with a confidence below {threshold:.2g}{novelty} ({n}) were left {facts.without!r}.")
     if restriction := member(entry, "restriction"):
         said.append(f"Predictions were restricted to {len(restriction['allowed'])} classes.")
     if backoff := member(entry, "backoff"):

@@ -33,4 +33,4 @@ def run(args: argparse.Namespace) -> Outcome:
     gs.report(args.data, args.output, model=args.model, **_options.given(args, *PARAMETERS, "overwrite"))
     n_bytes = args.output.stat().st_size
     values = {"output": str(args.output), "bytes": n_bytes}
-    return Outcome(f"{args.output}: {n_bytes / 1e6:.1f} MB, open it in a browser", values)
+    return Outcome(f"{args.output}: {max(n_bytes / 1e6, 0.1):.1f} MB, open it in a browser", values)
