@@ -34,8 +34,6 @@ LEAST_CELLS = 5
 LEAST_CLASSES = 3
 #: Steps in which a shift is measured, of log-normalised expression: what is finer is the order of a sum.
 STEP = 2.0**-16
-#: The least share of counts that anything is divided by.
-TINY = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,19 +74,8 @@ def correction_for(
     """
     if state.reference is None or (not len(genes.missing) and (shift is None or not shift.any())):
         return None
-    measured: Any = measured_genes_of(genes)
-    share: Any = state.reference["share"]
-    mean: Any = state.reference["mean"]
-    given: Any = shift
     skips = state.network.skips_zeros
-    none: Any = np.zeros(len(measured), np.float32)
-    of_measured: Any = np.float32(max(share[measured].sum() / max(share.sum(), TINY), TINY))
-    return Correction(
-        measured=measured,
-        neutral=none if skips else mean,
-        shift=none if shift is None else given,
-        share=of_measured,
-    )
+    return Correction.of(state.reference, measured_genes_of(genes), skips_zeros=skips, shift=shift)
 
 
 def can_adapt(state: GinsengClassifierState) -> bool:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import jax
 import numpy as np
 
+from ginseng._core.architecture import Architecture
 from ginseng._core.attribution import gene_leverage
+from ginseng._core.types import Params
 from ginseng.model import calibration
 from ginseng.model.state import GinsengClassifierState
 
@@ -13,6 +17,12 @@ from ginseng.model.state import GinsengClassifierState
 NEARLY_ALL = 0.98
 #: A type collapses if fewer of its cells are recognised than the first, of more than the second with all genes.
 COLLAPSED, RECOGNISED = 0.5, 0.7
+
+
+def weight_of_genes(params: Params, reference: Mapping[str, np.ndarray], network: Architecture) -> np.ndarray:
+    """Return how much each gene tells the classes of the reference apart, (genes,)."""
+    params = jax.device_put(params)
+    return np.asarray(gene_leverage(params, reference["mean"], reference["classes"], architecture=network), float)
 
 
 def measured_weight(state: GinsengClassifierState, measured: np.ndarray) -> float | None:
@@ -29,9 +39,7 @@ def measured_weight(state: GinsengClassifierState, measured: np.ndarray) -> floa
         return None
     if measured.all():
         return 1.0
-    params = jax.device_put(state.params)
-    leverage = gene_leverage(params, state.reference["mean"], state.reference["classes"], architecture=state.network)
-    leverage = np.asarray(leverage, float)
+    leverage = weight_of_genes(state.params, state.reference, state.network)
     return float(leverage[measured].sum() / max(leverage.sum(), np.finfo(float).tiny))
 
 

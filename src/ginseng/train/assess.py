@@ -7,7 +7,7 @@ passes as the model itself took, without looking at the others. Where cells have
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,12 +54,16 @@ class Reader:
         self.how: dict[str, Any] = {"architecture": network, "normalization": normalization, "mesh": self.mesh}
 
     def __call__(
-        self, model: Trained, cells: np.ndarray, correction: Correction | None = None
+        self, model: Trained, cells: np.ndarray, measured: np.ndarray | None = None
     ) -> tuple[Seen, np.ndarray]:
-        """Return what the model sees of these cells, (cells,) bool, and their classes, without empty cells."""
-        n_genes = self.source.n_genes
-        measured = np.ones(n_genes, np.float32) if correction is None else correction.measured.astype(np.float32)
-        shared = put((model.reference["classes"], measured), replicated(self.mesh))
+        """Return what the model sees of these cells, (cells,) bool, and their classes, without empty cells.
+
+        With `measured`, (genes,) bool, as if only these genes had been measured.
+        """
+        measured = np.ones(self.source.n_genes, bool) if measured is None else measured
+        skips = self.how["architecture"].skips_zeros
+        correction = None if measured.all() else Correction.of(model.reference, measured, skips_zeros=skips)
+        shared = put((model.reference["classes"], measured.astype(np.float32)), replicated(self.mesh))
         params = put(model.params, replicated(self.mesh))
         parts, y = [], []
         for window in prefetch(stream(self.source, cells, batch_size=self.batch_size, n_per_window=1, shuffle=False)):
@@ -76,7 +80,7 @@ def assess(
     final: Trained,
     read: Reader,
     *,
-    weights_of_genes: Callable[[], np.ndarray],
+    weight: np.ndarray,
     seed: int,
 ) -> dict[str, np.ndarray] | None:
     """Return what :mod:`ginseng.model.calibration` describes, float32; None if there are no cells to measure on.
@@ -87,8 +91,8 @@ def assess(
         Models as the final one, and the cells to measure each on.
     final
         The model itself.
-    weights_of_genes
-        Returns the weight of each gene in telling the classes apart, (genes,).
+    weight
+        (genes,) weight of each gene in telling the classes apart.
     """
     rng = np.random.default_rng([seed, 2**31 + 1])
     n_classes = len(final.reference["classes"])
@@ -121,9 +125,7 @@ def assess(
     kept = np.sort(rng.permutation(len(record))[:MOST_KEPT])
     if len(models_seen) > 1 or models_seen[0].params is not final.params:
         prototypes = prototypes_of(read, final, rng)
-    missing = _missing(
-        models_seen, some, read, weights_of_genes(), temperature=temperature, n_classes=n_classes, rng=rng
-    )
+    missing = _missing(models_seen, some, read, weight, temperature=temperature, n_classes=n_classes, rng=rng)
     out |= {"temperature": np.array(temperature), "cells": record[kept], "prototypes": prototypes, **missing}
     return {name: np.asarray(values, np.float32) for name, values in out.items()}
 
@@ -169,7 +171,7 @@ def _missing(
     for share in WEIGHTS:
         measured = np.zeros(len(weight), bool)
         measured[order[: int(np.searchsorted(summed, share - 1e-9)) + 1]] = True
-        found = [read(m, c, lacking(m, measured, read)) for m, c in zip(models, some, strict=True)]
+        found = [read(m, c, measured) for m, c in zip(models, some, strict=True)]
         logits = np.concatenate([seen.logits for seen, _ in found])
         y = np.concatenate([classes for _, classes in found])
         ones = np.ones(len(y))
@@ -181,18 +183,6 @@ def _missing(
         levels.append([weight[measured].sum() / weight.sum(), right.mean(), error, fitted])
         recall.append(np.where(n > 0, np.bincount(y, right, n_classes) / np.maximum(n, 1), -1))
     return {"overlap": np.array(levels), "recall": np.array(recall)}
-
-
-def lacking(model: Trained, measured: np.ndarray, read: Reader) -> Correction | None:
-    """Return what makes up for genes that were not measured."""
-    if measured.all():
-        return None
-    none: Any = np.zeros(len(measured), np.float32)
-    genes: Any = measured
-    share = model.reference["share"]
-    neutral: Any = none if read.how["architecture"].skips_zeros else model.reference["mean"]
-    of_measured: Any = np.float32(max(share[measured].sum() / max(share.sum(), 1e-9), 1e-9))
-    return Correction(measured=genes, neutral=neutral, shift=none, share=of_measured)
 
 
 def _some(cells: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:

@@ -15,7 +15,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from ginseng._core.attribution import gene_leverage
 from ginseng._core.devices import global_mesh, own_cells, rounded_up
 from ginseng._core.optim import warmup_cosine
 from ginseng._core.steps import Normalization
@@ -28,6 +27,7 @@ from ginseng.data._memory import MemoryDataset
 from ginseng.data._splits import folds
 from ginseng.data.dataset import GinsengDataset
 from ginseng.model.classifier import GinsengClassifier
+from ginseng.model.overlap import weight_of_genes
 from ginseng.model.state import GinsengClassifierState
 from ginseng.train.assess import ENOUGH, FEWEST, N_PARTS, Reader, Trained, assess
 from ginseng.train.checkpoint import Checkpoint, Progress, describe_data, describe_run
@@ -392,13 +392,10 @@ class GinsengClassifierTrainer:
         final = Trained(self.model.params, known, self.keep, self.holdout)
         read = Reader(self.dataset.source, self.network, self.normalization)
 
-        def weights_of_genes() -> np.ndarray:
-            how: Any = {"architecture": self.network}
-            return np.asarray(gene_leverage(self.model.params, known["mean"], known["classes"], **how), float)
-
         enough = self.holdout.sum() >= ENOUGH or self.interrupted or n_processes() > 1 or s.solver == "lbfgs"
         models = iter([final]) if enough else self._refitted(silent)
-        return assess(models, final, read, weights_of_genes=weights_of_genes, seed=s.seed)
+        weight = weight_of_genes(self.model.params, known, self.network)
+        return assess(models, final, read, weight=weight, seed=s.seed)
 
     def _refitted(self, silent: bool) -> Iterator[Trained]:
         """Yield models that were trained on parts of the cells, each to be measured on the others."""
