@@ -165,11 +165,17 @@ def everything(adata: ad.AnnData, model: Any, key: str = "ginseng") -> None:
     gs.tl.embed(adata, model, key_added=key, silent=True)
 
 
-@pytest.fixture
-def made(make_cells: Make) -> tuple[ad.AnnData, State]:
+@pytest.fixture(scope="module")
+def trained(make_cells: Make) -> ad.AnnData:
     adata = make_cells(240)
     adata.obs["by_hand"] = adata.obs["cell_type"]
     gs.tl.train(adata, "cell_type", **{**QUICK, "architecture": "gated"})
+    return adata
+
+
+@pytest.fixture
+def made(trained: ad.AnnData) -> tuple[ad.AnnData, State]:
+    adata = trained.copy()
     model = gs.model.GinsengClassifierState.from_dict(adata.uns["ginseng"]["model"])
     everything(adata, model)
     gs.tl.uncertainty(adata, model, n_passes=2, silent=True)
