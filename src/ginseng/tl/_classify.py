@@ -238,8 +238,8 @@ def classify(
     >>> ref, query = adata[::2].copy(), adata[1::2].copy()
     >>> gs.tl.train(ref, "cell_type", epochs=1, silent=True)
     >>> gs.tl.classify(query, ref, silent=True)
-    >>> list(query.obs.columns[-2:])
-    ['ginseng_cell_type', 'ginseng_confidence']
+    >>> list(query.obs.columns[-3:])
+    ['ginseng_cell_type', 'ginseng_confidence', 'ginseng_novelty']
     """
     adata, model = _in_order(adata, model if model_state is None else model_state)
     from_path = not isinstance(adata, AnnData)
