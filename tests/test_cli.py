@@ -178,6 +178,7 @@ def test_in_a_process_of_its_own(folder: Path) -> None:
 # -- demo ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("uncalibrated")
 def test_demo_trains_annotates_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--output", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out

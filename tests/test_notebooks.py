@@ -36,9 +36,12 @@ PAGES = [
 
 
 @pytest.fixture
-def namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, object]]:
+def namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, long: bool) -> Iterator[dict[str, object]]:
     """Return an empty module's names; the current folder is empty too, and what is drawn is not shown."""
     import matplotlib.pyplot as plt
+
+    if not long:  # a default training is short
+        monkeypatch.setattr("ginseng.train.trainer.MOST_EPOCHS", 3)
 
     mpl.use("agg")
     monkeypatch.chdir(tmp_path)
