@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import sparse
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
@@ -18,10 +19,12 @@ from ginseng._core.architecture import Architecture
 from ginseng._core.correction import Correction
 from ginseng._core.devices import cells_sharding, local_mesh, put, replicated, rounded_up
 from ginseng._core.probs import Probability
-from ginseng._core.steps import Normalization, Seen, predict_seen
+from ginseng._core.steps import Normalization, Seen, normalized, predict_seen
 from ginseng._core.types import Params
 from ginseng.data._batches import Source, prefetch, stream
 from ginseng.model import calibration
+from ginseng.model.metacells import MOST_CELLS as MOST_DIVIDED
+from ginseng.model.metacells import find_metacells
 
 #: Fewer cells to train on say too little of errors.
 FEWEST = 200
@@ -63,7 +66,8 @@ class Reader:
         measured = np.ones(self.source.n_genes, bool) if measured is None else measured
         skips = self.how["architecture"].skips_zeros
         correction = None if measured.all() else Correction.of(model.reference, measured, skips_zeros=skips)
-        shared = put((model.reference["classes"], measured.astype(np.float32)), replicated(self.mesh))
+        components = np.zeros((self.source.n_genes, 1), np.float32)
+        shared = put((model.reference["classes"], measured.astype(np.float32), components), replicated(self.mesh))
         params = put(model.params, replicated(self.mesh))
         parts, y = [], []
         for window in prefetch(stream(self.source, cells, batch_size=self.batch_size, n_per_window=1, shuffle=False)):
@@ -73,6 +77,16 @@ class Reader:
             parts.append([np.asarray(a)[real] for a in seen])
             y.append(window.y[0, real])
         return Seen(*(np.concatenate(a) for a in zip(*parts, strict=True))), np.concatenate(y)
+
+    def expression(self, cells: np.ndarray) -> sparse.csr_matrix:
+        """Return the normalised expression of these cells, (cells,) bool, without empty cells."""
+        parts = []
+        for window in prefetch(stream(self.source, cells, batch_size=self.batch_size, n_per_window=1, shuffle=False)):
+            real = (window.weight[0] > 0) & window.x[0].any(axis=1)
+            x, total = put((window.x[0], window.total[0]), cells_sharding(self.mesh))
+            found = normalized(x, total, normalization=self.how["normalization"])
+            parts.append(sparse.csr_matrix(np.asarray(found)[real]))
+        return sparse.vstack(parts, format="csr")
 
 
 def assess(
@@ -116,12 +130,14 @@ def assess(
     depth, truth = np.concatenate([found.depth for found in seen]), np.concatenate(y)
     label, raw = logits.argmax(axis=1), np.concatenate(scores)
     out = calibration.fit_scores(raw, depth, label, n_classes)
-    s = calibration.unlike(out, raw, depth, label)
+    alone = calibration.unlike(out, raw, depth, label)
+    parts = np.split(alone, np.cumsum([len(classes) for classes in y])[:-1])
+    s = np.concatenate([_with_like_cells(read, c, part) for c, part in zip(some, parts, strict=True)])
     softened = calibration.softening(s)
     temperature = calibration.fit_temperature(logits, truth, softened)
     probs = final_probs(logits, temperature * softened)
     rows = np.arange(len(truth))
-    record = np.stack([truth, label, probs[rows, label], probs[rows, truth], s], axis=1)
+    record = np.stack([truth, label, probs[rows, label], probs[rows, truth], alone, s], axis=1)
     kept = np.sort(rng.permutation(len(record))[:MOST_KEPT])
     if len(models_seen) > 1 or models_seen[0].params is not final.params:
         prototypes = prototypes_of(read, final, rng)
@@ -133,6 +149,13 @@ def assess(
 def final_probs(logits: np.ndarray, temperature: np.ndarray) -> np.ndarray:
     """Return softmax probabilities of logits divided by a temperature of each cell."""
     return Probability().probs(logits, None, temperature)
+
+
+def _with_like_cells(read: Reader, cells: np.ndarray, s: np.ndarray) -> np.ndarray:
+    """Return how unlike the reference cells are, as cells of a query together, from `s` of each by itself."""
+    x = read.expression(cells)
+    metacells = find_metacells(x[:MOST_DIVIDED], s[:MOST_DIVIDED])
+    return s if metacells is None else metacells.smooth(x @ metacells.components, s)
 
 
 def prototypes_of(read: Reader, model: Trained, rng: np.random.Generator) -> np.ndarray:
