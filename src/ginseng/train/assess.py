@@ -20,7 +20,7 @@ from ginseng._core.devices import cells_sharding, local_mesh, put, replicated, r
 from ginseng._core.probs import Probability
 from ginseng._core.steps import Normalization, Seen, predict_seen
 from ginseng._core.types import Params
-from ginseng.data._batches import Source, prefetch, stream
+from ginseng.data._batches import MemorySource, Source, in_memory, stream
 from ginseng.model import calibration
 
 #: Fewer cells to train on say too little of errors.
@@ -50,25 +50,26 @@ class Reader:
     def __init__(self, source: Source, network: Architecture, normalization: Normalization) -> None:
         self.source = source
         self.mesh = local_mesh()
-        self.batch_size = rounded_up(self.mesh, 1024)
+        self.batch_size = rounded_up(self.mesh, 256)
         self.how: dict[str, Any] = {"architecture": network, "normalization": normalization, "mesh": self.mesh}
 
     def __call__(
-        self, model: Trained, cells: np.ndarray, measured: np.ndarray | None = None
+        self, model: Trained, cells: MemorySource, measured: np.ndarray | None = None
     ) -> tuple[Seen, np.ndarray]:
-        """Return what the model sees of these cells, (cells,) bool, and their classes, without empty cells.
+        """Return what the model sees of these cells, and their classes, without empty cells.
 
         With `measured`, (genes,) bool, as if only these genes had been measured.
         """
-        measured = np.ones(self.source.n_genes, bool) if measured is None else measured
-        skips = self.how["architecture"].skips_zeros
-        correction = None if measured.all() else Correction.of(model.reference, measured, skips_zeros=skips)
+        measured = np.ones(cells.n_genes, bool) if measured is None else measured
+        # also where all were measured and it changes nothing, so that there is one program to compile
+        correction = Correction.of(model.reference, measured, skips_zeros=self.how["architecture"].skips_zeros)
         shared = put((model.reference["classes"], measured.astype(np.float32)), replicated(self.mesh))
         params = put(model.params, replicated(self.mesh))
         parts, y = [], []
-        for window in prefetch(stream(self.source, cells, batch_size=self.batch_size, n_per_window=1, shuffle=False)):
+        keep = np.ones(len(cells.labels), bool)
+        for window in stream(cells, keep, batch_size=self.batch_size, n_per_window=1, shuffle=False):
             real = (window.weight[0] > 0) & window.x[0].any(axis=1)
-            x, total = put((window.x[0], window.total[0]), cells_sharding(self.mesh))
+            x, total = put((window.x[0].astype(np.float32), window.total[0]), cells_sharding(self.mesh))
             seen = predict_seen(params, x, total, *shared, correction, **self.how)
             parts.append([np.asarray(a)[real] for a in seen])
             y.append(window.y[0, real])
@@ -103,7 +104,7 @@ def assess(
         if not cells.any():
             continue
         prototypes = prototypes_of(read, model, rng)
-        found, classes = read(model, cells)
+        found, classes = read(model, in_memory(read.source, cells))
         label = found.logits.argmax(axis=1)
         scores.append(calibration.scores(found.direction, prototypes, found.likeness, label))
         seen.append(found._replace(direction=found.direction[:, :0], likeness=found.likeness[:, :0]))
@@ -137,7 +138,7 @@ def final_probs(logits: np.ndarray, temperature: np.ndarray) -> np.ndarray:
 
 def prototypes_of(read: Reader, model: Trained, rng: np.random.Generator) -> np.ndarray:
     """Return directions of the cells that a model was trained on, a few of each class: the centres of k-means."""
-    seen, y = read(model, _some(model.trained, MOST_CELLS, rng))
+    seen, y = read(model, in_memory(read.source, _some(model.trained, MOST_CELLS, rng)))
     found = []
     for label in np.unique(y):
         own = rng.permutation(seen.direction[y == label])[:OF_CLASS]
@@ -166,7 +167,7 @@ def _missing(
     """Measure models where only some genes are left, drawn at random, as columns of `OVERLAP` and recall by class."""
     order = rng.permutation(len(weight))
     summed = np.cumsum(weight[order]) / max(weight.sum(), np.finfo(float).tiny)
-    some = [_some(c, -(-MOST_MISSING // len(cells)), rng) for c in cells]
+    some = [in_memory(read.source, _some(c, -(-MOST_MISSING // len(cells)), rng)) for c in cells]
     levels, recall = [], []
     for share in WEIGHTS:
         measured = np.zeros(len(weight), bool)
