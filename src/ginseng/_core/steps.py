@@ -18,6 +18,7 @@ from ginseng._core.architecture import Architecture
 from ginseng._core.augment import augment, other_study
 from ginseng._core.correction import Correction
 from ginseng._core.devices import per_cell
+from ginseng._core.keys import standard
 from ginseng._core.losses import cross_entropy
 from ginseng._core.members import together
 from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize, log_normalize
@@ -55,10 +56,16 @@ class Normalization:
     library_size: LibrarySize = LIBRARY_SIZE
     logged: bool = False  # x is log1p of counts with some library size, and is inverted first
 
-    def __call__(
-        self, x: Num[Array, "B G"], total: Num[Array, " B"] | None, correction: Correction | None = None
-    ) -> Float[Array, "B G"]:
-        """Return log1p counts per `target_sum` (or `x` unchanged), corrected for how the query was measured."""
+    def __call__(self, x: Any, total: Any, correction: Correction | None = None) -> Any:
+        """Return log1p counts per `target_sum` (or `x` unchanged), corrected for how the query was measured.
+
+        Parameters
+        ----------
+        x
+            (B, G) counts: a JAX array, or a SciPy CSR matrix if nothing is corrected.
+        total
+            (B,) counts over all measured genes.
+        """
         x = x.astype(jnp.float32)
         if self.normalize:
             x = self._scaled(x, total, correction)
@@ -92,6 +99,7 @@ class Noise:
 
     def __call__(self, key: PRNGKeyArray, batch: Batch) -> Batch:
         """Return the batch with noise on its counts, and totals adjusted accordingly."""
+        key = standard(key)  # Poisson variates are drawn with JAX's default generator only
         x = augment(key, batch.x, self.rate, self.lam_max, self.lower, self.upper)
         if self.fold_change:
             x = other_study(jax.random.fold_in(key, 1), x, self.fold_change)
@@ -314,22 +322,3 @@ def normalized(
 ) -> Float[Array, "B G"]:
     """Return the input of the architectures for each cell."""
     return normalization(x, total, correction)
-
-
-@partial(jax.jit, static_argnames=("n_classes", "normalization"))
-def class_moments(
-    batch: Batch, *, n_classes: int, normalization: Normalization
-) -> tuple[Float[Array, "C G"], Float[Array, " G"], Float[Array, " G"]]:
-    """Return sums per class and gene, sums of squares per gene, and sums of the gene's fractions of the counts.
-
-    The first two are of normalised expression.
-    """
-    x = normalization(batch.x, batch.total)
-    counted = (batch.weight > 0).astype(jnp.float32)
-    of_class = jax.nn.one_hot(batch.y, n_classes) * counted[:, None]
-    # full precision: GPUs would round the inputs to 10 bits, and variances are differences of large sums
-    product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-    counts = jnp.expm1(jnp.minimum(x, 60.0))  # up to a factor per cell
-    whole = counts.sum(axis=1, keepdims=True)
-    shares = counts / jnp.where(whole > 0, whole, 1.0)
-    return product(of_class.T, x), product(counted, x * x), product(counted, shares)

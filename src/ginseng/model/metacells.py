@@ -62,13 +62,14 @@ def find_metacells(x: sparse.csr_matrix, s: np.ndarray) -> Metacells | None:
     Parameters
     ----------
     x
-        (B, G) normalised expression of at most `MOST_CELLS` cells.
+        (B, G) normalised expression; of more than `MOST_CELLS` cells, some are left out.
     s
         (B,) how unlike the reference each cell is by itself.
     """
     if x.shape[0] < FEWEST_CELLS:
         return None
-    x = x.astype(np.float32)
+    every = -(-x.shape[0] // MOST_CELLS)
+    x, s = x[::every].astype(np.float32), s[::every]
     x.data = np.rint(x.data / STEP) * np.float32(STEP)
     n = min(MOST, x.shape[0] // OF_CELLS)
     with threadpool_limits(1):  # several threads would add in an order of their own
