@@ -7,7 +7,7 @@ import pytest
 
 from ginseng._core import registry
 from ginseng._core.optim import AdamW
-from ginseng._core.steps import Batch, Noise, Normalization, class_moments, predict_logits, train_window
+from ginseng._core.steps import Batch, Noise, Normalization, predict_logits, train_window
 from ginseng.data._memory import MemoryDataset
 from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings
 
@@ -112,19 +112,6 @@ def test_learning_rate_zero_changes_nothing_and_the_key_and_step_do(window: Batc
     assert not np.array_equal(step(0.1, 0, 0)[2], step(0.1, 5, 0)[2])
 
 
-def test_moments(window: Batch) -> None:
-    batch = Batch(*(a[0] for a in window))
-    batch.weight[:3] = 0
-    x = np.log1p(batch.x * (1e4 / batch.total)[:, None])[3:]
-    normalization = Normalization(library_size="all_genes")
-    sums, squares, shares = class_moments(batch, n_classes=C, normalization=normalization)
-    for i in range(C):
-        np.testing.assert_allclose(sums[i], x[batch.y[3:] == i].sum(axis=0), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(squares, (x**2).sum(axis=0), rtol=1e-5)
-    of_cell = batch.x / np.maximum(batch.x.sum(axis=1, keepdims=True), 1)
-    np.testing.assert_allclose(shares, of_cell[3:].sum(axis=0), rtol=1e-4, atol=1e-5)
-
-
 def test_compiles_once(train_set: MemoryDataset) -> None:
     """Neither later epochs nor another learning rate, length or seed make a new program, nor is one made twice."""
     programs: list[str] = []
@@ -144,3 +131,9 @@ def test_compiles_once(train_set: MemoryDataset) -> None:
         jax.monitoring.unregister_event_duration_listener(listen)
     assert train_window._cache_size() == before + 1
     assert len(programs) == 1
+
+
+def test_the_optimizer_starts_as_that_of_optax() -> None:
+    params = registry.get("gated").init_members(jax.random.key(0), G, C)
+    optimizer = AdamW()
+    assert_same(optimizer.init(params), jax.jit(optimizer._transform().init)(params))

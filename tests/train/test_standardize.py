@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
 from ginseng._core.steps import Normalization
-from ginseng.data._batches import Window, stream
 from ginseng.data._memory import MemoryDataset
 from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings, standardize
 from ginseng.train.standardize import LEAST_WEIGHT, read_moments, weights_between
@@ -128,15 +125,26 @@ def test_the_network_of_0_2_stays_as_it_was(dataset: MemoryDataset) -> None:
     assert GinsengClassifierTrainer(dataset, settings).fit(silent=True)[1].reference is None
 
 
+def test_moments_are_those_of_dense_counts(dataset: MemoryDataset) -> None:
+    keep = np.arange(len(dataset.labels)) % 3 > 0
+    found = read_moments(
+        dataset.source, keep, len(dataset.label_names), Normalization(library_size="all_genes"), seed=0
+    )
+    counts, y = dataset.source.counts[keep].toarray().astype(float), dataset.labels[keep]
+    x = np.log1p(counts * (1e4 / dataset.source.totals[keep])[:, None])
+    np.testing.assert_array_equal(found.cells, np.bincount(y, minlength=len(dataset.label_names)))
+    for i in range(len(dataset.label_names)):
+        np.testing.assert_allclose(found.sums[i], x[y == i].sum(axis=0), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found.squares, (x**2).sum(axis=0), rtol=1e-5)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    np.testing.assert_allclose(found.shares, shares.sum(axis=0), rtol=1e-4, atol=1e-5)
+
+
 def test_looks_at_so_many_cells_and_no_more(dataset: MemoryDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     keep = np.ones(len(dataset.labels), bool)
-    taken: list[Window] = []
-
-    def windows() -> Iterator[Window]:
-        for window in stream(dataset.source, keep, batch_size=32, n_per_window=1, seed=0):
-            taken.append(window)
-            yield window
-
     monkeypatch.setattr(standardize, "MOST_CELLS", 50)
-    read_moments(windows(), len(dataset.label_names), Normalization())
-    assert len(taken) == 2
+    some, others = (
+        read_moments(dataset.source, keep, len(dataset.label_names), Normalization(), seed=i).cells for i in range(2)
+    )
+    assert some.sum() == others.sum() == 50
+    assert (some != others).any()

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
+from ginseng._core.keys import counted
 from ginseng._core.types import Params
 
 # G genes; I, O inputs and outputs of a layer
@@ -30,15 +31,12 @@ def linear(params: Params, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
 def random_bits(key: PRNGKeyArray | None, *sizes: int) -> list[UInt32[Array, " N"] | None]:
     """Return 32 random bits per unit for layers of these sizes, for :func:`dropout`; None per layer without a key.
 
-    The bits are a hash of the unit's index and of one draw from the key (lowbias32, Wellons 2018). That is good enough
-    for masks; JAX's own generator would take a third of a training step, and half of its compile time.
+    The bits are a hash of the unit's index and of one draw from the key, of whatever kind: good enough for masks.
     """
     if key is None:
         return [None] * len(sizes)
-    x = jax.lax.iota(jnp.uint32, sum(sizes)) * jnp.uint32(0x9E3779B9) + jax.random.bits(key, (), jnp.uint32)
-    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
-        x = (x ^ (x >> shift)) * jnp.uint32(factor)
-    return list(jnp.split(x ^ (x >> 16), np.cumsum(sizes)[:-1]))
+    hashes = counted(jax.random.bits(key, (), jnp.uint32), sum(sizes))
+    return list(jnp.split(hashes, np.cumsum(sizes)[:-1]))
 
 
 def dropout(bits: UInt32[Array, "..."] | None, x: Float[Array, "..."], rate: float) -> Float[Array, "..."]:

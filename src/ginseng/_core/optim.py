@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
 
 import jax
 import numpy as np
@@ -37,10 +36,10 @@ class AdamW:
             optax.add_decayed_weights(self.weight_decay, mask=matrices),
         )
 
-    @partial(jax.jit, static_argnames="self")
     def init(self, params: Params) -> optax.OptState:
-        """Return the state before the first step."""
-        return self._transform().init(params)
+        """Return the state before the first step: zeros, of NumPy, so that nothing is compiled."""
+        shapes = jax.eval_shape(self._transform().init, params)
+        return jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes)
 
     def update(
         self, grads: Params, state: optax.OptState, params: Params, lr: float | Float[Array, ""]

@@ -18,6 +18,7 @@ from ginseng._core.architecture import Architecture
 from ginseng._core.augment import augment, other_study
 from ginseng._core.correction import Correction
 from ginseng._core.devices import per_cell
+from ginseng._core.keys import standard
 from ginseng._core.losses import cross_entropy
 from ginseng._core.members import together
 from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize, log_normalize
@@ -43,6 +44,7 @@ class Seen(NamedTuple):
     direction: Any  # (B, K) of the embedding, with a norm of 1
     likeness: Any  # (B, C) cosine of the angle between expression and the mean of each class
     depth: Any  # (B,) logarithm of 1 + the number of genes that are expressed
+    place: Any  # (B, D) expression times some components
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,10 +56,16 @@ class Normalization:
     library_size: LibrarySize = LIBRARY_SIZE
     logged: bool = False  # x is log1p of counts with some library size, and is inverted first
 
-    def __call__(
-        self, x: Num[Array, "B G"], total: Num[Array, " B"] | None, correction: Correction | None = None
-    ) -> Float[Array, "B G"]:
-        """Return log1p counts per `target_sum` (or `x` unchanged), corrected for how the query was measured."""
+    def __call__(self, x: Any, total: Any, correction: Correction | None = None) -> Any:
+        """Return log1p counts per `target_sum` (or `x` unchanged), corrected for how the query was measured.
+
+        Parameters
+        ----------
+        x
+            (B, G) counts: a JAX array, or a SciPy CSR matrix if nothing is corrected.
+        total
+            (B,) counts over all measured genes.
+        """
         x = x.astype(jnp.float32)
         if self.normalize:
             x = self._scaled(x, total, correction)
@@ -91,6 +99,7 @@ class Noise:
 
     def __call__(self, key: PRNGKeyArray, batch: Batch) -> Batch:
         """Return the batch with noise on its counts, and totals adjusted accordingly."""
+        key = standard(key)  # Poisson variates are drawn with JAX's default generator only
         x = augment(key, batch.x, self.rate, self.lam_max, self.lower, self.upper)
         if self.fold_change:
             x = other_study(jax.random.fold_in(key, 1), x, self.fold_change)
@@ -234,6 +243,7 @@ def predict_seen(
     total: Float[Array, " B"],
     classes: Float[Array, "C G"],
     measured: Float[Array, " G"],
+    components: Float[Array, "G D"],
     correction: Correction | None = None,
     *,
     architecture: Architecture,
@@ -248,20 +258,23 @@ def predict_seen(
         Mean normalised expression of each class in the reference.
     measured
         1 for genes that the cells were measured in, 0 for others.
+    components
+        Directions of expression.
     """
 
     def some(shared: Any, x: Num[Array, "B G"], total: Float[Array, " B"]) -> Seen:
-        params, correction, classes, measured = shared
+        params, correction, classes, measured, components = shared
         expressed = ((x > 0) * measured).sum(axis=1)  # before a shift, which moves zeros
         x = normalization(x, total, correction)
         of = lambda form: jax.vmap(lambda x: together(form).see(params, x))(x)  # noqa: E731
         logits, direction = in_form(of, architecture, x, training=False)
         x, classes = x * measured, classes * measured
         norms = jnp.linalg.norm(x, axis=1)[:, None] * jnp.linalg.norm(classes, axis=1)
-        return Seen(logits, direction, x @ classes.T / jnp.maximum(norms, 1e-9), jnp.log1p(expressed))
+        likeness = x @ classes.T / jnp.maximum(norms, 1e-9)
+        return Seen(logits, direction, likeness, jnp.log1p(expressed), x @ components)
 
     size = architecture.cells_at_once or x.shape[0]
-    return per_cell(_in_parts(some, size), mesh, (params, correction, classes, measured), x, total)
+    return per_cell(_in_parts(some, size), mesh, (params, correction, classes, measured, components), x, total)
 
 
 def _keys_of_parts(key: PRNGKeyArray, n: int, size: int) -> PRNGKeyArray:
@@ -309,22 +322,3 @@ def normalized(
 ) -> Float[Array, "B G"]:
     """Return the input of the architectures for each cell."""
     return normalization(x, total, correction)
-
-
-@partial(jax.jit, static_argnames=("n_classes", "normalization"))
-def class_moments(
-    batch: Batch, *, n_classes: int, normalization: Normalization
-) -> tuple[Float[Array, "C G"], Float[Array, " G"], Float[Array, " G"]]:
-    """Return sums per class and gene, sums of squares per gene, and sums of the gene's fractions of the counts.
-
-    The first two are of normalised expression.
-    """
-    x = normalization(batch.x, batch.total)
-    counted = (batch.weight > 0).astype(jnp.float32)
-    of_class = jax.nn.one_hot(batch.y, n_classes) * counted[:, None]
-    # full precision: GPUs would round the inputs to 10 bits, and variances are differences of large sums
-    product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-    counts = jnp.expm1(jnp.minimum(x, 60.0))  # up to a factor per cell
-    whole = counts.sum(axis=1, keepdims=True)
-    shares = counts / jnp.where(whole > 0, whole, 1.0)
-    return product(of_class.T, x), product(counted, x * x), product(counted, shares)

@@ -98,6 +98,14 @@ class MemorySource:
         yield self.counts, cells
 
 
+def in_memory(source: Source, keep: np.ndarray) -> MemorySource:
+    """Return the kept cells, from first to last, read once."""
+    parts = [sparse.csr_matrix((0, source.n_genes), dtype=source.counts.dtype)]
+    parts += [counts[cells >= 0] for counts, cells in source.windows(keep, None)]
+    counts = sparse.csr_matrix(sparse.vstack(parts, format="csr"))
+    return MemorySource(counts, source.labels[keep], source.totals[keep])
+
+
 class StoreCounts:
     """The counts of a store; each row is checked as it is read."""
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 
 from ginseng._core import registry
 from ginseng._core.architecture import Architecture
+from ginseng._core.keys import state_of, training_key
 from ginseng._core.losses import cross_entropy
 from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize
 from ginseng._core.process import check_process
@@ -83,7 +84,7 @@ class GinsengClassifier:
         self.seed = seed
         self.config = registry.given(hidden_dim=hidden_dim, dropout_rate=dropout_rate) | (config or {})
         self.network: Architecture = registry.get(architecture, self.config)
-        self._key = jax.random.key(seed)
+        self._key = training_key(state_of(seed))
         self._params: Params | None = None  # initialised on first access
 
     def _card(self) -> Card:
@@ -134,7 +135,7 @@ class GinsengClassifier:
 
     def init(self) -> Params:
         """Return the initial weights, which depend only on the seed."""
-        return init_params(self.network, jax.random.key(self.seed), self.n_genes, self.n_classes)
+        return init_params(self.network, training_key(state_of(self.seed)), self.n_genes, self.n_classes)
 
     def _get_key(self) -> PRNGKeyArray:
         self._key, key = jax.random.split(self._key)

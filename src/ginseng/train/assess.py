@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import sparse
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
@@ -18,10 +19,11 @@ from ginseng._core.architecture import Architecture
 from ginseng._core.correction import Correction
 from ginseng._core.devices import cells_sharding, local_mesh, put, replicated, rounded_up
 from ginseng._core.probs import Probability
-from ginseng._core.steps import Normalization, Seen, predict_seen
+from ginseng._core.steps import Normalization, Seen, normalized, predict_seen
 from ginseng._core.types import Params
-from ginseng.data._batches import Source, prefetch, stream
+from ginseng.data._batches import MemorySource, Source, in_memory, stream
 from ginseng.model import calibration
+from ginseng.model.metacells import find_metacells
 
 #: Fewer cells to train on say too little of errors.
 FEWEST = 200
@@ -50,29 +52,42 @@ class Reader:
     def __init__(self, source: Source, network: Architecture, normalization: Normalization) -> None:
         self.source = source
         self.mesh = local_mesh()
-        self.batch_size = rounded_up(self.mesh, 1024)
+        self.batch_size = rounded_up(self.mesh, 256)
         self.how: dict[str, Any] = {"architecture": network, "normalization": normalization, "mesh": self.mesh}
 
     def __call__(
-        self, model: Trained, cells: np.ndarray, measured: np.ndarray | None = None
+        self, model: Trained, cells: MemorySource, measured: np.ndarray | None = None
     ) -> tuple[Seen, np.ndarray]:
-        """Return what the model sees of these cells, (cells,) bool, and their classes, without empty cells.
+        """Return what the model sees of these cells, and their classes, without empty cells.
 
         With `measured`, (genes,) bool, as if only these genes had been measured.
         """
-        measured = np.ones(self.source.n_genes, bool) if measured is None else measured
-        skips = self.how["architecture"].skips_zeros
-        correction = None if measured.all() else Correction.of(model.reference, measured, skips_zeros=skips)
-        shared = put((model.reference["classes"], measured.astype(np.float32)), replicated(self.mesh))
+        measured = np.ones(cells.n_genes, bool) if measured is None else measured
+        # also where all were measured and it changes nothing, so that there is one program to compile
+        correction = Correction.of(model.reference, measured, skips_zeros=self.how["architecture"].skips_zeros)
+        components = np.zeros((cells.n_genes, 1), np.float32)
+        shared = put((model.reference["classes"], measured.astype(np.float32), components), replicated(self.mesh))
         params = put(model.params, replicated(self.mesh))
         parts, y = [], []
-        for window in prefetch(stream(self.source, cells, batch_size=self.batch_size, n_per_window=1, shuffle=False)):
+        keep = np.ones(len(cells.labels), bool)
+        for window in stream(cells, keep, batch_size=self.batch_size, n_per_window=1, shuffle=False):
             real = (window.weight[0] > 0) & window.x[0].any(axis=1)
-            x, total = put((window.x[0], window.total[0]), cells_sharding(self.mesh))
+            x, total = put((window.x[0].astype(np.float32), window.total[0]), cells_sharding(self.mesh))
             seen = predict_seen(params, x, total, *shared, correction, **self.how)
             parts.append([np.asarray(a)[real] for a in seen])
             y.append(window.y[0, real])
         return Seen(*(np.concatenate(a) for a in zip(*parts, strict=True))), np.concatenate(y)
+
+    def expression(self, cells: MemorySource) -> sparse.csr_matrix:
+        """Return the normalised expression of these cells, without empty cells."""
+        parts = []
+        keep = np.ones(len(cells.labels), bool)
+        for window in stream(cells, keep, batch_size=self.batch_size, n_per_window=1, shuffle=False):
+            real = (window.weight[0] > 0) & window.x[0].any(axis=1)
+            x, total = put((window.x[0].astype(np.float32), window.total[0]), cells_sharding(self.mesh))
+            found = normalized(x, total, normalization=self.how["normalization"])
+            parts.append(sparse.csr_matrix(np.asarray(found)[real]))
+        return sparse.vstack(parts, format="csr")
 
 
 def assess(
@@ -96,15 +111,17 @@ def assess(
     """
     rng = np.random.default_rng([seed, 2**31 + 1])
     n_classes = len(final.reference["classes"])
-    some, seen, scores, y, models_seen = [], [], [], [], []
+    some, seen, x, scores, y, models_seen = [], [], [], [], [], []
     prototypes = None
     for model in models:
         cells = _some(model.others, MOST_CELLS, rng)
         if not cells.any():
             continue
         prototypes = prototypes_of(read, model, rng)
-        found, classes = read(model, cells)
+        held_out = in_memory(read.source, cells)
+        found, classes = read(model, held_out)
         label = found.logits.argmax(axis=1)
+        x.append(read.expression(held_out))
         scores.append(calibration.scores(found.direction, prototypes, found.likeness, label))
         seen.append(found._replace(direction=found.direction[:, :0], likeness=found.likeness[:, :0]))
         y.append(classes)
@@ -116,12 +133,14 @@ def assess(
     depth, truth = np.concatenate([found.depth for found in seen]), np.concatenate(y)
     label, raw = logits.argmax(axis=1), np.concatenate(scores)
     out = calibration.fit_scores(raw, depth, label, n_classes)
-    s = calibration.unlike(out, raw, depth, label)
+    alone = calibration.unlike(out, raw, depth, label)
+    parts = np.split(alone, np.cumsum([len(classes) for classes in y])[:-1])
+    s = np.concatenate([_together(*pair) for pair in zip(x, parts, strict=True)])
     softened = calibration.softening(s)
     temperature = calibration.fit_temperature(logits, truth, softened)
     probs = final_probs(logits, temperature * softened)
     rows = np.arange(len(truth))
-    record = np.stack([truth, label, probs[rows, label], probs[rows, truth], s], axis=1)
+    record = np.stack([truth, label, probs[rows, label], probs[rows, truth], alone, s], axis=1)
     kept = np.sort(rng.permutation(len(record))[:MOST_KEPT])
     if len(models_seen) > 1 or models_seen[0].params is not final.params:
         prototypes = prototypes_of(read, final, rng)
@@ -135,9 +154,15 @@ def final_probs(logits: np.ndarray, temperature: np.ndarray) -> np.ndarray:
     return Probability().probs(logits, None, temperature)
 
 
+def _together(x: sparse.csr_matrix, s: np.ndarray) -> np.ndarray:
+    """Return how unlike the reference cells are, as cells of a query together, from `s` of each by itself."""
+    metacells = find_metacells(x, s)
+    return s if metacells is None else metacells.smooth(x @ metacells.components, s)
+
+
 def prototypes_of(read: Reader, model: Trained, rng: np.random.Generator) -> np.ndarray:
     """Return directions of the cells that a model was trained on, a few of each class: the centres of k-means."""
-    seen, y = read(model, _some(model.trained, MOST_CELLS, rng))
+    seen, y = read(model, in_memory(read.source, _some(model.trained, MOST_CELLS, rng)))
     found = []
     for label in np.unique(y):
         own = rng.permutation(seen.direction[y == label])[:OF_CLASS]
@@ -166,7 +191,7 @@ def _missing(
     """Measure models where only some genes are left, drawn at random, as columns of `OVERLAP` and recall by class."""
     order = rng.permutation(len(weight))
     summed = np.cumsum(weight[order]) / max(weight.sum(), np.finfo(float).tiny)
-    some = [_some(c, -(-MOST_MISSING // len(cells)), rng) for c in cells]
+    some = [in_memory(read.source, _some(c, -(-MOST_MISSING // len(cells)), rng)) for c in cells]
     levels, recall = [], []
     for share in WEIGHTS:
         measured = np.zeros(len(weight), bool)

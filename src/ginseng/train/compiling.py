@@ -13,6 +13,7 @@ import numpy as np
 from ginseng._core import registry
 from ginseng._core.architecture import Architecture
 from ginseng._core.devices import cells_sharding, global_mesh, own_cells, put, replicated, rounded_up
+from ginseng._core.keys import state_of, training_key
 from ginseng._core.optim import AdamW
 from ginseng._core.steps import Batch, Noise, Normalization, train_window
 from ginseng._core.types import Params
@@ -62,8 +63,7 @@ class Step:
         self.n_cells = rounded_up(self.mesh, batch_size)
         self.own = own_cells(self.mesh, self.n_cells)
         self.shape = (n_window, self.own[1] - self.own[0])
-        key = np.asarray(jax.random.key_data(jax.random.key(s.seed)))
-        self.root = jax.random.wrap_key_data(self.place(key))
+        self.root = training_key(self.place(state_of(s.seed)))
         self.call: Any = partial(
             train_window,
             architecture=network,

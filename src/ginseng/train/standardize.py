@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
 
-from ginseng._core.steps import Batch, Normalization, class_moments
-from ginseng.data._batches import Window
+from ginseng._core.steps import Normalization
+from ginseng.data._batches import Source
 
-#: Maximum number of cells to read.
-MOST_CELLS = 20_000
+#: Maximum number of cells to read, and cells at a time.
+MOST_CELLS, AT_ONCE = 20_000, 4096
 #: Minimum weight of a gene, relative to one whose variance lies entirely between types.
 LEAST_WEIGHT = 1e-3
 #: Common scale of all genes that are not scaled by their standard deviation.
@@ -27,17 +27,32 @@ class Moments(NamedTuple):
     shares: np.ndarray  # (G,) fractions of the genes in a cell's counts, over all cells
 
 
-def read_moments(windows: Iterable[Window], n_classes: int, normalization: Normalization) -> Moments:
-    """Return the moments of the cells in `windows` of one batch each, up to `MOST_CELLS`."""
-    cells = np.zeros(n_classes)
-    sums: np.ndarray = np.zeros(1)
-    squares, shares = sums, sums
-    for window in windows:
-        batch = Batch(*(a[0] for a in window))
-        found = class_moments(batch, n_classes=n_classes, normalization=normalization)
-        sums, squares, shares = (a + np.asarray(b) for a, b in zip((sums, squares, shares), found, strict=True))
-        cells += np.bincount(batch.y, batch.weight > 0, minlength=n_classes)
-        if cells.sum() >= MOST_CELLS:
+def read_moments(
+    source: Source, keep: np.ndarray, n_classes: int, normalization: Normalization, *, seed: int
+) -> Moments:
+    """Return the moments of up to `MOST_CELLS` of the kept cells, drawn at random.
+
+    In SciPy: zeros cost nothing, and nothing has to be compiled.
+    """
+    rng = np.random.default_rng([seed, 2**31 + 3])
+    n_genes = source.n_genes
+    cells, sums = np.zeros(n_classes), np.zeros((n_classes, n_genes))
+    squares, shares = np.zeros(n_genes), np.zeros(n_genes)
+    left = MOST_CELLS
+    for counts, numbers in source.windows(keep, rng):
+        picks = rng.permutation(np.flatnonzero(numbers >= 0))[:left]
+        for rows in np.split(picks, range(AT_ONCE, len(picks), AT_ONCE)):
+            y = source.labels[numbers[rows]]
+            x = normalization(counts[rows], source.totals[numbers[rows]]).astype(np.float64)
+            of_class = sparse.csr_matrix((np.ones(len(y)), (y, np.arange(len(y)))), shape=(n_classes, len(y)))
+            cells += np.bincount(y, minlength=n_classes)
+            sums += (of_class @ x).toarray()
+            squares += x.multiply(x).sum(axis=0).A1
+            x.data = np.expm1(np.minimum(x.data, 60.0))  # counts, up to a factor per cell
+            whole = x.sum(axis=1).A1
+            shares += x.T @ (1 / np.where(whole > 0, whole, 1.0))
+        left -= len(picks)
+        if not left:
             break
     return Moments(cells, sums, squares, shares)
 
@@ -104,7 +119,7 @@ def weights_between(cells: np.ndarray, sums: np.ndarray, squares: np.ndarray) ->
     means, share = sums / cells, np.sqrt(cells) / np.sqrt(cells).sum()
     differ = (share * (means - (share * means).sum(axis=0)) ** 2).sum(axis=0)
     by_chance = within * (share * (1 - share) / cells).sum()  # expected from sampling alone
-    rounding = 1e-6 * squares / cells.sum()  # the sums are in single precision
+    rounding = 1e-6 * squares / cells.sum()  # the values are in single precision
     between = np.where(differ - by_chance > rounding, differ - by_chance, 0.0)
     whole = between + within
     root = np.sqrt(np.divide(between, whole, out=np.zeros_like(whole), where=whole > 0))

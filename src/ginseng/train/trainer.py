@@ -22,7 +22,7 @@ from ginseng._core.types import Params
 from ginseng._errors import warn
 from ginseng._logging import progress, running, warning
 from ginseng._repr import Card, listed
-from ginseng.data._batches import batches_per_window, class_weights, n_batches, prefetch, stream, stream_own
+from ginseng.data._batches import batches_per_window, class_weights, n_batches, prefetch, stream_own
 from ginseng.data._memory import MemoryDataset
 from ginseng.data._splits import folds
 from ginseng.data.dataset import GinsengDataset
@@ -309,9 +309,7 @@ class GinsengClassifierTrainer:
 
     @functools.cached_property
     def _moments(self) -> Moments:
-        batch = min(4096, int(self.keep.sum()))
-        windows = stream(self.dataset.source, self.keep, batch_size=batch, n_per_window=1, seed=self.settings.seed)
-        return read_moments(windows, self.n_classes, self.normalization)
+        return read_moments(self.dataset.source, self.keep, self.n_classes, self.normalization, seed=self.settings.seed)
 
     @property
     def n_uncentered(self) -> int:
