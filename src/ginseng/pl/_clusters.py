@@ -122,6 +122,6 @@ def clusters(
     panel.xaxis.label.set_parse_math(False)
     _figure.number_rows(panel, table.drop_duplicates("group").set_index("group").loc[rows, "total"], size, at=0.5)
     if sure:
-        _figure.colorbar(panel, dots, "Mean confidence")
+        _figure.colorbar(panel, dots, "Mean\nconfidence")
     _figure.size_legend(panel, largest, "Fraction\nof row")
     return sheet.finish("clusters", title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)
