@@ -89,6 +89,13 @@ def test_basis_and_components(labelled):
         pl.embedding(adata, components=(1, 4))
     with pytest.raises(KeyError, match=r"'umpa'.*'X_umpa'.*'X_umap'"):
         pl.embedding(adata, "umpa")
+    del adata.obsm["X_umap"]
+    with pytest.raises(KeyError, match=r"Name another as `basis`.*`sc.pp.neighbors\(adata\); sc.tl.umap\(adata\)`"):
+        pl.embedding(adata)
+    adata.uns["neighbors"] = {}
+    del adata.obsm
+    with pytest.raises(KeyError, match=r"There are none. Compute .*: `sc.tl.umap\(adata\)`"):
+        pl.embedding(adata)
 
 
 def test_missing_labels_are_grey(labelled):

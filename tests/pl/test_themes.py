@@ -194,6 +194,10 @@ def check(fig):
         panels = [ax.get_facecolor() for ax in every_axes(fig) if ax.axison and holds(ax.get_window_extent(), box)]
         if not (panels and text.axes is not None and text in text.axes.texts):  # on a panel it may lie on a colour
             assert contrast(text.get_color(), panels[-1] if panels else page) > 3, text.get_text()
+    for bar in (child for ax in fig.axes for child in ax.child_axes):
+        drawn = [t for t in bar.get_yticklabels() if id(t) not in ticks]
+        middles = [t.get_window_extent().y0 for t in drawn]
+        assert np.diff(middles).min(initial=np.inf) > 1.15 * drawn[0].get_fontsize() * fig.dpi / 72, "numbers touch"
     for ax in fig.axes:
         assert min(ax.get_window_extent().size) > 0.4 * fig.dpi, "an axis is collapsed"
         assert not any(line.get_visible() for line in [*ax.get_xgridlines(), *ax.get_ygridlines()]), "a grid"

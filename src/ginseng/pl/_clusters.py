@@ -105,6 +105,6 @@ def clusters(
     panel.xaxis.label.set_parse_math(False)
     _parts.number_rows(panel, table.drop_duplicates("group").set_index("group").loc[rows, "total"], size, at=0.5)
     if sure:
-        _parts.colorbar(panel, dots, "Mean confidence")
+        _parts.colorbar(panel, dots, "Mean\nconfidence")
     _parts.size_legend(panel, largest, "Fraction\nof row")
     return sheet.finish("clusters")

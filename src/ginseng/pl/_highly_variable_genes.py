@@ -52,7 +52,12 @@ def highly_variable_genes(
         for name in ("other", "selected"):
             part = genes[genes["selected"] == (name == "selected")]
             # rasterised, as in `embedding`
-            style: Any = {"s": 3, "linewidths": 0, "rasterized": True, "color": colors[name]}
+            style: Any = {
+                "s": min(15.0, max(3.0, 6000 / len(genes))),
+                "linewidths": 0,
+                "rasterized": True,
+                "color": colors[name],
+            }
             axis.scatter(part["mean"], part[column], label=f"{name} ({len(part):,})", **style)
         if of_counts:
             axis.set_xscale("log")

@@ -42,15 +42,15 @@ def taken(ax: Axes) -> float:
 
 
 def colorbar(ax: Axes, mappable: ScalarMappable, label: str = "", *, length: float = 1.2) -> Axes:
-    """Draw a colour bar of at most `length` inches to the right of a panel and its text."""
+    """Draw a colour bar of about the height of a panel, at most `length` inches, to the right of it and its text."""
     u = unit()
-    height = min(ax.get_window_extent().height / ax.figure.dpi, length * u)
+    height = float(np.clip(ax.get_window_extent().height / ax.figure.dpi, 0.6 * u, length * u))
     cax = ax.inset_axes((0, 0, 0.09 * u, height), transform=beside(ax, taken(ax) + 0.09 * u))
     bar = ax.figure.colorbar(mappable, cax=cax)
     bar.set_label(label, fontsize="small")
     bar.outline.set_linewidth(0.5)
     cax.tick_params(labelsize="small", width=0.5, length=2)
-    cax.locator_params(nbins=5)
+    cax.locator_params(nbins=5 if height > 0.9 * u else 2)  # so that the numbers do not touch
     return cax
 
 

@@ -130,7 +130,7 @@ def _brackets(ax: Axes, of_group: dict[str, int], size: float) -> None:
                 [a, a, b, b], [1, 1 + high, 1 + high, 1], solid_joinstyle="miter", scalex=False, scaley=False, **line
             )
             ax.annotate(
-                _parts.shortened(group, 28), ((a + b) / 2, 1), (0, 8), xycoords=top, textcoords="offset points",
+                _parts.shortened(group, 40), ((a + b) / 2, 1), (0, 8), xycoords=top, textcoords="offset points",
                 ha="center", va="bottom", rotation=90, fontsize=size, parse_math=False,
                 color=plt.rcParams["text.color"],
             )  # fmt: skip

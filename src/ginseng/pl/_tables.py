@@ -152,6 +152,10 @@ def coordinates(
     name = basis if basis in adata.obsm else f"X_{basis}"
     if name not in adata.obsm:
         msg = f"`adata.obsm` has no {basis!r} or {name!r}. {suggest(name, adata.obsm)}"
+        if name == "X_umap":
+            code = "sc.tl.umap(adata)" if "neighbors" in adata.uns else "sc.pp.neighbors(adata); sc.tl.umap(adata)"
+            other = "Name another as `basis`, or compute" if len(adata.obsm) else "Compute"
+            msg += f" {other} a UMAP with scanpy first: `{code}`."
         raise MissingKeyError(msg)
     found = np.asarray(adata.obsm[name])
     if len(components) != 2 or min(components) < 1 or max(components) > found.shape[1]:
