@@ -14,8 +14,9 @@ from anndata import AnnData
 
 from ginseng import _keys
 from ginseng._cells.open import open_cells
+from ginseng._cells.target import check_target
 from ginseng._cells.training_set import choose_cells
-from ginseng._cells.write import Results, check_target, label_column, write
+from ginseng._cells.write import Results, label_column, write
 from ginseng._core import registry
 from ginseng._docs import document
 from ginseng._logging import running

@@ -15,8 +15,9 @@ from ginseng._cells.entries import column
 from ginseng._cells.labels import UNASSIGNED, as_labels
 from ginseng._cells.matrix import row_sums
 from ginseng._cells.open import OpenCells, open_cells
+from ginseng._cells.target import check_target
 from ginseng._cells.training_set import TrainingSet, choose_cells
-from ginseng._cells.write import Results, check_target, label_column, write
+from ginseng._cells.write import Results, label_column, write
 from ginseng._docs import document
 from ginseng._errors import warn
 from ginseng._logging import progress, running

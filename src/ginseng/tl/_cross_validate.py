@@ -11,8 +11,9 @@ from anndata import AnnData
 
 from ginseng import _keys
 from ginseng._cells.open import OpenCells, open_cells
+from ginseng._cells.target import check_target
 from ginseng._cells.training_set import TrainingSet, choose_cells
-from ginseng._cells.write import Results, check_target, label_column, write
+from ginseng._cells.write import Results, label_column, write
 from ginseng._docs import document
 from ginseng._logging import progress, running
 from ginseng.data._splits import folds, warn_of_unseen

@@ -17,8 +17,9 @@ from ginseng._cells.colors import distinct, hex_colors, known_colors
 from ginseng._cells.labels import as_labels
 from ginseng._cells.levels import finest_level
 from ginseng._cells.open import OpenCells, open_cells
+from ginseng._cells.target import check_target, refuse_lost_view
 from ginseng._cells.training_set import choose_cells, choose_genes
-from ginseng._cells.write import Results, check_target, refuse_lost_view, write
+from ginseng._cells.write import Results, write
 from ginseng._docs import document
 from ginseng._errors import suggest
 from ginseng._logging import done, in_lines, info
