@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from ginseng import _keys
 from ginseng._docs import document
-from ginseng.pl import _parts, _sheet, _tables, _theme
+from ginseng.pl import _metric_tables, _parts, _sheet, _theme
 from ginseng.pl._confusion import Matrix, write_values
 
 _TITLES = {
@@ -40,7 +40,7 @@ def compare(
     key: str = _keys.DEFAULT,
     normalize: bool = True,
     annotate: bool | Literal["auto"] = "auto",
-    order: _tables.Order = "cluster",
+    order: _metric_tables.Order = "cluster",
     cmap: str | Colormap | None = None,
     **options: Unpack[_sheet.Options],
 ) -> list[Axes] | Figure | None:
@@ -77,7 +77,7 @@ def compare(
     KeyError
         If there is no comparison, or it lacks a model.
     """
-    table, counts = _tables.comparison(adata, models, key, order)
+    table, counts = _metric_tables.comparison(adata, models, key, order)
     n_labels = max(one.shape[1] for one in counts.values())
     annotate = n_labels <= 12 if annotate == "auto" else annotate
     matrices = [Matrix(one, normalize=normalize, annotate=annotate) for one in counts.values()]

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ginseng import _keys
 from ginseng._docs import document
-from ginseng.pl import _boxes, _palette, _parts, _sheet, _tables, _theme
+from ginseng.pl import _boxes, _metric_tables, _palette, _parts, _sheet, _tables, _theme
 
 #: Thresholds that are marked on the curve of coverage and accuracy.
 MARKED = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
@@ -90,8 +90,8 @@ def confidence(
             axis.axvline(limits[name], color=_theme.ink(0.6), lw=1, ls=":", zorder=0)
         _parts.share_axis(axis)
     if label_key is not None:
-        _reliability(sheet.axes[-2], _tables.reliability(frame, n_bins))
-        _coverage(sheet.axes[-1], _tables.coverage(frame))
+        _reliability(sheet.axes[-2], _metric_tables.reliability(frame, n_bins))
+        _coverage(sheet.axes[-1], _metric_tables.coverage(frame))
     return sheet.finish("confidence")
 
 
@@ -110,7 +110,7 @@ def _reliability(ax: Axes, bins: pd.DataFrame) -> None:
     ax.set_xlabel("Confidence", fontsize="small")
     ax.set_ylabel("Fraction of correct labels", fontsize="small")
     _parts.simple(ax)
-    _parts.legend_above(ax, f"ECE {_tables.calibration_error(bins):.3f}")
+    _parts.legend_above(ax, f"ECE {_metric_tables.calibration_error(bins):.3f}")
 
 
 def _coverage(ax: Axes, curve: pd.DataFrame) -> None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ginseng import _keys
 from ginseng._docs import document
-from ginseng.pl import _parts, _sheet, _tables, _theme
+from ginseng.pl import _metric_tables, _parts, _sheet, _theme
 
 
 @_sheet.plot
@@ -24,7 +24,7 @@ def confusion(
     key: str = _keys.DEFAULT,
     normalize: bool = True,
     annotate: bool | Literal["auto"] = "auto",
-    order: _tables.Order = "cluster",
+    order: _metric_tables.Order = "cluster",
     cmap: str | Colormap | None = None,
     **options: Unpack[_sheet.Options],
 ) -> Axes | Figure | None:
@@ -61,7 +61,7 @@ def confusion(
     KeyError
         If the metrics or the labels do not exist.
     """
-    counts = _tables.ordered(_tables.confusion(adata, label_key, key), order)
+    counts = _metric_tables.ordered(_metric_tables.confusion(adata, label_key, key), order)
     matrix = Matrix(counts, normalize=normalize, annotate=len(counts.columns) <= 20 if annotate == "auto" else annotate)
     sheet = _sheet.Sheet([matrix.size], options)
     (panel,) = sheet.axes

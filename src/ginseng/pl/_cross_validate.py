@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ginseng import _keys
 from ginseng._docs import document
 from ginseng._errors import suggest
-from ginseng.pl import _palette, _parts, _sheet, _tables, _theme
+from ginseng.pl import _metric_tables, _palette, _parts, _sheet, _tables, _theme
 
 _NAMES = {
     "accuracy": "accuracy",
@@ -70,7 +70,7 @@ def cross_validate(
     >>> [text.get_text() for text in ax.get_yticklabels()]
     ['1', '2', '3', 'mean ± sd']
     """
-    table, _, by = _tables.folds(adata, key)
+    table, _, by = _metric_tables.folds(adata, key)
     wanted = [metrics] if isinstance(metrics, str) else [str(name) for name in metrics]
     if not wanted:
         msg = "`metrics` is empty. Name one or more metrics."

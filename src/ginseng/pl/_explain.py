@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 
 from ginseng import _keys
 from ginseng._docs import document
-from ginseng.pl import _palette, _parts, _sheet, _tables, _theme
+from ginseng.pl import _gene_tables, _palette, _parts, _sheet, _theme
 
 _MOST = 6
 
@@ -56,7 +56,7 @@ def explain(
     ValueError
         If there are more than six cells.
     """
-    tables = _tables.explanation(adata, cells, key)
+    tables = _gene_tables.explanation(adata, cells, key)
     if cells is None:
         tables = dict(list(tables.items())[:_MOST])
     if len(tables) > _MOST:

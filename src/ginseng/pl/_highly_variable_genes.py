@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ginseng._cells.colors import OKABE_ITO
 from ginseng._docs import document
-from ginseng.pl import _palette, _parts, _sheet, _tables, _theme
+from ginseng.pl import _gene_tables, _palette, _parts, _sheet, _theme
 
 
 @_sheet.plot
@@ -41,7 +41,7 @@ def highly_variable_genes(
     KeyError
         If no genes were selected, or another tool selected them.
     """
-    genes, of_counts = _tables.genes(adata)
+    genes, of_counts = _gene_tables.genes(adata)
     colors = _palette.colors(["selected", "other"], palette, {"selected": OKABE_ITO[5], "other": _theme.ink(0.35)})
     what = "variance" if of_counts else "dispersion"
     panels = {"spread_norm": f"Standardised {what}", "spread": "Variance of counts" if of_counts else "Dispersion"}

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ginseng import _keys
 from ginseng._docs import document
-from ginseng.pl import _palette, _parts, _sheet, _tables, _theme
+from ginseng.pl import _metric_tables, _palette, _parts, _sheet, _theme
 
 
 @_sheet.plot
@@ -46,7 +46,7 @@ def history(
     KeyError
         If `adata` has no history.
     """
-    frame, best = _tables.history(adata, key)
+    frame, best = _metric_tables.history(adata, key)
     frame["line"] = frame["split"].where(frame["metric"] == "loss", frame["metric"])
     is_loss = frame["metric"] == "loss"
     panels = {"Loss": frame[is_loss], "On holdout cells": frame[~is_loss]}

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ginseng import _keys
 from ginseng._docs import document
-from ginseng.pl import _palette, _parts, _sheet, _tables, _theme
+from ginseng.pl import _metric_tables, _palette, _parts, _sheet, _theme
 
 _NAMES = {"precision": "precision", "recall": "recall", "f1": "F1"}
 _MARKERS = {"precision": "<", "recall": ">", "f1": "o"}
@@ -67,7 +67,7 @@ def metrics(
     if sort_by not in (*_NAMES, "support", "name"):
         msg = f"`sort_by` must be 'f1', 'precision', 'recall', 'support' or 'name', not {sort_by!r}."
         raise ValueError(msg)
-    table = _tables.per_class(_tables.confusion(adata, label_key, key))
+    table = _metric_tables.per_class(_metric_tables.confusion(adata, label_key, key))
     if sort_by == "name":
         table = table.sort_index()
     else:

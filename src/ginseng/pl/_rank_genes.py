@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from ginseng import _keys
 from ginseng._docs import document
-from ginseng.pl import _parts, _sheet, _tables, _theme
+from ginseng.pl import _gene_tables, _parts, _sheet, _theme
 
 
 @_sheet.plot
@@ -75,7 +75,7 @@ def rank_genes(
     if standard_scale not in ("var", "group", None):
         msg = f"`standard_scale` must be 'var', 'group' or None, not {standard_scale!r}."
         raise ValueError(msg)
-    scores, of_group = _tables.ranked_genes(adata, key, groups, n_genes, min_logfoldchange)
+    scores, of_group = _gene_tables.ranked_genes(adata, key, groups, n_genes, min_logfoldchange)
     names, genes = list(scores.index), list(scores.columns)
     size = plt.rcParams["font.size"] * (0.83 if len(genes) <= 60 else 0.6)
     cell = size / 72 * 1.5  # inches
@@ -89,7 +89,7 @@ def rank_genes(
         mappable: Any = panel.pcolormesh(values, cmap=_theme.diverging(cmap), vmin=-limit, vmax=limit, **style)
         unit = "Contribution\nto the label"
     else:
-        mean, share = _tables.expression(adata, genes, names, key)
+        mean, share = _gene_tables.expression(adata, genes, names, key)
         unit = "Mean expression\n(log1p)"
         if standard_scale is not None:
             mean, unit = _scaled(mean, standard_scale), f"Mean expression\n(scaled per {_OF[standard_scale]})"

@@ -12,7 +12,7 @@ from matplotlib.path import Path
 
 from ginseng import _keys
 from ginseng._docs import document
-from ginseng.pl import _palette, _sheet, _tables, _theme
+from ginseng.pl import _metric_tables, _palette, _sheet, _tables, _theme
 
 #: Width of the blocks; the bands between them have width 1.
 BLOCK = 0.05
@@ -55,7 +55,7 @@ def vote(
     ValueError
         If there are no clusters.
     """
-    table, counts, how = _tables.vote(adata, key)
+    table, counts, how = _metric_tables.vote(adata, key)
     if counts.empty:
         msg = "The vote has no clusters: there is nothing to plot."
         raise ValueError(msg)
