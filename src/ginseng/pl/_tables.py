@@ -143,15 +143,19 @@ def confidence(adata: AnnData, label_key: str | None, key: str, groupby: str | N
     if groupby is not None:
         frame["group"] = groups_of(adata, groupby)
     if label_key is not None:
-        true = as_labels(column(obs, label_key)).reset_index(drop=True)
-        given = frame["predicted"].notna() & (frame["predicted"] != unassigned(adata, key))
-        both = given & true.notna() & frame["confidence"].notna()
-        if not both.any():
-            msg = f"No cell has both a predicted label and one in {label_key!r}. Check that this is the right column."
-            raise ValueError(msg)
-        frame["right"] = (frame["predicted"] == true).astype("boolean").where(both)
-        frame["known"] = true.notna()
+        frame["right"] = _are_right(adata, frame["predicted"], frame["confidence"], label_key, key)
+        frame["known"] = as_labels(obs[label_key]).notna().to_numpy()
     return frame.dropna(subset=["predicted", "confidence", "group"])
+
+
+def _are_right(adata: AnnData, predicted: pd.Series, measured: pd.Series, label_key: str, key: str) -> pd.Series:
+    """Return whether labels are right; missing where one of both is, for unassigned cells, and if not `measured`."""
+    true = as_labels(column(in_memory(adata.obs), label_key)).reset_index(drop=True)
+    both = predicted.notna() & (predicted != unassigned(adata, key)) & true.notna() & measured.notna()
+    if not both.any():
+        msg = f"No cell has both a predicted label and one in {label_key!r}. Check that this is the right column."
+        raise ValueError(msg)
+    return (predicted == true).astype("boolean").where(both)
 
 
 def groups_of(adata: AnnData, groupby: str) -> np.ndarray:
@@ -270,10 +274,5 @@ def uncertainty(adata: AnnData, label_key: str | None, key: str, groupby: str | 
     predicted = predicted_labels(adata, _keys.cell_type(key)).reset_index(drop=True)
     frame["group"] = predicted if groupby is None else groups_of(adata, groupby)
     if label_key is not None:
-        true = as_labels(column(obs, label_key)).reset_index(drop=True)
-        both = predicted.notna() & true.notna() & frame["uncertainty"].notna() & (predicted != unassigned(adata, key))
-        if not both.any():
-            msg = f"No cell has both a predicted label and one in {label_key!r}. Check that this is the right column."
-            raise ValueError(msg)
-        frame["right"] = (predicted == true).astype("boolean").where(both)
+        frame["right"] = _are_right(adata, predicted, frame["uncertainty"], label_key, key)
     return frame.dropna(subset=["group", "uncertainty"])
