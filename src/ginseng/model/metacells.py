@@ -7,11 +7,13 @@ type that the reference lacks lie side by side, noise does not.
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
@@ -74,10 +76,19 @@ def find_metacells(x: sparse.csr_matrix, s: np.ndarray) -> Metacells | None:
     n = min(MOST, x.shape[0] // OF_CELLS)
     with threadpool_limits(1):  # several threads would add in an order of their own
         components = randomized_svd(x, min(N_COMPONENTS, min(x.shape) - 1), n_iter=3, random_state=0)[2].T
-        place = np.asarray(x @ components)
-        found = KMeans(n, n_init=1, max_iter=20, random_state=0).fit(place)
-    size = np.bincount(found.labels_, minlength=n)
+    centres, label = k_means(np.asarray(x @ components), n)
+    size = np.bincount(label, minlength=n)
     kept = size > 0
-    unlike = np.bincount(found.labels_, s, minlength=n)[kept] / size[kept]
-    centres = found.cluster_centers_[kept]
-    return Metacells(*(np.asarray(a, np.float32) for a in (components, centres, size[kept], unlike)))
+    unlike = np.bincount(label, s, minlength=n)[kept] / size[kept]
+    return Metacells(*(np.asarray(a, np.float32) for a in (components, centres[kept], size[kept], unlike)))
+
+
+def k_means(points: np.ndarray, k: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return centres, (k, width), and the place of the one that each point is of; the same for the same points.
+
+    Where points are the same, some centres may have none.
+    """
+    with threadpool_limits(1), warnings.catch_warnings():  # several threads would add in an order of their own
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found = KMeans(k, n_init=1, max_iter=20, random_state=seed).fit(points)
+    return found.cluster_centers_, found.labels_

@@ -6,14 +6,11 @@ passes as the model itself took, without looking at the others. Where cells have
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 
 from ginseng._core.architecture import Architecture
 from ginseng._core.correction import Correction
@@ -23,7 +20,7 @@ from ginseng._core.steps import Normalization, Seen, normalized, predict_seen
 from ginseng._core.types import Params
 from ginseng.data._batches import MemorySource, Source, in_memory, stream
 from ginseng.model import calibration
-from ginseng.model.metacells import find_metacells
+from ginseng.model.metacells import find_metacells, k_means
 
 #: Fewer cells to train on say too little of errors.
 FEWEST = 200
@@ -167,13 +164,8 @@ def prototypes_of(read: Reader, model: Trained, rng: np.random.Generator) -> np.
     for label in np.unique(y):
         own = rng.permutation(seen.direction[y == label])[:OF_CLASS]
         k = int(np.clip(len(own) // LEAST, 1, PER_CLASS))
-        if k == 1:
-            found.append(own.mean(axis=0, keepdims=True))
-        else:
-            with warnings.catch_warnings():  # of cells that are the same
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                fitted = KMeans(k, n_init=1, max_iter=20, random_state=int(rng.integers(2**31))).fit(own)
-            found.append(fitted.cluster_centers_)
+        seed = int(rng.integers(2**31))
+        found.append(own.mean(axis=0, keepdims=True) if k == 1 else k_means(own, k, seed)[0])
     centres = np.concatenate(found)
     return centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-9)
 
