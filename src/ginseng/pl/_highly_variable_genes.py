@@ -59,14 +59,14 @@ def highly_variable_genes(
     what = "variance" if of_counts else "dispersion"
     panels = {"spread_norm": f"Standardised {what}", "spread": "Variance of counts" if of_counts else "Dispersion"}
 
-    u = _figure.unit()
+    u, dot = _figure.unit(), min(15.0, max(3.0, 6000 / len(genes)))
     sheet = _figure.Sheet([(2.2 * u, 2.0 * u)] * 2, ax)
     for axis, (column, name_of_y) in zip(sheet.axes, panels.items(), strict=True):
         for name in ("other", "selected"):
             part = genes[genes["selected"] == (name == "selected")]
             # rasterised, as in `embedding`
             style: Any = {
-                "s": min(15.0, max(3.0, 6000 / len(genes))),
+                "s": dot,
                 "linewidths": 0,
                 "rasterized": True,
                 "color": colors[name],
@@ -81,7 +81,7 @@ def highly_variable_genes(
         _figure.simple(axis)
     sheet.axes[0].legend(
         loc="lower left", bbox_to_anchor=(0, 1), ncols=2, reverse=True, fontsize="small", frameon=False,
-        borderaxespad=0.2, borderpad=0, handletextpad=0.1, columnspacing=0.9, markerscale=2.5,
+        borderaxespad=0.2, borderpad=0, handletextpad=0.1, columnspacing=0.9, markerscale=4.3 / dot**0.5,
         labelcolor=_figure.ink(),
     )  # fmt: skip
     name = "highly_variable_genes"
