@@ -1,4 +1,4 @@
-"""Run notebooks and keep their outputs: `python tools/run_notebooks.py [--files FOLDER] notebooks/quickstart.ipynb ...`.
+"""Run notebooks and keep their outputs: `python tools/run_notebooks.py [--files FOLDER] NOTEBOOK ...`.
 
 Each runs in an empty folder, or in one with copies of the files in FOLDER. Figures are kept at twice their size on the
 page, so that they are crisp on any screen, with a palette, which takes a third of the space. Needs `ginseng[docs]`.
@@ -10,6 +10,7 @@ import argparse
 import base64
 import copy
 import io
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -19,6 +20,8 @@ from nbclient import NotebookClient
 from PIL import Image
 
 DPI = 200  # of figures that are laid out for 100
+#: Where a warning was raised, which differs between runs, and the line of code, which stands above.
+PLACE = re.compile(r"^\S*ipykernel\S*:\d+: (\w+: .*\n)  .*\n", re.MULTILINE)
 TWICE = "--InlineBackend.figure_formats={'retina'}"
 
 
@@ -44,6 +47,8 @@ def run(path: Path, files: Path | None) -> None:
         ).execute()
     notebook.metadata = metadata
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        if output.get("name") == "stderr":
+            output.text = PLACE.sub(r"\1", output.text)
         if "image/png" in output.get("data", {}):
             output.data["image/png"] = smaller(output.data["image/png"])
     nbformat.write(notebook, path)
