@@ -57,7 +57,7 @@ autosummary_generate = True
 autosummary_context = {"figures": figures.examples()}  # each page of `pl` shows its figure
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
-autodoc_typehints_description_target = "all"
+autodoc_typehints_description_target = "documented"  # fields of dataclasses stand under Attributes alone
 autodoc_typehints_format = "short"
 autodoc_type_aliases = {
     "PRNGKeyArray": "PRNGKeyArray",  # else written out as all that it can be
