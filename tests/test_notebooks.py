@@ -30,7 +30,10 @@ SLOW = {"gallery", "reference", "index", "quality", "extending", "training", "co
 SLOW |= {"annotating", "trust"}
 PAGES = [
     page
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/guide").glob("*.md"))]
+    for page in [
+        ROOT / "README.md",
+        *(page for folder in ("docs", "docs/guide", "docs/api") for page in sorted((ROOT / folder).glob("*.md"))),
+    ]
     if "```python" in page.read_text()
 ]
 

@@ -46,14 +46,14 @@ def highly_variable_genes(
     what = "variance" if of_counts else "dispersion"
     panels = {"spread_norm": f"Standardised {what}", "spread": "Variance of counts" if of_counts else "Dispersion"}
 
-    u = _theme.unit()
+    u, dot = _theme.unit(), min(15.0, max(3.0, 6000 / len(genes)))
     sheet = _sheet.Sheet([(2.2 * u, 2.0 * u)] * 2, options)
     for axis, (column, name_of_y) in zip(sheet.axes, panels.items(), strict=True):
         for name in ("other", "selected"):
             part = genes[genes["selected"] == (name == "selected")]
             # rasterised, as in `embedding`
             style: Any = {
-                "s": min(15.0, max(3.0, 6000 / len(genes))),
+                "s": dot,
                 "linewidths": 0,
                 "rasterized": True,
                 "color": colors[name],
@@ -66,5 +66,6 @@ def highly_variable_genes(
         axis.set_xlabel("Mean count" if of_counts else "Mean expression", fontsize="small")
         axis.set_ylabel(name_of_y, fontsize="small")
         _parts.simple(axis)
-    _parts.legend_above(sheet.axes[0], ncols=2, reverse=True, handlelength=2.0, handletextpad=0.1, markerscale=2.5)
+    marks: Any = {"handlelength": 2.0, "handletextpad": 0.1, "markerscale": 4.3 / dot**0.5}
+    _parts.legend_above(sheet.axes[0], ncols=2, reverse=True, **marks)
     return sheet.finish("highly_variable_genes")
