@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 
 from ginseng._core.architecture import Architecture
 from ginseng._core.correction import Correction
@@ -140,16 +141,17 @@ def prototypes_of(read: Reader, model: Trained, rng: np.random.Generator) -> np.
     """Return directions of the cells that a model was trained on, a few of each class: the centres of k-means."""
     seen, y = read(model, in_memory(read.source, _some(model.trained, MOST_CELLS, rng)))
     found = []
-    for label in np.unique(y):
-        own = rng.permutation(seen.direction[y == label])[:OF_CLASS]
-        k = int(np.clip(len(own) // LEAST, 1, PER_CLASS))
-        if k == 1:
-            found.append(own.mean(axis=0, keepdims=True))
-        else:
-            with warnings.catch_warnings():  # of cells that are the same
-                warnings.simplefilter("ignore", ConvergenceWarning)
+    # for so few cells, threads would only wait for one another, and add up in an order of chance
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of cells that are the same
+        for label in np.unique(y):
+            own = rng.permutation(seen.direction[y == label])[:OF_CLASS]
+            k = int(np.clip(len(own) // LEAST, 1, PER_CLASS))
+            if k == 1:
+                found.append(own.mean(axis=0, keepdims=True))
+            else:
                 fitted = KMeans(k, n_init=1, max_iter=20, random_state=int(rng.integers(2**31))).fit(own)
-            found.append(fitted.cluster_centers_)
+                found.append(fitted.cluster_centers_)
     centres = np.concatenate(found)
     return centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-9)
 
