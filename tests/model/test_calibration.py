@@ -29,7 +29,7 @@ def found(rng: np.random.Generator, n: int = 500, n_classes: int = 4) -> dict[st
     confidence, s = rng.random(n), rng.normal(size=n)
     return {
         "temperature": np.array(2.0),
-        "cells": np.stack([label, predicted, confidence, confidence, s], axis=1),
+        "cells": np.stack([label, predicted, confidence, confidence, s, s], axis=1),
         "prototypes": np.eye(3),
         "depth": np.array([[0.0, 0.5, 1.0], [0.0, 0.0, 0.2]]),
         "range": np.array([1.0, 4.0]),

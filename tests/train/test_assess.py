@@ -89,7 +89,7 @@ def test_probabilities_are_those_of_the_logits_over_the_temperature(
     uncalibrated = GinsengClassifierState(**(vars(state) | {"calibration": None}))
     table: Any = gs.tl.classify(query, uncalibrated, adapt=False, return_table=True, silent=True, store_probs=True)
     logits = np.log(table[list(state.label_keys)].to_numpy(float))
-    level = calibration.novelty(found, np.array([0.0]))[0]
+    level = calibration.novelty(found, np.array([0.0]), alone=True)[0]
     novelty = query.obs["ginseng_novelty"].to_numpy(float)
     s = np.log(novelty / (1 - novelty)) - np.log(level / (1 - level))
     expected = softmax(logits / (float(found["temperature"]) * (1 + 0.1 * np.clip(s, 0, 15)))[:, None], axis=1)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ginseng._core.architecture import Architecture
 from ginseng._core.types import Params
 
-# M members, G genes, C classes, E width of the embeddings of all members
+# M members, G genes, C classes, K width of the embedding, E of those of all members
 
 
 def together(architecture: Architecture) -> Architecture:
@@ -56,10 +56,14 @@ class Together(Architecture):
         """Return the concatenated embeddings of the members."""
         return jax.vmap(lambda params: self.member.embed(params, x))(params).reshape(-1)
 
-    def see(self, params: Params, x: Float[Array, " G"]) -> tuple[Float[Array, " C"], Float[Array, " E"]]:
-        """Return the logarithm of the mean probabilities, and the directions of all members, with a norm of 1."""
+    def see(self, params: Params, x: Float[Array, " G"]) -> tuple[Float[Array, " C"], Float[Array, " K"]]:
+        """Return the logarithm of the mean probabilities, and the direction of the last member.
+
+        Where members read genes in two ways, that one reads them on one scale, as they are, and is least disturbed by
+        other studies.
+        """
         logits, directions = jax.lax.map(lambda params: self.member.see(params, x), params)
-        return _mean(logits), directions.reshape(-1) / math.sqrt(len(directions))
+        return _mean(logits), directions[-1]
 
     def gene_weights(self, params: Params, x: Float[Array, " G"]) -> Float[Array, " G"]:
         """Return the mean weights."""

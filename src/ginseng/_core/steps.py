@@ -44,6 +44,7 @@ class Seen(NamedTuple):
     direction: Any  # (B, K) of the embedding, with a norm of 1
     likeness: Any  # (B, C) cosine of the angle between expression and the mean of each class
     depth: Any  # (B,) logarithm of 1 + the number of genes that are expressed
+    place: Any  # (B, D) expression times some components
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,6 +243,7 @@ def predict_seen(
     total: Float[Array, " B"],
     classes: Float[Array, "C G"],
     measured: Float[Array, " G"],
+    components: Float[Array, "G D"],
     correction: Correction | None = None,
     *,
     architecture: Architecture,
@@ -256,20 +258,23 @@ def predict_seen(
         Mean normalised expression of each class in the reference.
     measured
         1 for genes that the cells were measured in, 0 for others.
+    components
+        Directions of expression.
     """
 
     def some(shared: Any, x: Num[Array, "B G"], total: Float[Array, " B"]) -> Seen:
-        params, correction, classes, measured = shared
+        params, correction, classes, measured, components = shared
         expressed = ((x > 0) * measured).sum(axis=1)  # before a shift, which moves zeros
         x = normalization(x, total, correction)
         of = lambda form: jax.vmap(lambda x: together(form).see(params, x))(x)  # noqa: E731
         logits, direction = in_form(of, architecture, x, training=False)
         x, classes = x * measured, classes * measured
         norms = jnp.linalg.norm(x, axis=1)[:, None] * jnp.linalg.norm(classes, axis=1)
-        return Seen(logits, direction, x @ classes.T / jnp.maximum(norms, 1e-9), jnp.log1p(expressed))
+        likeness = x @ classes.T / jnp.maximum(norms, 1e-9)
+        return Seen(logits, direction, likeness, jnp.log1p(expressed), x @ components)
 
     size = architecture.cells_at_once or x.shape[0]
-    return per_cell(_in_parts(some, size), mesh, (params, correction, classes, measured), x, total)
+    return per_cell(_in_parts(some, size), mesh, (params, correction, classes, measured, components), x, total)
 
 
 def _keys_of_parts(key: PRNGKeyArray, n: int, size: int) -> PRNGKeyArray:

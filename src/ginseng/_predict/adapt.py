@@ -25,7 +25,8 @@ from ginseng._cells.genes import Alignment
 from ginseng._core.correction import Correction
 from ginseng._core.devices import local_mesh, put, replicated
 from ginseng._core.steps import Normalization, normalized, predict_logits
-from ginseng._predict.forward import Rows, batches
+from ginseng._predict.forward import Rows, Unlike, batches
+from ginseng.model.metacells import Metacells, find_metacells
 from ginseng.model.state import GinsengClassifierState
 
 #: A class needs so many expected cells in the query, and so many cells in the reference, to count.
@@ -48,11 +49,14 @@ class Adaptation:
         Classes that it is the mean of; with too few there is no shift.
     first
         (cells,) label of each cell before; -1 for one without counts in the genes of the model, or not looked at.
+    metacells
+        Of the cells that were looked at, for models that tell novelty.
     """
 
     shift: np.ndarray
     n_classes: int
     first: np.ndarray
+    metacells: Metacells | None
 
 
 class Compared(NamedTuple):
@@ -63,6 +67,8 @@ class Compared(NamedTuple):
     sums: np.ndarray  # (C, G) normalised expression, summed over the expected cells of each class
     expected: np.ndarray  # (C,) expected cells of each class
     label: np.ndarray  # (cells,) int32, -1 without counts
+    x: sparse.csr_matrix | None  # (some of the cells, G) normalised expression, for models that tell novelty
+    unlike: np.ndarray | None  # (the same cells,) how unlike the reference
 
 
 def correction_for(
@@ -98,6 +104,7 @@ def compare(
     genes: Alignment,
     batch_size: int,
     normalization: Normalization,
+    every: int,
     allowed: np.ndarray | None = None,
 ) -> Iterator[Compared]:
     """Yield what consecutive cells say of how a query differs from the reference.
@@ -114,23 +121,36 @@ def compare(
         Cells a forward pass; changes memory, not the result.
     normalization
         How counts become input.
+    every
+        Of which cells expression is kept: of every cell if 1, of every second if 2.
     allowed
         (classes,) bool, those that a cell can be of. All if None.
     """
     mesh = local_mesh()
     correction, params = correction_for(state, genes), put(state.params, replicated(mesh))
+    unlike = None if state.calibration is None else Unlike(state, correction, mesh)
     for start, stop, x, total, empty in batches(state, rows, batch_size):
         n = stop - start
         how: dict[str, Any] = {"correction": correction, "normalization": normalization}
-        logits = np.asarray(predict_logits(params, x, total, architecture=state.network, mesh=mesh, **how))[:n]
+        seen = None if unlike is None else unlike(params, x, total, n, architecture=state.network, **how)
+        if seen is None:
+            logits = np.asarray(predict_logits(params, x, total, architecture=state.network, mesh=mesh, **how))[:n]
+        else:
+            logits = seen.logits
         if allowed is not None:
             logits = np.where(allowed, logits, -np.inf)
         label = logits.argmax(axis=1)
         p = np.where(empty, 0.0, softmax(logits.astype(float), axis=1)[np.arange(n), label])
         of_class = sparse.csr_matrix((p, (label, np.arange(n))), shape=(state.n_classes, n))
-        sums = of_class @ np.asarray(normalized(x, total, **how), float)[:n]
+        expression = np.asarray(normalized(x, total, **how))[:n]
+        sums = of_class @ expression.astype(float)
         expected = np.bincount(label, p, minlength=state.n_classes)
-        yield Compared(start, stop, sums, expected, np.where(empty, -1, label).astype(np.int32))
+        kept = s = None
+        if unlike is not None and seen is not None:
+            some = ~empty & (np.arange(start, stop) % every == 0)
+            kept = sparse.csr_matrix(expression[some] * measured_genes_of(genes))
+            s = unlike.of(seen, label)[some]
+        yield Compared(start, stop, sums, expected, np.where(empty, -1, label).astype(np.int32), kept, s)
 
 
 def adapt(state: GinsengClassifierState, compared: Iterable[Compared], genes: Alignment, n_cells: int) -> Adaptation:
@@ -146,12 +166,19 @@ def adapt(state: GinsengClassifierState, compared: Iterable[Compared], genes: Al
     assert state.reference is not None
     sums, expected = np.zeros((state.n_classes, state.n_genes)), np.zeros(state.n_classes)
     first = np.full(n_cells, -1, np.int32)
+    some: list[sparse.csr_matrix] = []
+    unlike: list[np.ndarray] = []
     for part in compared:
+        if part.x is not None and part.unlike is not None:
+            some.append(part.x)
+            unlike.append(part.unlike)
         sums += part.sums
         expected += part.expected
         first[part.start : part.stop] = part.label
     shift, n_classes = shift_of(sums, expected, state.reference)
-    return Adaptation(np.where(measured_genes_of(genes), shift, np.float32(0)), n_classes, first)
+    shift = np.where(measured_genes_of(genes), shift, np.float32(0))
+    metacells = find_metacells(sparse.vstack(some, format="csr"), np.concatenate(unlike)) if some else None
+    return Adaptation(shift, n_classes, first, None if metacells is None else metacells.moved(shift))
 
 
 def shift_of(sums: np.ndarray, expected: np.ndarray, reference: dict[str, np.ndarray]) -> tuple[np.ndarray, int]:

@@ -13,6 +13,7 @@ from ginseng._predict.forward import predict
 from ginseng._predict.priors import estimate, given_shares, odds
 from ginseng._predict.query import Query
 from ginseng._predict.result import Result, label
+from ginseng.model.metacells import MOST_CELLS
 from ginseng.model.state import GinsengClassifierState
 
 
@@ -68,9 +69,10 @@ def annotate(
     how: Any = {"batch_size": batch_size, "normalization": query.normalization, "allowed": result.allowed}
     shift = None
     if adapts:
-        compared = replace(query, state=state).map_some(compare, genes=query.genes, **how)
+        every = max(1, -(-query.n_some // MOST_CELLS))
+        compared = replace(query, state=state).map_some(compare, genes=query.genes, every=every, **how)
         result.adaptation = adapt(state, compared, query.genes, n_cells)
-        shift = result.adaptation.shift
+        shift, how["metacells"] = result.adaptation.shift, result.adaptation.metacells
         report(f"adapted to the cells by {result.adaptation.n_classes} of {state.n_classes} classes")
     how |= {"correction": correction_for(state, query.genes, shift), "weight": result.weight}
     if priors is not None and result.shares is not None:

@@ -24,6 +24,7 @@ from ginseng._core.steps import (
 from ginseng._core.types import Params
 from ginseng._settings import settings
 from ginseng.model import calibration
+from ginseng.model.metacells import Metacells
 from ginseng.model.state import GinsengClassifierState
 
 #: Cells up to which a batch is as large as is asked for, however few there are: small queries share a compiled shape.
@@ -77,6 +78,7 @@ def predict(
     allowed: np.ndarray | None = None,
     weight: float | None = None,
     odds: np.ndarray | None = None,
+    metacells: Metacells | None = None,
 ) -> Iterator[Predicted]:
     """Yield the probabilities of the cells, batch by batch; all devices of this process share each batch.
 
@@ -102,6 +104,8 @@ def predict(
         Share of the model's weight that is on genes which were measured, for models that were calibrated; 1 if None.
     odds
         (classes,) by how much more frequent each class is than in the reference, see :mod:`ginseng._predict.priors`.
+    metacells
+        Of the query. Cells are as unlike the reference as they are by themselves if None.
 
     Raises
     ------
@@ -116,7 +120,7 @@ def predict(
     mesh = local_mesh()
     params = put(state.params, replicated(mesh))
     key = None if seed is None else jax.random.key(seed)
-    unlike = None if state.calibration is None else Unlike(state, correction, mesh)
+    unlike = None if state.calibration is None else Unlike(state, correction, mesh, metacells)
     for start, stop, x, total, empty in batches(state, rows, batch_size):
         n = stop - start
         seen = None if unlike is None else unlike(params, x, total, n, **how)
@@ -139,7 +143,7 @@ def predict(
             s = unlike.of(seen, label)
             if key is None:  # draws of dropout are softer by themselves
                 temperature = calibration.temperatures(state.calibration, s, 1.0 if weight is None else weight)
-            novelty = calibration.novelty(state.calibration, s)
+            novelty = calibration.novelty(state.calibration, s, alone=metacells is None)
         probs = probability.probs(logits, allowed, temperature)
         if odds is not None:
             probs = probs * odds.astype(np.float32)
@@ -158,14 +162,24 @@ class Unlike:
         What makes up for a query that is not measured as the reference was.
     mesh
         Devices that share the cells.
+    metacells
+        Of the query.
     """
 
-    def __init__(self, state: GinsengClassifierState, correction: Correction | None, mesh: Mesh) -> None:
+    def __init__(
+        self,
+        state: GinsengClassifierState,
+        correction: Correction | None,
+        mesh: Mesh,
+        metacells: Metacells | None = None,
+    ) -> None:
         assert state.calibration is not None
         assert state.reference is not None
         self.calibration = state.calibration
         measured = np.ones(state.n_genes, bool) if correction is None else np.asarray(correction.measured)
-        self.shared = put((state.reference["classes"], measured.astype(np.float32)), replicated(mesh))
+        self.metacells = metacells
+        components = np.zeros((state.n_genes, 1), np.float32) if metacells is None else metacells.components
+        self.shared = put((state.reference["classes"], measured.astype(np.float32), components), replicated(mesh))
         self.how = {"mesh": mesh}
 
     def __call__(self, params: Params, x: Any, total: Any, n: int, **how: Any) -> Seen:
@@ -175,7 +189,8 @@ class Unlike:
     def of(self, seen: Seen, label: np.ndarray) -> np.ndarray:
         """Return how unlike the reference cells are that get these labels, (cells,); see `model/calibration.py`."""
         scores = calibration.scores(seen.direction, self.calibration["prototypes"], seen.likeness, label)
-        return calibration.unlike(self.calibration, scores, np.asarray(seen.depth), label)
+        s = calibration.unlike(self.calibration, scores, np.asarray(seen.depth), label)
+        return s if self.metacells is None else self.metacells.smooth(np.asarray(seen.place), s)
 
 
 def batches(state: GinsengClassifierState, rows: Iterable[Rows], batch_size: int) -> Iterator[PaddedRows]:

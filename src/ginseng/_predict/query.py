@@ -62,6 +62,11 @@ class Query:
         """Yield what `step(state, rows, **how)` says of all cells, in order; see :meth:`OpenCells.map`."""
         return self.cells.map(partial(_map_rows, step, self.state, self.genes, how), ROWS)
 
+    @property
+    def n_some(self) -> int:
+        """Number of cells that :meth:`map_some` looks at, about."""
+        return self.adata.n_obs // max(1, self.adata.n_obs // ENOUGH)
+
     def map_some[T](self, step: Callable[..., Iterator[T]], **how: Any) -> Iterator[T]:
         """Yield the same of enough cells to know all: blocks that are spread evenly, or all where there are few."""
         every = max(1, self.adata.n_obs // ENOUGH)

@@ -4,7 +4,7 @@ All of it is measured on cells that were not trained on, and kept in `state.cali
 
 ========================= ======================= =====================================================================
 `temperature`             ()                      logits are divided by it
-`cells`                   (cells, 5)              of each such cell the columns of `RECORD`
+`cells`                   (cells, 6)              of each such cell the columns of `RECORD`
 `prototypes`              (prototypes, width)     directions of the reference in the embedding, a few of each class
 `depth`                   (2, 3)                  expected value of each score, a polynomial of the depth of a cell
 `range`                   (2,)                    depths between which it was fitted
@@ -19,7 +19,8 @@ counts, and differ between classes, so both are standardised for that (z). Their
 
     s = z_1 + .7 z_2
 
-is how unlike the reference a cell is. Logits are divided by T (1 + .1 max(s, 0)): by a temperature for all cells (Guo
+is how unlike the reference a cell is by itself; in a query that is looked at as a whole, most of it is the mean of like
+cells (:mod:`ginseng.model.metacells`). Logits are divided by T (1 + .1 max(s, 0)): by a temperature for all cells (Guo
 et al. 2017), and more where a cell is unlike all that the model has seen. `docs/accuracy.md` has what else was tried.
 """
 
@@ -34,8 +35,9 @@ from scipy.special import expit, log_softmax
 
 # B cells, C classes
 
-#: Columns of `cells`: places of the true and of the predicted class, probability of each, and how unlike the cell is.
-RECORD = ("label", "predicted", "confidence", "probability", "unlike")
+#: Columns of `cells`: places of the true and of the predicted class, probability of the predicted and of the true one,
+#: and how unlike the reference the cell is, by itself and together with like cells.
+RECORD = ("label", "predicted", "confidence", "probability", "alone", "unlike")
 #: Columns of `overlap`: share of the model's weight on the genes left, accuracy, calibration error and temperature.
 OVERLAP = ("weight", "accuracy", "ece", "temperature")
 #: Weight of the second score.
@@ -144,9 +146,12 @@ def unlike(found: Calibration, scores: np.ndarray, depth: np.ndarray, label: np.
     return (z[:, 0] + OF_EXPRESSION * z[:, 1]).astype(np.float32)
 
 
-def novelty(found: Calibration, s: np.ndarray) -> np.ndarray:
-    """Return `s` on a scale from 0 to 1: 0.5 where 5% of the rightly labelled cells of the reference are above."""
-    return expit(s - _quantile_of_right(found, "unlike", 1 - GIVEN_UP)).astype(np.float32)
+def novelty(found: Calibration, s: np.ndarray, *, alone: bool = False) -> np.ndarray:
+    """Return `s` on a scale from 0 to 1: 0.5 where 5% of the rightly labelled cells of the reference are above.
+
+    With `alone`, `s` is of cells by themselves.
+    """
+    return expit(s - _quantile_of_right(found, "alone" if alone else "unlike", 1 - GIVEN_UP)).astype(np.float32)
 
 
 def temperatures(found: Calibration, s: np.ndarray, weight: float = 1.0) -> np.ndarray:
@@ -183,20 +188,24 @@ def _temperature(found: Calibration, weight: float) -> float:
     return float(np.interp(weight, levels[:, 0], levels[:, OVERLAP.index("temperature")]))
 
 
-def thresholds(found: Calibration, share: float = GIVEN_UP) -> Thresholds:
-    """Return the thresholds by which this share of rightly labelled cells would be given up, half of them by each."""
+def thresholds(found: Calibration, share: float = GIVEN_UP, *, alone: bool = False) -> Thresholds:
+    """Return the thresholds by which this share of rightly labelled cells would be given up, half of them by each.
+
+    With `alone`, of cells that are looked at by themselves.
+    """
+    column = "alone" if alone else "unlike"
     cells = records(found)
     right = cells["label"] == cells["predicted"]
     if not right.any():
         return Thresholds(share, 0.0, 1.0)
-    confidence, s = cells["confidence"][right], cells["unlike"][right]
+    confidence, s = cells["confidence"][right], cells[column][right]
     low, high = 0.0, share
     for _ in range(30):  # of each threshold alone, so that both together give up the share
         middle = (low + high) / 2
         given_up = (confidence < np.quantile(confidence, middle)) | (s > np.quantile(s, 1 - middle))
         low, high = (middle, high) if given_up.mean() < share else (low, middle)
     at = float(np.quantile(s, 1 - low))
-    return Thresholds(share, float(np.quantile(confidence, low)), float(novelty(found, np.array([at]))[0]))
+    return Thresholds(share, float(np.quantile(confidence, low)), float(novelty(found, np.array([at]), alone=alone)[0]))
 
 
 def _quantile_of_right(found: Calibration, name: str, q: float) -> float:

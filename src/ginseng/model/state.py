@@ -246,7 +246,7 @@ def reference_shapes(n_genes: int, n_classes: int) -> dict[str, jax.ShapeDtypeSt
 def calibration_shapes(network: Architecture, params: Params, n_genes: int, n_classes: int) -> dict[str, Shape]:
     """Return the shapes of the arrays in :attr:`GinsengClassifierState.calibration`."""
     x = jax.ShapeDtypeStruct((n_genes,), np.float32)
-    width = jax.eval_shape(together(network).embed, params, x).shape[0]
+    width = jax.eval_shape(together(network).see, params, x)[1].shape[0]
     return {name: Shape(shape) for name, shape in of_calibration(width, n_classes).items()}
 
 

@@ -253,11 +253,12 @@ def classify(
     if store_gene_weights and not state.network.has_gene_weights:
         msg = f"A model of architecture {state.architecture!r} has no gene weights: leave out `store_gene_weights`."
         raise ValueError(msg)
+    adapts = check_adapt(state, adapt)
     max_novelty = 1.0
     if unassigned == AUTO:
         min_confidence, unassigned = AUTO, UNASSIGNED
     if min_confidence == AUTO:
-        min_confidence, max_novelty = _thresholds(state)
+        min_confidence, max_novelty = _thresholds(state, alone=not adapts)
     if isinstance(min_confidence, str) or not 0 <= min_confidence <= 1:
         msg = f"`min_confidence` is a probability, between 0 and 1, or 'auto', not {min_confidence!r}."
         raise ValueError(msg)
@@ -266,7 +267,6 @@ def classify(
         msg = f"`unassigned` is {unassigned!r}, which is a class of the model: such cells would be taken for it."
         raise ValueError(msg)
     possible = allowed_classes(state.label_keys, allowed, excluded)
-    adapts = check_adapt(state, adapt)
     if priors is not None:
         given_shares(state, priors)
     ids = class_terms(state)
@@ -377,15 +377,15 @@ def _said(result: Result, n_cells: int) -> str:
     return said + (f", {result.n_empty:,} without counts" if result.n_empty else "")
 
 
-def _thresholds(state: GinsengClassifierState) -> tuple[float, float]:
-    """Return the confidence and the novelty at which a model gives up labels."""
+def _thresholds(state: GinsengClassifierState, *, alone: bool) -> tuple[float, float]:
+    """Return the confidence and the novelty at which a model gives up labels of cells, looked at alone or together."""
     if state.calibration is None:
         msg = (
             "The model has no thresholds of its own, as it was not calibrated: give `min_confidence` as a number, or "
             "train the model again."
         )
         raise ValueError(msg)
-    found = calibration.thresholds(state.calibration)
+    found = calibration.thresholds(state.calibration, alone=alone)
     return found.min_confidence, found.max_novelty
 
 

@@ -6,14 +6,11 @@ passes as the model itself took, without looking at the others. Where cells have
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import threadpool_limits
+from scipy import sparse
 
 from ginseng._core.architecture import Architecture
 from ginseng._core.correction import Correction
@@ -23,6 +20,7 @@ from ginseng._core.steps import Normalization, Seen, predict_seen
 from ginseng._core.types import Params
 from ginseng.data._batches import MemorySource, Source, in_memory, stream
 from ginseng.model import calibration
+from ginseng.model.metacells import find_metacells, k_means
 
 #: Fewer cells to train on say too little of errors.
 FEWEST = 200
@@ -64,7 +62,8 @@ class Reader:
         measured = np.ones(cells.n_genes, bool) if measured is None else measured
         # also where all were measured and it changes nothing, so that there is one program to compile
         correction = Correction.of(model.reference, measured, skips_zeros=self.how["architecture"].skips_zeros)
-        shared = put((model.reference["classes"], measured.astype(np.float32)), replicated(self.mesh))
+        components = np.zeros((cells.n_genes, 1), np.float32)
+        shared = put((model.reference["classes"], measured.astype(np.float32), components), replicated(self.mesh))
         params = put(model.params, replicated(self.mesh))
         parts, y = [], []
         keep = np.ones(len(cells.labels), bool)
@@ -75,6 +74,12 @@ class Reader:
             parts.append([np.asarray(a)[real] for a in seen])
             y.append(window.y[0, real])
         return Seen(*(np.concatenate(a) for a in zip(*parts, strict=True))), np.concatenate(y)
+
+    def expression(self, cells: MemorySource) -> sparse.csr_matrix:
+        """Return the normalised expression of these cells, without empty cells."""
+        real = (cells.counts != 0).getnnz(axis=1) > 0
+        found: sparse.csr_matrix = self.how["normalization"](cells.counts[real], cells.totals[real])
+        return found
 
 
 def assess(
@@ -98,15 +103,17 @@ def assess(
     """
     rng = np.random.default_rng([seed, 2**31 + 1])
     n_classes = len(final.reference["classes"])
-    some, seen, scores, y, models_seen = [], [], [], [], []
+    some, seen, x, scores, y, models_seen = [], [], [], [], [], []
     prototypes = None
     for model in models:
         cells = _some(model.others, MOST_CELLS, rng)
         if not cells.any():
             continue
         prototypes = prototypes_of(read, model, rng)
-        found, classes = read(model, in_memory(read.source, cells))
+        held_out = in_memory(read.source, cells)
+        found, classes = read(model, held_out)
         label = found.logits.argmax(axis=1)
+        x.append(read.expression(held_out))
         scores.append(calibration.scores(found.direction, prototypes, found.likeness, label))
         seen.append(found._replace(direction=found.direction[:, :0], likeness=found.likeness[:, :0]))
         y.append(classes)
@@ -118,12 +125,14 @@ def assess(
     depth, truth = np.concatenate([found.depth for found in seen]), np.concatenate(y)
     label, raw = logits.argmax(axis=1), np.concatenate(scores)
     out = calibration.fit_scores(raw, depth, label, n_classes)
-    s = calibration.unlike(out, raw, depth, label)
+    alone = calibration.unlike(out, raw, depth, label)
+    parts = np.split(alone, np.cumsum([len(classes) for classes in y])[:-1])
+    s = np.concatenate([_together(*pair) for pair in zip(x, parts, strict=True)])
     softened = calibration.softening(s)
     temperature = calibration.fit_temperature(logits, truth, softened)
     probs = final_probs(logits, temperature * softened)
     rows = np.arange(len(truth))
-    record = np.stack([truth, label, probs[rows, label], probs[rows, truth], s], axis=1)
+    record = np.stack([truth, label, probs[rows, label], probs[rows, truth], alone, s], axis=1)
     kept = np.sort(rng.permutation(len(record))[:MOST_KEPT])
     if len(models_seen) > 1 or models_seen[0].params is not final.params:
         prototypes = prototypes_of(read, final, rng)
@@ -137,21 +146,21 @@ def final_probs(logits: np.ndarray, temperature: np.ndarray) -> np.ndarray:
     return Probability().probs(logits, None, temperature)
 
 
+def _together(x: sparse.csr_matrix, s: np.ndarray) -> np.ndarray:
+    """Return how unlike the reference cells are, as cells of a query together, from `s` of each by itself."""
+    metacells = find_metacells(x, s)
+    return s if metacells is None else metacells.smooth(x @ metacells.components, s)
+
+
 def prototypes_of(read: Reader, model: Trained, rng: np.random.Generator) -> np.ndarray:
     """Return directions of the cells that a model was trained on, a few of each class: the centres of k-means."""
     seen, y = read(model, in_memory(read.source, _some(model.trained, MOST_CELLS, rng)))
     found = []
-    # for so few cells, threads would only wait for one another, and add up in an order of chance
-    with threadpool_limits(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # of cells that are the same
-        for label in np.unique(y):
-            own = rng.permutation(seen.direction[y == label])[:OF_CLASS]
-            k = int(np.clip(len(own) // LEAST, 1, PER_CLASS))
-            if k == 1:
-                found.append(own.mean(axis=0, keepdims=True))
-            else:
-                fitted = KMeans(k, n_init=1, max_iter=20, random_state=int(rng.integers(2**31))).fit(own)
-                found.append(fitted.cluster_centers_)
+    for label in np.unique(y):
+        own = rng.permutation(seen.direction[y == label])[:OF_CLASS]
+        k = int(np.clip(len(own) // LEAST, 1, PER_CLASS))
+        seed = int(rng.integers(2**31))
+        found.append(own.mean(axis=0, keepdims=True) if k == 1 else k_means(own, k, seed)[0])
     centres = np.concatenate(found)
     return centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-9)
 
