@@ -308,19 +308,6 @@ def test_processes_train_together(folder: Path, tmp_path: Path, run: Callable[..
     assert gs.load_model(tmp_path / "m.h5").history["holdout_loss"][-1] == pytest.approx(one["holdout_loss"], abs=1e-5)
 
 
-def test_compiled_programs_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """In the cache of a command, where JAX has not started and the user says nothing else."""
-    from ginseng.cli._main import _keep_programs
-
-    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
-    _keep_programs(tmp_path / "cache")
-    kept = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
-    assert kept.is_dir()
-    assert kept.is_relative_to(tmp_path / "cache")
-    _keep_programs(tmp_path / "other")
-    assert Path(os.environ["JAX_COMPILATION_CACHE_DIR"]) == kept
-
-
 def test_outputs_are_checked_before_the_work(
     folder: Path, tmp_path: Path, fails: Callable[..., str], run: Callable[..., Any]
 ) -> None:

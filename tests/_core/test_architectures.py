@@ -13,7 +13,7 @@ from scipy.special import softmax
 from ginseng._core import registry
 from ginseng._core.layers import dropout, random_bits, standardize
 from ginseng._core.losses import cross_entropy
-from ginseng._core.members import together
+from ginseng._core.members import each_member, together
 from ginseng._core.steps import batch_logits
 from ginseng.data._memory import MemoryDataset
 from ginseng.model import GinsengClassifierState, classifier_from_state, load_model, save_model
@@ -174,3 +174,12 @@ def test_gene_weights_of_the_core_are_those_that_gate(name: str, test_set: Any) 
     np.testing.assert_allclose(weights, 0, atol=1e-30)
     logits = np.asarray(batch_logits(network, shut, x))
     np.testing.assert_allclose(logits, np.tile(logits[:1], (4, 1)), atol=1e-6)
+
+
+def test_members_are_the_same_one_by_one_and_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights, x = np.arange(12.0).reshape(3, 4), np.arange(3.0)
+    each = [each_member(lambda w, x: {"product": w * x}, weights, x)["product"]]
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    each.append(each_member(lambda w, x: {"product": w * x}, weights, x)["product"])
+    for found in each:
+        np.testing.assert_array_equal(found, weights * x[:, None])

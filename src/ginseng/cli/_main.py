@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import sys
 import traceback
 import warnings
@@ -217,21 +216,7 @@ def _settings(args: argparse.Namespace) -> Iterator[None]:
     with without_outcomes(), settings.override(progress_bar=settings.progress_bar and not args.quiet, autoshow=False):
         if "matplotlib" not in sys.modules:
             os.environ.setdefault("MPLBACKEND", "agg")  # there may not be a display
-        if "jax" not in sys.modules:
-            _keep_programs(settings.cache_dir)
         yield
-
-
-def _keep_programs(cache_dir: Path) -> None:
-    """Let JAX keep compiled programs: otherwise each command would spend seconds on compiling the same ones again."""
-    folder = cache_dir / "compiled" / platform.node()  # made for the processor of this machine
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return
-    if os.access(folder, os.W_OK) and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
-        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
 
 
 @contextlib.contextmanager

@@ -33,7 +33,8 @@ class GinsengClassifierTrainerSettings:
     dropout_rate
         Dropout rate in training; the architecture's default if None.
     batch_size
-        Cells per step; the architecture's default if None. At most the number of training cells.
+        Cells per step; the architecture's default if None, which may be larger from 50,000 training cells on ("gated":
+        256 instead of 128). At most the number of training cells.
     lr
         Peak learning rate; the architecture's default if None. Linear warm-up over the first tenth of the steps (up to
         100), then cosine decay.
