@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 
 import anndata as ad
@@ -149,6 +150,15 @@ def plot(name, n, **how):
 
 def test_every_plot_is_here():
     assert {name.split()[0] for name in PLOTS} == set(pl.__all__)
+
+
+@pytest.mark.parametrize("name", pl.__all__)
+def test_every_plot_has_the_options(name):
+    parameters = inspect.signature(getattr(pl, name)).parameters
+    given = {n: parameters[n].default for n in ("title", "figsize", "ax", "save", "show", "return_fig")}
+    assert given == dict.fromkeys(given) | {"return_fig": False}
+    with pytest.raises(TypeError, match=rf"{name}\(\).*'colour'"):
+        getattr(pl, name)(None, colour="red")
 
 
 def luminance(color):

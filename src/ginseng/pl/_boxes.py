@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -21,8 +21,8 @@ def sheet(
     panels: Mapping[str, str],
     rows: list[str],
     colors: Mapping[str, str],
-    options: _sheet.Options,
     n_more: int,
+    **options: Unpack[_sheet.Options],
 ) -> _sheet.Sheet:
     """Draw a panel of boxes for each column of `frame` that `panels` names, and leave `n_more` square panels empty.
 
@@ -35,7 +35,7 @@ def sheet(
     """
     u, size = _theme.unit(), _theme.text_size(len(rows))
     boxes = 2.0 * u, max(0.5 * u, len(rows) * size / 72 * 1.45)
-    new = _sheet.Sheet([boxes] * len(panels) + [(2.0 * u, 2.0 * u)] * n_more, options)
+    new = _sheet.Sheet([boxes] * len(panels) + [(2.0 * u, 2.0 * u)] * n_more, **options)
     for i, (column, name) in enumerate(panels.items()):
         draw(new.axes[i], by_group(frame, "group", column, rows), colors, name)
         if i and new.is_new:

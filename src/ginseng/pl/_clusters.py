@@ -83,7 +83,7 @@ def clusters(
 
     size = _theme.text_size(max(len(rows), len(columns)))
     cell = size / 72 * 1.6  # inches
-    sheet = _sheet.Sheet([(len(columns) * cell, len(rows) * cell)], options)
+    sheet = _sheet.Sheet([(len(columns) * cell, len(rows) * cell)], **options)
     (panel,) = sheet.axes
     largest = (0.9 * cell * 72) ** 2  # points squared
     x, y = pd.Index(columns).get_indexer(pd.Index(table["label"])), pd.Index(rows).get_indexer(pd.Index(table["group"]))

@@ -87,7 +87,7 @@ def compare(
 
     u = _theme.unit()
     cells = (_CELL[0] * u * len(_TITLES), _CELL[1] * u * len(table))
-    sheet = _sheet.Sheet([cells, *(matrix.size for matrix in matrices)], options)
+    sheet = _sheet.Sheet([cells, *(matrix.size for matrix in matrices)], **options)
     axes = sheet.axes
     _table(axes[0], table, cmap)
     for name, matrix, axis in zip(counts, matrices, axes[1:], strict=True):

@@ -90,7 +90,7 @@ def composition(
     if sample_key is None and ci is None:
         counts = _tables.composition(adata, groupby, label_key)
         colors = _label_colors(adata, label_key, list(counts.columns), palette, key)
-        return _bars(counts, colors, groupby, normalize, options).finish("composition")
+        return _bars(counts, colors, groupby, normalize, **options).finish("composition")
     if not normalize:
         msg = "`normalize=False` plots numbers of cells, which have no confidence intervals. Leave it out."
         raise ValueError(msg)
@@ -101,7 +101,7 @@ def composition(
     table = _tables.composition_intervals(adata, groupby, label_key, sample_key, level)
     of_group = _palette.group_colors(adata, groupby, list(dict.fromkeys(table["group"])), palette)
     what = "Fraction of cells" if sample_key is None else "Fraction of cells, mean of samples"
-    sheet = _intervals(table, of_group, f"{what} ({100 * level:.4g}% CI)", groupby, options)
+    sheet = _intervals(table, of_group, f"{what} ({100 * level:.4g}% CI)", groupby, **options)
     return sheet.finish("composition")
 
 
@@ -115,7 +115,7 @@ def _label_colors(
 
 
 def _bars(
-    counts: pd.DataFrame, colors: dict[str, str], groupby: str, normalize: bool, options: _sheet.Options
+    counts: pd.DataFrame, colors: dict[str, str], groupby: str, normalize: bool, **options: Unpack[_sheet.Options]
 ) -> _sheet.Sheet:
     """Draw a bar per group, with a segment per label."""
     cells = counts.sum(axis=1).to_numpy()
@@ -128,7 +128,7 @@ def _bars(
         len(counts) * size / 72 * 1.6,
         np.ceil(len(counts.columns) / 2) * legend_line if len(counts.columns) > 20 else 0,
     )
-    sheet = _sheet.Sheet([(3.0 * u, height)], options)
+    sheet = _sheet.Sheet([(3.0 * u, height)], **options)
     (panel,) = sheet.axes
     rows, start = np.arange(len(counts)), np.zeros(len(counts))
     # thin lines separate segments of similar colour
@@ -151,13 +151,13 @@ def _bars(
 
 
 def _intervals(
-    table: pd.DataFrame, colors: dict[str, str], name: str, groupby: str, options: _sheet.Options
+    table: pd.DataFrame, colors: dict[str, str], name: str, groupby: str, **options: Unpack[_sheet.Options]
 ) -> _sheet.Sheet:
     """Draw a row per label, with the fraction and interval of each group side by side."""
     labels, groups = list(dict.fromkeys(table["label"])), list(colors)
     size, u = _theme.text_size(len(labels)), _theme.unit()
     row = size / 72 * max(1.5, 0.75 * len(groups) + 0.4)  # inches
-    sheet = _sheet.Sheet([(2.6 * u, max(0.6 * u, len(labels) * row))], options)
+    sheet = _sheet.Sheet([(2.6 * u, max(0.6 * u, len(labels) * row))], **options)
     (panel,) = sheet.axes
     dot = min(u, 1.5 * row / len(groups) / 0.1)  # for a row of 0.1 inches
     for i in range(1, len(labels), 2):  # bands tell the rows apart

@@ -83,7 +83,7 @@ def confidence(
     rows = _boxes.by_median(frame, "group", "confidence", [_tables.unassigned(adata, key)])
     colors = _palette.row_colors(adata, label_key, groupby, rows, palette, key)
     panels = {name: name.capitalize() for name in ("confidence", "novelty") if name in frame}
-    sheet = _boxes.sheet(frame, panels, rows, colors, options, n_more=0 if label_key is None else 2)
+    sheet = _boxes.sheet(frame, panels, rows, colors, n_more=0 if label_key is None else 2, **options)
     limits = _tables.thresholds(adata, key)
     for axis, name in zip(sheet.axes, panels, strict=False):
         if name in limits:

@@ -63,7 +63,7 @@ def confusion(
     """
     counts = _metric_tables.ordered(_metric_tables.confusion(adata, label_key, key), order)
     matrix = Matrix(counts, normalize=normalize, annotate=len(counts.columns) <= 20 if annotate == "auto" else annotate)
-    sheet = _sheet.Sheet([matrix.size], options)
+    sheet = _sheet.Sheet([matrix.size], **options)
     (panel,) = sheet.axes
     mesh = matrix.draw(panel, cmap)
     matrix.number_rows(panel)

@@ -82,7 +82,7 @@ def cross_validate(
 
     names = [*table.index, "mean ± sd"]
     u, size, rows = _theme.unit(), _theme.text_size(len(names)), np.arange(len(table))
-    sheet = _sheet.Sheet([(2.6 * u, max(0.6 * u, len(names) * size / 72 * (1.3 + 0.15 * len(wanted))))], options)
+    sheet = _sheet.Sheet([(2.6 * u, max(0.6 * u, len(names) * size / 72 * (1.3 + 0.15 * len(wanted))))], **options)
     (panel,) = sheet.axes
     marks: dict[str, Any] = {}
     for i, name in enumerate(wanted):

@@ -93,7 +93,7 @@ def embedding(
     grown = (0.08, 5.2) if legend_loc == "on data" else (0.04, 3.6)
     side = _theme.unit() * float(np.clip(2.2 + grown[0] * (most - 10), 2.2, grown[1]))
     ncols = (4 if len(panels) <= 4 else 3) if ncols is None else ncols
-    sheet = _sheet.Sheet([(side, side)] * len(panels), options, ncols)
+    sheet = _sheet.Sheet([(side, side)] * len(panels), ncols, **options)
     # in random order, so that no label hides the others; missing labels lie beneath
     order = np.random.default_rng(0).permutation(len(frame))
     frame, x, y = frame.iloc[order], x[order], y[order]

@@ -65,7 +65,7 @@ def explain(
     colors = _palette.colors(["for", "against"], palette, {"for": _theme.accent(0), "against": _theme.accent(1)})
     u = _theme.unit()
     sizes = [(2.3 * u, max(1.0 * u, 1.35 * _size(len(table)) / 72 * len(table))) for table in tables.values()]
-    sheet = _sheet.Sheet(sizes, options, 2 if len(tables) == 4 else 3)
+    sheet = _sheet.Sheet(sizes, 2 if len(tables) == 4 else 3, **options)
     absent = False
     for panel, (cell, table) in zip(sheet.axes, tables.items(), strict=True):
         _bars(panel, cell, table, colors)

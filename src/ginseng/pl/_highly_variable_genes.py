@@ -47,7 +47,7 @@ def highly_variable_genes(
     panels = {"spread_norm": f"Standardised {what}", "spread": "Variance of counts" if of_counts else "Dispersion"}
 
     u, dot = _theme.unit(), min(15.0, max(3.0, 6000 / len(genes)))
-    sheet = _sheet.Sheet([(2.2 * u, 2.0 * u)] * 2, options)
+    sheet = _sheet.Sheet([(2.2 * u, 2.0 * u)] * 2, **options)
     for axis, (column, name_of_y) in zip(sheet.axes, panels.items(), strict=True):
         for name in ("other", "selected"):
             part = genes[genes["selected"] == (name == "selected")]

@@ -54,7 +54,7 @@ def history(
     colors = _palette.colors(["training", "holdout", "accuracy", "macro F1"], palette)
 
     u = _theme.unit()
-    sheet = _sheet.Sheet([(2.7 * u, 1.9 * u)] * len(panels), options)
+    sheet = _sheet.Sheet([(2.7 * u, 1.9 * u)] * len(panels), **options)
     for axis, (name, lines) in zip(sheet.axes, panels.items(), strict=True):
         _draw(axis, lines, colors, best)
         axis.set_ylabel(name, fontsize="small")

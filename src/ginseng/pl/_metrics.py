@@ -76,7 +76,7 @@ def metrics(
     colors = _palette.colors(list(_NAMES), palette, known)
 
     u, size, rows = _theme.unit(), _theme.text_size(len(table)), np.arange(len(table))
-    sheet = _sheet.Sheet([(2.6 * u, max(0.6 * u, len(table) * size / 72 * 1.45))], options)
+    sheet = _sheet.Sheet([(2.6 * u, max(0.6 * u, len(table) * size / 72 * 1.45))], **options)
     (panel,) = sheet.axes
     low, high = table[["precision", "recall"]].min(axis=1), table[["precision", "recall"]].max(axis=1)
     panel.hlines(rows, low, high, color=_theme.ink(0.3), lw=1.2 * u, zorder=1)

@@ -79,7 +79,7 @@ def rank_genes(
     names, genes = list(scores.index), list(scores.columns)
     size = plt.rcParams["font.size"] * (0.83 if len(genes) <= 60 else 0.6)
     cell = size / 72 * 1.5  # inches
-    sheet = _sheet.Sheet([(len(genes) * cell, len(names) * cell)], options)
+    sheet = _sheet.Sheet([(len(genes) * cell, len(names) * cell)], **options)
     (panel,) = sheet.axes
     largest = (0.9 * cell * 72) ** 2  # points squared
     if kind == "heatmap":

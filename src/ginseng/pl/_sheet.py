@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypedDict, cast, get_type_hints
+from typing import Any, TypedDict, cast
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -30,7 +30,7 @@ _FONTS: dict[Any, Any] = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype":
 
 
 class Options(TypedDict, total=False):
-    """The parameters that all plots have in common; `_docs.py` describes them."""
+    """The parameters that all plots have in common."""
 
     title: Title | None
     figsize: tuple[float, float] | None
@@ -38,33 +38,6 @@ class Options(TypedDict, total=False):
     save: Save | None
     show: bool | None
     return_fig: bool
-
-
-_DEFAULTS = Options(title=None, figsize=None, ax=None, save=None, show=None, return_fig=False)
-
-
-def plot[**P, T](draw: Callable[P, T]) -> Callable[P, T]:
-    """Make a public plot of a function that ends with `**options`, and draw with the colours and fonts of the theme."""
-    own = inspect.signature(draw)
-    kinds = get_type_hints(Options)
-    shared = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kinds[name])
-        for name, default in _DEFAULTS.items()
-    ]
-    signature = own.replace(parameters=[*list(own.parameters.values())[:-1], *shared])
-
-    @wraps(draw)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            signature.bind(*args, **kwargs)
-        except TypeError as error:
-            msg = f"{draw.__name__}() {error}"
-            raise TypeError(msg) from None
-        with matplotlib.rc_context(OWN):
-            return draw(*args, **kwargs)
-
-    drawn.__signature__ = signature  # type: ignore[attr-defined]
-    return drawn
 
 
 class Page(Figure):
@@ -98,18 +71,30 @@ class Sheet:
     ----------
     sizes
         Width and height of each panel in inches, without its text.
-    options
-        What the caller of the plot gave.
     n_columns
         Number of panels side by side; all of them if None.
+    title, figsize, ax, save, show, return_fig
+        What the caller of the plot gave; `_docs.py` describes them.
     """
 
     #: Distance between panels, and the margin of the figure, in inches.
     gap, edge = 0.15, 0.05
 
-    def __init__(self, sizes: Sequence[tuple[float, float]], options: Options, n_columns: int | None = None) -> None:
-        self.options = _DEFAULTS | options
-        ax = self.options["ax"]
+    def __init__(
+        self,
+        sizes: Sequence[tuple[float, float]],
+        n_columns: int | None = None,
+        /,
+        *,
+        title: Title | None = None,
+        figsize: tuple[float, float] | None = None,
+        ax: Axes | Sequence[Axes] | None = None,
+        save: Save | None = None,
+        show: bool | None = None,
+        return_fig: bool = False,
+    ) -> None:
+        self.title, self.figsize, self.show, self.return_fig = title, figsize, show, return_fig
+        self.save = None if save is False else save
         self.sizes = [(float(width), float(height)) for width, height in sizes]
         self.n_columns = len(sizes) if n_columns is None else min(n_columns, len(sizes))
         self.is_new = ax is None
@@ -136,23 +121,22 @@ class Sheet:
 
     def finish(self, name: str) -> Any:
         """Lay out, save, and show or return the plot. By default, axes passed by the caller are not shown."""
-        save, show, return_fig = self.options["save"], self.options["show"], self.options["return_fig"]
-        save = None if save is False else save
-        self._entitle(self.options["title"])
+        show, return_fig = self.show, self.return_fig
+        self._entitle(self.title)
         if self.is_new:
-            self._fit(self.options["figsize"])
+            self._fit(self.figsize)
         else:
             for panel, size in zip(self.axes, self.sizes, strict=True):
                 box = panel.get_position(original=True).transformed(self.fig.transFigure)
                 rescale(panel, np.array(box.size) / self.fig.dpi / size)
                 if self.fig.get_layout_engine() is None:
                     fit_into(panel, size)
-        if save is not None:
-            write_figure(self.fig, name, save)
+        if self.save is not None:
+            write_figure(self.fig, name, self.save)
         show = (settings.autoshow and self.is_new and not return_fig) if show is None else show and not return_fig
         if show:
             plt.show()
-        if self.is_new and (return_fig or save is not None):
+        if self.is_new and (return_fig or self.save is not None):
             plt.close(self.fig)  # or notebooks show it once more at the end of the cell
             FigureCanvasAgg(self.fig)  # which closing takes away
         if return_fig:
@@ -276,6 +260,30 @@ class Sheet:
         if self.supertitle is not None:
             self.supertitle.set_position((0.5, 1 - (self.edge + 0.02) / page[1]))
         return needed
+
+
+def plot[**P, T](draw: Callable[P, T]) -> Callable[P, T]:
+    """Make a public plot of a function that ends with `**options`, and draw with the colours and fonts of the theme.
+
+    Its signature names the options; the function passes them to :class:`Sheet` as `**options`, where editors find them.
+    """
+    own = inspect.signature(draw)
+    shared = inspect.signature(Sheet, eval_str=True).parameters.values()
+    options = [parameter for parameter in shared if parameter.kind is parameter.KEYWORD_ONLY]
+    signature = own.replace(parameters=[*list(own.parameters.values())[:-1], *options])
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            msg = f"{draw.__name__}() {error}"
+            raise TypeError(msg) from None
+        with matplotlib.rc_context(OWN):
+            return draw(*args, **kwargs)
+
+    drawn.__signature__ = signature  # type: ignore[attr-defined]
+    return drawn
 
 
 def write_figure(fig: Figure, name: str, save: Save) -> Path:

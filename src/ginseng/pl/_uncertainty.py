@@ -79,7 +79,7 @@ def uncertainty(
     rows = _boxes.by_median(frame, "group", "uncertainty", [_tables.unassigned(adata, key)])
     colors = _palette.row_colors(adata, label_key, groupby, rows, palette, key)
     panels = {name: title for name, title in _TITLES.items() if name in frame}
-    sheet = _boxes.sheet(frame, panels, rows, colors, options, n_more=0 if label_key is None else 1)
+    sheet = _boxes.sheet(frame, panels, rows, colors, n_more=0 if label_key is None else 1, **options)
     for axis in sheet.axes[: len(panels)]:
         axis.set_xlim(left=0)
         axis.locator_params(axis="x", nbins=4)

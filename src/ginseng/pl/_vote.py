@@ -68,7 +68,7 @@ def vote(
     size = _theme.text_size(n)
     line = size / 72 * 1.25  # inches
     sides = counts.sum(axis=1).to_numpy(), counts.sum(axis=0).to_numpy()
-    sheet = _sheet.Sheet([(2.6 * _theme.unit(), max(2.2 * _theme.unit(), 1.25 * n * line))], options)
+    sheet = _sheet.Sheet([(2.6 * _theme.unit(), max(2.2 * _theme.unit(), 1.25 * n * line))], **options)
     (panel,) = sheet.axes
     height = sheet.sizes[0][1]
     scale = _scale(sides, height, line)
