@@ -158,7 +158,7 @@ def test_every_plot_has_the_options(name):
     given = {n: parameters[n].default for n in ("title", "figsize", "ax", "save", "show", "return_fig")}
     assert given == dict.fromkeys(given) | {"return_fig": False}
     with pytest.raises(TypeError, match=rf"{name}\(\).*'colour'"):
-        getattr(pl, name)(None, colour="red")
+        plot(name, 5, colour="red")
 
 
 def luminance(color):
