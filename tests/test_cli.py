@@ -109,6 +109,17 @@ def test_help_and_version_are_fast() -> None:
         assert done.stdout.startswith(("usage: ginseng", "ginseng "))
 
 
+def test_what_is_not_a_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "annotate" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stopped:
+        main(["novel", "cells.h5ad", "--model", "atlas.h5"])
+    assert stopped.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith("usage: ginseng novel")
+    assert told.rstrip().endswith("unrecognized arguments: --model atlas.h5")
+
+
 def test_info_needs_no_jax(folder: Path) -> None:
     code = (
         "import sys; from ginseng.cli import main; assert main(sys.argv[1:]) == 0\n"
@@ -178,6 +189,7 @@ def test_in_a_process_of_its_own(folder: Path) -> None:
 # -- demo ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("uncalibrated")
 def test_demo_trains_annotates_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--output", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
@@ -294,19 +306,6 @@ def test_processes_train_together(folder: Path, tmp_path: Path, run: Callable[..
     assert [path.name for path in tmp_path.iterdir()] == ["m.h5"]
     one = run("train", *arguments, "-o", tmp_path / "one.h5")
     assert gs.load_model(tmp_path / "m.h5").history["holdout_loss"][-1] == pytest.approx(one["holdout_loss"], abs=1e-5)
-
-
-def test_compiled_programs_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """In the cache of a command, where JAX has not started and the user says nothing else."""
-    from ginseng.cli._main import _keep_programs
-
-    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
-    _keep_programs(tmp_path / "cache")
-    kept = Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
-    assert kept.is_dir()
-    assert kept.is_relative_to(tmp_path / "cache")
-    _keep_programs(tmp_path / "other")
-    assert Path(os.environ["JAX_COMPILATION_CACHE_DIR"]) == kept
 
 
 def test_outputs_are_checked_before_the_work(
@@ -712,6 +711,24 @@ def test_novel(annotated: Path, tmp_path: Path, run: Callable[..., Any], fails: 
     run("novel", annotated, "-o", tmp_path / "n.csv")
     assert pd.read_csv(tmp_path / "n.csv", index_col=0)["n_cells"].tolist() == [12] * 5
     assert "ginseng annotate" in fails("novel", annotated, "--key", "other")
+
+
+def test_labels_under_another_prefix_are_read(
+    annotated: Path, tmp_path: Path, run: Callable[..., Any], fails: Callable[..., str]
+) -> None:
+    adata = ad.read_h5ad(annotated)
+    names = {name: name.replace("ginseng_", "mine_") for name in adata.obs if name.startswith("ginseng_")}
+    adata.obs = adata.obs.rename(columns=names)
+    adata.uns["mine"] = adata.uns.pop("ginseng")
+    adata.write_h5ad(other := tmp_path / "mine.h5ad")
+    for command in (
+        ["evaluate", "-l", "cell_type"],
+        ["vote"],
+        ["rank-genes", "-m", annotated.parent / "large.h5", "--n-genes", "2"],
+    ):
+        ours, theirs = [command[0], annotated, *command[1:]], [command[0], other, *command[1:]]
+        assert run(*theirs, "--key", "mine") == run(*ours)
+        assert "--key mine" in fails(*theirs)
 
 
 def test_sets(folder: Path, tmp_path: Path, run: Callable[..., Any], fails: Callable[..., str]) -> None:

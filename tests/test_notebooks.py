@@ -30,15 +30,21 @@ SLOW = {"gallery", "reference", "index", "quality", "extending", "training", "co
 SLOW |= {"annotating", "trust"}
 PAGES = [
     page
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/guide").glob("*.md"))]
+    for page in [
+        ROOT / "README.md",
+        *(page for folder in ("docs", "docs/guide", "docs/api") for page in sorted((ROOT / folder).glob("*.md"))),
+    ]
     if "```python" in page.read_text()
 ]
 
 
 @pytest.fixture
-def namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, object]]:
+def namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, long: bool) -> Iterator[dict[str, object]]:
     """Return an empty module's names; the current folder is empty too, and what is drawn is not shown."""
     import matplotlib.pyplot as plt
+
+    if not long:  # a default training is short
+        monkeypatch.setattr("ginseng.train.trainer.MOST_EPOCHS", 3)
 
     mpl.use("agg")
     monkeypatch.chdir(tmp_path)

@@ -21,7 +21,9 @@ class GinsengSettings(Settings):
     """Whether to show plots at once, if `show` is not given."""
 
     cache_dir: Path = Path(pooch.os_cache("ginseng"))
-    """Folder for downloaded files and, of the command line, compiled programs."""
+    """Folder for downloaded files, and for the programs that JAX compiles, which later processes need not compile
+    again. JAX keeps them elsewhere if `JAX_COMPILATION_CACHE_DIR` says so, and nowhere with
+    `JAX_ENABLE_COMPILATION_CACHE=false`."""
 
     offline: bool = False
     """Whether to use only cached files, and download nothing."""

@@ -13,7 +13,7 @@ from scipy.special import softmax
 from ginseng._core import registry
 from ginseng._core.layers import dropout, random_bits, standardize
 from ginseng._core.losses import cross_entropy
-from ginseng._core.members import together
+from ginseng._core.members import each_member, together
 from ginseng._core.steps import batch_logits
 from ginseng.data._memory import MemoryDataset
 from ginseng.model import GinsengClassifierState, classifier_from_state, load_model, save_model
@@ -26,8 +26,19 @@ WITH_GENE_WEIGHTS = [name for name in NAMES if registry.get(name).has_gene_weigh
 
 @pytest.fixture(scope="module", params=NAMES)
 def trained(request: pytest.FixtureRequest, train_set: MemoryDataset) -> GinsengClassifierState:
-    settings = GinsengClassifierTrainerSettings(architecture=request.param, config=SMALL, epochs=15, batch_size=32)
+    return fitted(train_set, request.param, epochs=15, calibrate=False)
+
+
+def fitted(train_set: MemoryDataset, architecture: str, **how: Any) -> GinsengClassifierState:
+    settings = GinsengClassifierTrainerSettings(architecture=architecture, config=SMALL, batch_size=32, **how)
     return GinsengClassifierTrainer(train_set, settings).fit(silent=True)[1]
+
+
+@pytest.mark.parametrize("architecture", [name for name in NAMES if registry.get(name).knows_reference])
+def test_learns_of_its_errors(train_set: MemoryDataset, architecture: str) -> None:
+    state = fitted(train_set, architecture, epochs=1)
+    assert state.calibration is not None
+    assert len(state.calibration["cells"]) == len(train_set.labels)
 
 
 def test_learns_separable_data(trained: GinsengClassifierState, test_set: Any) -> None:
@@ -163,3 +174,12 @@ def test_gene_weights_of_the_core_are_those_that_gate(name: str, test_set: Any) 
     np.testing.assert_allclose(weights, 0, atol=1e-30)
     logits = np.asarray(batch_logits(network, shut, x))
     np.testing.assert_allclose(logits, np.tile(logits[:1], (4, 1)), atol=1e-6)
+
+
+def test_members_are_the_same_one_by_one_and_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights, x = np.arange(12.0).reshape(3, 4), np.arange(3.0)
+    each = [each_member(lambda w, x: {"product": w * x}, weights, x)["product"]]
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    each.append(each_member(lambda w, x: {"product": w * x}, weights, x)["product"])
+    for found in each:
+        np.testing.assert_array_equal(found, weights * x[:, None])

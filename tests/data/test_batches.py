@@ -24,6 +24,7 @@ from ginseng.data._batches import (
     Window,
     batches_per_window,
     class_weights,
+    in_memory,
     n_batches,
     prefetch,
     stream,
@@ -324,3 +325,12 @@ def test_parts_have_each_kept_cell_once(source: Source) -> None:
     for i, part in enumerate(parts):
         read = [cells[cells >= 0] for _, cells in source.windows(KEEP, None, Part(i, 3))]
         np.testing.assert_array_equal(np.concatenate([np.empty(0, int), *read]), part)
+
+
+def test_cells_taken_into_memory_are_those_kept_in_order(source: Source) -> None:
+    keep = np.arange(len(source.labels)) % 7 == 3
+    taken = in_memory(source, keep)
+    np.testing.assert_array_equal(taken.counts.toarray(), source.counts[np.flatnonzero(keep)].toarray())
+    np.testing.assert_array_equal(taken.labels, source.labels[keep])
+    np.testing.assert_array_equal(taken.totals, source.totals[keep])
+    assert in_memory(source, np.zeros(len(keep), bool)).counts.shape == (0, source.n_genes)

@@ -359,6 +359,17 @@ def test_windows_of_any_size_give_a_model(dataset: MemoryDataset, monkeypatch: p
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+def test_many_cells_come_in_larger_batches(make_donors: Callable[..., MemoryDataset]) -> None:
+    few, many = make_donors(1000, 4), make_donors(60_000, 4)
+
+    def size(data: MemoryDataset, **settings: Any) -> int:
+        return GinsengClassifierTrainer(data, GinsengClassifierTrainerSettings(**settings)).batch_size
+
+    assert (size(few), size(many)) == (128, 256)
+    assert (size(few, batch_size=100), size(many, batch_size=100)) == (100, 100)
+    assert size(many, architecture="linear") == 128
+
+
 def test_no_thread_or_file_is_left_behind(dataset: MemoryDataset) -> None:
     trainer_of(dataset).fit(silent=True)
     before = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0

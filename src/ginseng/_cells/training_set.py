@@ -16,7 +16,6 @@ from scipy import sparse
 from ginseng._cells.entries import column
 from ginseng._cells.features import warn_of_other_features
 from ginseng._cells.gene_names import missing_names
-from ginseng._cells.genes import NamedGenes, match_names, named_genes, other_names
 from ginseng._cells.labels import (
     Unlabeled,
     coded,
@@ -26,7 +25,9 @@ from ginseng._cells.labels import (
     without_label,
 )
 from ginseng._cells.levels import finest_level, labels_by_level
+from ginseng._cells.match_names import match_names
 from ginseng._cells.matrix import Part, row_sums, take_columns
+from ginseng._cells.named_genes import NamedGenes, named_genes, other_names
 from ginseng._cells.open import OpenCells
 from ginseng._errors import MissingKeyError, check_names, suggest, warn
 

@@ -28,6 +28,7 @@ class Recipe(NamedTuple):
 
     lr: float = 4e-3  # peak learning rate
     batch_size: int = 128
+    batch_size_of_many: int | None = None  # where there are many cells to train on; the same if None
     least_seen: int = 30_000  # cells, over all epochs
     monitor: Literal["loss", "macro_f1"] = "loss"
 

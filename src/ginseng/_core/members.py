@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -17,6 +19,16 @@ from ginseng._core.types import Params
 def together(architecture: Architecture) -> Architecture:
     """Return the ensemble of all members of an architecture, or the architecture itself if it has one member."""
     return architecture if architecture.n_members == 1 else Together(architecture)
+
+
+def each_member(f: Callable[..., Any], *args: Any) -> Any:
+    """Return `f(*args)` of each member, whose arguments are stacked along the first axis.
+
+    One after the other on CPUs, whose caches then hold what a member needs; elsewhere all at once.
+    """
+    if jax.default_backend() == "cpu":
+        return jax.lax.map(lambda own: f(*own), args)
+    return jax.vmap(f)(*args)
 
 
 @dataclasses.dataclass(frozen=True, init=False, kw_only=True)

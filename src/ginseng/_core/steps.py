@@ -20,7 +20,7 @@ from ginseng._core.correction import Correction
 from ginseng._core.devices import per_cell
 from ginseng._core.keys import standard
 from ginseng._core.losses import cross_entropy
-from ginseng._core.members import together
+from ginseng._core.members import each_member, together
 from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize, log_normalize
 from ginseng._core.optim import AdamW
 from ginseng._core.types import Params
@@ -166,7 +166,7 @@ def train_window(
             of_one = lambda params, key: jax.value_and_grad(loss)(params, key, x, batch, form)  # noqa: E731
             if form.n_members == 1:
                 return of_one(params, key_step)
-            return jax.vmap(of_one)(params, jax.random.split(key_step, form.n_members))
+            return each_member(of_one, params, jax.random.split(key_step, form.n_members))
 
         value, grads = in_form(gradient, architecture, x, training=True)
         params, state = optimizer.update(grads, state, params, lr[i])

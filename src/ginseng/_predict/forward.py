@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from ginseng._cells.matrix import Block, row_sums
 from ginseng._core.correction import Correction
 from ginseng._core.devices import cells_sharding, local_mesh, put, replicated, rounded_up
-from ginseng._core.process import check_process
+from ginseng._core.process import prepare
 from ginseng._core.steps import (
     Normalization,
     Seen,
@@ -22,6 +22,7 @@ from ginseng._core.steps import (
     predict_seen,
 )
 from ginseng._core.types import Params
+from ginseng._settings import settings
 from ginseng.model import calibration
 from ginseng.model.metacells import Metacells
 from ginseng.model.state import GinsengClassifierState
@@ -114,7 +115,7 @@ def predict(
     ValueError
         If the logits of a cell are not finite.
     """
-    check_process()
+    prepare(settings.cache_dir)
     network, probability = state.network, state.network.probability
     how: Any = {"architecture": network, "normalization": normalization or state.normalization}
     if correction is not None:

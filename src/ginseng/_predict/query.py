@@ -14,15 +14,17 @@ from anndata import AnnData
 from ginseng import _logging
 from ginseng._cells.accept import accept
 from ginseng._cells.features import warn_of_other_features
-from ginseng._cells.genes import MIN_OVERLAP, Alignment, align_genes, species_of
+from ginseng._cells.genes import MIN_OVERLAP, Alignment, align_genes
 from ginseng._cells.matrix import Part, row_sums, take_columns
+from ginseng._cells.named_genes import species_of
 from ginseng._cells.open import AnnDataOrPath, OpenCells, open_cells
 from ginseng._core.correction import Correction
-from ginseng._core.process import check_process
+from ginseng._core.process import prepare
 from ginseng._core.steps import Normalization
 from ginseng._errors import warn
 from ginseng._predict.adapt import correction_for
 from ginseng._predict.forward import Rows
+from ginseng._settings import settings
 from ginseng.data._batches import prefetch
 from ginseng.model.file import ModelLike
 from ginseng.model.state import GinsengClassifierState
@@ -125,7 +127,7 @@ def ask(
     min_overlap
         Least share of the genes of the model.
     """
-    check_process()
+    prepare(settings.cache_dir)
     if normalize is not None and not isinstance(normalize, bool | np.bool_):
         msg = f"`normalize` is {normalize!r}; it can be True (counts), False (log-normalised), or None."
         raise ValueError(msg)

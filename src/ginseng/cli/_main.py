@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import sys
 import traceback
 import warnings
@@ -52,8 +51,8 @@ COMMANDS = (
     _embed, _uncertainty, _plot, _report, _models, _info, _convert, _completion,
 )  # fmt: skip
 
-#: Exit codes, besides 2 for an invalid command line. Those above 128 stand for the signals 2 and 13.
-DONE, FAILED, INTERRUPTED, BROKEN_PIPE = 0, 1, 130, 141
+#: Exit codes. Those above 128 stand for the signals 2 and 13.
+DONE, FAILED, INVALID, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,7 +79,12 @@ def words() -> Words:
 
 def _run(arguments: Sequence[str] | None) -> int:
     root, said = _parsers()
-    args = root.parse_args(arguments, argparse.Namespace(root=root, words=said))
+    if not (sys.argv[1:] if arguments is None else arguments):
+        root.print_help(sys.stderr)
+        return INVALID
+    args, unknown = root.parse_known_args(arguments, argparse.Namespace(root=root, words=said))
+    if unknown:  # with the usage of the command, rather than of all of them
+        args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if vars(args).get("output") == PIPE and args.json:
         root.error("--json and -o - both write to standard output; choose one")
     try:
@@ -195,7 +199,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Words]:
         own.add_argument("--json", action="store_true", help="print the result as JSON")
         own.add_argument("-q", "--quiet", action="store_true", help="show no progress")
         own.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        own.set_defaults(run=command.run, light=command in (_info, _completion))
+        own.set_defaults(parser=own, run=command.run, light=command in (_info, _completion))
         known[name] = (own, getattr(command, "VERBS", ()))
     return root, Words(known)
 
@@ -212,21 +216,7 @@ def _settings(args: argparse.Namespace) -> Iterator[None]:
     with without_outcomes(), settings.override(progress_bar=settings.progress_bar and not args.quiet, autoshow=False):
         if "matplotlib" not in sys.modules:
             os.environ.setdefault("MPLBACKEND", "agg")  # there may not be a display
-        if "jax" not in sys.modules:
-            _keep_programs(settings.cache_dir)
         yield
-
-
-def _keep_programs(cache_dir: Path) -> None:
-    """Let JAX keep compiled programs: otherwise each command would spend seconds on compiling the same ones again."""
-    folder = cache_dir / "compiled" / platform.node()  # made for the processor of this machine
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return
-    if os.access(folder, os.W_OK) and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
-        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
 
 
 @contextlib.contextmanager

@@ -76,7 +76,10 @@ def fits(found: Calibration, n_classes: int) -> bool:
 
 
 def f1_scores(label: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return the F1 score of each class, (classes,); NaN for those that no cell has and none is taken for."""
+    """Return the F1 score of each class, (classes,); NaN for those that no cell has and none is taken for.
+
+    As of scikit-learn, whose import would take longer than all else of `ginseng info`.
+    """
     right = np.bincount(label[label == predicted], minlength=n_classes)
     either = np.bincount(label, minlength=n_classes) + np.bincount(predicted, minlength=n_classes)
     return np.divide(2 * right, either, out=np.full(n_classes, np.nan), where=either > 0)

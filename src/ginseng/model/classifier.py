@@ -14,10 +14,11 @@ from ginseng._core.architecture import Architecture
 from ginseng._core.keys import state_of, training_key
 from ginseng._core.losses import cross_entropy
 from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize
-from ginseng._core.process import check_process
+from ginseng._core.process import prepare
 from ginseng._core.steps import Normalization, predict_gene_weights, predict_logits
 from ginseng._core.types import Params
 from ginseng._repr import Card
+from ginseng._settings import settings
 from ginseng.model.card import n_weights
 
 
@@ -75,7 +76,7 @@ class GinsengClassifier:
         config: dict[str, Any] | None = None,
         library_size: LibrarySize = LIBRARY_SIZE,
     ) -> None:
-        check_process()
+        prepare(settings.cache_dir)
         self.n_genes = n_genes
         self.n_classes = n_classes
         self.normalize = normalize

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ginseng._core.cascade import Cascade
-from ginseng._disk.schema import check_parts
+from ginseng._disk.safe_json import check_parts
 from ginseng.model.state import GinsengClassifierState
 
 #: Bytes of all files of a reference together, and of one of text.

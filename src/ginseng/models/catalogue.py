@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from urllib.parse import urljoin, urlsplit
 
 from ginseng._disk.download import cached, fetch
-from ginseng._disk.schema import check_parts
+from ginseng._disk.safe_json import check_parts
 from ginseng._errors import suggest
 from ginseng._settings import settings
 from ginseng.model.logistic import CELLTYPIST

@@ -12,9 +12,10 @@ from ginseng._cells.accept import is_counts, is_log_for
 from ginseng._cells.bad_values import OUTER_JOIN
 from ginseng._cells.features import Features, features_of, suspected_features
 from ginseng._cells.gene_names import id_type, species
-from ginseng._cells.genes import Alignment, align_genes, by_name, named_genes, names_in
+from ginseng._cells.genes import Alignment, align_genes
 from ginseng._cells.labels import coded, likely_label_column, without_label
 from ginseng._cells.matrix import x_of
+from ginseng._cells.named_genes import by_name, named_genes, names_in
 from ginseng._cells.open import OpenCells, open_cells
 from ginseng._cells.value_kind import Values
 from ginseng._docs import document

@@ -15,7 +15,8 @@ from ginseng import _keys
 from ginseng._cells.genes import MIN_OVERLAP
 from ginseng._cells.labels import UNASSIGNED
 from ginseng._cells.open import open_cells
-from ginseng._cells.write import check_target, write, write_file
+from ginseng._cells.target import check_target
+from ginseng._cells.write import write, write_file
 from ginseng._disk.writers import check_adata_target
 from ginseng._docs import document
 from ginseng._errors import check_names, warn

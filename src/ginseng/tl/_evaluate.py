@@ -11,7 +11,8 @@ from sklearn.metrics import precision_recall_fscore_support
 from ginseng import _keys
 from ginseng._cells.colors import known_colors
 from ginseng._cells.labels import compare_names, in_memory, paired_labels
-from ginseng._cells.write import Results, check_target, write
+from ginseng._cells.target import check_target
+from ginseng._cells.write import Results, write
 from ginseng._docs import document
 from ginseng._errors import warn
 from ginseng._logging import running

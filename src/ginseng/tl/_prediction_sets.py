@@ -9,7 +9,8 @@ from anndata import AnnData
 from ginseng import _keys
 from ginseng._cells.labels import UNASSIGNED
 from ginseng._cells.open import AnnDataOrPath, open_cells
-from ginseng._cells.write import Results, check_target, label_column, write
+from ginseng._cells.target import check_target
+from ginseng._cells.write import Results, label_column, write
 from ginseng._docs import document
 from ginseng._errors import warn
 from ginseng._logging import running

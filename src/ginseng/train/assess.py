@@ -16,7 +16,7 @@ from ginseng._core.architecture import Architecture
 from ginseng._core.correction import Correction
 from ginseng._core.devices import cells_sharding, local_mesh, put, replicated, rounded_up
 from ginseng._core.probs import Probability
-from ginseng._core.steps import Normalization, Seen, normalized, predict_seen
+from ginseng._core.steps import Normalization, Seen, predict_seen
 from ginseng._core.types import Params
 from ginseng.data._batches import MemorySource, Source, in_memory, stream
 from ginseng.model import calibration
@@ -77,14 +77,9 @@ class Reader:
 
     def expression(self, cells: MemorySource) -> sparse.csr_matrix:
         """Return the normalised expression of these cells, without empty cells."""
-        parts = []
-        keep = np.ones(len(cells.labels), bool)
-        for window in stream(cells, keep, batch_size=self.batch_size, n_per_window=1, shuffle=False):
-            real = (window.weight[0] > 0) & window.x[0].any(axis=1)
-            x, total = put((window.x[0].astype(np.float32), window.total[0]), cells_sharding(self.mesh))
-            found = normalized(x, total, normalization=self.how["normalization"])
-            parts.append(sparse.csr_matrix(np.asarray(found)[real]))
-        return sparse.vstack(parts, format="csr")
+        real = (cells.counts != 0).getnnz(axis=1) > 0
+        found: sparse.csr_matrix = self.how["normalization"](cells.counts[real], cells.totals[real])
+        return found
 
 
 def assess(

@@ -6,6 +6,7 @@ All of them make the same calls of the functions here, in the same order.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,11 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+
+from ginseng._logging import warning
+
+#: Seconds of waiting for other processes after which the user is told.
+SLOW = 30.0
 
 
 class LostProcessError(RuntimeError):
@@ -29,19 +35,41 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
+@contextmanager
+def _waiting() -> Iterator[None]:
+    """Tell the user if this takes long: a process that hangs sends heartbeats all the same, so nothing else does."""
+    msg = (
+        f"Process {jax.process_index()} has waited for the others of this run of {n_processes()} for {SLOW:g} s. The "
+        "one that does not say so is slow or hangs, for example on a file system. If it does not go on, end all of "
+        "them and start them again with `resume=True`."
+    )
+    timer = threading.Timer(SLOW, warning, [msg])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _allgather(own: np.ndarray) -> np.ndarray:
+    with _waiting():
+        return np.asarray(multihost_utils.process_allgather(own))
+
+
 def any_process(flag: bool) -> bool:
     """Whether the flag is set in any process."""
-    return flag if n_processes() == 1 else bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+    return flag if n_processes() == 1 else bool(np.any(_allgather(np.array(flag))))
 
 
 def gathered(rows: np.ndarray) -> np.ndarray:
     """Return the rows of all processes, in the order of the processes."""
     if n_processes() == 1:
         return rows
-    n = np.asarray(multihost_utils.process_allgather(np.array(len(rows), np.int32)))
+    n = _allgather(np.array(len(rows), np.int32))
     padded = np.zeros((n.max(), *rows.shape[1:]), rows.dtype)
     padded[: len(rows)] = rows
-    parts = np.asarray(multihost_utils.process_allgather(padded))
+    parts = _allgather(padded)
     return np.concatenate([part[:size] for part, size in zip(parts, n, strict=True)])
 
 
@@ -52,8 +80,9 @@ def from_first[T](tree: T) -> T:
 
     def sent(a: Any) -> np.ndarray:
         a = np.asarray(a)
-        sent = multihost_utils.broadcast_one_to_all(np.frombuffer(a.tobytes(), np.uint8))
-        return np.frombuffer(np.asarray(sent).tobytes(), a.dtype).reshape(a.shape)
+        with _waiting():
+            sent = np.asarray(multihost_utils.broadcast_one_to_all(np.frombuffer(a.tobytes(), np.uint8)))
+        return np.frombuffer(sent.tobytes(), a.dtype).reshape(a.shape)
 
     return jax.tree.map(sent, tree)
 

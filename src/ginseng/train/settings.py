@@ -4,7 +4,7 @@ import dataclasses
 import math
 import types
 from numbers import Integral, Real
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypedDict, Union, get_args, get_origin, get_type_hints
 
 from ginseng._core import registry
 from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize
@@ -33,7 +33,8 @@ class GinsengClassifierTrainerSettings:
     dropout_rate
         Dropout rate in training; the architecture's default if None.
     batch_size
-        Cells per step; the architecture's default if None. At most the number of training cells.
+        Cells per step; the architecture's default if None, which may be larger from 50,000 training cells on ("gated":
+        256 instead of 128). At most the number of training cells.
     lr
         Peak learning rate; the architecture's default if None. Linear warm-up over the first tenth of the steps (up to
         100), then cosine decay.
@@ -224,6 +225,48 @@ class GinsengClassifierTrainerSettings:
             msg = f"{self.architecture!r} cannot be trained here. Architectures that can: {names}."
             raise ValueError(msg)
         return network
+
+
+class SettingsByName(TypedDict, total=False):
+    """The same settings as keywords, from which editors complete calls such as `gs.tl.train(adata, key, lr=1e-3)`."""
+
+    rate: float | None
+    lam_max: float | None
+    lower: int | None
+    upper: int | None
+    hidden_dim: int | None
+    dropout_rate: float | None
+    batch_size: int | None
+    lr: float | None
+    betas: tuple[float, float]
+    eps: float
+    weight_decay: float
+    normalize: bool
+    target_sum: float | None
+    holdout_fraction: float
+    balance_train: bool
+    group_level: bool
+    group_mode: Literal["fraction", "loo"]
+    seed: int
+    architecture: str
+    config: dict[str, Any]
+    epochs: int | None
+    label_smoothing: float
+    balance_exponent: float
+    patience: int
+    scale_floor: float
+    balance_by: Literal["sampling", "weights"]
+    monitor: Literal["loss", "macro_f1"] | None
+    standardize: bool
+    solver: Literal["adamw", "lbfgs"]
+    C: float
+    library_size: LibrarySize
+    logit_adjustment: float
+    weigh_genes: bool
+    n_uncentered: int | None
+    calibrate: bool | None
+    fold_change: float
+    n_streams: int | None
 
 
 def _check_type(name: str, value: Any, kind: Any) -> None:

@@ -46,6 +46,8 @@ from ginseng.train.standardize import Moments, fit_standardization, read_moments
 #: `MOST_SEEN` are, within these bounds.
 EPOCHS, MOST_SEEN = 10, 400_000
 MOST_EPOCHS, FEWEST_EPOCHS = 100, 3
+#: Cells to train on from which larger batches are taken.
+MANY = 50_000
 
 
 class GinsengClassifierTrainer:
@@ -101,6 +103,8 @@ class GinsengClassifierTrainer:
         recipe = self.network.recipe
         self.lr = recipe.lr if self.settings.lr is None else self.settings.lr
         wanted = recipe.batch_size if self.settings.batch_size is None else self.settings.batch_size
+        if self.settings.batch_size is None and self.keep.sum() >= MANY:
+            wanted = recipe.batch_size_of_many or wanted
         # larger batches would be padding, which costs memory and time
         wanted = min(wanted, max(int(self.keep.sum()), recipe.batch_size))
         self.n_streams = self._choose_n_streams()
