@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import programs
 from cells import pbmc68k, resample
@@ -86,9 +87,14 @@ WRITTEN = {
 }
 
 
-def multiplies(folder: Path, n_cells: int) -> float:
-    """Return how many floating point operations per second a product of matrices does."""
-    return run(sys.executable, programs.LIMITS["multiply"], folder, n_cells).get("flop_per_s", float("nan"))
+#: Rates of a product of matrices: floating point operations per second, and per second of a core.
+RATES = ["flop_per_s", "flop_per_cpu_s"]
+
+
+def multiplies(folder: Path, n_cells: int) -> np.ndarray:
+    """Return the rates of a product of matrices."""
+    found = run(sys.executable, programs.LIMITS["multiply"], folder, n_cells)
+    return np.array([found.get(name, np.nan) for name in RATES])
 
 
 def measure(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
@@ -112,7 +118,7 @@ def measure(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
             rates = [multiplies(folder, args.cells)] if multiplying else []
             row = {"step": step, "method": name, **run(python, steps[step], folder, args.cells)}
             if multiplying:
-                row["flop_per_s"] = (rates[0] + multiplies(folder, args.cells)) / 2
+                row |= dict(zip(RATES, (rates[0] + multiplies(folder, args.cells)) / 2, strict=True))
             if (step, name) in WRITTEN and (folder / WRITTEN[step, name]).exists():
                 row["mb_on_disk"] = size_mb(folder / WRITTEN[step, name])
             print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
@@ -140,6 +146,15 @@ def limits(folder: Path, n_cells: int, rows: list[dict[str, Any]]) -> dict[str, 
         else:
             least[step] = row.get("epochs", 1) * epoch
     return least
+
+
+def cpu_limit(row: dict[str, Any], n_parameters: float, n_cells: int) -> float:
+    """Return the seconds of all cores that the products of a step take at the least.
+
+    A share of these, unlike one of the time, is the same on a machine that does other work as well.
+    """
+    passes = 1 if row["step"].startswith("classify") else 3 * row.get("epochs", 1)
+    return 2 * passes * n_parameters * n_cells / row["flop_per_cpu_s"]
 
 
 def verdicts(rows: list[dict[str, Any]], n_cells: int) -> Iterator[dict[str, Any]]:
@@ -210,6 +225,11 @@ def main() -> None:
         if row["step"] in least and "seconds" in row:
             row["limit_seconds"] = least[row["step"]]
             row["share_of_limit"] = least[row["step"]] / row["seconds"]
+    sizes = {row["step"]: row["n_parameters"] for row in rows if "n_parameters" in row and row["method"] == "ginseng"}
+    for row in rows:
+        network = "training step" + (", one member" if row["step"].endswith(", one member") else "")
+        if "flop_per_cpu_s" in row and network in sizes and not row["step"].startswith("training step"):
+            row["share_of_cpu_limit"] = cpu_limit(row, sizes[network], args.cells) / row["cpu_seconds"]
     ours = {row["step"]: row["seconds"] for row in rows if row["method"] == "ginseng" and "seconds" in row}
     for row in rows:
         if row["method"] != "ginseng" and "seconds" in row and row["step"] in ours:

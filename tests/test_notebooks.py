@@ -27,7 +27,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 QUICK = {"quickstart"}
 #: Pages whose examples train much.
 SLOW = {"gallery", "reference", "index", "quality", "extending", "training", "comparing", "explaining", "measuring"}
-SLOW |= {"annotating", "trust"}
+SLOW |= {"annotating", "trust", "command_line"}
 PAGES = [
     page
     for page in [
@@ -75,6 +75,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     atlas.write_h5ad(home / "atlas.h5ad")
     atlas.write_zarr(home / "atlas_anndata.zarr")
     query.write_h5ad(home / "query.h5ad")
+    query.write_h5ad(home / "labelled.h5ad")
     atlas.raw = atlas.copy()
     atlas.write_h5ad(home / "raw_in_raw.h5ad")
     gs.tl.train(atlas, "cell_type", layer="counts", epochs=3, silent=True)

@@ -194,7 +194,7 @@ def _by_either(names: list[str], genes: list[str], others: list[str] | None, mea
     position = np.where(more.position >= 0, left[more.position], found.position)
     row = int(np.flatnonzero(more.position >= 0)[0])
     example = f"{names[row]} is {genes[position[row]]}"
-    note = f"found {more.n_found:,} genes by the other names that the model has of them ({example})"
+    note = f"found {more.n_found:,} genes by other names that the model stores ({example})"
     notes = (*found.notes, *more.notes, note)
     return Match(position, found.n_found + more.n_found, notes, found.n_mapped + more.n_found)
 

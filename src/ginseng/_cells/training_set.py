@@ -301,7 +301,7 @@ def choose_genes(var: pd.DataFrame, genes: Any, gene_key: str | None) -> tuple[n
         chosen, more = _listed_genes(found.names, given, gene_key)
         notes += more
     if len(chosen) == 0:
-        msg = "No genes are selected. Run `gs.pp.select_hvgs(adata)` and pass `genes='ginseng_genes'`, or pass none."
+        msg = "No genes are selected. Run `gs.pp.select_hvgs(adata)` and pass `genes='ginseng_genes'`, or leave it out."
         raise ValueError(msg)
     notes += found.notes(None if genes is None else chosen)
     names = found.names[chosen].astype(str)

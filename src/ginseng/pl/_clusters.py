@@ -61,8 +61,8 @@ def clusters(
     >>> import ginseng as gs
     >>> adata = gs.datasets.pbmc68k()
     >>> ref, query = adata[::2].copy(), adata[1::2].copy()
-    >>> gs.tl.train(ref, "cell_type", layer="counts", epochs=1, silent=True)
-    >>> gs.tl.classify(query, ref, layer="counts", silent=True)
+    >>> gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, silent=True)
+    >>> gs.tl.classify(query, ref, silent=True)
     >>> ax = gs.pl.clusters(query, "cell_type", show=False)
     >>> ax.get_ylabel()
     'cell_type'

@@ -76,6 +76,15 @@ def compare(
     ------
     KeyError
         If there is no comparison, or it lacks a model.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> table = gs.tl.compare(adata, "cell_type", ["linear", "logistic_regression"], epochs=2, silent=True)
+    >>> axes = gs.pl.compare(adata, show=False)
+    >>> [ax.get_title() for ax in axes[1:]]
+    ['linear', 'logistic_regression']
     """
     table, counts = _metric_tables.comparison(adata, models, key, order)
     n_labels = max(one.shape[1] for one in counts.values())

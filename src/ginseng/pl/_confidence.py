@@ -72,6 +72,17 @@ def confidence(
     References
     ----------
     Guo et al. 2017, On Calibration of Modern Neural Networks, https://proceedings.mlr.press/v70/guo17a.html
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> ref, query = adata[::2].copy(), adata[1::2].copy()
+    >>> gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, silent=True)
+    >>> gs.tl.classify(query, ref, silent=True)
+    >>> axes = gs.pl.confidence(query, "cell_type", show=False)
+    >>> axes[0].get_xlabel(), axes[-1].get_xlabel()
+    ('Confidence', 'Fraction of cells with a label')
     """
     if n_bins < 1:
         msg = f"`n_bins` must be at least 1, not {n_bins}."

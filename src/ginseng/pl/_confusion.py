@@ -60,6 +60,17 @@ def confusion(
     ------
     KeyError
         If the metrics or the labels do not exist.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> ref, query = adata[::2].copy(), adata[1::2].copy()
+    >>> gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, silent=True)
+    >>> gs.tl.classify(query, ref, silent=True)
+    >>> ax = gs.pl.confusion(query, "cell_type", show=False)
+    >>> ax.get_xlabel(), ax.get_ylabel()
+    ('Predicted label', 'True label')
     """
     counts = _metric_tables.ordered(_metric_tables.confusion(adata, label_key, key), order)
     matrix = Matrix(counts, normalize=normalize, annotate=len(counts.columns) <= 20 if annotate == "auto" else annotate)

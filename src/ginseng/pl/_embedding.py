@@ -76,6 +76,17 @@ def embedding(
     ------
     KeyError
         If the embedding, a column or the predicted labels do not exist.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> ref, query = adata[::2].copy(), adata[1::2].copy()
+    >>> gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, silent=True)
+    >>> gs.tl.classify(query, ref, silent=True)
+    >>> axes = gs.pl.embedding(query, color=["predicted", "confidence"], legend_loc="on data", show=False)
+    >>> [ax.get_title() for ax in axes]
+    ['Predicted label', 'Confidence']
     """
     if legend_loc not in ("right margin", "on data", "none", None):
         msg = f"`legend_loc` must be 'right margin', 'on data' or None, not {legend_loc!r}."

@@ -55,6 +55,18 @@ def explain(
         If there is no explanation under `key`, or a cell has none.
     ValueError
         If there are more than six cells.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> ref, query = adata[::2].copy(), adata[1::2].copy()
+    >>> gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, silent=True)
+    >>> gs.tl.classify(query, ref, silent=True)
+    >>> gs.tl.explain(query, ref, query.obs_names[:2], silent=True)
+    >>> axes = gs.pl.explain(query, show=False)
+    >>> [ax.get_title() == cell for ax, cell in zip(axes, query.obs_names[:2])]
+    [True, True]
     """
     tables = _gene_tables.explanation(adata, cells, key)
     if cells is None:

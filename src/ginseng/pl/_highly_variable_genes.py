@@ -40,6 +40,15 @@ def highly_variable_genes(
     ------
     KeyError
         If no genes were selected, or another tool selected them.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> gs.pp.select_hvgs(adata, n_top_genes=200)
+    >>> axes = gs.pl.highly_variable_genes(adata, show=False)
+    >>> [text.get_text() for text in axes[0].get_legend().get_texts()]
+    ['selected (200)', 'other (565)']
     """
     genes, of_counts = _gene_tables.genes(adata)
     colors = _palette.colors(["selected", "other"], palette, {"selected": OKABE_ITO[5], "other": _theme.ink(0.35)})

@@ -45,6 +45,16 @@ def history(
     ------
     KeyError
         If `adata` has no history.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> ref, query = adata[::2].copy(), adata[1::2].copy()
+    >>> gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, silent=True)
+    >>> axes = gs.pl.history(ref, show=False)
+    >>> [ax.get_ylabel() for ax in axes]
+    ['Loss', 'On holdout cells']
     """
     frame, best = _metric_tables.history(adata, key)
     frame["line"] = frame["split"].where(frame["metric"] == "loss", frame["metric"])

@@ -65,6 +65,18 @@ def rank_genes(
     ------
     KeyError
         If there are no ranked genes under `key`, or for a group.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> ref, query = adata[::2].copy(), adata[1::2].copy()
+    >>> gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, silent=True)
+    >>> gs.tl.classify(query, ref, silent=True)
+    >>> gs.tl.rank_genes(query, ref, silent=True)
+    >>> ax = gs.pl.rank_genes(query, n_genes=2, groups=["CD19+ B", "CD56+ NK"], show=False)
+    >>> [text.get_text() for text in ax.get_yticklabels()]
+    ['CD19+ B', 'CD56+ NK']
     """
     if kind not in ("dotplot", "heatmap"):
         msg = f"`kind` must be 'dotplot' or 'heatmap', not {kind!r}."

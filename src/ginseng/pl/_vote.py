@@ -54,6 +54,19 @@ def vote(
         If there are no results of a vote.
     ValueError
         If there are no clusters.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> ref, query = adata[::2].copy(), adata[1::2].copy()
+    >>> gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, silent=True)
+    >>> gs.tl.classify(query, ref, silent=True)
+    >>> query.obs["cluster"] = (query.obsm["X_umap"][:, 0] > 0).astype(int)
+    >>> gs.tl.vote(query, "cluster")
+    >>> fig = gs.pl.vote(query, return_fig=True)
+    >>> len(fig.axes)
+    1
     """
     table, counts, how = _metric_tables.vote(adata, key)
     if counts.empty:

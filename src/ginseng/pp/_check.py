@@ -247,8 +247,8 @@ def _choice(
     like_counts.sort(key=lambda name: usable[name].kind == "normalised")
     if not (fit := [*counts, *log, *like_counts] if wants_counts else [*log, *counts, *like_counts]):
         problems.append(
-            "no matrix has counts, or what the model would compute from counts. Restore the counts from the original "
-            "data, or pass `normalize=False` if the values are log1p of counts per 10,000, although they do not look it"
+            "no matrix has counts, or values that the model would compute from counts. Restore the counts from the "
+            "original data, or pass `normalize=False` if the values are log1p of counts per 10,000 but do not look it"
         )
         return None, {}
     use = fit[0]

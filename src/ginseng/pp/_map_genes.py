@@ -213,7 +213,7 @@ def _check_sums(cells: OpenCells, position: np.ndarray) -> None:
             n = len(position) - len(np.unique(position))
             msg = (
                 f"{n:,} rows would be summed into others, and `{matrix.where}` has {matrix.values.described}, which "
-                "cannot be. Map the genes before the counts are normalised, or leave out `rename`."
+                "cannot be summed. Map the genes before the counts are normalised, or leave out `rename`."
             )
             raise ValueError(msg)
 

@@ -62,6 +62,9 @@ def train(
 ) -> AnnData | GinsengClassifierState | None:
     """Train a cell type classifier.
 
+    By default, the genes that differ most between the types are selected, 5% of the cells of each type are held out to
+    choose the epoch that is kept, and the model is written into `adata.uns`.
+
     Ctrl-C ends training after the current batches and keeps the best model so far; a second Ctrl-C aborts immediately.
 
     Parameters
@@ -163,8 +166,8 @@ def train(
         ]  # fmt: skip
         if wrong:
             msg = (
-                f"A dataset has its own labels, levels, genes and groups. Leave out `{wrong[0]}`, or create it anew "
-                "with it."
+                f"A dataset has its own labels, levels, genes and groups. Leave out `{wrong[0]}`, or create "
+                "another dataset with it."
             )
             raise ValueError(msg)
         trainer = GinsengClassifierTrainer(adata, settings)

@@ -124,7 +124,9 @@ def assess(
     logits = np.concatenate([found.logits for found in seen])
     depth, truth = np.concatenate([found.depth for found in seen]), np.concatenate(y)
     label, raw = logits.argmax(axis=1), np.concatenate(scores)
-    out = calibration.fit_scores(raw, depth, label, n_classes)
+    right = label == truth  # what is labelled wrongly may be unlike its class
+    some_right = right if right.any() else np.ones_like(right)
+    out = calibration.fit_scores(raw[some_right], depth[some_right], label[some_right], n_classes)
     alone = calibration.unlike(out, raw, depth, label)
     parts = np.split(alone, np.cumsum([len(classes) for classes in y])[:-1])
     s = np.concatenate([_together(*pair) for pair in zip(x, parts, strict=True)])
