@@ -164,7 +164,7 @@ def test_each_command_has_help_with_examples_that_parse(command: str, capsys: py
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["nonsense"], ["train"], ["train", "a.h5ad"], ["annotate", "a.h5ad"], ["info"],
+    [["nonsense"], ["train"], ["train", "a.h5ad"], ["annotate", "a.h5ad"], ["info"],
      ["train", "a.h5ad", "-o", "m.h5", "--epochs", "many"], ["train", "a.h5ad", "-o", "m.h5", "--set", "lr"]],
 )  # fmt: skip
 def test_what_is_not_understood_is_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
