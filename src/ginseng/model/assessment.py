@@ -26,8 +26,9 @@ def assessment(found: Calibration, names: Sequence[str], n_trained: np.ndarray |
     -------
     `n_cells`, out of fold, with `accuracy`, `macro_f1` and `ece`, the calibration error in 15 bins; the `temperature`;
     `min_confidence` and `max_novelty`, which give up 5% of the right labels; `overlap`, a row per share of the model's
-    weight with what labels are worth there; and `classes`, a row per class, None for what is not known. Its `novelty_auroc`, which
-    `calibrate="types"` measures, is how well novelty would tell cells of the class if the reference lacked it.
+    weight with what labels are worth there; and `classes`, a row per class, None for what is not known. Of these,
+    `novelty_auroc` is how well novelty would tell cells of the class if the reference lacked it, which
+    `calibrate="types"` measures.
     """
     cells = records(found)
     label, predicted = cells["label"], cells["predicted"]
