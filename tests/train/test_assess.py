@@ -154,3 +154,21 @@ def test_no_thresholds_without_calibration(halves: tuple[ad.AnnData, ad.AnnData]
         gs.tl.classify(halves[1], model, min_confidence="auto", silent=True)
     with pytest.raises(ValueError, match="'auto'"):
         gs.tl.classify(halves[1], model, min_confidence="high", silent=True)  # type: ignore[arg-type]
+
+
+def test_types_are_left_out_on_request(
+    halves: tuple[ad.AnnData, ad.AnnData], real_model: GinsengClassifierState
+) -> None:
+    model = trained(halves[0], calibrate="types")
+    assert model.params["head"]["W"].tobytes() == real_model.params["head"]["W"].tobytes()
+    assert (real_model.calibration or {})["lacking"].tolist() == [-1] * 10
+    rows = {row["label"]: row["novelty_auroc"] for row in model.assessment()["classes"]}
+    assert rows[OUT] > 0.8  # as without it altogether, in the test above
+    measured = [auroc for auroc in rows.values() if auroc is not None]
+    assert 0.6 < np.mean(measured) < 1
+    sizes = halves[0].obs["cell_type"].astype(str).value_counts()
+    assert {label for label, auroc in rows.items() if auroc is not None} >= set(sizes.index[sizes > 30])
+    assert "AUROC if lacking" in repr(model)
+    assert "AUROC if lacking" not in repr(real_model)
+    with pytest.raises(ValueError, match="'types', not 'type'"):
+        trained(halves[0], calibrate="type")

@@ -98,6 +98,8 @@ class GinsengClassifierTrainerSettings:
         Whether to measure, on cells that were not trained on, how sure the model may be of its labels and how unlike
         the reference a cell is (see the concepts in the documentation). If fewer than 1,000 cells are held out, this
         trains three more times, on parts of the cells. If None, with `"adamw"` only. Never with fewer than 200 cells.
+        With `"types"`, it trains three times more, each time without a third of the types, to measure which types would
+        be noticed if the reference lacked them.
     n_uncentered
         Number of ensemble members that read all genes on one common scale without centring, instead of standardising
         each gene; one in four if None. Standardised members are best within a study, the others on other studies (see
@@ -150,7 +152,7 @@ class GinsengClassifierTrainerSettings:
     logit_adjustment: float = 0.0
     weigh_genes: bool = True
     n_uncentered: int | None = None
-    calibrate: bool | None = None
+    calibrate: bool | Literal["types"] | None = None
     fold_change: float = 0.0
     n_streams: int | None = None
 
@@ -187,6 +189,7 @@ class GinsengClassifierTrainerSettings:
             "monitor": (self.monitor in (None, "loss", "macro_f1"), "None, 'loss' or 'macro_f1'"),
             "solver": (self.solver in ("adamw", "lbfgs"), "'adamw' or 'lbfgs'"),
             "library_size": (self.library_size in ("all_genes", "model_genes"), "'all_genes' or 'model_genes'"),
+            "calibrate": (self.calibrate in (None, True, False, "types"), "None, True, False or 'types'"),
             "C": (0 < self.C < math.inf, "above 0 and finite"),
         }
         for name, (valid, wanted) in checks.items():
@@ -264,7 +267,7 @@ class SettingsByName(TypedDict, total=False):
     logit_adjustment: float
     weigh_genes: bool
     n_uncentered: int | None
-    calibrate: bool | None
+    calibrate: bool | Literal["types"] | None
     fold_change: float
     n_streams: int | None
 
