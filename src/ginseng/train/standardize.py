@@ -43,12 +43,12 @@ def read_moments(
         picks = rng.permutation(np.flatnonzero(numbers >= 0))[:left]
         for rows in np.split(picks, range(AT_ONCE, len(picks), AT_ONCE)):
             y = source.labels[numbers[rows]]
-            x = normalization(counts[rows], source.totals[numbers[rows]]).astype(np.float64)
+            x = normalization(counts[rows], source.totals[numbers[rows]])
             of_class = sparse.csr_matrix((np.ones(len(y)), (y, np.arange(len(y)))), shape=(n_classes, len(y)))
             cells += np.bincount(y, minlength=n_classes)
             sums += (of_class @ x).toarray()
-            squares += x.multiply(x).sum(axis=0).A1
-            x.data = np.expm1(np.minimum(x.data, 60.0))  # counts, up to a factor per cell
+            squares += x.multiply(x).sum(axis=0, dtype=np.float64).A1  # infinite where training overflows as well
+            x.data = np.expm1(np.minimum(x.data.astype(np.float64), 60.0))  # counts, up to a factor per cell
             whole = x.sum(axis=1).A1
             shares += x.T @ (1 / np.where(whole > 0, whole, 1.0))
         left -= len(picks)
