@@ -81,7 +81,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     root, said = _parsers()
     if not (sys.argv[1:] if arguments is None else arguments):
         root.print_help(sys.stderr)
-        return INVALID
+        root.exit(INVALID)
     args, unknown = root.parse_known_args(arguments, argparse.Namespace(root=root, words=said))
     if unknown:  # with the usage of the command, rather than of all of them
         args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
