@@ -191,7 +191,7 @@ GENES = [
         "adata.var['symbol'] = [f'A{i}' for i in range(30)]", KeyError,
         "2 of 2 genes are not in `adata`: A1, A2. It has GENE0", "gene_key",
         "train(adata, 'cell_type', genes=['A1', 'A2'], gene_key='symbol')"),
-    Row("no genes", "train(adata, 'cell_type', genes=[])", "", ValueError, "No genes are selected", "pass none", TRAIN),
+    Row("no genes", "train(adata, 'cell_type', genes=[])", "", ValueError, "No genes are selected", "leave it", TRAIN),
     Row("a mask of another size", "train(adata, 'cell_type', genes=np.ones(7, bool))", "", ValueError,
         "mask has 7 values for 30 genes", "30 genes", "train(adata, 'cell_type', genes=np.ones(30, bool))"),
     Row("a mask with gaps", "train(adata, 'cell_type', genes='m')",

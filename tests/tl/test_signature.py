@@ -34,5 +34,5 @@ def test_editors_know_the_settings_and_their_types() -> None:
 
 
 def test_an_unknown_setting_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"no setting 'dropout_rat'.*'dropout_rate'"):
+    with pytest.raises(TypeError, match=r"no setting 'dropout_rat'.*Known: .* dropout_rate,"):
         gs.tl.train(gs.datasets.pbmc68k(), "cell_type", dropout_rat=0.1)

@@ -9,7 +9,6 @@ import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any, Unpack
 
-from ginseng._errors import suggest
 from ginseng.train.settings import GinsengClassifierTrainerSettings, SettingsByName
 
 _PLACE = re.compile(r"^( *)%\(settings_by_name\)s$", re.MULTILINE)
@@ -54,9 +53,9 @@ def settings_of(
         If there is no setting of a name.
     """
     given = {**settings, **single} if isinstance(settings, Mapping) else single
-    known = [field.name for field in dataclasses.fields(GinsengClassifierTrainerSettings)]
-    if unknown := sorted(given.keys() - set(known)):
-        msg = f"There is no setting {', '.join(map(repr, unknown))}. {suggest(unknown[0], known)}"
+    known = {field.name for field in dataclasses.fields(GinsengClassifierTrainerSettings)}
+    if unknown := sorted(given.keys() - known):
+        msg = f"There is no setting {', '.join(map(repr, unknown))}. Known: {', '.join(sorted(known))}."
         raise TypeError(msg)
     if isinstance(settings, GinsengClassifierTrainerSettings):
         return dataclasses.replace(settings, **single)
