@@ -30,7 +30,7 @@ from ginseng._core.correction import Correction
 from ginseng._core.devices import local_mesh, put, replicated
 from ginseng._core.steps import Normalization, normalized, predict_logits
 from ginseng._predict.forward import Rows, Unlike, batches
-from ginseng.model.metacells import Metacells, find_metacells
+from ginseng.model.like_cells import LikeCells, like_cells
 from ginseng.model.state import GinsengClassifierState
 
 #: A class needs so many expected cells in the query, and so many cells in the reference, to count.
@@ -56,7 +56,7 @@ class Adaptation:
         Classes that it is the mean of; with too few there is no shift.
     first
         (cells,) label of each cell before; -1 for one without counts in the genes of the model, or not looked at.
-    metacells
+    together
         Of the cells that were looked at, for models that tell novelty.
     agreement
         How much the classes differ in the same genes as those of the reference: the median over classes of the
@@ -68,7 +68,7 @@ class Adaptation:
     shift: np.ndarray
     n_classes: int
     first: np.ndarray
-    metacells: Metacells | None
+    together: LikeCells | None
     agreement: float
     level: float
 
@@ -198,12 +198,12 @@ def adapt(state: GinsengClassifierState, compared: Iterable[Compared], genes: Al
     measured = measured_genes_of(genes)
     shift = np.where(measured, shift, np.float32(0))
     agreement = agreement_of(sums[:, measured], expected, state.reference["classes"][:, measured], state.reference)
-    metacells, level = None, 0.0
+    together, level = None, 0.0
     if some:
         unlike, label = np.concatenate([a.unlike for a in some]), np.concatenate([a.label for a in some])
         level = level_of(unlike, label) * float(np.nan_to_num(np.interp(agreement, AGREES, (0, 1))))
-        metacells = find_metacells(sparse.vstack([a.x for a in some], format="csr"), unlike)
-    moved = None if metacells is None else metacells.moved(shift)
+        together = like_cells(sparse.vstack([a.x for a in some], format="csr"), unlike)
+    moved = None if together is None else together.moved(shift)
     return Adaptation(shift, n_classes, first, moved, agreement, level)
 
 

@@ -14,7 +14,7 @@ from ginseng._predict.forward import predict
 from ginseng._predict.priors import estimate, given_shares, odds
 from ginseng._predict.query import Query
 from ginseng._predict.result import Result, label
-from ginseng.model.metacells import MOST_CELLS
+from ginseng.model.like_cells import MOST_CELLS
 from ginseng.model.state import GinsengClassifierState
 
 #: How unlike the reference a query is throughout that is worth a remark, in standard deviations.
@@ -88,7 +88,7 @@ def annotate(
         compared = replace(query, state=state).map_some(compare, genes=query.genes, every=every, **how)
         result.adaptation = adapt(state, compared, query.genes, n_cells)
         shift = result.adaptation.shift
-        how |= {"metacells": result.adaptation.metacells, "level": result.adaptation.level}
+        how |= {"together": result.adaptation.together, "level": result.adaptation.level}
         report(f"adapted to the cells by {result.adaptation.n_classes} of {state.n_classes} classes")
         _report_unlike(result.adaptation, report)
     how |= {"correction": correction_for(state, query.genes, shift), "weight": result.weight}

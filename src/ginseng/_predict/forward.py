@@ -24,7 +24,7 @@ from ginseng._core.steps import (
 from ginseng._core.types import Params
 from ginseng._settings import settings
 from ginseng.model import calibration
-from ginseng.model.metacells import Metacells
+from ginseng.model.like_cells import LikeCells
 from ginseng.model.state import GinsengClassifierState
 
 #: Cells up to which a batch is as large as is asked for, however few there are: small queries share a compiled shape.
@@ -78,7 +78,7 @@ def predict(
     allowed: np.ndarray | None = None,
     weight: float | None = None,
     odds: np.ndarray | None = None,
-    metacells: Metacells | None = None,
+    together: LikeCells | None = None,
     level: float = 0.0,
 ) -> Iterator[Predicted]:
     """Yield the probabilities of the cells, batch by batch; all devices of this process share each batch.
@@ -105,7 +105,7 @@ def predict(
         Share of the model's weight that is on genes which were measured, for models that were calibrated; 1 if None.
     odds
         (classes,) by how much more frequent each class is than in the reference, see :mod:`ginseng._predict.priors`.
-    metacells
+    together
         Of the query. Cells are as unlike the reference as they are by themselves if None.
     level
         How unlike the reference the query is throughout, which is taken off the novelty.
@@ -123,7 +123,7 @@ def predict(
     mesh = local_mesh()
     params = put(state.params, replicated(mesh))
     key = None if seed is None else jax.random.key(seed)
-    unlike = None if state.calibration is None else Unlike(state, correction, mesh, metacells)
+    unlike = None if state.calibration is None else Unlike(state, correction, mesh, together)
     for start, stop, x, total, empty in batches(state, rows, batch_size):
         n = stop - start
         seen = None if unlike is None else unlike(params, x, total, n, **how)
@@ -146,7 +146,7 @@ def predict(
             s = unlike.of(seen, label)
             if key is None:  # draws of dropout are softer by themselves
                 temperature = calibration.temperatures(state.calibration, s, 1.0 if weight is None else weight)
-            novelty = calibration.novelty(state.calibration, s - level, alone=metacells is None)
+            novelty = calibration.novelty(state.calibration, s - level, alone=together is None)
         probs = probability.probs(logits, allowed, temperature)
         if odds is not None:
             probs = probs * odds.astype(np.float32)
@@ -165,7 +165,7 @@ class Unlike:
         What makes up for a query that is not measured as the reference was.
     mesh
         Devices that share the cells.
-    metacells
+    together
         Of the query.
     """
 
@@ -174,14 +174,14 @@ class Unlike:
         state: GinsengClassifierState,
         correction: Correction | None,
         mesh: Mesh,
-        metacells: Metacells | None = None,
+        together: LikeCells | None = None,
     ) -> None:
         assert state.calibration is not None
         assert state.reference is not None
         self.calibration = state.calibration
         measured = np.ones(state.n_genes, bool) if correction is None else np.asarray(correction.measured)
-        self.metacells = metacells
-        components = np.zeros((state.n_genes, 1), np.float32) if metacells is None else metacells.components
+        self.together = together
+        components = np.zeros((state.n_genes, 1), np.float32) if together is None else together.components
         self.shared = put((state.reference["classes"], measured.astype(np.float32), components), replicated(mesh))
         self.how = {"mesh": mesh}
 
@@ -193,7 +193,7 @@ class Unlike:
         """Return how unlike the reference cells are that get these labels, (cells,); see `model/calibration.py`."""
         scores = calibration.scores(seen.direction, self.calibration["prototypes"], seen.likeness, label)
         s = calibration.unlike(self.calibration, scores, np.asarray(seen.depth), label)
-        return s if self.metacells is None else self.metacells.smooth(np.asarray(seen.place), s)
+        return s if self.together is None else self.together.smooth(np.asarray(seen.place), s)
 
 
 def batches(state: GinsengClassifierState, rows: Iterable[Rows], batch_size: int) -> Iterator[PaddedRows]:

@@ -22,7 +22,7 @@ counts, and differ between classes, so both are standardised for that (z). Their
     s = z_1 + .7 z_2
 
 is how unlike the reference a cell is by itself; in a query that is looked at as a whole, most of it is the mean of like
-cells (:mod:`ginseng.model.metacells`). Logits are divided by T (1 + .1 max(s, 0)): by a temperature for all cells (Guo
+cells (:mod:`ginseng.model.like_cells`). Logits are divided by T (1 + .1 max(s, 0)): by a temperature for all cells (Guo
 et al. 2017), and more where a cell is unlike all that the model has seen. `docs/accuracy.md` has what else was tried.
 """
 
@@ -251,7 +251,7 @@ def fit_scores(scores: np.ndarray, depth: np.ndarray, label: np.ndarray, n_class
     of_class = np.eye(n_classes)[label].T
     n = of_class.sum(axis=1)[:, None]
     everywhere = rest.var(axis=0)
-    offset = of_class @ rest / (n + 4)
+    offset = of_class @ rest / (n + 20)
     squares = of_class @ rest**2 - 2 * offset * (of_class @ rest) + n * offset**2
     return found | {
         "offset": offset.T,

@@ -6,12 +6,16 @@ passes as the model itself took, without looking at the others. Where cells have
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_limits
 
 from ginseng._core.architecture import Architecture
 from ginseng._core.correction import Correction
@@ -21,7 +25,7 @@ from ginseng._core.steps import Normalization, Seen, predict_seen
 from ginseng._core.types import Params
 from ginseng.data._batches import MemorySource, Source, in_memory, stream
 from ginseng.model import calibration
-from ginseng.model.metacells import find_metacells, k_means
+from ginseng.model.like_cells import like_cells
 
 #: Fewer cells to train on say too little of errors.
 FEWEST = 200
@@ -166,8 +170,8 @@ def judge(read: Reader, model: Trained, prototypes: np.ndarray, cells: np.ndarra
 def unlike(found: dict[str, np.ndarray], judged: Judged) -> tuple[np.ndarray, np.ndarray]:
     """Return how unlike the reference cells are, each by itself, and together as those of a query."""
     alone = calibration.unlike(found, judged.scores, judged.depth, judged.logits.argmax(axis=1))
-    metacells = find_metacells(judged.x, alone)
-    return alone, alone if metacells is None else metacells.smooth(judged.x @ metacells.components, alone)
+    together = like_cells(judged.x, alone)
+    return alone, alone if together is None else together.smooth(judged.x @ together.components, alone)
 
 
 def _told(read: Reader, model: Trained, found: dict[str, np.ndarray], rng: np.random.Generator) -> np.ndarray:
@@ -199,9 +203,17 @@ def prototypes_of(read: Reader, model: Trained, rng: np.random.Generator) -> np.
         own = rng.permutation(seen.direction[y == label])[:OF_CLASS]
         k = int(np.clip(len(own) // LEAST, 1, PER_CLASS))
         seed = int(rng.integers(2**31))
-        found.append(own.mean(axis=0, keepdims=True) if k == 1 else k_means(own, k, seed)[0])
+        found.append(own.mean(axis=0, keepdims=True) if k == 1 else _k_means(own, k, seed))
     centres = np.concatenate(found)
     return centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-9)
+
+
+def _k_means(points: np.ndarray, k: int, seed: int) -> np.ndarray:
+    """Return centres, (k, width); the same for the same points. Where points are the same, some centres may be too."""
+    with threadpool_limits(1), warnings.catch_warnings():  # several threads would add in an order of their own
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        centres: np.ndarray = KMeans(k, n_init=1, max_iter=20, random_state=seed).fit(points).cluster_centers_
+    return centres
 
 
 def _missing(

@@ -1,13 +1,14 @@
-"""Metacells: like cells taken together, on expression whose groups are known."""
+"""Like cells taken together, on expression whose groups are known."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.decomposition import TruncatedSVD
 from sklearn.metrics import roc_auc_score
 
-from ginseng.model.metacells import FEWEST_CELLS, MOST_CELLS, SHARE, Metacells, find_metacells
+from ginseng.model.like_cells import FEWEST_CELLS, MOST_CELLS, N_NEIGHBORS, SHARE, like_cells
 
 N_GENES = 80
 
@@ -27,7 +28,7 @@ def rng() -> np.random.Generator:
 def test_a_group_that_is_a_little_unlike_stands_out(rng: np.random.Generator) -> None:
     x, group = drawn(800, rng)
     s = rng.normal(size=800) + (group == 2)
-    found = find_metacells(x, s)
+    found = like_cells(x, s)
     assert found is not None
     smooth = found.smooth(x @ found.components, s)
     assert roc_auc_score(group == 2, s) < 0.8
@@ -35,36 +36,37 @@ def test_a_group_that_is_a_little_unlike_stands_out(rng: np.random.Generator) ->
     assert smooth.mean() == pytest.approx(s.mean(), abs=0.05)
 
 
-def test_metacells_are_means_of_their_cells(rng: np.random.Generator) -> None:
+def test_neighbours_are_those_of_principal_components(rng: np.random.Generator) -> None:
     x, _ = drawn(500, rng)
     s = rng.normal(size=500)
-    found = find_metacells(x, s)
+    found = like_cells(x, s)
     assert found is not None
-    assert found.size.sum() == 500
-    assert (found.size * found.unlike).sum() == pytest.approx(s.sum(), abs=1e-3)
-    # with a single metacell, each cell is next to all the others
-    one = Metacells(found.components, found.centres[:1], np.array([500.0]), np.array([s.mean()]))
-    assert one.smooth(x @ found.components, s) == pytest.approx((1 - SHARE) * s + SHARE * s.mean(), abs=1e-5)
+    place = TruncatedSVD(50, algorithm="arpack", random_state=0).fit_transform(x.toarray())
+    near = np.argsort(((place[:, None] - place[None]) ** 2).sum(axis=-1), axis=1)[:, :N_NEIGHBORS]
+    expected = (1 - SHARE) * s + SHARE * s[near].mean(axis=1)
+    assert np.corrcoef(found.smooth(x @ found.components, s), expected)[0, 1] > 0.99
+    few = like_cells(x[:100], s[:100])
+    assert few is not None
+    assert few._neighbors.n_neighbors == 10  # of few cells, fewer are alike
 
 
-def test_the_same_cells_give_the_same_metacells(rng: np.random.Generator) -> None:
+def test_the_same_cells_give_the_same_sample(rng: np.random.Generator) -> None:
     x, _ = drawn(1000, rng)
     s = rng.normal(size=1000)
-    first, second = find_metacells(x, s), find_metacells(x, s)
+    first, second = like_cells(x, s), like_cells(x, s)
     assert first is not None
     assert second is not None
-    for a, b in zip(first, second, strict=True):
-        assert a.tobytes() == b.tobytes()
+    assert first.place.tobytes() == second.place.tobytes()
     # and so does expression that was added up in another order
-    other = find_metacells(x * np.float32(1 + 1e-6), s)
+    other = like_cells(x * np.float32(1 + 1e-6), s)
     assert other is not None
-    assert other.centres == pytest.approx(first.centres, abs=1e-4)
+    assert other.place == pytest.approx(first.place, abs=1e-4)
 
 
 def test_a_shift_of_all_cells_changes_nothing(rng: np.random.Generator) -> None:
     x, _ = drawn(300, rng)
     s, shift = rng.normal(size=300), rng.normal(size=N_GENES).astype(np.float32)
-    found = find_metacells(x, s)
+    found = like_cells(x, s)
     assert found is not None
     expected = found.smooth(x @ found.components, s)
     shifted = found.moved(shift).smooth((x.toarray() - shift) @ found.components, s)
@@ -73,16 +75,16 @@ def test_a_shift_of_all_cells_changes_nothing(rng: np.random.Generator) -> None:
 
 def test_few_cells_stand_alone_and_of_many_some_are_taken(rng: np.random.Generator) -> None:
     x, _ = drawn(FEWEST_CELLS - 1, rng)
-    assert find_metacells(x, np.zeros(x.shape[0])) is None
+    assert like_cells(x, np.zeros(x.shape[0])) is None
     many, group = drawn(2 * MOST_CELLS + 1, rng)
-    found = find_metacells(many, group.astype(float))
+    found = like_cells(many, group.astype(float))
     assert found is not None
-    assert found.size.sum() <= MOST_CELLS
+    assert len(found.place) <= MOST_CELLS
     assert np.corrcoef(found.smooth(many @ found.components, np.zeros(len(group))), group)[0, 1] > 0.9
 
 
 def test_empty_cells_and_few_genes() -> None:
     x = sparse.csr_matrix((200, 3), dtype=np.float32)
-    found = find_metacells(x, np.ones(200))
+    found = like_cells(x, np.ones(200))
     assert found is not None
     assert found.smooth(x @ found.components, np.ones(200)) == pytest.approx(np.ones(200))
