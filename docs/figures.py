@@ -35,7 +35,9 @@ def save(figure: object, path: Path) -> None:
     image = Image.open(buffer).convert("RGB")
     path.parent.mkdir(parents=True, exist_ok=True)
     for n_colors in (256, 128, 64):
-        image.quantize(n_colors, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
+        image.quantize(n_colors, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+            path, optimize=True, dpi=(DPI, DPI)
+        )
         if path.stat().st_size < LIMIT:
             break
     print(f"{path.relative_to(HERE)}: {path.stat().st_size / 1e3:.0f} kB")

@@ -191,6 +191,12 @@ def state() -> gs.model.GinsengClassifierState:
     return gs.model.GinsengClassifierState.from_dict(adata.uns["ginseng"]["model"])
 
 
+@pytest.fixture
+def uncalibrated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train models once, where they would be trained again to learn of their errors, and a test asks nothing of it."""
+    monkeypatch.setattr("ginseng.train.trainer.FEWEST", np.inf)
+
+
 @pytest.fixture(scope="session")
 def halves() -> tuple[ad.AnnData, ad.AnnData]:
     """Return two halves of the bundled cells, to train on and to label."""
@@ -201,6 +207,16 @@ def halves() -> tuple[ad.AnnData, ad.AnnData]:
 @pytest.fixture(scope="session")
 def real_model(halves: tuple[ad.AnnData, ad.AnnData]) -> gs.model.GinsengClassifierState:
     """Return a model of the first half that knows of its errors."""
-    adata = halves[0].copy()
+    return trained(halves[0])
+
+
+@pytest.fixture(scope="session")
+def model_without_b(halves: tuple[ad.AnnData, ad.AnnData]) -> gs.model.GinsengClassifierState:
+    """Return a model of the first half without its B cells, which are `"CD19+ B"` in the second."""
+    return trained(halves[0][halves[0].obs["cell_type"] != "CD19+ B"])
+
+
+def trained(adata: ad.AnnData) -> gs.model.GinsengClassifierState:
+    adata = adata.copy()
     gs.tl.train(adata, "cell_type", epochs=20, silent=True)
     return gs.model.GinsengClassifierState.from_dict(adata.uns["ginseng"]["model"])

@@ -272,6 +272,8 @@ VALUES = [
         right="assert model_is_close(adata, make_cells())"),
     Row("layer misspelt", "train(adata, 'cell_type', layer='count')", "adata.layers['counts'] = adata.X", KeyError,
         "`adata.layers` has no 'count'", "Did you mean 'counts'", "train(adata, 'cell_type', layer='counts')"),
+    Row("layer of others", "train(adata, 'cell_type', layer='counts')", "", KeyError,
+        "`adata.layers` has no 'counts'", "Leave out `layer` to use `adata.X`", "train(adata, 'cell_type')"),
     Row("no X", TRAIN, "adata = ad.AnnData(obs=adata.obs, var=adata.var, layers={'counts': adata.X})", ValueError,
         "`adata.X` is empty", "Pass `layer=`. Layers: counts", "train(adata, 'cell_type', layer='counts')"),
     Row("nothing but zeros", TRAIN, "adata.X = adata.X * 0", ValueError,

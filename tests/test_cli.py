@@ -109,6 +109,18 @@ def test_help_and_version_are_fast() -> None:
         assert done.stdout.startswith(("usage: ginseng", "ginseng "))
 
 
+def test_what_is_not_a_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([])
+    assert "annotate" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stopped:
+        main(["novel", "cells.h5ad", "--model", "atlas.h5"])
+    assert stopped.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith("usage: ginseng novel")
+    assert told.rstrip().endswith("unrecognized arguments: --model atlas.h5")
+
+
 def test_info_needs_no_jax(folder: Path) -> None:
     code = (
         "import sys; from ginseng.cli import main; assert main(sys.argv[1:]) == 0\n"
@@ -153,7 +165,7 @@ def test_each_command_has_help_with_examples_that_parse(command: str, capsys: py
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["nonsense"], ["train"], ["train", "a.h5ad"], ["annotate", "a.h5ad"], ["info"],
+    [["nonsense"], ["train"], ["train", "a.h5ad"], ["annotate", "a.h5ad"], ["info"],
      ["train", "a.h5ad", "-o", "m.h5", "--epochs", "many"], ["train", "a.h5ad", "-o", "m.h5", "--set", "lr"]],
 )  # fmt: skip
 def test_what_is_not_understood_is_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,6 +190,7 @@ def test_in_a_process_of_its_own(folder: Path) -> None:
 # -- demo ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("uncalibrated")
 def test_demo_trains_annotates_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--output", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
@@ -699,6 +712,24 @@ def test_novel(annotated: Path, tmp_path: Path, run: Callable[..., Any], fails: 
     run("novel", annotated, "-o", tmp_path / "n.csv")
     assert pd.read_csv(tmp_path / "n.csv", index_col=0)["n_cells"].tolist() == [12] * 5
     assert "ginseng annotate" in fails("novel", annotated, "--key", "other")
+
+
+def test_labels_under_another_prefix_are_read(
+    annotated: Path, tmp_path: Path, run: Callable[..., Any], fails: Callable[..., str]
+) -> None:
+    adata = ad.read_h5ad(annotated)
+    names = {name: name.replace("ginseng_", "mine_") for name in adata.obs if name.startswith("ginseng_")}
+    adata.obs = adata.obs.rename(columns=names)
+    adata.uns["mine"] = adata.uns.pop("ginseng")
+    adata.write_h5ad(other := tmp_path / "mine.h5ad")
+    for command in (
+        ["evaluate", "-l", "cell_type"],
+        ["vote"],
+        ["rank-genes", "-m", annotated.parent / "large.h5", "--n-genes", "2"],
+    ):
+        ours, theirs = [command[0], annotated, *command[1:]], [command[0], other, *command[1:]]
+        assert run(*theirs, "--key", "mine") == run(*ours)
+        assert "--key mine" in fails(*theirs)
 
 
 def test_sets(folder: Path, tmp_path: Path, run: Callable[..., Any], fails: Callable[..., str]) -> None:

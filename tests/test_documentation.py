@@ -18,7 +18,10 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 #: Target of a link or an image, in Markdown or HTML.
 TARGET = re.compile(r'\]\(([^)\s]+)\)|(?:src|href)="([^"]+)"')
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/guide").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *(page for folder in ("docs", "docs/guide", "docs/api") for page in sorted((ROOT / folder).glob("*.md"))),
+]
 
 
 def load(path: str) -> ModuleType:

@@ -27,18 +27,24 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 QUICK = {"quickstart"}
 #: Pages whose examples train much.
 SLOW = {"gallery", "reference", "index", "quality", "extending", "training", "comparing", "explaining", "measuring"}
-SLOW |= {"annotating", "trust"}
+SLOW |= {"annotating", "trust", "command_line"}
 PAGES = [
     page
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/guide").glob("*.md"))]
+    for page in [
+        ROOT / "README.md",
+        *(page for folder in ("docs", "docs/guide", "docs/api") for page in sorted((ROOT / folder).glob("*.md"))),
+    ]
     if "```python" in page.read_text()
 ]
 
 
 @pytest.fixture
-def namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, object]]:
+def namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, long: bool) -> Iterator[dict[str, object]]:
     """Return an empty module's names; the current folder is empty too, and what is drawn is not shown."""
     import matplotlib.pyplot as plt
+
+    if not long:  # a default training is short
+        monkeypatch.setattr("ginseng.train.trainer.MOST_EPOCHS", 3)
 
     mpl.use("agg")
     monkeypatch.chdir(tmp_path)
@@ -69,6 +75,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     atlas.write_h5ad(home / "atlas.h5ad")
     atlas.write_zarr(home / "atlas_anndata.zarr")
     query.write_h5ad(home / "query.h5ad")
+    query.write_h5ad(home / "labelled.h5ad")
     atlas.raw = atlas.copy()
     atlas.write_h5ad(home / "raw_in_raw.h5ad")
     gs.tl.train(atlas, "cell_type", layer="counts", epochs=3, silent=True)

@@ -31,6 +31,7 @@ def files(server, tmp_path, monkeypatch):
     return names
 
 
+@pytest.mark.usefixtures("uncalibrated")
 def test_tutorial(files):
     import matplotlib.pyplot as plt
     import seaborn as sns
@@ -109,7 +110,8 @@ def test_tutorial(files):
     pd.testing.assert_series_equal(test.obs["ginseng_cell_type"], before)
 
 
-def test_usage_page(files, tmp_path):
+@pytest.mark.usefixtures("uncalibrated")
+def test_usage_page(files):
     import ginseng
     from ginseng.data import GinsengDataset
     from ginseng.data.io import load_model, read_adata, save_model

@@ -52,6 +52,7 @@ PARAMETERS = {
     "return_table": ("return_table", "Whether to return a table instead of writing anything."),
     "show": ("show", "Show the plot. Defaults to :attr:`ginseng.settings.autoshow`, or False if `ax` is given."),
     "return_fig": ("return_fig", "Return the figure instead of showing it."),
+    "ax": ("ax", "Axes to draw into, one per panel. By default a new figure, large enough for all names."),
     "title": ("title", "Title of the figure. A list has one title per panel."),
     "figsize": (
         "figsize",
@@ -72,6 +73,9 @@ PARAMETERS = {
     "query_silent": ("silent", "Whether to hide the progress bar and the warning about missing genes."),
 }
 
+#: Placeholders that stand for several parameters.
+GROUPS = {"plot_options": ("title", "figsize", "ax", "save", "show", "return_fig")}
+
 _PLACE = re.compile(r"^( *)%\((\w+)\)s$", re.MULTILINE)
 _WIDTH = 110
 
@@ -80,9 +84,12 @@ def document[T](documented: T) -> T:
     """Insert the shared descriptions into a docstring: a line ``%(layer)s`` becomes that parameter and its text."""
 
     def text(place: re.Match[str]) -> str:
-        indent, (name, words) = place[1], PARAMETERS[place[2]]
-        body = textwrap.fill(words, _WIDTH, initial_indent=f"{indent}    ", subsequent_indent=f"{indent}    ")
-        return f"{indent}{name}\n{body}"
+        indent, key = place.groups()
+        inner = f"{indent}    "
+        return "\n".join(
+            f"{indent}{name}\n{textwrap.fill(words, _WIDTH, initial_indent=inner, subsequent_indent=inner)}"
+            for name, words in (PARAMETERS[each] for each in GROUPS.get(key, (key,)))
+        )
 
     if documented.__doc__:  # None with `python -OO`
         documented.__doc__ = _PLACE.sub(text, documented.__doc__)

@@ -58,7 +58,7 @@ class Card:
     def html(self) -> str:
         """Return the card as HTML; colours are those of the page, so that it fits dark themes."""
         head = "text-align:left;font-weight:600;padding:.1em 1em .1em 0;vertical-align:top;white-space:nowrap"
-        cell = "text-align:left;padding:.1em 1em .1em 0;vertical-align:top;white-space:pre-wrap"
+        cell = "text-align:left;padding:.1em 1em .1em 0;vertical-align:top;white-space:pre-wrap;overflow-wrap:anywhere"
         rows = (
             f'<tr><th style="{head}">{html.escape(name)}</th><td style="{cell}">{html.escape(shown(value))}</td></tr>'
             for name, value in self.rows.items()

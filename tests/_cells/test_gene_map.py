@@ -10,7 +10,8 @@ import pytest
 import ginseng as gs
 from ginseng._cells import gene_map
 from ginseng._cells.gene_map import GeneTable, gene_table, map_names
-from ginseng._cells.genes import align_genes, species_of
+from ginseng._cells.genes import align_genes
+from ginseng._cells.named_genes import species_of
 
 #: Symbol today, a previous symbol or an alias, Ensembl id, Entrez id.
 HUMAN = [

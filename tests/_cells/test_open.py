@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -52,26 +53,45 @@ def as_format(adata: ad.AnnData, change: Callable[[Any], Any]) -> ad.AnnData:
     return out
 
 
-def on_disk(adata: ad.AnnData, folder: Path, name: str) -> Path:
-    path = folder / f"cells.{name}"
-    adata.write_h5ad(path) if name == "h5ad" else adata.write_zarr(path)
-    return path
-
-
-HOLDERS: dict[str, Callable[[ad.AnnData, Path], Any]] = {
-    "csr": lambda a, folder: as_format(a, sparse.csr_matrix),
-    "csc": lambda a, folder: as_format(a, sparse.csc_matrix),
-    "dense": lambda a, folder: as_format(a, lambda x: x.toarray()),
-    "view": lambda a, folder: view_of(a),
-    "h5ad backed": lambda a, folder: gs.read_adata(on_disk(a, folder, "h5ad"), backed=True),
-    "anndata's backed": lambda a, folder: ad.read_h5ad(on_disk(a, folder, "h5ad"), backed="r"),
-    "zarr backed": lambda a, folder: gs.read_adata(on_disk(a, folder, "zarr"), backed=True),
-    "lazy h5ad": lambda a, folder: read_lazy(on_disk(a, folder, "h5ad")),
-    "lazy zarr": lambda a, folder: read_lazy(on_disk(a, folder, "zarr")),
-    "backed view": lambda a, folder: gs.read_adata(on_disk(view_of(a).copy(), folder, "zarr"), backed=True)[:],
-    "path": lambda a, folder: on_disk(a, folder, "h5ad"),
-    "path of zarr": lambda a, folder: on_disk(a, folder, "zarr"),
+#: What holds the cells: from the cells in memory, and a function that returns a path at which they are.
+HOLDERS: dict[str, Callable[[ad.AnnData, Callable[[str], Path]], Any]] = {
+    "csr": lambda a, path: as_format(a, sparse.csr_matrix),
+    "csc": lambda a, path: as_format(a, sparse.csc_matrix),
+    "dense": lambda a, path: as_format(a, lambda x: x.toarray()),
+    "view": lambda a, path: view_of(a),
+    "h5ad backed": lambda a, path: gs.read_adata(path("h5ad"), backed=True),
+    "anndata's backed": lambda a, path: ad.read_h5ad(path("h5ad"), backed="r"),
+    "zarr backed": lambda a, path: gs.read_adata(path("zarr"), backed=True),
+    "lazy h5ad": lambda a, path: read_lazy(path("h5ad")),
+    "lazy zarr": lambda a, path: read_lazy(path("zarr")),
+    "backed view": lambda a, path: gs.read_adata(path("zarr"), backed=True)[:],
+    "path": lambda a, path: path("h5ad"),
+    "path of zarr": lambda a, path: path("zarr"),
 }
+
+
+@pytest.fixture(scope="module")
+def held(make_cells: Make, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str | None, Path], Any]:
+    """Return a function that makes a holder of the cells; their files are written once, and copied."""
+    written: dict[tuple[str, str | None], Path] = {}
+
+    def cells(layer: str | None) -> ad.AnnData:
+        adata = make_cells(seed=3)
+        adata.obs["cluster"] = np.repeat(["0", "1", "2"], 40)
+        adata.obs["said"] = np.roll(adata.obs["cell_type"].astype(str), 40)
+        return with_raw(adata) if layer == "raw" else adata
+
+    def make(holder: str, layer: str | None, folder: Path) -> Any:
+        def path(form: str) -> Path:
+            if (form, layer) not in written:
+                written[form, layer] = tmp_path_factory.mktemp("cells") / f"cells.{form}"
+                getattr(cells(layer), f"write_{form}")(written[form, layer])
+            copy = shutil.copytree if form == "zarr" else shutil.copyfile
+            return Path(copy(written[form, layer], folder / f"cells.{form}"))
+
+        return HOLDERS[holder](cells(layer), path)
+
+    return make
 
 
 def table_of(columns: Any, prefix: str) -> pd.DataFrame:
@@ -202,16 +222,13 @@ def state(make_cells: Make) -> State:
     ],
 )
 def test_what_holds_the_cells_changes_nothing(
-    make_cells: Make, state: State, verb: str, layer: str | None, tmp_path: Path
+    held: Callable[..., Any], state: State, verb: str, layer: str | None, tmp_path: Path
 ) -> None:
-    adata = make_cells(seed=3)
-    adata.obs["cluster"] = np.repeat(["0", "1", "2"], 40)
-    adata.obs["said"] = np.roll(adata.obs["cell_type"].astype(str), 40)
     expected = None
-    for holder, make in HOLDERS.items():
+    for holder in HOLDERS:
         folder = tmp_path / holder.replace(" ", "-")
         folder.mkdir()
-        data = make(with_raw(adata) if layer == "raw" else adata, folder)
+        data = held(holder, layer, folder)
         found = VERBS[verb](data, layer, state, *([folder] if verb == "create" else []))
         expected = found if expected is None else expected
         pd.testing.assert_frame_equal(found, expected, check_dtype=False, rtol=1e-4, atol=1e-6, obj=holder)
@@ -231,13 +248,13 @@ WRITTEN: dict[str, Callable[[ad.AnnData, State], Any]] = {
 
 @pytest.mark.parametrize("verb", WRITTEN)
 def test_results_are_written_into_what_is_on_disk_or_lazy(
-    make_cells: Make, state: State, verb: str, tmp_path: Path
+    held: Callable[..., Any], state: State, verb: str, tmp_path: Path
 ) -> None:
     expected = None
     for holder in ("csr", "h5ad backed", "zarr backed", "lazy h5ad", "lazy zarr"):
         folder = tmp_path / holder.replace(" ", "-")
         folder.mkdir()
-        data = HOLDERS[holder](make_cells(seed=3), folder)
+        data = held(holder, None, folder)
         WRITTEN[verb](data, state)
         found = table_of(data.obs, "ginseng")
         expected = found if expected is None else expected
@@ -369,7 +386,8 @@ def test_without_x_on_disk_the_layers_are_named(
     adata = make_cells()
     adata.layers["counts"] = adata.X
     adata.X = None
-    path = on_disk(adata, tmp_path, holder)
+    path = tmp_path / f"cells.{holder}"
+    getattr(adata, f"write_{holder}")(path)
     if how == "backed":
         data = ad.read_h5ad(path, backed="r") if holder == "h5ad" else gs.read_adata(path, backed=True)
     else:

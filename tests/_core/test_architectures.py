@@ -26,8 +26,19 @@ WITH_GENE_WEIGHTS = [name for name in NAMES if registry.get(name).has_gene_weigh
 
 @pytest.fixture(scope="module", params=NAMES)
 def trained(request: pytest.FixtureRequest, train_set: MemoryDataset) -> GinsengClassifierState:
-    settings = GinsengClassifierTrainerSettings(architecture=request.param, config=SMALL, epochs=15, batch_size=32)
+    return fitted(train_set, request.param, epochs=15, calibrate=False)
+
+
+def fitted(train_set: MemoryDataset, architecture: str, **how: Any) -> GinsengClassifierState:
+    settings = GinsengClassifierTrainerSettings(architecture=architecture, config=SMALL, batch_size=32, **how)
     return GinsengClassifierTrainer(train_set, settings).fit(silent=True)[1]
+
+
+@pytest.mark.parametrize("architecture", [name for name in NAMES if registry.get(name).knows_reference])
+def test_learns_of_its_errors(train_set: MemoryDataset, architecture: str) -> None:
+    state = fitted(train_set, architecture, epochs=1)
+    assert state.calibration is not None
+    assert len(state.calibration["cells"]) == len(train_set.labels)
 
 
 def test_learns_separable_data(trained: GinsengClassifierState, test_set: Any) -> None:

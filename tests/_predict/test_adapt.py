@@ -17,7 +17,7 @@ import ginseng as gs
 from ginseng._cells.genes import align_genes
 from ginseng._core.members import together
 from ginseng._core.steps import batch_logits
-from ginseng._predict.adapt import measured_genes_of, shift_of
+from ginseng._predict.adapt import agreement_of, level_of, measured_genes_of, shift_of
 from ginseng.model import GinsengClassifierState
 from ginseng.model.overlap import measured_weight
 
@@ -253,3 +253,54 @@ def test_only_classes_that_are_allowed_count(cells: Cells, linear: GinsengClassi
     gs.tl.classify(query, linear, allowed=[*linear.label_keys[:2]], silent=True)
     assert query.uns["ginseng"]["adaptation"]["n_classes"] <= 2
     assert not len(query.uns["ginseng"]["adaptation"]["shift"])
+
+
+def test_agreement_is_of_what_tells_the_classes_apart() -> None:
+    rng = np.random.default_rng(0)
+    classes, expected = rng.normal(size=(5, 400)), np.full(5, 50.0)
+    reference = {"cells": np.full(5, 20.0)}
+
+    def agreement(means: np.ndarray, expected: np.ndarray = expected) -> float:
+        return agreement_of(means * expected[:, None], expected, classes, reference)
+
+    shift = rng.normal(size=400)  # as of another study, the same in all classes
+    assert agreement(0.5 * classes + shift) == pytest.approx(1)
+    assert agreement(classes + rng.normal(size=(5, 400))) == pytest.approx(0.5**0.5, abs=0.05)
+    assert agreement(rng.normal(size=(5, 400)) + 3 * shift) == pytest.approx(0, abs=0.1)
+    assert agreement(classes + np.arange(5)[:, None]) == pytest.approx(1)  # and so are classes of more counts
+    assert np.isnan(agreement(classes, np.array([50.0, 50, 4, 4, 4])))
+
+
+def test_level_is_that_of_the_median_class() -> None:
+    label = np.repeat([0, 1, 2, 3], [100, 10, 10, 4])
+    unlike = np.repeat([9.0, 1.0, 2.0, 5.0], [100, 10, 10, 4])
+    assert level_of(unlike, label) == 2  # a class counts once, and not with four cells
+    assert level_of(-unlike, label) == 0
+    assert level_of(unlike[:110], label[:110]) == 0  # of two classes
+
+
+def test_novelty_is_beyond_what_all_the_query_is(
+    halves: Cells, real_model: GinsengClassifierState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ginseng._predict import adapt
+
+    query = halves[1].copy()
+    before: Any = gs.tl.classify(query, real_model, return_table=True, silent=True)
+    found = adapt.level_of
+    monkeypatch.setattr(adapt, "level_of", lambda *cells: found(*cells) + 3)
+    after: Any = gs.tl.classify(query, real_model, return_table=True, silent=True)
+    odds = [np.log(1 / table["novelty"].to_numpy(float) - 1) for table in (after, before)]
+    assert odds[0] - odds[1] == pytest.approx(3, abs=1e-2)
+    assert (after["confidence"] == before["confidence"]).all()
+
+
+def test_other_tissue_is_told(halves: Cells, real_model: GinsengClassifierState) -> None:
+    query = halves[1].copy()
+    x = query.raw.to_adata() if query.raw is not None else query
+    order = np.random.default_rng(0).permutation(x.n_vars)
+    x.var_names = x.var_names[order]  # other genes tell the same groups apart
+    with pytest.warns(UserWarning, match="another tissue"):
+        gs.tl.classify(x, real_model, min_overlap=0, silent=True)
+    assert x.uns["ginseng"]["adaptation"]["agreement"] < 0.5
+    assert x.uns["ginseng"]["adaptation"]["level"] == 0
+    assert np.median(x.obs["ginseng_novelty"]) > 0.5

@@ -12,7 +12,7 @@ import pytest
 import ginseng as gs
 from ginseng._cells import genes as matching
 
-FAST = {"architecture": "linear", "epochs": 3, "silent": True}
+FAST = {"architecture": "linear", "epochs": 3, "calibrate": False, "silent": True}
 
 
 @pytest.fixture(scope="module")

@@ -154,7 +154,7 @@ def test_killed(task: str, forking: Nursery, target: Path, originals: Path, long
     assert is_new(task, target)
     restore(target, originals)
     chance = random.Random(0)
-    n, n_killed = (200 if long else 10), 0
+    n, n_killed = (200 if long else 6), 0
     for i in range(n):
         if i % 2:
             answer = forking(task, target, fork=True, at=chance.randint(1, whole["calls"]), error=0)
@@ -186,7 +186,7 @@ def test_every_call_fails_once(task: str, failing: Nursery, target: Path, origin
     errors = (errno.ENOSPC, errno.EIO, errno.EACCES)
     new_at, last = set(), whole["calls"]
     for at in sorted(
-        {*range(1, last + 1, 1 if long or last < 100 else last // 15), *range(max(1, last - 8), last + 1)}
+        {*range(1, last + 1, 1 if long or last < 100 else last // 10), *range(max(1, last - 8), last + 1)}
     ):
         for error in errors if long else [errors[at % 3]]:
             answer = failing(task, target, at=at, error=error)

@@ -535,7 +535,7 @@ def test_damaged_by_chance(
     copy = in_memory / "model.h5"
     save_model(random_state(**network), copy)  # few datasets, so it is fast to read
     data, expected = copy.read_bytes(), load_model(copy)
-    n = 34_000 if long else 1250 if network.get("architecture") == "linear" else 500
+    n = 34_000 if long else 800 if network.get("architecture") == "linear" else 400
 
     def fuzz() -> dict[str, Any]:
         rng = np.random.default_rng(seed)

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import ginseng as gs
-from ginseng.model.pickles import PickleError
+from ginseng.model.pickle_values import PickleError
 
 GOLDEN = Path(__file__).parents[1] / "models/golden"
 NAMES = ("default", "sgd", "two", "no_mean")

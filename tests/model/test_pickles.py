@@ -17,7 +17,8 @@ from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.preprocessing import StandardScaler
 
 import ginseng as gs
-from ginseng.model.pickles import PickleError, Record, read_pickle
+from ginseng.model.pickle_values import PickleError, Record
+from ginseng.model.pickles import read_pickle
 
 RAN = Path("ran")
 

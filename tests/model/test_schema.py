@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ginseng._disk.schema import Array
+from ginseng._disk.schema_entries import Array
 from ginseng.model import GinsengClassifierState, ModelFileError, file, load_model, save_model, state
 from ginseng.model.schema import FIRST, MODEL
 from ginseng.train.checkpoint import CHECKPOINT

@@ -97,9 +97,10 @@ def test_a_variant_of_an_architecture_comes_back_as_itself(
     adata = gs.datasets.pbmc68k()[:, :40].copy()
     adata.obs["cell_type"] = np.where(adata.obs["cell_type"] == "CD34+", "CD34+", "other")
     config = {"hidden_dim": 4, "gate_dim": 2, "n_layers": 1, "n_members": 1}
+    quick: Any = {"config": config, "epochs": 1, "holdout_fraction": 0, "calibrate": False, "silent": True}
     state = {}
     for name in (variant, "gated"):
-        gs.tl.train(adata, "cell_type", architecture=name, config=config, epochs=1, holdout_fraction=0, silent=True)
+        gs.tl.train(adata, "cell_type", architecture=name, **quick)
         save_model(adata, tmp_path / "model.h5")
         state[name] = gs.load_model(tmp_path / "model.h5")
         assert (state[name].architecture, state[name].network.name) == (name, name)

@@ -13,7 +13,7 @@ from sklearn.calibration import calibration_curve
 
 from ginseng import pl
 from ginseng._cells.colors import UNASSIGNED
-from ginseng.pl import _tables
+from ginseng.pl import _metric_tables, _tables
 
 
 def names(ax):
@@ -56,7 +56,7 @@ def test_reliability_is_that_of_scikit_learn(labelled, n_bins):
     adata = labelled(4, unassigned=True)
     adata.obs.loc[adata.obs_names[:3], "cell_type"] = np.nan
     frame = _tables.confidence(adata, "cell_type", "ginseng")
-    bins = _tables.reliability(frame, n_bins)
+    bins = _metric_tables.reliability(frame, n_bins)
     known = adata.obs[3:-5]
     right = (known["cell_type"].astype(str) == known["ginseng_cell_type"].astype(str)).to_numpy()
     confidence = known["ginseng_confidence"].to_numpy(dtype=float)
@@ -67,7 +67,7 @@ def test_reliability_is_that_of_scikit_learn(labelled, n_bins):
     assert ((bins["low"] <= bins["accuracy"]) & (bins["accuracy"] <= bins["high"])).all()
     assert ((bins["left"] <= bins["confidence"]) & (bins["confidence"] <= bins["right"])).all()
     error = (np.abs(accuracy - mean) * bins["n"]).sum() / len(known)
-    assert _tables.calibration_error(bins) == pytest.approx(error)
+    assert _metric_tables.calibration_error(bins) == pytest.approx(error)
     axes = pl.confidence(adata, "cell_type", n_bins=n_bins, show=False)
     assert axes[1].get_legend().get_title().get_text() == f"ECE {error:.3f}"
     np.testing.assert_allclose([p.get_height() for p in axes[1].patches], bins["n"] / bins["n"].sum())

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ginseng import pl
 from ginseng._settings import settings
-from ginseng.pl import _tables
+from ginseng.pl import _metric_tables
 from ginseng.tl._evaluate import evaluate
 
 
@@ -56,7 +56,7 @@ def test_draws_the_crosstab(labelled, order, normalize, stored):
 def test_cluster_puts_confused_labels_side_by_side():
     labels = list("abcd")
     counts = pd.DataFrame([[8, 0, 4, 0], [0, 8, 0, 4], [4, 0, 8, 0], [0, 4, 0, 8]], labels, labels)
-    order = "".join(_tables.ordered(counts, "cluster").index)
+    order = "".join(_metric_tables.ordered(counts, "cluster").index)
     assert "ac" in order or "ca" in order
     assert "bd" in order or "db" in order
 

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 
 from ginseng import pl
-from ginseng._cells import colors as _palette
-from ginseng.pl import _figure, _tables
+from ginseng._cells.colors import MISSING, OKABE_ITO, UNASSIGNED
+from ginseng.pl import _palette, _tables
 
 
 def shades(ax):
@@ -40,8 +40,8 @@ def test_every_cell_has_the_colour_of_its_label(labelled, colors):
     if colors:
         assert [legend[c] for c in categories] == list(adata.uns["cell_type_colors"])
     else:
-        assert {legend[c].upper() for c in categories} <= set(_figure.OKABE_ITO)
-    assert legend["unassigned"] == _palette.UNASSIGNED.lower()
+        assert {legend[c].upper() for c in categories} <= set(OKABE_ITO)
+    assert legend["unassigned"] == UNASSIGNED.lower()
     for ax, column in zip(fig.axes, ("cell_type", "ginseng_cell_type"), strict=False):
         expected = pd.DataFrame(adata.obsm["X_umap"][:, :2])
         expected["color"] = [legend[label] for label in adata.obs[column]]
@@ -89,31 +89,38 @@ def test_basis_and_components(labelled):
         pl.embedding(adata, components=(1, 4))
     with pytest.raises(KeyError, match=r"'umpa'.*'X_umpa'.*'X_umap'"):
         pl.embedding(adata, "umpa")
+    del adata.obsm["X_umap"]
+    with pytest.raises(KeyError, match=r"Name another as `basis`.*`sc.pp.neighbors\(adata\); sc.tl.umap\(adata\)`"):
+        pl.embedding(adata)
+    adata.uns["neighbors"] = {}
+    del adata.obsm
+    with pytest.raises(KeyError, match=r"There are none. Compute .*: `sc.tl.umap\(adata\)`"):
+        pl.embedding(adata)
 
 
 def test_missing_labels_are_grey(labelled):
     adata = labelled(3)
     adata.obs.loc[adata.obs_names[:7], "cell_type"] = np.nan
     fig = pl.embedding(adata, "umap", "cell_type", return_fig=True)
-    assert legend_of(fig)["missing"] == _figure.MISSING.lower()
-    assert (shades(fig.axes[0])["color"] == _figure.MISSING.lower()).sum() == 7
-    assert (shades(fig.axes[0])["color"].iloc[:7] == _figure.MISSING.lower()).all(), "they hide others"
+    assert legend_of(fig)["missing"] == MISSING.lower()
+    assert (shades(fig.axes[0])["color"] == MISSING.lower()).sum() == 7
+    assert (shades(fig.axes[0])["color"].iloc[:7] == MISSING.lower()).all(), "they hide others"
 
 
 def test_palettes():
     labels = list("abc")
-    assert _figure.colors(labels, {"b": "red"})["b"] == "#ff0000"
-    assert list(_figure.colors(labels, ["k", "w", "r"]).values()) == ["#000000", "#ffffff", "#ff0000"]
-    assert _figure.colors(labels, "tab10")["a"] == "#1f77b4"
+    assert _palette.colors(labels, {"b": "red"})["b"] == "#ff0000"
+    assert list(_palette.colors(labels, ["k", "w", "r"]).values()) == ["#000000", "#ffffff", "#ff0000"]
+    assert _palette.colors(labels, "tab10")["a"] == "#1f77b4"
     with pytest.raises(ValueError, match=r"`palette`.* 2 .* 3 "):
-        _figure.colors(labels, ["k", "w"])
-    whole = list(_figure.colors([str(i) for i in range(102)]).values())
+        _palette.colors(labels, ["k", "w"])
+    whole = list(_palette.colors([str(i) for i in range(102)]).values())
     for n in (1, 8, 9, 60, 102, 103, 150):
-        found = _figure.colors([str(i) for i in range(n)])
+        found = _palette.colors([str(i) for i in range(n)])
         assert len(set(found.values())) == n
         assert n > 102 or list(found.values()) == whole[:n], "a label more would change the others"
         known = dict(list(found.items())[n // 2 :])
-        assert len(set(_figure.colors([str(i) for i in range(n)], known=known).values())) == n
+        assert len(set(_palette.colors([str(i) for i in range(n)], known=known).values())) == n
 
 
 def test_scanpy_keeps_colours_by_category(labelled):
@@ -154,12 +161,12 @@ def test_names_are_no_formulas(labelled):
 
 def test_a_label_has_one_colour_in_all_plots(labelled):
     adata = labelled()
-    of_predicted = _figure.label_colors(
+    of_predicted = _palette.label_colors(
         adata, ["ginseng_cell_type"], list(adata.obs["ginseng_cell_type"].unique()), None, "ginseng"
     )
     adata.obs["cell_type"] = adata.obs["cell_type"].cat.reorder_categories(adata.obs["cell_type"].cat.categories[::-1])
     for columns in (["cell_type", "ginseng_cell_type"], ["cell_type"]):
-        assert _figure.label_colors(adata, columns, list(of_predicted), None, "ginseng") == of_predicted
+        assert _palette.label_colors(adata, columns, list(of_predicted), None, "ginseng") == of_predicted
 
 
 def dressed(labelled, n=5):
@@ -244,7 +251,7 @@ def test_colours_are_those_of_scanpy(categories):
     names = sorted(adata.obs["cell_type"].unique(), reverse=categories == "given")
     adata.obs["cell_type"] = pd.Categorical(adata.obs["cell_type"].astype(str), names)
     ref, query = adata[::2].copy(), adata[1::2].copy()
-    how = {"architecture": "linear", "epochs": 2, "silent": True}
+    how = {"architecture": "linear", "epochs": 2, "calibrate": False, "silent": True}
     gs.tl.train(ref, "cell_type", **how)
     gs.tl.classify(query, ref, silent=True)
     query.obs["cluster"] = pd.Categorical(query.obs["cell_type"].cat.codes.astype(str))

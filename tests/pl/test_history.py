@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ginseng import pl
-from ginseng.pl import _tables
+from ginseng.pl import _metric_tables
 
 
 def curves(n=6, holdout=True):
@@ -62,7 +62,7 @@ def test_no_holdout(absent):
 
 
 def test_tidy():
-    frame, best = _tables.history({**curves(3), "other": np.arange(3)}, "ginseng")
+    frame, best = _metric_tables.history({**curves(3), "other": np.arange(3)}, "ginseng")
     assert list(frame.columns) == ["epoch", "metric", "split", "value"]
     assert len(frame) == 12
     assert best in (1, 2, 3)

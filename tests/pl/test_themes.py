@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 
 import anndata as ad
@@ -151,6 +152,15 @@ def test_every_plot_is_here():
     assert {name.split()[0] for name in PLOTS} == set(pl.__all__)
 
 
+@pytest.mark.parametrize("name", pl.__all__)
+def test_every_plot_has_the_options(name):
+    parameters = inspect.signature(getattr(pl, name)).parameters
+    given = {n: parameters[n].default for n in ("title", "figsize", "ax", "save", "show", "return_fig")}
+    assert given == dict.fromkeys(given) | {"return_fig": False}
+    with pytest.raises(TypeError, match=rf"{name}\(\).*'colour'"):
+        plot(name, 5, colour="red")
+
+
 def luminance(color):
     rgb = np.array(to_rgb(color))
     return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722)
@@ -194,6 +204,10 @@ def check(fig):
         panels = [ax.get_facecolor() for ax in every_axes(fig) if ax.axison and holds(ax.get_window_extent(), box)]
         if not (panels and text.axes is not None and text in text.axes.texts):  # on a panel it may lie on a colour
             assert contrast(text.get_color(), panels[-1] if panels else page) > 3, text.get_text()
+    for bar in (child for ax in fig.axes for child in ax.child_axes):
+        drawn = [t for t in bar.get_yticklabels() if id(t) not in ticks]
+        middles = [t.get_window_extent().y0 for t in drawn]
+        assert np.diff(middles).min(initial=np.inf) > 1.15 * drawn[0].get_fontsize() * fig.dpi / 72, "numbers touch"
     for ax in fig.axes:
         assert min(ax.get_window_extent().size) > 0.4 * fig.dpi, "an axis is collapsed"
         assert not any(line.get_visible() for line in [*ax.get_xgridlines(), *ax.get_ygridlines()]), "a grid"

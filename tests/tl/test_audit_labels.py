@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
 import numpy as np
@@ -65,14 +66,15 @@ def test_types_that_cannot_be_told_apart_are_named() -> None:
     adata, y = blood()
     coin = np.random.default_rng(0).random(len(y)) < 0.5
     adata.obs["given"] = np.where((y == "myeloid") & coin, "twin", y)
-    audit = gs.tl.audit_labels(adata, "given", silent=True)
+    quick: Any = {"epochs": 15, "silent": True}
+    audit = gs.tl.audit_labels(adata, "given", **quick)
     assert {*audit.pairs.iloc[0][["first", "second"]]} == {"myeloid", "twin"}
     assert audit.pairs.iloc[0]["error"] == pytest.approx(0.5, abs=0.1)
     twins = np.isin(adata.obs["given"], ["myeloid", "twin"])
     likely = adata.obs["ginseng_audit_label"].astype(str).to_numpy()
     swapped = adata.obs["ginseng_audit_wrong"].to_numpy() & twins & np.isin(likely, ["myeloid", "twin"])
     assert swapped.mean() < 0.01  # either may be right
-    distinct = gs.tl.audit_labels(adata[np.isin(y, ["myeloid", "B"])].copy(), "given", silent=True)
+    distinct = gs.tl.audit_labels(adata[np.isin(y, ["myeloid", "B"])].copy(), "given", **quick)
     assert "B" not in distinct.pairs[["first", "second"]].to_numpy()
 
 

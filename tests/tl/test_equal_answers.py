@@ -87,16 +87,24 @@ def arranged(query: ad.AnnData, genes: str, dtype: str = "float32") -> ad.AnnDat
     return ad.AnnData(sparse.csr_matrix(x.to_numpy(dtype)), obs=query.obs, var=pd.DataFrame(index=names))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
-@pytest.mark.parametrize("genes", GENES)
-@pytest.mark.parametrize("holder", HOLDERS)
+@pytest.mark.parametrize(
+    ("holder", "genes", "dtype"),
+    # each with each of the others at least once, in a third of all combinations
+    [
+        (holder, genes, dtype)
+        for i, holder in enumerate(HOLDERS)
+        for j, genes in enumerate(GENES)
+        for k, dtype in enumerate(("float32", "float64", "int32"))
+        if (i + j + k) % 3 == 0
+    ],
+)
 def test_what_holds_the_cells_changes_nothing(
     query: ad.AnnData, state: State, expected: dict, tmp_path: Path, holder: str, genes: str, dtype: str
 ) -> None:
     given, layer = HOLDERS[holder](arranged(query, genes, dtype), tmp_path)
     whole = expected[genes]
     assert 0.5 < whole.max(axis=1).mean() < 0.99  # not all too clear
-    for batch_size in (1, 7, 256, N + 1):
+    for batch_size in (1, 7, N + 1):
         found = probs(given, state, layer=layer, batch_size=batch_size)
         np.testing.assert_allclose(found, whole, atol=1e-5)
         assert (found.argmax(axis=1) == whole.argmax(axis=1)).all()

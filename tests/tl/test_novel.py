@@ -25,13 +25,10 @@ def clustered(query: ad.AnnData) -> ad.AnnData:
 
 
 @pytest.fixture(scope="module")
-def without(halves: Halves) -> ad.AnnData:
+def without(halves: Halves, model_without_b: gs.model.GinsengClassifierState) -> ad.AnnData:
     """Return the query, labelled by a model of all types but one."""
-    adata = halves[0][(halves[0].obs["cell_type"] != OUT).to_numpy()].copy()
-    adata.obs["cell_type"] = adata.obs["cell_type"].cat.remove_unused_categories()
-    gs.tl.train(adata, "cell_type", epochs=20, silent=True)
     query = clustered(halves[1])
-    gs.tl.classify(query, adata, silent=True)
+    gs.tl.classify(query, model_without_b, silent=True)
     return query
 
 

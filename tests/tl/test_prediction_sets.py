@@ -20,7 +20,8 @@ type Halves = tuple[ad.AnnData, ad.AnnData]
 
 def calibration_of(probability: np.ndarray, label: np.ndarray) -> dict[str, Any]:
     """Return what a model records of cells, as far as sets need it."""
-    return {"cells": np.stack([label, label, probability, probability, np.zeros(len(label))], axis=1)}
+    none = np.zeros(len(label))
+    return {"cells": np.stack([label, label, probability, probability, none, none], axis=1)}
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,21 @@
-"""Settings that `train` takes by name show in its signature, from which IPython and Jupyter complete."""
+"""Settings that verbs take by name: seen in signatures, from which IPython completes, and in types, as editors do."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 import ginseng as gs
 from ginseng.train import GinsengClassifierTrainerSettings
+from ginseng.train.settings import SettingsByName
+
+VERBS = [gs.tl.train, gs.tl.cross_validate, gs.tl.compare, gs.tl.audit_labels]
 
 
-@pytest.mark.parametrize("verb", [gs.tl.train, gs.tl.cross_validate, gs.tl.compare])
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_setting_is_a_keyword(verb: Any) -> None:
     shown = inspect.signature(verb).parameters
     defaults = GinsengClassifierTrainerSettings()
@@ -22,6 +25,14 @@ def test_every_setting_is_a_keyword(verb: Any) -> None:
     assert "kwargs" not in shown
 
 
+def test_editors_know_the_settings_and_their_types() -> None:
+    assert get_type_hints(SettingsByName) == get_type_hints(GinsengClassifierTrainerSettings)
+    assert not SettingsByName.__required_keys__
+    for verb in VERBS:
+        code = inspect.unwrap(verb).__annotations__
+        assert code["kwargs"] == "Unpack[SettingsByName]"
+
+
 def test_an_unknown_setting_is_refused() -> None:
-    with pytest.raises(TypeError, match="no setting 'learning_rate'"):
-        gs.tl.train(gs.datasets.pbmc68k(), "cell_type", learning_rate=1)
+    with pytest.raises(TypeError, match=r"no setting 'dropout_rat'.*'dropout_rate'"):
+        gs.tl.train(gs.datasets.pbmc68k(), "cell_type", dropout_rat=0.1)

@@ -90,12 +90,12 @@ def check_devices(store: Path, runs: list[dict[str, Any]]) -> None:
 
 
 def test_eight_devices_give_what_one_gives(store: Path) -> None:
-    check_devices(store, [GATED])
+    check_devices(store, [GATED | {"calibrate": False}])
 
 
 @pytest.mark.slow
-def test_eight_devices_share_a_transformer_and_a_minimum(store: Path) -> None:
-    check_devices(store, [TRANSFORMER, LBFGS])
+def test_eight_devices_share_a_transformer_a_minimum_and_calibration(store: Path) -> None:
+    check_devices(store, [GATED, TRANSFORMER, LBFGS])
 
 
 def test_two_processes_give_what_one_gives(store: Path) -> None:
@@ -103,7 +103,7 @@ def test_two_processes_give_what_one_gives(store: Path) -> None:
     assert first["n_streams"] == 2
     assert first["split"] == {2}
     assert_same(first, second)
-    assert_alike(first, worker.train(str(store), [GATED | {"n_streams": 2}], {})[0])
+    assert_alike(first, worker.train(str(store), [GATED | {"n_streams": 2, "calibrate": False}], {})[0])
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Whether a model has learned anything."""
 
 from collections.abc import Callable
+from typing import Any
 
 import anndata as ad
 import numpy as np
@@ -62,12 +63,13 @@ def pbmc() -> ad.AnnData:
 def test_shuffled_labels_are_noticed_in_training_and_labelling(
     pbmc: ad.AnnData, architecture: str, recwarn: pytest.WarningsRecorder
 ) -> None:
-    gs.tl.train(pbmc, "cell_type", architecture=architecture, epochs=3, holdout_fraction=0.2, silent=True)
+    quick: Any = {"epochs": 3, "holdout_fraction": 0.2, "calibrate": False, "silent": True}
+    gs.tl.train(pbmc, "cell_type", architecture=architecture, **quick)
     gs.tl.classify(pbmc.copy(), pbmc)
     assert not [w for w in recwarn if "learned nothing" in str(w.message)]
     assert gs.model.GinsengClassifierState.from_dict(pbmc.uns["ginseng"]["model"]).info["learned"] is True
 
-    gs.tl.train(pbmc, "shuffled", architecture=architecture, epochs=3, holdout_fraction=0.2, silent=True)
+    gs.tl.train(pbmc, "shuffled", architecture=architecture, **quick)
     (told,) = [w for w in recwarn if "learned nothing" in str(w.message)]
     assert told.filename == __file__
     state = gs.model.GinsengClassifierState.from_dict(pbmc.uns["ginseng"]["model"])

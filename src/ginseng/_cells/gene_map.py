@@ -257,7 +257,7 @@ def map_names(
     else:
         source = table
         if to_species is not None:
-            msg = "`to_species` is for the packaged tables: with a `table` of your own, map by that to the orthologs."
+            msg = "`to_species` needs the packaged tables. Let your own `table` map to the orthologs, and leave it out."
             raise ValueError(msg)
     names = _as_table(names, source, from_)
     rows = source.rows(names, from_)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from ginseng import _keys
 from ginseng._cells.entries import column
 from ginseng._errors import MissingKeyError, check_names, suggest, warn
 
@@ -290,8 +291,11 @@ def predicted_labels(adata: AnnData, prediction_key: str) -> pd.Series:
     """Return the predicted label of each cell; `None` for cells without one."""
     obs = in_memory(adata.obs)
     if prediction_key not in obs:
+        prefixes = [name.removesuffix(_keys.cell_type("")) for name in map(str, obs.columns)]
+        others = [name for name in prefixes if {_keys.cell_type(name), _keys.confidence(name)} <= set(obs.columns)]
+        there = f", or use those that it wrote before: `key={others[0]!r}`" if others else ""
         msg = (
-            f"`adata.obs` has no predicted labels {prediction_key!r}. Run `gs.tl.classify` first. "
+            f"`adata.obs` has no predicted labels {prediction_key!r}. Run `gs.tl.classify` first{there}. "
             f"{suggest(prediction_key, obs.columns)}"
         )
         raise MissingKeyError(msg)

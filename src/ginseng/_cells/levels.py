@@ -32,11 +32,11 @@ def finest_level(levels: Any, label_key: Any = None) -> str:
         raise ValueError(msg)
     check_names(names, "`levels`")
     if bad := [name for name in names if "/" in name]:
-        msg = f"`levels` names {bad[0]!r}, and the labels of a level are written to a column of its name: no '/' in it."
+        msg = f"`levels` names {bad[0]!r}. Labels go into a column named after their level, so it cannot have a '/'."
         raise ValueError(msg)
     if label_key is not None and not (isinstance(label_key, str) and label_key == names[-1]):
         shown = f"{label_key!r}" if isinstance(label_key, str) else "a list of labels"
-        msg = f"The model predicts the last of `levels`, {names[-1]!r}, and `label_key` is {shown}: leave that out."
+        msg = f"The model predicts the last of `levels`, {names[-1]!r}, but `label_key` is {shown}: leave that out."
         raise ValueError(msg)
     return names[-1]
 
@@ -91,14 +91,14 @@ def _parents(
         largest = [i for i in np.argsort(-counts[label], kind="stable") if counts[label, i]]
         said = " and ".join(f"{counts[label, i]:,} in {coarser_names[i]!r}" for i in largest)
         msg = (
-            f"The levels are no tree: of the cells that are {finer_names[label]!r} in {finer!r}, {said} of "
-            f"{coarser!r}. Each label must lie within one label of the level above: correct the few, or give them "
+            f"The levels do not form a tree: of the cells that are {finer_names[label]!r} in {finer!r}, {said} of "
+            f"{coarser!r}. Each label must lie within one label of the level above: correct the odd ones, or give them "
             "labels of their own."
         )
         raise ValueError(msg)
     parents = np.where(counts.any(axis=1), counts.argmax(axis=1), -1)
     lost = np.setdiff1d(np.unique(below[below >= 0]), np.flatnonzero(parents >= 0))
     if len(lost):
-        msg = f"No cell that is {finer_names[lost[0]]!r} in {finer!r} has a label in {coarser!r}: give it one."
+        msg = f"No cell that is {finer_names[lost[0]]!r} in {finer!r} has a label in {coarser!r}: give these cells one."
         raise ValueError(msg)
     return parents

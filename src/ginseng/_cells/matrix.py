@@ -44,6 +44,9 @@ def matrix_of(adata: AnnData, layer: str | None = None) -> Any:
     if layer is not None:
         if layer not in adata.layers:
             msg = f"`adata.layers` has no {layer!r}. {suggest(layer, layers_of(adata))}"
+            if not layers_of(adata):
+                raw = ", or pass `layer='raw'` for `adata.raw`" if adata.raw is not None else ""
+                msg += f" Leave out `layer` to use `adata.X`{raw}."
             raise MissingKeyError(msg)
         return adata.layers[layer]
     if (x := x_of(adata)) is None:

@@ -16,7 +16,6 @@ from scipy import sparse
 from ginseng._cells.entries import column
 from ginseng._cells.features import warn_of_other_features
 from ginseng._cells.gene_names import missing_names
-from ginseng._cells.genes import NamedGenes, match_names, named_genes, other_names
 from ginseng._cells.labels import (
     Unlabeled,
     coded,
@@ -26,7 +25,9 @@ from ginseng._cells.labels import (
     without_label,
 )
 from ginseng._cells.levels import finest_level, labels_by_level
+from ginseng._cells.match_names import match_names
 from ginseng._cells.matrix import Part, row_sums, take_columns
+from ginseng._cells.named_genes import NamedGenes, named_genes, other_names
 from ginseng._cells.open import OpenCells
 from ginseng._errors import MissingKeyError, check_names, suggest, warn
 
@@ -300,7 +301,7 @@ def choose_genes(var: pd.DataFrame, genes: Any, gene_key: str | None) -> tuple[n
         chosen, more = _listed_genes(found.names, given, gene_key)
         notes += more
     if len(chosen) == 0:
-        msg = "No genes are selected. Run `gs.pp.select_hvgs(adata)` and pass `genes='ginseng_genes'`, or pass none."
+        msg = "No genes are selected. Run `gs.pp.select_hvgs(adata)` and pass `genes='ginseng_genes'`, or leave it out."
         raise ValueError(msg)
     notes += found.notes(None if genes is None else chosen)
     names = found.names[chosen].astype(str)

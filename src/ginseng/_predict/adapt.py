@@ -6,18 +6,22 @@ the cells that get its label. The classes with n_c of at least five, K of them, 
 
     d = mean over c of (q_c - m_c),    e^2 = variance over c of (q_c - m_c) / K,    shift = d max(0, 1 - e^2 / d^2)
 
-for each gene. Each class counts alike, so that the shift does not
-depend on how frequent they are, and a gene whose differences do not agree between classes is not shifted (James and
-Stein 1961): that is biology, or wrong labels.
+for each gene. Each class counts alike, so that the shift does not depend on how frequent they are, and a gene whose
+differences do not agree between classes is not shifted (James and Stein 1961): that is biology, or wrong labels.
+
+The same pass tells how unlike the reference the query is throughout: by the median over classes of what the median cell
+of the class is. That is taken off the novelty of each cell, where the classes differ from each other in the same genes
+as those of the reference. Where they do not, the cells are likely of other types altogether, and nothing is taken off.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 from scipy.special import softmax
 
@@ -33,6 +37,9 @@ from ginseng.model.state import GinsengClassifierState
 LEAST_CELLS = 5
 #: Fewer classes do not say what is of the query and what is of the class.
 LEAST_CLASSES = 3
+#: Correlation of the differences between classes with those of the reference, from which on the query counts as other
+#: cells of the same types, all the more up to the second.
+AGREES = 0.5, 0.6
 #: Steps in which a shift is measured, of log-normalised expression: what is finer is the order of a sum.
 STEP = 2.0**-16
 
@@ -51,12 +58,19 @@ class Adaptation:
         (cells,) label of each cell before; -1 for one without counts in the genes of the model, or not looked at.
     metacells
         Of the cells that were looked at, for models that tell novelty.
+    agreement
+        How much the classes differ in the same genes as those of the reference: the median over classes of the
+        correlation over genes. NaN with too few classes.
+    level
+        How unlike the reference the query is throughout.
     """
 
     shift: np.ndarray
     n_classes: int
     first: np.ndarray
     metacells: Metacells | None
+    agreement: float
+    level: float
 
 
 class Compared(NamedTuple):
@@ -67,8 +81,15 @@ class Compared(NamedTuple):
     sums: np.ndarray  # (C, G) normalised expression, summed over the expected cells of each class
     expected: np.ndarray  # (C,) expected cells of each class
     label: np.ndarray  # (cells,) int32, -1 without counts
-    x: sparse.csr_matrix | None  # (some of the cells, G) normalised expression, for models that tell novelty
-    unlike: np.ndarray | None  # (the same cells,) how unlike the reference
+    some: Some | None  # for models that tell novelty
+
+
+class Some(NamedTuple):
+    """Some cells, one by one."""
+
+    x: sparse.csr_matrix  # (cells, G) normalised expression
+    unlike: np.ndarray  # (cells,) how unlike the reference
+    label: np.ndarray  # (cells,)
 
 
 def correction_for(
@@ -145,12 +166,12 @@ def compare(
         expression = np.asarray(normalized(x, total, **how))[:n]
         sums = of_class @ expression.astype(float)
         expected = np.bincount(label, p, minlength=state.n_classes)
-        kept = s = None
+        some = None
         if unlike is not None and seen is not None:
-            some = ~empty & (np.arange(start, stop) % every == 0)
-            kept = sparse.csr_matrix(expression[some] * measured_genes_of(genes))
-            s = unlike.of(seen, label)[some]
-        yield Compared(start, stop, sums, expected, np.where(empty, -1, label).astype(np.int32), kept, s)
+            kept = ~empty & (np.arange(start, stop) % every == 0)
+            x = sparse.csr_matrix(expression[kept] * measured_genes_of(genes))
+            some = Some(x, unlike.of(seen, label)[kept], label[kept])
+        yield Compared(start, stop, sums, expected, np.where(empty, -1, label).astype(np.int32), some)
 
 
 def adapt(state: GinsengClassifierState, compared: Iterable[Compared], genes: Alignment, n_cells: int) -> Adaptation:
@@ -166,19 +187,65 @@ def adapt(state: GinsengClassifierState, compared: Iterable[Compared], genes: Al
     assert state.reference is not None
     sums, expected = np.zeros((state.n_classes, state.n_genes)), np.zeros(state.n_classes)
     first = np.full(n_cells, -1, np.int32)
-    some: list[sparse.csr_matrix] = []
-    unlike: list[np.ndarray] = []
+    some: list[Some] = []
     for part in compared:
-        if part.x is not None and part.unlike is not None:
-            some.append(part.x)
-            unlike.append(part.unlike)
+        if part.some is not None:
+            some.append(part.some)
         sums += part.sums
         expected += part.expected
         first[part.start : part.stop] = part.label
     shift, n_classes = shift_of(sums, expected, state.reference)
-    shift = np.where(measured_genes_of(genes), shift, np.float32(0))
-    metacells = find_metacells(sparse.vstack(some, format="csr"), np.concatenate(unlike)) if some else None
-    return Adaptation(shift, n_classes, first, None if metacells is None else metacells.moved(shift))
+    measured = measured_genes_of(genes)
+    shift = np.where(measured, shift, np.float32(0))
+    agreement = agreement_of(sums[:, measured], expected, state.reference["classes"][:, measured], state.reference)
+    metacells, level = None, 0.0
+    if some:
+        unlike, label = np.concatenate([a.unlike for a in some]), np.concatenate([a.label for a in some])
+        level = level_of(unlike, label) * float(np.nan_to_num(np.interp(agreement, AGREES, (0, 1))))
+        metacells = find_metacells(sparse.vstack([a.x for a in some], format="csr"), unlike)
+    moved = None if metacells is None else metacells.moved(shift)
+    return Adaptation(shift, n_classes, first, moved, agreement, level)
+
+
+def level_of(unlike: np.ndarray, label: np.ndarray) -> float:
+    """Return how unlike the reference the median class of cells is, if at all.
+
+    Parameters
+    ----------
+    unlike
+        (cells,) of each cell.
+    label
+        (cells,) its class.
+    """
+    table = pd.Series(unlike).groupby(label).agg(["median", "size"])
+    medians = table["median"][table["size"] >= LEAST_CELLS]
+    return max(float(medians.median()), 0.0) if len(medians) >= LEAST_CLASSES else 0.0
+
+
+def agreement_of(
+    sums: np.ndarray, expected: np.ndarray, classes: np.ndarray, reference: Mapping[str, np.ndarray]
+) -> float:
+    """Return the median over classes of how they differ in the same genes as those of the reference; NaN with few.
+
+    Parameters
+    ----------
+    sums, expected
+        See :func:`shift_of`; of the genes that were measured, as `classes`.
+    classes
+        (C, G) mean expression in the reference.
+    """
+    counts = _counts(expected, reference)
+    if counts.sum() < LEAST_CLASSES:
+        return np.nan
+    here, there = sums[counts] / expected[counts, None], classes[counts]
+    here, there = (a - a.mean(axis=0) for a in (here, there))
+    here, there = (a - a.mean(axis=1, keepdims=True) for a in (here, there))
+    norms = np.linalg.norm(here, axis=1) * np.linalg.norm(there, axis=1)
+    return float(np.median((here * there).sum(axis=1) / np.maximum(norms, np.finfo(float).tiny)))
+
+
+def _counts(expected: np.ndarray, reference: Mapping[str, np.ndarray]) -> np.ndarray:
+    return np.asarray((expected >= LEAST_CELLS) & (reference["cells"] >= LEAST_CELLS))
 
 
 def shift_of(sums: np.ndarray, expected: np.ndarray, reference: dict[str, np.ndarray]) -> tuple[np.ndarray, int]:
@@ -191,7 +258,7 @@ def shift_of(sums: np.ndarray, expected: np.ndarray, reference: dict[str, np.nda
     expected
         (C,) expected cells of each class.
     """
-    counts = (expected >= LEAST_CELLS) & (reference["cells"] >= LEAST_CELLS)
+    counts = _counts(expected, reference)
     n = int(counts.sum())
     if n < LEAST_CLASSES:
         return np.zeros(sums.shape[1], np.float32), n

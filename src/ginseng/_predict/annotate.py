@@ -7,14 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from ginseng._errors import warn
 from ginseng._logging import Report, progress
-from ginseng._predict.adapt import adapt, can_adapt, compare, correction_for
+from ginseng._predict.adapt import AGREES, Adaptation, adapt, can_adapt, compare, correction_for
 from ginseng._predict.forward import predict
 from ginseng._predict.priors import estimate, given_shares, odds
 from ginseng._predict.query import Query
 from ginseng._predict.result import Result, label
 from ginseng.model.metacells import MOST_CELLS
 from ginseng.model.state import GinsengClassifierState
+
+#: How unlike the reference a query is throughout that is worth a remark, in standard deviations.
+LEVEL = 2.0
 
 
 def check_adapt(state: GinsengClassifierState, wanted: bool | None) -> bool:
@@ -30,6 +34,17 @@ def check_adapt(state: GinsengClassifierState, wanted: bool | None) -> bool:
         msg = f"The model cannot be adapted to other data, since {msg}: leave out `adapt`."
         raise ValueError(msg)
     return wanted is not False and can_adapt(state)
+
+
+def _report_unlike(found: Adaptation, report: Report) -> None:
+    if found.agreement < AGREES[0]:
+        warn(
+            "The cells may be of another tissue than the reference: what are labelled as different types differ in "
+            f"other genes than these types do in the reference (correlation {found.agreement:.2f}). Look at "
+            "confidence and novelty before you use the labels."
+        )
+    elif found.level > LEVEL:
+        report("the cells are unlike the reference throughout, and novelty is beyond that")
 
 
 def annotate(
@@ -72,8 +87,10 @@ def annotate(
         every = max(1, -(-query.n_some // MOST_CELLS))
         compared = replace(query, state=state).map_some(compare, genes=query.genes, every=every, **how)
         result.adaptation = adapt(state, compared, query.genes, n_cells)
-        shift, how["metacells"] = result.adaptation.shift, result.adaptation.metacells
+        shift = result.adaptation.shift
+        how |= {"metacells": result.adaptation.metacells, "level": result.adaptation.level}
         report(f"adapted to the cells by {result.adaptation.n_classes} of {state.n_classes} classes")
+        _report_unlike(result.adaptation, report)
     how |= {"correction": correction_for(state, query.genes, shift), "weight": result.weight}
     if priors is not None and result.shares is not None:
         result.priors = given_shares(state, priors)

@@ -79,6 +79,7 @@ def predict(
     weight: float | None = None,
     odds: np.ndarray | None = None,
     metacells: Metacells | None = None,
+    level: float = 0.0,
 ) -> Iterator[Predicted]:
     """Yield the probabilities of the cells, batch by batch; all devices of this process share each batch.
 
@@ -106,6 +107,8 @@ def predict(
         (classes,) by how much more frequent each class is than in the reference, see :mod:`ginseng._predict.priors`.
     metacells
         Of the query. Cells are as unlike the reference as they are by themselves if None.
+    level
+        How unlike the reference the query is throughout, which is taken off the novelty.
 
     Raises
     ------
@@ -143,7 +146,7 @@ def predict(
             s = unlike.of(seen, label)
             if key is None:  # draws of dropout are softer by themselves
                 temperature = calibration.temperatures(state.calibration, s, 1.0 if weight is None else weight)
-            novelty = calibration.novelty(state.calibration, s, alone=metacells is None)
+            novelty = calibration.novelty(state.calibration, s - level, alone=metacells is None)
         probs = probability.probs(logits, allowed, temperature)
         if odds is not None:
             probs = probs * odds.astype(np.float32)

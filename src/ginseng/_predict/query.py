@@ -14,8 +14,9 @@ from anndata import AnnData
 from ginseng import _logging
 from ginseng._cells.accept import accept
 from ginseng._cells.features import warn_of_other_features
-from ginseng._cells.genes import MIN_OVERLAP, Alignment, align_genes, species_of
+from ginseng._cells.genes import MIN_OVERLAP, Alignment, align_genes
 from ginseng._cells.matrix import Part, row_sums, take_columns
+from ginseng._cells.named_genes import species_of
 from ginseng._cells.open import AnnDataOrPath, OpenCells, open_cells
 from ginseng._core.correction import Correction
 from ginseng._core.process import prepare

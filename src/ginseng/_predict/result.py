@@ -353,6 +353,8 @@ class Result:
             members["adaptation"] = {
                 "n_classes": self.adaptation.n_classes,
                 "n_cells": int((self.adaptation.first >= 0).sum()),
+                "agreement": float(self.adaptation.agreement),
+                "level": float(self.adaptation.level),
                 "n_relabelled": self.n_relabelled,
                 "genes": self.genes[shifted].astype(object),
                 "shift": self.adaptation.shift[shifted],

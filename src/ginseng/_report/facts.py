@@ -151,7 +151,7 @@ def distrusted(facts: Facts) -> list[tuple[str, list[str]]]:
             why.append(f"half of its cells have a novelty above {row['novelty']:.2f}: the reference may lack them")
         if row.get("agreement", 1) < LOW_AGREEMENT:
             share = f"only {row['agreement']:.0%}" if row["agreement"] else "none"
-            why.append(f"{share} of its cells are in clusters that got this label")
+            why.append(f"{share} of its cells are in clusters that voted for this label")
         if row.get("f1", 1) < LOW_F1:
             why.append(f"F1 {row['f1']:.2f} against the true labels")
         if row["n"] < FEW_CELLS:

@@ -16,9 +16,9 @@ from scipy import sparse
 from ginseng._cells.accept import accept
 from ginseng._cells.bad_values import LARGEST_COUNT, LARGEST_LOG
 from ginseng._cells.features import warn_of_other_features
-from ginseng._cells.genes import NamedGenes, genes_to_select
 from ginseng._cells.labels import obs_column
 from ginseng._cells.matrix import Part
+from ginseng._cells.named_genes import NamedGenes, genes_to_select
 from ginseng._cells.open import OpenCells
 from ginseng._errors import warn
 from ginseng._logging import progress

@@ -11,8 +11,8 @@ from scipy import sparse
 
 from ginseng import _keys
 from ginseng._cells.bad_values import LARGEST_COUNT, LARGEST_LOG
-from ginseng._cells.genes import NamedGenes
 from ginseng._cells.matrix import Part, row_sums
+from ginseng._cells.named_genes import NamedGenes
 from ginseng._cells.open import OpenCells
 from ginseng._core.normalize import log_normalize
 from ginseng._errors import warn

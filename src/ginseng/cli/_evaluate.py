@@ -14,13 +14,15 @@ EXAMPLES = """  ginseng evaluate annotated.h5ad --labels cell_type
   ginseng evaluate annotated.h5ad --labels cell_type --ontology
   ginseng evaluate annotated.h5ad --labels cell_type --predicted majority_voting --json"""
 
+PARAMETERS = ("key", "prediction_key", "unlabeled", "ontology")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     _options.add_data(parser, many=True)
     _options.add(parser, "label_key", required=True, help="column of obs with the true types")
     add_outputs(parser, TABLES, many=True)
-    _options.add(parser, "figure", "prediction_key", "unlabeled", "ontology")
+    _options.add(parser, "figure", *PARAMETERS)
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -31,8 +33,7 @@ def run(args: argparse.Namespace) -> Outcome:
     from ginseng._disk.readers import open_adata
 
     adata = open_adata(args.data)
-    given = _options.given(args, "label_key", "prediction_key", "unlabeled", "ontology", "overwrite")
-    gs.tl.evaluate(adata, **given)
+    gs.tl.evaluate(adata, **_options.given(args, "label_key", *PARAMETERS, "overwrite"))
     metrics = adata.uns["ginseng"]["metrics"]
     per_class = metrics["per_class"]
     document = None if args.output is None else write_table(per_class, args)

@@ -51,8 +51,8 @@ COMMANDS = (
     _embed, _uncertainty, _plot, _report, _models, _info, _convert, _completion,
 )  # fmt: skip
 
-#: Exit codes, besides 2 for an invalid command line. Those above 128 stand for the signals 2 and 13.
-DONE, FAILED, INTERRUPTED, BROKEN_PIPE = 0, 1, 130, 141
+#: Exit codes. Those above 128 stand for the signals 2 and 13.
+DONE, FAILED, INVALID, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,7 +79,12 @@ def words() -> Words:
 
 def _run(arguments: Sequence[str] | None) -> int:
     root, said = _parsers()
-    args = root.parse_args(arguments, argparse.Namespace(root=root, words=said))
+    if not (sys.argv[1:] if arguments is None else arguments):
+        root.print_help(sys.stderr)
+        root.exit(INVALID)
+    args, unknown = root.parse_known_args(arguments, argparse.Namespace(root=root, words=said))
+    if unknown:  # with the usage of the command, rather than of all of them
+        args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if vars(args).get("output") == PIPE and args.json:
         root.error("--json and -o - both write to standard output; choose one")
     try:
@@ -194,7 +199,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Words]:
         own.add_argument("--json", action="store_true", help="print the result as JSON")
         own.add_argument("-q", "--quiet", action="store_true", help="show no progress")
         own.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        own.set_defaults(run=command.run, light=command in (_info, _completion))
+        own.set_defaults(parser=own, run=command.run, light=command in (_info, _completion))
         known[name] = (own, getattr(command, "VERBS", ()))
     return root, Words(known)
 

@@ -23,7 +23,7 @@ VERBS = ("tl.rank_genes",)
 EXAMPLES = """  ginseng rank-genes annotated.h5ad --model atlas.h5 --layer counts -o genes.csv
   ginseng rank-genes atlas.h5ad --model atlas.h5 --groupby cell_type --n-genes 20 -o genes.csv --figure genes.png"""
 
-PARAMETERS = ("groupby", "n_genes", "layer", "gene_key", "normalize", "n_steps", "key_added")
+PARAMETERS = ("groupby", "n_genes", "layer", "gene_key", "normalize", "n_steps", "key", "key_added")
 #: Genes printed per type.
 SHOWN = 5
 

@@ -1,4 +1,4 @@
-"""Give each cell the set of types that has the true one with a chosen probability, by conformal prediction."""
+"""Give each cell the set of types that contains the true one with a chosen probability, by conformal prediction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from ginseng.cli import _options
 from ginseng.cli._outputs import CELLS, TABLES, Outcome, add_outputs, check, is_table, lines, write_cells, write_table
 
-HELP = "give each cell the set of types that has the true one, with a chosen probability"
+HELP = "give each cell the set of types that contains the true one with a chosen probability"
 VERBS = ("tl.prediction_sets",)
 EXAMPLES = """  ginseng sets query.h5ad --model atlas.h5 --layer counts -o query_sets.csv
   ginseng sets annotated.h5ad --model atlas.h5 --alpha 0.05 -o annotated.h5ad"""

@@ -23,7 +23,7 @@ VERBS = ("tl.vote",)
 EXAMPLES = """  ginseng vote annotated.h5ad --groupby leiden -o annotated.h5ad
   ginseng vote annotated.h5ad --groupby leiden --min-fraction 0.6 -o votes.csv --figure votes.png"""
 
-PARAMETERS = ("min_fraction", "unassigned", "prediction_key", "key_added")
+PARAMETERS = ("min_fraction", "unassigned", "key", "prediction_key", "key_added")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -164,7 +164,7 @@ class GinsengDataset:
         except (ValueError, AttributeError, TypeError) as error:
             raise DamagedStoreError(self.path, "`uns/ginseng/levels` is not a table of labels") from error
         if sizes != {len(self.label_names)}:
-            raise DamagedStoreError(self.path, "`uns/ginseng/levels` has not a label for each class at each level")
+            raise DamagedStoreError(self.path, "`uns/ginseng/levels` lacks the labels of some classes")
         return levels
 
     def _check_packing(self) -> None:

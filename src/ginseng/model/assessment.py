@@ -26,7 +26,9 @@ def assessment(found: Calibration, names: Sequence[str], n_trained: np.ndarray |
     -------
     `n_cells`, out of fold, with `accuracy`, `macro_f1` and `ece`, the calibration error in 15 bins; the `temperature`;
     `min_confidence` and `max_novelty`, which give up 5% of the right labels; `overlap`, a row per share of the model's
-    weight with what labels are worth there; and `classes`, a row per class, None for what is not known.
+    weight with what labels are worth there; and `classes`, a row per class, None for what is not known. Of these,
+    `novelty_auroc` is how well novelty would tell cells of the class if the reference lacked it, which
+    `calibrate="types"` measures.
     """
     cells = records(found)
     label, predicted = cells["label"], cells["predicted"]
@@ -40,6 +42,7 @@ def assessment(found: Calibration, names: Sequence[str], n_trained: np.ndarray |
             "n_trained": None if n_trained is None else int(n_trained[i]),
             "n_cells": int(n[i]),
             "f1": None if np.isnan(f1[i]) else float(f1[i]),
+            "novelty_auroc": None if found["lacking"][i] < 0 else float(found["lacking"][i]),
         }
         for i, name in enumerate(names)
     ]
@@ -76,7 +79,10 @@ def fits(found: Calibration, n_classes: int) -> bool:
 
 
 def f1_scores(label: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return the F1 score of each class, (classes,); NaN for those that no cell has and none is taken for."""
+    """Return the F1 score of each class, (classes,); NaN for those that no cell has and none is taken for.
+
+    As of scikit-learn, whose import would take longer than all else of `ginseng info`.
+    """
     right = np.bincount(label[label == predicted], minlength=n_classes)
     either = np.bincount(label, minlength=n_classes) + np.bincount(predicted, minlength=n_classes)
     return np.divide(2 * right, either, out=np.full(n_classes, np.nan), where=either > 0)

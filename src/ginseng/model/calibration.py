@@ -11,6 +11,8 @@ All of it is measured on cells that were not trained on, and kept in `state.cali
 `offset`, `scale`         (2, classes)            of what is left of each score, by predicted class
 `overlap`                 (levels, 4)             the columns of `OVERLAP`: what missing genes cost
 `recall`                  (levels, classes)       the same of each class; -1 for one without such cells
+`lacking`                 (classes,)              how well cells of a class would be told if it were lacking: area under
+                                                  the ROC curve of novelty; -1 where that was not measured
 ========================= ======================= =====================================================================
 
 The two scores of a cell are the logarithm of the cosine distance between its embedding and the nearest prototype, and
@@ -76,6 +78,7 @@ def shapes(width: int, n_classes: int) -> dict[str, tuple[int | None, ...]]:
         "scale": (2, n_classes),
         "overlap": (None, len(OVERLAP)),
         "recall": (None, n_classes),
+        "lacking": (n_classes,),
     }
 
 

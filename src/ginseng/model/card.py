@@ -75,9 +75,14 @@ def assessed(model: Mapping[str, Any]) -> dict[str, Any]:
 def _classes(rows: list[dict[str, Any]]) -> Table:
     """Return the table of the classes, those of most training cells first; long ones by their beginning."""
     rows = sorted(rows, key=lambda row: -(row["n_trained"] or row["n_cells"]))
-    shown = [[row["label"], row["n_trained"], "-" if row["f1"] is None else row["f1"]] for row in rows[:MOST_CLASSES]]
+    columns = {"class": "label", "training cells": "n_trained", "F1": "f1"}
+    title = "with the F1 score out of fold"
+    if any(row["novelty_auroc"] is not None for row in rows):
+        columns["AUROC if lacking"] = "novelty_auroc"
+        title += ", and how well novelty would tell the class if the reference lacked it"
+    shown = [["-" if row[name] is None else row[name] for name in columns.values()] for row in rows[:MOST_CLASSES]]
     more = f" ({MOST_CLASSES} of {len(rows):,})" if len(rows) > MOST_CLASSES else ""
-    return Table(f"Classes{more}, with the F1 score out of fold", ["class", "training cells", "F1"], shown)
+    return Table(f"Classes{more}, {title}", list(columns), shown)
 
 
 def _origin(info: Mapping[str, Any]) -> dict[str, str]:

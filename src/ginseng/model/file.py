@@ -16,7 +16,8 @@ import h5py
 from ginseng import __version__
 from ginseng._core import registry
 from ginseng._disk.atomic import kind_of_path, replacing
-from ginseng._disk.schema import Found, parsed
+from ginseng._disk.safe_json import parsed
+from ginseng._disk.schema_entries import Found
 from ginseng._disk.strict_hdf5 import ERRORS, Reader, read_members, write_members
 from ginseng.model.header import FIRST_NETWORK, format_of, located
 from ginseng.model.logistic import from_sklearn, is_logistic_regression, read_celltypist

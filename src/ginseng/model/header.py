@@ -9,7 +9,8 @@ from typing import Any
 import h5py
 
 from ginseng import __version__, _keys
-from ginseng._disk.schema import Found, Schema
+from ginseng._disk.schema import Schema
+from ginseng._disk.schema_entries import Found
 from ginseng._disk.strict_hdf5 import ModelFileError, Reader, models_in, read_members
 from ginseng.model.schema import FIRST, MODEL
 

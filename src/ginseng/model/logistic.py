@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ginseng._core.logistic import Logistic
-from ginseng.model.pickles import MAX_BYTES, PickleError, Record, read_pickle
+from ginseng.model.pickle_values import PickleError, Record
+from ginseng.model.pickles import MAX_BYTES, read_pickle
 from ginseng.model.state import GinsengClassifierState
 
 #: Counts per cell to which CellTypist scales before log1p.

@@ -7,89 +7,32 @@ no callable named in the file is called, and the work per opcode is bounded by i
 
 from __future__ import annotations
 
-import math
 import pickletools
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
-
-from ginseng._disk.strict_hdf5 import ModelFileError
+from ginseng.model.pickle_values import (
+    CALLS,
+    NAMES,
+    RECORDS,
+    Array,
+    Name,
+    PickleError,
+    Record,
+    Type,
+    filled,
+    kind_of,
+    set_order,
+)
 
 #: Maximum file size in bytes; CellTypist's largest model has about 40 million.
 MAX_BYTES = 2**30
 #: Maximum number of opcodes, objects on the stack (pickle writes lists in batches of 1000) and open marks.
 MAX_OPCODES, MAX_STACK, MAX_MARKS = 2_000_000, 4_000, 64
 MAX_PROTOCOL = 5
-#: Maximum dimensions of an array, and bytes of an integer.
-MAX_DIMENSIONS, MAX_INTEGER = 4, 16
-
-
-class PickleError(ModelFileError):
-    """A pickle that is not a classifier, or tries to execute something."""
-
-
-@dataclass(frozen=True)
-class Name:
-    """A global that the file refers to; never looked up."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
-
-
-@dataclass
-class Record:
-    """An instance of a known class: attributes without behaviour."""
-
-    name: Name
-    attributes: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class _Type:
-    """A NumPy dtype: its code, and its byte order once known."""
-
-    code: str
-    order: str = "="
-
-    @property
-    def dtype(self) -> np.dtype:
-        return np.dtype(self.order.replace("|", "=") + self.code)
-
-
-@dataclass
-class _Array:
-    """A NumPy array whose contents follow."""
-
-    values: np.ndarray | None = None
-
-
-def _modules(package: str, *files: str) -> tuple[str, ...]:
-    return tuple(f"{package}.{file}" for file in files)
-
-
-#: Losses that a fitted SGDClassifier stores; they are ignored.
-_LOSSES = {
-    "Log": _modules("sklearn.linear_model", "_sgd_fast", "sgd_fast"),
-    "CyHalfBinomialLoss": ("sklearn._loss._loss", "_loss"),  # the name that the compiled module gives itself
-}
-#: Classes whose instances become records, and the modules that they have been defined in.
-_RECORDS = {
-    "LogisticRegression": _modules("sklearn.linear_model", "_logistic", "logistic"),
-    "SGDClassifier": _modules("sklearn.linear_model", "_stochastic_gradient", "stochastic_gradient"),
-    "StandardScaler": _modules("sklearn.preprocessing", "_data", "data"),
-    "Model": ("celltypist.models",),
-    **_LOSSES,
-}
-_BUILTINS = ("builtins", "__builtin__")
-_MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
-_NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
+#: Maximum bytes of an integer.
+MAX_INTEGER = 16
 
 
 def is_pickle(path: Path) -> bool:
@@ -189,13 +132,13 @@ class _Machine:
     def extend(self, values: list[Any]) -> None:
         target = self.top()
         if type(target) is not list:
-            self._refuse(f"it appends to {_kind(target)}")
+            self._refuse(f"it appends to {kind_of(target)}")
         target.extend(values)
 
     def set_items(self, values: list[Any]) -> None:
         target = self.top()
         if type(target) is not dict:
-            self._refuse(f"it sets items of {_kind(target)}")
+            self._refuse(f"it sets items of {kind_of(target)}")
         target.update(self._pairs(values))
 
     def _pairs(self, values: list[Any]) -> dict[str, Any]:
@@ -220,25 +163,25 @@ class _Machine:
     def name(self, module: Any, name: Any) -> None:
         if type(module) is not str or type(name) is not str:
             self._refuse("it refers to a name that is not a string")
-        if module not in _NAMES.get(name, ()):
+        if module not in NAMES.get(name, ()):
             shown = f"{module}.{name}"[:100]
             self._refuse(f"it refers to {shown!r}; only fitted classifiers and arrays are accepted")
         self.push(Name(module, name))
 
     def new(self, cls: Any, arguments: Any) -> None:
         """Create an instance, like `cls.__new__(cls, *arguments)`."""
-        if not isinstance(cls, Name) or cls.name not in _RECORDS:
-            self._refuse(f"it creates an instance of {_kind(cls)}")
+        if not isinstance(cls, Name) or cls.name not in RECORDS:
+            self._refuse(f"it creates an instance of {kind_of(cls)}")
         if arguments != ():
             self._refuse(f"it creates a {cls} with arguments")
         self.push(Record(cls))
 
     def reduce(self, called: Any, arguments: Any) -> None:
         """Replace the call of a known function."""
-        if not isinstance(called, Name) or (make := _CALLS.get(called.name)) is None:
-            self._refuse(f"it calls {_kind(called)}")
+        if not isinstance(called, Name) or (make := CALLS.get(called.name)) is None:
+            self._refuse(f"it calls {kind_of(called)}")
         if type(arguments) is not tuple:
-            self._refuse(f"it calls {called} with {_kind(arguments)}")
+            self._refuse(f"it calls {called} with {kind_of(arguments)}")
         self.push(make(*arguments))
 
     def build(self, state: Any) -> None:
@@ -246,16 +189,16 @@ class _Machine:
         target = self.top()
         if isinstance(target, Record):
             if type(state) is not dict or target.attributes:
-                self._refuse(f"it sets the state of {target.name} to {_kind(state)}, or sets it twice")
+                self._refuse(f"it sets the state of {target.name} to {kind_of(state)}, or sets it twice")
             target.attributes = dict(state)
-        elif isinstance(target, _Type):
-            _set_order(target, state)
-        elif isinstance(target, _Array):
+        elif isinstance(target, Type):
+            set_order(target, state)
+        elif isinstance(target, Array):
             if target.values is not None:
                 self._refuse("it sets the contents of an array twice")
-            target.values = _filled(state)
+            target.values = filled(state)
         else:
-            self._refuse(f"it sets the state of {_kind(target)}")
+            self._refuse(f"it sets the state of {kind_of(target)}")
 
     def protocol(self, number: int) -> None:
         if number > MAX_PROTOCOL:
@@ -278,137 +221,10 @@ class _Machine:
                 continue
             seen.add(id(inside))
             for key, item in list(inside.items() if isinstance(inside, dict) else enumerate(inside)):
-                inside[key] = item = item.values if isinstance(item, _Array) else item
+                inside[key] = item = item.values if isinstance(item, Array) else item
                 waiting.append(item)
-        return value.values if isinstance(value, _Array) else value
+        return value.values if isinstance(value, Array) else value
 
-
-def _kind(value: Any) -> str:
-    return str(value) if isinstance(value, Name | Record) else type(value).__name__.strip("_").lower()
-
-
-# NumPy without NumPy's own unpickling
-
-
-def _type(code: Any, *_: Any) -> _Type:
-    known = type(code) is str and (code in _CODES or (code[:1] in "US" and code[1:].isdecimal() and len(code) < 8))
-    if not known:
-        msg = f"it has values of the unsupported dtype {str(code)[:20]!r}"
-        raise PickleError(msg)
-    return _Type(code)
-
-
-def _set_order(target: _Type, state: Any) -> None:
-    if type(state) is not tuple or len(state) < 2 or state[1] not in ("<", ">", "=", "|") or any(state[2:5]):
-        msg = "it has a structured dtype"
-        raise PickleError(msg)
-    target.order = state[1]
-
-
-def _reconstruct(cls: Any, shape: Any, code: Any) -> _Array:
-    del shape, code  # placeholders; the state has the real ones
-    if not isinstance(cls, Name) or cls.name != "ndarray":
-        msg = f"it has an array of class {_kind(cls)}"
-        raise PickleError(msg)
-    return _Array()
-
-
-def _filled(state: Any) -> np.ndarray:
-    if type(state) is not tuple or len(state) != 5:
-        msg = "it has an array without shape, dtype or values"
-        raise PickleError(msg)
-    _, shape, kind, fortran, values = state
-    return _array(values, kind, shape, "F" if fortran else "C")
-
-
-def _from_buffer(values: Any, kind: Any, shape: Any, order: Any, *_: Any) -> _Array:
-    return _Array(_array(values, kind, shape, order))
-
-
-def _scalar(kind: Any, values: Any) -> Any:
-    return _array(values, kind, (), "C").item()
-
-
-def _array(values: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
-    """Return the array with these bytes or strings, which must be as many as the shape says."""
-    if (
-        not isinstance(kind, _Type)
-        or type(shape) is not tuple
-        or len(shape) > MAX_DIMENSIONS
-        or order not in ("C", "F")
-    ):
-        msg = "it has an array with an unsupported dtype or shape"
-        raise PickleError(msg)
-    if any(type(n) is not int or n < 0 for n in shape):
-        msg = f"it has an array with the invalid shape {shape}"
-        raise PickleError(msg)
-    size = math.prod(shape)
-    if kind.code[0] == "O":
-        if type(values) is not list or any(type(value) is not str for value in values) or len(values) != size:
-            msg = "it has an object array with values other than strings, or not as many as its shape says"
-            raise PickleError(msg)
-        return np.array(values, dtype=object).reshape(shape, order=order)
-    dtype = kind.dtype
-    if type(values) is not bytes or dtype.itemsize == 0 or len(values) != size * dtype.itemsize:
-        msg = f"it has an array of shape {shape} with too few or too many bytes"
-        raise PickleError(msg)
-    return np.frombuffer(values, dtype).astype(dtype.newbyteorder("="), copy=False).reshape(shape, order=order)
-
-
-def _encode(text: Any, encoding: Any) -> bytes:
-    """Return bytes, which early protocols store as a string."""
-    if type(text) is not str or encoding not in ("latin1", "latin-1"):
-        msg = "it encodes something other than bytes"
-        raise PickleError(msg)
-    return text.encode("latin1")
-
-
-def _reconstructor(cls: Any, base: Any, state: Any) -> Record:
-    """Return an empty instance, as created by early protocols."""
-    plain = isinstance(base, Name) and base.name == "object" and state is None
-    if not isinstance(cls, Name) or cls.name not in _RECORDS or not plain:
-        msg = f"it creates an instance of {_kind(cls)}"
-        raise PickleError(msg)
-    return Record(cls)
-
-
-def _loss(name: str, *_: Any) -> Record:
-    return Record(Name(_LOSSES[name][0], name))
-
-
-def _empty_bytes(*arguments: Any) -> bytes:
-    if arguments:
-        msg = "it calls bytes with arguments"
-        raise PickleError(msg)
-    return b""
-
-
-_CODES = {f"{kind}{n}" for kind, sizes in {"f": (2, 4, 8), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8)}.items() for n in sizes}
-_CODES |= {"b1", "O8", "O"}
-
-#: Replacement for the call of each function.
-_CALLS: dict[str, Callable[..., Any]] = {
-    "_reconstruct": _reconstruct,
-    "_frombuffer": _from_buffer,
-    "scalar": _scalar,
-    "dtype": _type,
-    "encode": _encode,
-    "_reconstructor": _reconstructor,
-    **{name: partial(_loss, name) for name in _LOSSES},
-    "bytes": _empty_bytes,
-}
-_NAMES: dict[str, tuple[str, ...]] = {
-    **_RECORDS,
-    "_reconstruct": _MULTIARRAY,
-    "scalar": _MULTIARRAY,
-    "_frombuffer": _NUMERIC,
-    "dtype": ("numpy",),
-    "ndarray": ("numpy",),
-    "encode": ("_codecs",),
-    "_reconstructor": ("copy_reg", "copyreg"),
-    "object": _BUILTINS,
-    "bytes": _BUILTINS,
-}
 
 _PUTS = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}
 _LITERALS = ["FLOAT", "BINFLOAT", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "UNICODE", "BINUNICODE",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ginseng._disk.schema import Array, Columns, Names, Number, Schema, Text, Tree
+from ginseng._disk.schema import Schema
+from ginseng._disk.schema_entries import Array, Columns, Names, Number, Text, Tree
 
 MAX_GENES, MAX_CLASSES, MAX_EPOCHS = 1_000_000, 100_000, 1_000_000
 #: Maximum size of `info` in bytes.

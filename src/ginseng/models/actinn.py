@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import math
 import tarfile
 import zipfile
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ginseng._core.cascade import Cascade
-from ginseng._disk.schema import check_parts
+from ginseng._disk.safe_json import parsed
 from ginseng.model.state import GinsengClassifierState
 
 #: Bytes of all files of a reference together, and of one of text.
@@ -178,13 +177,7 @@ def _json(files: Mapping[str, bytes], name: str) -> dict[str, Any]:
     if len(files[name]) > MAX_TEXT:
         msg = f"{name!r} has {len(files[name]):,} bytes, and may have {MAX_TEXT:,}"
         raise ValueError(msg)
-    text = files[name].decode("utf-8")
-    check_parts(text, name)
-    value = json.loads(text)
-    if not isinstance(value, dict):
-        msg = f"{name!r} is no JSON object"
-        raise TypeError(msg)
-    return value
+    return parsed(files[name].decode("utf-8"), name)
 
 
 def _texts(values: Any, name: str) -> list[str]:

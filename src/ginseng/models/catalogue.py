@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from urllib.parse import urljoin, urlsplit
 
 from ginseng._disk.download import cached, fetch
-from ginseng._disk.schema import check_parts
+from ginseng._disk.safe_json import parsed
 from ginseng._errors import suggest
 from ginseng._settings import settings
 from ginseng.model.logistic import CELLTYPIST
@@ -189,9 +189,7 @@ def _read(path: Path, address: str) -> list[Entry]:
         if path.stat().st_size > MAX_LIST:
             msg = f"it has over {MAX_LIST:,} bytes"
             raise CatalogueError(msg)
-        text = path.read_text(encoding="utf-8")
-        check_parts(text, path.name)
-        return [_entry(values, address) for values in json.loads(text)["models"]]
+        return [_entry(values, address) for values in parsed(path.read_text(encoding="utf-8"), path.name)["models"]]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         msg = f"{address} is not a list of models: {error}"
         raise CatalogueError(msg) from error

@@ -3,53 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 
-from ginseng.pl import _figure
+from ginseng.pl import _parts, _sheet, _theme
 
 #: Minimum number of cells for a box plot.
 BOX = 5
 
 
-def size_of(n: int) -> tuple[float, float]:
-    """Return the width and height of a panel with `n` rows, in inches."""
-    return 2.0 * _figure.unit(), max(0.5 * _figure.unit(), n * _figure.text_size(n) / 72 * 1.45)
-
-
-def draw(
-    ax: Axes, values: Mapping[str, np.ndarray], colors: Mapping[str, str], name: str, *, limit: float | None = None
-) -> None:
-    """Draw a box per group: quartiles and median, whiskers to the 5th and 95th percentile.
+def sheet(
+    frame: pd.DataFrame,
+    panels: Mapping[str, str],
+    rows: list[str],
+    colors: Mapping[str, str],
+    n_more: int,
+    **options: Unpack[_sheet.Options],
+) -> _sheet.Sheet:
+    """Draw a panel of boxes for each column of `frame` that `panels` names, and leave `n_more` square panels empty.
 
     Parameters
     ----------
-    values
-        Values of the cells by group, in the order of the rows.
-    limit
-        Threshold to mark.
+    frame
+        A row per cell; its `group` is one of `rows`.
+    panels
+        Name of the axis by column.
     """
-    size = _figure.text_size(len(values))
-    line: Any = {"color": _figure.ink(0.8), "linewidth": 0.6}
+    u, size = _theme.unit(), _theme.text_size(len(rows))
+    boxes = 2.0 * u, max(0.5 * u, len(rows) * size / 72 * 1.45)
+    new = _sheet.Sheet([boxes] * len(panels) + [(2.0 * u, 2.0 * u)] * n_more, **options)
+    for i, (column, name) in enumerate(panels.items()):
+        draw(new.axes[i], by_group(frame, "group", column, rows), colors, name)
+        if i and new.is_new:
+            new.axes[i].tick_params(axis="y", labelleft=False)
+    _parts.number_rows(new.axes[len(panels) - 1], frame["group"].value_counts()[rows], size)
+    return new
+
+
+def draw(ax: Axes, values: Mapping[str, np.ndarray], colors: Mapping[str, str], name: str) -> None:
+    """Draw a box per group, in the order of the rows: quartiles and median, whiskers to the 5th and 95th percentile."""
+    size = _theme.text_size(len(values))
+    line: Any = {"color": _theme.ink(0.8), "linewidth": 0.6}
     for row, (label, cells) in enumerate(values.items()):
         if len(cells) < BOX:
-            dot: Any = {"ls": "", "marker": "o", "ms": 3.0, "mew": 0.3, "mec": _figure.ink(0.5)}
+            dot: Any = {"ls": "", "marker": "o", "ms": 3.0, "mew": 0.3, "mec": _theme.ink(0.5)}
             ax.plot(cells, np.full(len(cells), row), color=colors[label], **dot)
             continue
         ax.boxplot(
             cells, positions=[row], orientation="horizontal", widths=0.7, whis=(5, 95), showfliers=False,
             patch_artist=True, manage_ticks=False, capprops=line, whiskerprops=line,
-            boxprops={"facecolor": colors[label], "edgecolor": _figure.ink(0.8), "linewidth": 0.6},
-            medianprops={"color": _figure.on(to_rgba(colors[label])), "linewidth": 1.1},
+            boxprops={"facecolor": colors[label], "edgecolor": _theme.ink(0.8), "linewidth": 0.6},
+            medianprops={"color": _theme.on(to_rgba(colors[label])), "linewidth": 1.1},
         )  # fmt: skip
-    if limit is not None:
-        ax.axvline(limit, color=_figure.ink(0.6), lw=1, ls=":", zorder=0)
-    _figure.simple(ax, left=True)
-    _figure.name_rows(ax, list(values), size)
+    _parts.simple(ax, left=True)
+    _parts.name_rows(ax, list(values), size)
     ax.set_xlabel(name, fontsize="small")
 
 

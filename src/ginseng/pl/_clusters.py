@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
-import numpy as np
 import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
@@ -11,10 +10,10 @@ from matplotlib.figure import Figure
 
 from ginseng import _keys
 from ginseng._docs import document
-from ginseng.pl import _figure, _tables
+from ginseng.pl import _parts, _sheet, _tables, _theme
 
 
-@_figure.themed
+@_sheet.plot
 @document
 def clusters(
     adata: AnnData,
@@ -24,12 +23,7 @@ def clusters(
     key: str = _keys.DEFAULT,
     min_fraction: float = 0.01,
     cmap: str | Colormap | None = None,
-    title: _figure.Title | None = None,
-    figsize: tuple[float, float] | None = None,
-    save: _figure.Save | None = None,
-    ax: Axes | None = None,
-    show: bool | None = None,
-    return_fig: bool = False,
+    **options: Unpack[_sheet.Options],
 ) -> Axes | Figure | None:
     """Plot clusters, or labels of your own, against the predicted labels.
 
@@ -49,13 +43,7 @@ def clusters(
         Leave out labels that have less than this fraction of each cluster.
     cmap
         Colour map of the confidence. By default from the background to blue.
-    %(title)s
-    %(figsize)s
-    ax
-        Axes to draw into. By default a new figure, large enough for all names.
-    %(save)s
-    %(show)s
-    %(return_fig)s
+    %(plot_options)s
 
     Returns
     -------
@@ -73,8 +61,8 @@ def clusters(
     >>> import ginseng as gs
     >>> adata = gs.datasets.pbmc68k()
     >>> ref, query = adata[::2].copy(), adata[1::2].copy()
-    >>> gs.tl.train(ref, "cell_type", layer="counts", epochs=1, silent=True)
-    >>> gs.tl.classify(query, ref, layer="counts", silent=True)
+    >>> gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, silent=True)
+    >>> gs.tl.classify(query, ref, silent=True)
     >>> ax = gs.pl.clusters(query, "cell_type", show=False)
     >>> ax.get_ylabel()
     'cell_type'
@@ -93,35 +81,30 @@ def clusters(
     table = table[table["label"].map(kept)]
     rows, columns = _tables.diagonal(table.pivot_table(index="group", columns="label", values="fraction", fill_value=0))
 
-    size = _figure.text_size(max(len(rows), len(columns)))
+    size = _theme.text_size(max(len(rows), len(columns)))
     cell = size / 72 * 1.6  # inches
-    sheet = _figure.Sheet([(len(columns) * cell, len(rows) * cell)], ax)
+    sheet = _sheet.Sheet([(len(columns) * cell, len(rows) * cell)], **options)
     (panel,) = sheet.axes
     largest = (0.9 * cell * 72) ** 2  # points squared
     x, y = pd.Index(columns).get_indexer(pd.Index(table["label"])), pd.Index(rows).get_indexer(pd.Index(table["group"]))
     sure = table["confidence"].notna().any()
     shades: Any = {
         "c": table["confidence"],
-        "cmap": _figure.sequential(cmap),
+        "cmap": _theme.sequential(cmap),
         "vmin": 0,
         "vmax": 1,
         "plotnonfinite": True,
     }
     dots = panel.scatter(
-        x + 0.5, y + 0.5, s=largest * table["fraction"], edgecolors=_figure.ink(0.5), linewidths=0.3,
-        gid=_figure.TO_SCALE, **(shades if sure else {"color": _figure.accent()}),
+        x + 0.5, y + 0.5, s=largest * table["fraction"], edgecolors=_theme.ink(0.5), linewidths=0.3,
+        gid=_parts.TO_SCALE, **(shades if sure else {"color": _theme.accent()}),
     )  # fmt: skip
-    panel.set(xlim=(0, len(columns)), ylim=(len(rows), 0), aspect="equal")
-    panel.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=90, fontsize=size)
-    panel.set_yticks(np.arange(len(rows)) + 0.5, rows, fontsize=size)
-    _figure.literal([*panel.get_xticklabels(), *panel.get_yticklabels()])
-    panel.tick_params(length=0)
-    panel.spines[:].set(visible=True, linewidth=0.5, edgecolor=_figure.ink(0.6))
+    _parts.name_cells(panel, rows, columns, size)
     panel.set_xlabel("Predicted label" if label_key == _keys.cell_type(key) else label_key, fontsize="small")
     panel.set_ylabel(groupby, fontsize="small", parse_math=False)
     panel.xaxis.label.set_parse_math(False)
-    _figure.number_rows(panel, table.drop_duplicates("group").set_index("group").loc[rows, "total"], size, at=0.5)
+    _parts.number_rows(panel, table.drop_duplicates("group").set_index("group").loc[rows, "total"], size, at=0.5)
     if sure:
-        _figure.colorbar(panel, dots, "Mean confidence")
-    _figure.size_legend(panel, largest, "Fraction\nof row")
-    return sheet.finish("clusters", title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)
+        _parts.colorbar(panel, dots, "Mean\nconfidence")
+    _parts.size_legend(panel, largest, "Fraction\nof row")
+    return sheet.finish("clusters")

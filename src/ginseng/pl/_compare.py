@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Unpack
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from ginseng import _keys
 from ginseng._docs import document
-from ginseng.pl import _figure, _tables
+from ginseng.pl import _metric_tables, _parts, _sheet, _theme
 from ginseng.pl._confusion import Matrix, write_values
 
 _TITLES = {
@@ -31,7 +31,7 @@ _WIDEST = 13
 _CELL = (0.78, 0.27)
 
 
-@_figure.themed
+@_sheet.plot
 @document
 def compare(
     adata: AnnData,
@@ -40,19 +40,14 @@ def compare(
     key: str = _keys.DEFAULT,
     normalize: bool = True,
     annotate: bool | Literal["auto"] = "auto",
-    order: _tables.Order = "cluster",
+    order: _metric_tables.Order = "cluster",
     cmap: str | Colormap | None = None,
-    title: _figure.Title | None = None,
-    figsize: tuple[float, float] | None = None,
-    save: _figure.Save | None = None,
-    ax: Sequence[Axes] | None = None,
-    show: bool | None = None,
-    return_fig: bool = False,
+    **options: Unpack[_sheet.Options],
 ) -> list[Axes] | Figure | None:
     """Plot a comparison of models: a table of the metrics, and one confusion matrix per model.
 
-    The best value of each column of the table is bold. Values are shaded from worst to best; times are not
-    shaded. All matrices have the same rows and columns, with labels that are only predicted as the last columns.
+    The table is the first panel. Its best value of each column is bold. Values are shaded from worst to best; times are
+    not shaded. All matrices have the same rows and columns, with labels that are only predicted as the last columns.
 
     Parameters
     ----------
@@ -71,13 +66,7 @@ def compare(
         those that it omits.
     cmap
         Colour map. By default from the background to blue.
-    %(title)s
-    %(figsize)s
-    ax
-        Axes to draw into: one for the table, then one per model. By default a new figure, large enough for all labels.
-    %(save)s
-    %(show)s
-    %(return_fig)s
+    %(plot_options)s
 
     Returns
     -------
@@ -87,8 +76,17 @@ def compare(
     ------
     KeyError
         If there is no comparison, or it lacks a model.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> table = gs.tl.compare(adata, "cell_type", ["linear", "logistic_regression"], epochs=2, silent=True)
+    >>> axes = gs.pl.compare(adata, show=False)
+    >>> [ax.get_title() for ax in axes[1:]]
+    ['linear', 'logistic_regression']
     """
-    table, counts = _tables.comparison(adata, models, key, order)
+    table, counts = _metric_tables.comparison(adata, models, key, order)
     n_labels = max(one.shape[1] for one in counts.values())
     annotate = n_labels <= 12 if annotate == "auto" else annotate
     matrices = [Matrix(one, normalize=normalize, annotate=annotate) for one in counts.values()]
@@ -96,19 +94,19 @@ def compare(
         for matrix in matrices:
             matrix.top = max(one.to_numpy().max() for one in counts.values())
 
-    u = _figure.unit()
+    u = _theme.unit()
     cells = (_CELL[0] * u * len(_TITLES), _CELL[1] * u * len(table))
-    sheet = _figure.Sheet([cells, *(matrix.size for matrix in matrices)], ax)
+    sheet = _sheet.Sheet([cells, *(matrix.size for matrix in matrices)], **options)
     axes = sheet.axes
     _table(axes[0], table, cmap)
     for name, matrix, axis in zip(counts, matrices, axes[1:], strict=True):
         mesh = matrix.draw(axis, cmap)
-        _figure.literal([axis.set_title(name, fontsize="medium", color=plt.rcParams["text.color"])])
+        _parts.literal([axis.set_title(name, fontsize="medium", color=plt.rcParams["text.color"])])
     matrices[-1].number_rows(axes[-1])
-    _figure.colorbar(axes[-1], mesh, matrices[-1].unit)
-    if ax is None:
+    _parts.colorbar(axes[-1], mesh, matrices[-1].unit)
+    if sheet.is_new:
         sheet.flow = _WIDEST * u
-    return sheet.finish("compare", title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)
+    return sheet.finish("compare")
 
 
 def _table(ax: Axes, table: pd.DataFrame, cmap: str | Colormap | None) -> None:
@@ -120,10 +118,10 @@ def _table(ax: Axes, table: pd.DataFrame, cmap: str | Colormap | None) -> None:
     shades = np.where(is_time | (high == low), 0, 0.6 * (values - low) / np.where(high > low, high - low, 1))
     mesh = ax.pcolormesh(
         shades,
-        cmap=_figure.sequential(cmap),
+        cmap=_theme.sequential(cmap),
         vmin=0,
         vmax=1,
-        edgecolors=_figure.ink(0.12),
+        edgecolors=_theme.ink(0.12),
         linewidth=0.4,
         antialiased=True,
     )
@@ -137,9 +135,9 @@ def _table(ax: Axes, table: pd.DataFrame, cmap: str | Colormap | None) -> None:
     ax.invert_yaxis()
     ax.set_xticks(np.arange(len(columns)) + 0.5, [_TITLES[name] for name in columns], fontsize=font)
     ax.set_yticks(np.arange(len(table)) + 0.5, table.index, fontsize=font)
-    _figure.literal(ax.get_yticklabels())
+    _parts.literal(ax.get_yticklabels())
     ax.tick_params(length=0, labeltop=True, labelbottom=False)
-    ax.spines[:].set(visible=True, linewidth=0.5, edgecolor=_figure.ink(0.6))
+    _parts.frame(ax)
 
 
 def _seconds(value: float) -> str:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -11,11 +11,12 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from ginseng import _keys
+from ginseng._cells.colors import MISSING
 from ginseng._docs import document
-from ginseng.pl import _figure, _tables
+from ginseng.pl import _palette, _parts, _sheet, _tables, _theme
 
 
-@_figure.themed
+@_sheet.plot
 @document
 def composition(
     adata: AnnData,
@@ -26,13 +27,8 @@ def composition(
     normalize: bool = True,
     sample_key: str | None = None,
     ci: float | None = None,
-    palette: _figure.Palette | None = None,
-    title: _figure.Title | None = None,
-    figsize: tuple[float, float] | None = None,
-    save: _figure.Save | None = None,
-    ax: Axes | None = None,
-    show: bool | None = None,
-    return_fig: bool = False,
+    palette: _palette.Palette | None = None,
+    **options: Unpack[_sheet.Options],
 ) -> Axes | Figure | None:
     """Plot the cell type composition of each sample, donor or cluster, or compare that of groups of samples.
 
@@ -65,13 +61,7 @@ def composition(
     ci
         Level of the confidence intervals, between 0 and 1; 0.95 if None and there is a `sample_key`.
     %(palette)s
-    %(title)s
-    %(figsize)s
-    ax
-        Axes to draw into. By default a new figure, large enough for all names.
-    %(save)s
-    %(show)s
-    %(return_fig)s
+    %(plot_options)s
 
     Returns
     -------
@@ -97,11 +87,10 @@ def composition(
     if label_key is None:
         label_key = _keys.cell_type(key)
         _tables.predicted_labels(adata, label_key)
-    how: Any = {"title": title, "figsize": figsize, "save": save, "show": show, "return_fig": return_fig}
     if sample_key is None and ci is None:
         counts = _tables.composition(adata, groupby, label_key)
         colors = _label_colors(adata, label_key, list(counts.columns), palette, key)
-        return _bars(counts, colors, groupby, normalize, ax).finish("composition", **how)
+        return _bars(counts, colors, groupby, normalize, **options).finish("composition")
     if not normalize:
         msg = "`normalize=False` plots numbers of cells, which have no confidence intervals. Leave it out."
         raise ValueError(msg)
@@ -110,28 +99,28 @@ def composition(
         msg = f"`ci` must be between 0 and 1, not {ci}."
         raise ValueError(msg)
     table = _tables.composition_intervals(adata, groupby, label_key, sample_key, level)
-    of_group = _figure.group_colors(adata, groupby, list(dict.fromkeys(table["group"])), palette)
+    of_group = _palette.group_colors(adata, groupby, list(dict.fromkeys(table["group"])), palette)
     what = "Fraction of cells" if sample_key is None else "Fraction of cells, mean of samples"
-    sheet = _intervals(table, of_group, f"{what} ({100 * level:.4g}% CI)", groupby, ax)
-    return sheet.finish("composition", **how)
+    sheet = _intervals(table, of_group, f"{what} ({100 * level:.4g}% CI)", groupby, **options)
+    return sheet.finish("composition")
 
 
 def _label_colors(
-    adata: AnnData, label_key: str, labels: list[str], palette: _figure.Palette | None, key: str
+    adata: AnnData, label_key: str, labels: list[str], palette: _palette.Palette | None, key: str
 ) -> dict[str, str]:
-    colors = _figure.label_colors(adata, [label_key], labels, palette, key)
+    colors = _palette.label_colors(adata, [label_key], labels, palette, key)
     if "missing" in colors:
-        colors["missing"] = _figure.visible(_figure.MISSING)
+        colors["missing"] = _theme.visible(MISSING)
     return colors
 
 
 def _bars(
-    counts: pd.DataFrame, colors: dict[str, str], groupby: str, normalize: bool, ax: Axes | None
-) -> _figure.Sheet:
+    counts: pd.DataFrame, colors: dict[str, str], groupby: str, normalize: bool, **options: Unpack[_sheet.Options]
+) -> _sheet.Sheet:
     """Draw a bar per group, with a segment per label."""
     cells = counts.sum(axis=1).to_numpy()
     shown = counts.to_numpy() / (cells[:, None] if normalize else 1)
-    size, u = _figure.text_size(len(counts)), _figure.unit()
+    size, u = _theme.text_size(len(counts)), _theme.unit()
     legend_line = (0.145 if len(counts.columns) <= 20 else 0.125) * u
     # tall enough for a legend of few columns
     height = max(
@@ -139,55 +128,57 @@ def _bars(
         len(counts) * size / 72 * 1.6,
         np.ceil(len(counts.columns) / 2) * legend_line if len(counts.columns) > 20 else 0,
     )
-    sheet = _figure.Sheet([(3.0 * u, height)], ax)
+    sheet = _sheet.Sheet([(3.0 * u, height)], **options)
     (panel,) = sheet.axes
     rows, start = np.arange(len(counts)), np.zeros(len(counts))
     # thin lines separate segments of similar colour
-    edge: Any = {"edgecolor": _figure.paper(), "linewidth": 0.3}
+    edge: Any = {"edgecolor": _theme.paper(), "linewidth": 0.3}
     for label, values in zip(counts.columns, shown.T, strict=True):
         panel.barh(rows, values, min(0.8, 0.35 * u * len(counts) / height), left=start, color=colors[label], **edge)
         start = start + values
-    _figure.simple(panel, left=True)
-    _figure.name_rows(panel, [str(name) for name in counts.index], size)
-    style: Any = {"va": "center", "fontsize": 0.85 * size, "color": _figure.faint(), "textcoords": "offset points"}
+    _parts.simple(panel, left=True)
+    _parts.name_rows(panel, [str(name) for name in counts.index], size)
+    style: Any = {"va": "center", "fontsize": 0.85 * size, "color": _theme.faint(), "textcoords": "offset points"}
     for row, n in enumerate(cells):
         panel.annotate(f"{n:,}", (start[row], row), (3, 0), annotation_clip=False, **style)
     panel.set(xlim=(0, start.max()), ylim=(len(counts) - 0.5, -0.5))
     panel.set_xlabel("Fraction of cells" if normalize else "Cells", fontsize="small")
     panel.set_ylabel(groupby, fontsize="small", parse_math=False)
     panel.xaxis.set_major_locator(FixedLocator((0, 0.5, 1)) if normalize else MaxNLocator(4, integer=True))
-    marks = {label: Patch(fc=color, ec=_figure.ink(0.35), lw=0.3) for label, color in colors.items()}
-    _figure.legend(panel, marks)
+    marks = {label: Patch(fc=color, ec=_theme.ink(0.35), lw=0.3) for label, color in colors.items()}
+    _parts.legend(panel, marks)
     return sheet
 
 
-def _intervals(table: pd.DataFrame, colors: dict[str, str], name: str, groupby: str, ax: Axes | None) -> _figure.Sheet:
+def _intervals(
+    table: pd.DataFrame, colors: dict[str, str], name: str, groupby: str, **options: Unpack[_sheet.Options]
+) -> _sheet.Sheet:
     """Draw a row per label, with the fraction and interval of each group side by side."""
     labels, groups = list(dict.fromkeys(table["label"])), list(colors)
-    size, u = _figure.text_size(len(labels)), _figure.unit()
+    size, u = _theme.text_size(len(labels)), _theme.unit()
     row = size / 72 * max(1.5, 0.75 * len(groups) + 0.4)  # inches
-    sheet = _figure.Sheet([(2.6 * u, max(0.6 * u, len(labels) * row))], ax)
+    sheet = _sheet.Sheet([(2.6 * u, max(0.6 * u, len(labels) * row))], **options)
     (panel,) = sheet.axes
     dot = min(u, 1.5 * row / len(groups) / 0.1)  # for a row of 0.1 inches
     for i in range(1, len(labels), 2):  # bands tell the rows apart
-        panel.axhspan(i - 0.5, i + 0.5, color=_figure.ink(0.06), lw=0, zorder=0)
+        panel.axhspan(i - 0.5, i + 0.5, color=_theme.ink(0.06), lw=0, zorder=0)
     for i, group in enumerate(groups):
         part = table[table["group"] == group].set_index("label").reindex(labels)
         y = np.arange(len(labels)) + 0.8 * ((i + 0.5) / len(groups) - 0.5)
         for place, values in zip(y, part["samples"], strict=True):
             if isinstance(values, np.ndarray):
-                style: Any = {"ls": "", "marker": "o", "ms": 3.2 * dot, "mec": _figure.paper(), "mew": 0.4, "zorder": 4}
+                style: Any = {"ls": "", "marker": "o", "ms": 3.2 * dot, "mec": _theme.paper(), "mew": 0.4, "zorder": 4}
                 panel.plot(values, np.full(len(values), place), color=colors[group], **style)
         panel.hlines(y, part["low"], part["high"], color=colors[group], lw=1.6 * dot, zorder=3)
-        edge: Any = {"mec": _figure.ink(0.8), "mew": 0.5}
+        edge: Any = {"mec": _theme.ink(0.8), "mew": 0.5}
         panel.plot(part["fraction"], y, ls="", marker="D", ms=4.2 * dot, color=colors[group], zorder=5, **edge)
-    _figure.simple(panel, left=True)
-    _figure.name_rows(panel, labels, size)
+    _parts.simple(panel, left=True)
+    _parts.name_rows(panel, labels, size)
     panel.set_ylim(len(labels) - 0.5, -0.5)
     panel.set_xlim(left=0)
     panel.xaxis.set_major_locator(MaxNLocator(5))
     panel.set_xlabel(name, fontsize="small")
     numbers = dict(zip(table["group"], table["n"], strict=True))
     with_n = {f"{group} (n = {numbers[group]:,})": color for group, color in colors.items()}
-    _figure.legend(panel, with_n, title=groupby)
+    _parts.legend(panel, with_n, title=groupby)
     return sheet

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,13 +11,13 @@ from matplotlib.figure import Figure
 
 from ginseng import _keys
 from ginseng._docs import document
-from ginseng.pl import _boxes, _figure, _tables
+from ginseng.pl import _boxes, _metric_tables, _palette, _parts, _sheet, _tables, _theme
 
 #: Thresholds that are marked on the curve of coverage and accuracy.
 MARKED = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
-@_figure.themed
+@_sheet.plot
 @document
 def confidence(
     adata: AnnData,
@@ -27,13 +26,8 @@ def confidence(
     groupby: str | None = None,
     key: str = _keys.DEFAULT,
     n_bins: int = 10,
-    palette: _figure.Palette | None = None,
-    title: _figure.Title | None = None,
-    figsize: tuple[float, float] | None = None,
-    save: _figure.Save | None = None,
-    ax: Axes | Sequence[Axes] | None = None,
-    show: bool | None = None,
-    return_fig: bool = False,
+    palette: _palette.Palette | None = None,
+    **options: Unpack[_sheet.Options],
 ) -> Axes | list[Axes] | Figure | None:
     """Plot the confidence and novelty of each predicted type or cluster and, given true labels, what they are worth.
 
@@ -62,13 +56,7 @@ def confidence(
     n_bins
         Number of equal-width confidence bins in the reliability diagram.
     %(palette)s
-    %(title)s
-    %(figsize)s
-    ax
-        Axes to draw into, one per panel.
-    %(save)s
-    %(show)s
-    %(return_fig)s
+    %(plot_options)s
 
     Returns
     -------
@@ -84,6 +72,17 @@ def confidence(
     References
     ----------
     Guo et al. 2017, On Calibration of Modern Neural Networks, https://proceedings.mlr.press/v70/guo17a.html
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> ref, query = adata[::2].copy(), adata[1::2].copy()
+    >>> gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, silent=True)
+    >>> gs.tl.classify(query, ref, silent=True)
+    >>> axes = gs.pl.confidence(query, "cell_type", show=False)
+    >>> axes[0].get_xlabel(), axes[-1].get_xlabel()
+    ('Confidence', 'Fraction of cells with a label')
     """
     if n_bins < 1:
         msg = f"`n_bins` must be at least 1, not {n_bins}."
@@ -93,58 +92,40 @@ def confidence(
         msg = "No cell has a predicted label and a confidence: there is nothing to plot."
         raise ValueError(msg)
     rows = _boxes.by_median(frame, "group", "confidence", [_tables.unassigned(adata, key)])
-    if groupby is None:
-        columns = [*([label_key] if label_key else []), _keys.cell_type(key)]
-        colors = _figure.label_colors(adata, columns, rows, palette, key)
-    else:
-        colors = _figure.group_colors(adata, groupby, rows, palette)
+    colors = _palette.row_colors(adata, label_key, groupby, rows, palette, key)
+    panels = {name: name.capitalize() for name in ("confidence", "novelty") if name in frame}
+    sheet = _boxes.sheet(frame, panels, rows, colors, n_more=0 if label_key is None else 2, **options)
     limits = _tables.thresholds(adata, key)
-    cells = frame["group"].value_counts()
-
-    shown = ["confidence", *(["novelty"] if "novelty" in frame else [])]
-    u = _figure.unit()
-    sizes = [_boxes.size_of(len(rows))] * len(shown) + [(2.0 * u, 2.0 * u)] * (0 if label_key is None else 2)
-    sheet = _figure.Sheet(sizes, ax)
-    for axis, name in zip(sheet.axes, shown, strict=False):
-        _boxes.draw(
-            axis, _boxes.by_group(frame, "group", name, rows), colors, name.capitalize(), limit=limits.get(name)
-        )
-        _figure.share_axis(axis)
-    for axis in sheet.axes[1 : len(shown)] if ax is None else []:
-        axis.tick_params(axis="y", labelleft=False)
-    _figure.number_rows(sheet.axes[len(shown) - 1], cells[rows], _figure.text_size(len(rows)))
+    for axis, name in zip(sheet.axes, panels, strict=False):
+        if name in limits:
+            axis.axvline(limits[name], color=_theme.ink(0.6), lw=1, ls=":", zorder=0)
+        _parts.share_axis(axis)
     if label_key is not None:
-        _reliability(sheet.axes[-2], _tables.reliability(frame, n_bins))
-        _coverage(sheet.axes[-1], _tables.coverage(frame))
-    return sheet.finish("confidence", title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)
+        _reliability(sheet.axes[-2], _metric_tables.reliability(frame, n_bins))
+        _coverage(sheet.axes[-1], _metric_tables.coverage(frame))
+    return sheet.finish("confidence")
 
 
 def _reliability(ax: Axes, bins: pd.DataFrame) -> None:
     width = (bins["right"] - bins["left"]).to_numpy()
     share = bins["n"] / bins["n"].sum()
-    ax.bar(bins["left"], share, width, align="edge", color=_figure.ink(0.18), label="fraction of cells")
-    ax.plot((0, 1), (0, 1), color=_figure.ink(0.5), lw=0.8, ls="--")
+    ax.bar(bins["left"], share, width, align="edge", color=_theme.ink(0.18), label="fraction of cells")
+    ax.plot((0, 1), (0, 1), color=_theme.ink(0.5), lw=0.8, ls="--")
     error = np.abs(bins[["low", "high"]].to_numpy().T - bins["accuracy"].to_numpy())
     ax.errorbar(
         bins["confidence"], bins["accuracy"], error,
-        color=_figure.accent(), marker="o", ms=3.5, lw=1.2, elinewidth=0.8, label="correct labels",
+        color=_theme.accent(), marker="o", ms=3.5, lw=1.2, elinewidth=0.8, label="correct labels",
     )  # fmt: skip
-    _figure.share_axis(ax)
+    _parts.share_axis(ax)
     ax.set_ylim(0, 1.02)
     ax.set_xlabel("Confidence", fontsize="small")
     ax.set_ylabel("Fraction of correct labels", fontsize="small")
-    _figure.simple(ax)
-    # above the panel, so that it hides no bin
-    drawn = ax.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), fontsize="small", frameon=False, handlelength=1.2, borderaxespad=0.2,
-        borderpad=0, labelspacing=0.2, handletextpad=0.4, labelcolor=plt.rcParams["text.color"],
-        title=f"ECE {_tables.calibration_error(bins):.3f}", title_fontsize="small", alignment="left",
-    )  # fmt: skip
-    drawn.get_title().set_color(plt.rcParams["text.color"])
+    _parts.simple(ax)
+    _parts.legend_above(ax, f"ECE {_metric_tables.calibration_error(bins):.3f}")
 
 
 def _coverage(ax: Axes, curve: pd.DataFrame) -> None:
-    ax.plot(curve["coverage"], curve["accuracy"], color=_figure.accent(), lw=1.4)
+    ax.plot(curve["coverage"], curve["accuracy"], color=_theme.accent(), lw=1.4)
     low = min(float(curve["accuracy"].min()), 0.999)
     low = low - 0.12 * (1 - low)
     above: list[Any] = []
@@ -157,16 +138,16 @@ def _coverage(ax: Axes, curve: pd.DataFrame) -> None:
         if any(np.hypot(x - a, 1.6 * (y - b) / (1 - low)) < 0.16 for a, b in above):
             continue  # its number would cover the last
         above.append((x, y))
-        ax.plot([x], [y], ls="", marker="o", ms=4, color=_figure.accent(), mec=_figure.paper(), mew=0.6)
+        ax.plot([x], [y], ls="", marker="o", ms=4, color=_theme.accent(), mec=_theme.paper(), mew=0.6)
         right, up = x < 0.2, y < low + 0.15 * (1 - low)  # so that no number crosses an axis
         ax.annotate(
             f"{threshold:g}", (x, y), (3 if right else -3, 3 if up else -3), textcoords="offset points",
-            ha="left" if right else "right", va="bottom" if up else "top", fontsize="x-small", color=_figure.ink(),
+            ha="left" if right else "right", va="bottom" if up else "top", fontsize="x-small", color=_theme.ink(),
         )  # fmt: skip
-    _figure.share_axis(ax)
+    _parts.share_axis(ax)
     ax.set_ylim(low, 1 + 0.04 * (1 - low))
     ax.locator_params(axis="y", nbins=5)
     ax.set_xlabel("Fraction of cells with a label", fontsize="small")
     ax.set_ylabel("Fraction of correct labels", fontsize="small")
     ax.set_title("numbers: minimum confidence", fontsize="small", loc="left", color=plt.rcParams["text.color"])
-    _figure.simple(ax)
+    _parts.simple(ax)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import pandas as pd
@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 
 from ginseng import _keys
 from ginseng._docs import document
-from ginseng.pl import _figure, _tables
+from ginseng.pl import _metric_tables, _parts, _sheet, _theme
 
 
-@_figure.themed
+@_sheet.plot
 @document
 def confusion(
     adata: AnnData,
@@ -24,14 +24,9 @@ def confusion(
     key: str = _keys.DEFAULT,
     normalize: bool = True,
     annotate: bool | Literal["auto"] = "auto",
-    order: _tables.Order = "cluster",
+    order: _metric_tables.Order = "cluster",
     cmap: str | Colormap | None = None,
-    title: _figure.Title | None = None,
-    figsize: tuple[float, float] | None = None,
-    save: _figure.Save | None = None,
-    ax: Axes | None = None,
-    show: bool | None = None,
-    return_fig: bool = False,
+    **options: Unpack[_sheet.Options],
 ) -> Axes | Figure | None:
     """Plot the confusion matrix.
 
@@ -55,13 +50,7 @@ def confusion(
         it omits.
     cmap
         Colour map. By default from the background to blue.
-    %(title)s
-    %(figsize)s
-    ax
-        Axes to draw into. By default a new figure, large enough for all labels.
-    %(save)s
-    %(show)s
-    %(return_fig)s
+    %(plot_options)s
 
     Returns
     -------
@@ -71,15 +60,26 @@ def confusion(
     ------
     KeyError
         If the metrics or the labels do not exist.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> ref, query = adata[::2].copy(), adata[1::2].copy()
+    >>> gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, silent=True)
+    >>> gs.tl.classify(query, ref, silent=True)
+    >>> ax = gs.pl.confusion(query, "cell_type", show=False)
+    >>> ax.get_xlabel(), ax.get_ylabel()
+    ('Predicted label', 'True label')
     """
-    counts = _tables.ordered(_tables.confusion(adata, label_key, key), order)
+    counts = _metric_tables.ordered(_metric_tables.confusion(adata, label_key, key), order)
     matrix = Matrix(counts, normalize=normalize, annotate=len(counts.columns) <= 20 if annotate == "auto" else annotate)
-    sheet = _figure.Sheet([matrix.size], ax)
+    sheet = _sheet.Sheet([matrix.size], **options)
     (panel,) = sheet.axes
     mesh = matrix.draw(panel, cmap)
     matrix.number_rows(panel)
-    _figure.colorbar(panel, mesh, matrix.unit)
-    return sheet.finish("confusion", title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)
+    _parts.colorbar(panel, mesh, matrix.unit)
+    return sheet.finish("confusion")
 
 
 class Matrix:
@@ -103,7 +103,7 @@ class Matrix:
         self.texts = [[_text(value, normalize) for value in row] for row in self.shown] if annotate else None
         self.top = 1 if normalize else None
         self.unit = "Fraction of true label" if normalize else "Cells"
-        self.font = _figure.text_size(len(self.columns))
+        self.font = _theme.text_size(len(self.columns))
 
     @property
     def size(self) -> tuple[float, float]:
@@ -115,16 +115,10 @@ class Matrix:
     def draw(self, panel: Axes, cmap: str | Colormap | None) -> QuadMesh:
         """Draw the matrix and its labels into a panel."""
         few = len(self.columns) <= 30
-        lines: Any = {"edgecolors": _figure.ink(0.12), "linewidth": 0.4 if few else 0.15, "antialiased": True}
-        shades = _figure.sequential(cmap)
+        lines: Any = {"edgecolors": _theme.ink(0.12), "linewidth": 0.4 if few else 0.15, "antialiased": True}
+        shades = _theme.sequential(cmap)
         mesh = panel.pcolormesh(self.shown, cmap=shades, vmin=0, vmax=self.top, **lines)
-        panel.set_aspect("equal")
-        panel.invert_yaxis()
-        panel.set_xticks(np.arange(len(self.columns)) + 0.5, self.columns, rotation=90, fontsize=self.font)
-        panel.set_yticks(np.arange(len(self.rows)) + 0.5, self.rows, fontsize=self.font)
-        _figure.literal([*panel.get_xticklabels(), *panel.get_yticklabels()])
-        panel.tick_params(length=0)
-        panel.spines[:].set(visible=True, linewidth=0.5, edgecolor=_figure.ink(0.6))
+        _parts.name_cells(panel, self.rows, self.columns, self.font)
         panel.set_xlabel("Predicted label", fontsize="small")
         panel.set_ylabel("True label", fontsize="small")
         if self.texts:
@@ -133,14 +127,14 @@ class Matrix:
 
     def number_rows(self, panel: Axes) -> None:
         """Write the number of cells of each true label beside its row."""
-        _figure.number_rows(panel, self.cells, self.font, at=0.5)
+        _parts.number_rows(panel, self.cells, self.font, at=0.5)
 
 
 def write_values(panel: Axes, mesh: QuadMesh, values: np.ndarray, texts: list[list[str]], font: float) -> None:
     """Write a text into each cell of a table, in black or white depending on the background."""
     shades = mesh.to_rgba(values)
     for i, j in np.ndindex(values.shape):
-        color = _figure.on(shades[i, j])
+        color = _theme.on(shades[i, j])
         panel.text(j + 0.5, i + 0.5, texts[i][j], ha="center", va="center", fontsize=font, color=color)
 
 

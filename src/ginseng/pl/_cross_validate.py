@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from anndata import AnnData
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ginseng import _keys
 from ginseng._docs import document
 from ginseng._errors import suggest
-from ginseng.pl import _figure, _tables
+from ginseng.pl import _metric_tables, _palette, _parts, _sheet, _tables, _theme
 
 _NAMES = {
     "accuracy": "accuracy",
@@ -24,20 +24,15 @@ _NAMES = {
 _MARKERS = "osD^v<"
 
 
-@_figure.themed
+@_sheet.plot
 @document
 def cross_validate(
     adata: AnnData,
     metrics: str | Sequence[str] = ("accuracy", "balanced_accuracy", "macro_f1"),
     *,
     key: str = _keys.CROSS_VALIDATION,
-    palette: _figure.Palette | None = None,
-    title: _figure.Title | None = None,
-    figsize: tuple[float, float] | None = None,
-    save: _figure.Save | None = None,
-    ax: Axes | None = None,
-    show: bool | None = None,
-    return_fig: bool = False,
+    palette: _palette.Palette | None = None,
+    **options: Unpack[_sheet.Options],
 ) -> Axes | Figure | None:
     """Plot the metrics of each fold of a cross-validation, and their mean and standard deviation.
 
@@ -55,13 +50,7 @@ def cross_validate(
         Prefix under which the cross-validation was written.
     palette
         Colours of the metrics.
-    %(title)s
-    %(figsize)s
-    ax
-        Axes to draw into. By default a new figure, large enough for all names.
-    %(save)s
-    %(show)s
-    %(return_fig)s
+    %(plot_options)s
 
     Returns
     -------
@@ -81,7 +70,7 @@ def cross_validate(
     >>> [text.get_text() for text in ax.get_yticklabels()]
     ['1', '2', '3', 'mean ± sd']
     """
-    table, _, by = _tables.folds(adata, key)
+    table, _, by = _metric_tables.folds(adata, key)
     wanted = [metrics] if isinstance(metrics, str) else [str(name) for name in metrics]
     if not wanted:
         msg = "`metrics` is empty. Name one or more metrics."
@@ -89,29 +78,29 @@ def cross_validate(
     if unknown := [name for name in wanted if name not in table or name not in _NAMES]:
         msg = f"The folds have no metric {unknown[0]!r}. {suggest(unknown[0], [n for n in _NAMES if n in table])}"
         raise _tables.MissingKeyError(msg)
-    colors = _figure.colors(wanted, palette, {name: _figure.accent(i) for i, name in enumerate(wanted)})
+    colors = _palette.colors(wanted, palette, {name: _theme.accent(i) for i, name in enumerate(wanted)})
 
     names = [*table.index, "mean ± sd"]
-    u, size, rows = _figure.unit(), _figure.text_size(len(names)), np.arange(len(table))
-    sheet = _figure.Sheet([(2.6 * u, max(0.6 * u, len(names) * size / 72 * (1.3 + 0.15 * len(wanted))))], ax)
+    u, size, rows = _theme.unit(), _theme.text_size(len(names)), np.arange(len(table))
+    sheet = _sheet.Sheet([(2.6 * u, max(0.6 * u, len(names) * size / 72 * (1.3 + 0.15 * len(wanted))))], **options)
     (panel,) = sheet.axes
     marks: dict[str, Any] = {}
     for i, name in enumerate(wanted):
         y = 0.6 * ((i + 0.5) / len(wanted) - 0.5)  # side by side, so that none hides another
-        style: Any = {"color": colors[name], "marker": _MARKERS[i], "mec": _figure.paper(), "mew": 0.4}
+        style: Any = {"color": colors[name], "marker": _MARKERS[i], "mec": _theme.paper(), "mew": 0.4}
         mean, sd = table[name].mean(), table[name].std() if len(table) > 1 else 0.0
         panel.axvline(mean, color=colors[name], lw=0.8, ls=":", zorder=0)
         (marks[_NAMES[name]],) = panel.plot(table[name], rows + y, ls="", ms=4 * u, clip_on=False, **style)
         panel.errorbar(mean, len(table) + y, xerr=sd, ms=5 * u, elinewidth=1.2 * u, clip_on=False, **style)
-    panel.axhline(len(table) - 0.5, color=_figure.ink(0.5), lw=0.6)
+    panel.axhline(len(table) - 0.5, color=_theme.ink(0.5), lw=0.6)
     low = min(float(table[wanted].min().min()), float((table[wanted].mean() - table[wanted].std().fillna(0)).min()))
     panel.set_xlim(max(0.0, low - 0.1 * (1 - low)), 1.0)
-    _figure.simple(panel, left=True)
-    _figure.name_rows(panel, names, size)
+    _parts.simple(panel, left=True)
+    _parts.name_rows(panel, names, size)
     panel.locator_params(axis="x", nbins=5)
     if "n_test" in table:
-        _figure.number_rows(panel, table["n_test"].astype(int), size)
+        _parts.number_rows(panel, table["n_test"].astype(int), size)
     panel.set_xlabel("Score", fontsize="small")
     panel.set_ylabel("Fold" if by == "cell" else f"Fold ({by})", fontsize="small", parse_math=False)
-    _figure.legend(panel, marks)
-    return sheet.finish("cross_validate", title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)
+    _parts.legend(panel, marks)
+    return sheet.finish("cross_validate")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import matplotlib.patheffects
 import matplotlib.pyplot as plt
@@ -13,11 +13,12 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
 from ginseng import _keys
+from ginseng._cells.colors import MISSING
 from ginseng._docs import document
-from ginseng.pl import _figure, _tables
+from ginseng.pl import _palette, _parts, _sheet, _tables, _theme
 
 
-@_figure.themed
+@_sheet.plot
 @document
 def embedding(
     adata: AnnData,
@@ -28,16 +29,11 @@ def embedding(
     key: str = _keys.DEFAULT,
     components: tuple[int, int] = (1, 2),
     size: float | None = None,
-    palette: _figure.Palette | None = None,
+    palette: _palette.Palette | None = None,
     cmap: str | Colormap = "viridis",
     legend_loc: Literal["right margin", "on data"] | None = "right margin",
     ncols: int | None = None,
-    title: _figure.Title | None = None,
-    figsize: tuple[float, float] | None = None,
-    save: _figure.Save | None = None,
-    ax: Axes | Sequence[Axes] | None = None,
-    show: bool | None = None,
-    return_fig: bool = False,
+    **options: Unpack[_sheet.Options],
 ) -> Axes | list[Axes] | Figure | None:
     """Plot labels, confidence and novelty on an embedding, side by side.
 
@@ -70,13 +66,7 @@ def embedding(
         `"right margin"` for a legend beside the labels; `"on data"` to write each label on its cells; None for neither.
     ncols
         Number of panels side by side. By default up to four, else three.
-    %(title)s
-    %(figsize)s
-    ax
-        Axes to draw into, one per panel.
-    %(save)s
-    %(show)s
-    %(return_fig)s
+    %(plot_options)s
 
     Returns
     -------
@@ -86,6 +76,17 @@ def embedding(
     ------
     KeyError
         If the embedding, a column or the predicted labels do not exist.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> ref, query = adata[::2].copy(), adata[1::2].copy()
+    >>> gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, silent=True)
+    >>> gs.tl.classify(query, ref, silent=True)
+    >>> axes = gs.pl.embedding(query, color=["predicted", "confidence"], legend_loc="on data", show=False)
+    >>> [ax.get_title() for ax in axes]
+    ['Predicted label', 'Confidence']
     """
     if legend_loc not in ("right margin", "on data", "none", None):
         msg = f"`legend_loc` must be 'right margin', 'on data' or None, not {legend_loc!r}."
@@ -101,9 +102,9 @@ def embedding(
 
     most = max((len(colors[panel]) for panel in labelled), default=0)
     grown = (0.08, 5.2) if legend_loc == "on data" else (0.04, 3.6)
-    side = _figure.unit() * float(np.clip(2.2 + grown[0] * (most - 10), 2.2, grown[1]))
+    side = _theme.unit() * float(np.clip(2.2 + grown[0] * (most - 10), 2.2, grown[1]))
     ncols = (4 if len(panels) <= 4 else 3) if ncols is None else ncols
-    sheet = _figure.Sheet([(side, side)] * len(panels), ax, ncols)
+    sheet = _sheet.Sheet([(side, side)] * len(panels), ncols, **options)
     # in random order, so that no label hides the others; missing labels lie beneath
     order = np.random.default_rng(0).permutation(len(frame))
     frame, x, y = frame.iloc[order], x[order], y[order]
@@ -120,24 +121,24 @@ def embedding(
             share = panel in (_keys.confidence(key), _keys.novelty(key), _keys.uncertainty(key))
             limits: Any = {"vmin": 0, "vmax": 1} if share else {}
             dots = axis.scatter(x, y, c=values, cmap=cmap, **limits, **style)
-            _figure.colorbar(axis, dots)
+            _parts.colorbar(axis, dots)
         text: Any = {"fontsize": "small", "parse_math": False}
         axis.set_title(name, color=plt.rcParams["text.color"], **text)
         axis.set_xlabel(names[0], **text)
         axis.set_ylabel(names[1], **text)
         axis.set(xticks=[], yticks=[])
-        axis.spines[:].set(visible=True, linewidth=0.6, edgecolor=_figure.ink(0.6))
+        _parts.frame(axis, 0.6)
     if legend_loc == "right margin":
         _legends(sheet, list(panels), colors)
     elif legend_loc == "on data":
         for axis, panel in zip(sheet.axes, panels, strict=True):
             if panel in labelled:
                 _write_on(axis, frame[panel], x, y)
-    return sheet.finish("embedding", title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)
+    return sheet.finish("embedding")
 
 
 def _colors(
-    adata: AnnData, frame: pd.DataFrame, label_key: str | None, palette: _figure.Palette | None, key: str
+    adata: AnnData, frame: pd.DataFrame, label_key: str | None, palette: _palette.Palette | None, key: str
 ) -> dict[str, dict[str, str]]:
     """Return the colours of the labels by panel; panels of cell types share theirs, clusters have their own."""
     present = {
@@ -150,24 +151,24 @@ def _colors(
     types = [panel for panel in present if panel in (label_key, *own) or known & set(present[panel])]
     every = list(dict.fromkeys(label for panel in types for label in present[panel]))
     columns = [*(panel for panel in types if panel not in own), *own]
-    shared = _figure.label_colors(adata, columns, every, palette, key) if types else {}
+    shared = _palette.label_colors(adata, columns, every, palette, key) if types else {}
     found: dict[str, dict[str, str]] = {}
     for panel, labels in present.items():
-        found[panel] = shared if panel in types else _figure.group_colors(adata, panel, labels, palette)
+        found[panel] = shared if panel in types else _palette.group_colors(adata, panel, labels, palette)
     for family in {id(colors): colors for colors in found.values()}.values():
         if any(frame[panel].isna().any() for panel, colors in found.items() if colors is family):
-            family["missing"] = _figure.visible(_figure.MISSING)
+            family["missing"] = _theme.visible(MISSING)
     return found
 
 
-def _legends(sheet: _figure.Sheet, panels: list[str], colors: dict[str, dict[str, str]]) -> None:
+def _legends(sheet: _sheet.Sheet, panels: list[str], colors: dict[str, dict[str, str]]) -> None:
     """Draw one legend for the panels that share their colours, beside the last of them in the first row."""
     beside: dict[int, int] = {}
     for row in sheet.rows:
         here: dict[int, int] = {id(colors[panels[i]]): i for i in row if panels[i] in colors}
         beside = {**here, **beside}
     for i in beside.values():
-        _figure.legend(sheet.axes[i], colors[panels[i]])
+        _parts.legend(sheet.axes[i], colors[panels[i]])
 
 
 def _write_on(ax: Axes, labels: pd.Series, x: np.ndarray, y: np.ndarray) -> None:
@@ -175,12 +176,12 @@ def _write_on(ax: Axes, labels: pd.Series, x: np.ndarray, y: np.ndarray) -> None
     ax.autoscale_view()
     names = [label for label in labels.cat.categories if (labels == label).any()]
     middle = np.array([[np.median(of[(labels == label).to_numpy()]) for of in (x, y)] for label in names])
-    outline = [matplotlib.patheffects.withStroke(linewidth=2, foreground=_figure.paper())]
+    outline = [matplotlib.patheffects.withStroke(linewidth=2, foreground=_theme.paper())]
     style: Any = {
         "ha": "center", "va": "center", "fontsize": "small" if len(names) <= 12 else "xx-small",
-        "color": _figure.ink(), "path_effects": outline, "parse_math": False, "linespacing": 0.95,
+        "color": _theme.ink(), "path_effects": outline, "parse_math": False, "linespacing": 0.95,
     }  # fmt: skip
-    texts = [ax.text(x, y, _figure.wrapped(name, 18), **style) for name, (x, y) in zip(names, middle, strict=True)]
+    texts = [ax.text(x, y, _parts.wrapped(name, 18), **style) for name, (x, y) in zip(names, middle, strict=True)]
     if not texts:
         return
     inside = ax.get_window_extent()

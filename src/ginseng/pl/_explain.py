@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,25 +13,20 @@ from matplotlib.patches import Patch
 
 from ginseng import _keys
 from ginseng._docs import document
-from ginseng.pl import _figure, _tables
+from ginseng.pl import _gene_tables, _palette, _parts, _sheet, _theme
 
 _MOST = 6
 
 
-@_figure.themed
+@_sheet.plot
 @document
 def explain(
     adata: AnnData,
     cells: str | Sequence[str] | None = None,
     *,
     key: str = _keys.DEFAULT,
-    palette: _figure.Palette | None = None,
-    title: _figure.Title | None = None,
-    figsize: tuple[float, float] | None = None,
-    save: _figure.Save | None = None,
-    ax: Axes | Sequence[Axes] | None = None,
-    show: bool | None = None,
-    return_fig: bool = False,
+    palette: _palette.Palette | None = None,
+    **options: Unpack[_sheet.Options],
 ) -> Axes | list[Axes] | Figure | None:
     """Plot the genes for and against the labels of single cells.
 
@@ -48,13 +43,7 @@ def explain(
         Prefix under which the explanation was written.
     palette
         Colours of `"for"` and `"against"`.
-    %(title)s
-    %(figsize)s
-    ax
-        Axes to draw into, one per cell.
-    %(save)s
-    %(show)s
-    %(return_fig)s
+    %(plot_options)s
 
     Returns
     -------
@@ -66,17 +55,29 @@ def explain(
         If there is no explanation under `key`, or a cell has none.
     ValueError
         If there are more than six cells.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> ref, query = adata[::2].copy(), adata[1::2].copy()
+    >>> gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, silent=True)
+    >>> gs.tl.classify(query, ref, silent=True)
+    >>> gs.tl.explain(query, ref, query.obs_names[:2], silent=True)
+    >>> axes = gs.pl.explain(query, show=False)
+    >>> [ax.get_title() == cell for ax, cell in zip(axes, query.obs_names[:2])]
+    [True, True]
     """
-    tables = _tables.explanation(adata, cells, key)
+    tables = _gene_tables.explanation(adata, cells, key)
     if cells is None:
         tables = dict(list(tables.items())[:_MOST])
     if len(tables) > _MOST:
         msg = f"`cells` names {len(tables)} cells, but a figure has room for {_MOST}."
         raise ValueError(msg)
-    colors = _figure.colors(["for", "against"], palette, {"for": _figure.accent(0), "against": _figure.accent(1)})
-    u = _figure.unit()
+    colors = _palette.colors(["for", "against"], palette, {"for": _theme.accent(0), "against": _theme.accent(1)})
+    u = _theme.unit()
     sizes = [(2.3 * u, max(1.0 * u, 1.35 * _size(len(table)) / 72 * len(table))) for table in tables.values()]
-    sheet = _figure.Sheet(sizes, ax, 2 if len(tables) == 4 else 3)
+    sheet = _sheet.Sheet(sizes, 2 if len(tables) == 4 else 3, **options)
     absent = False
     for panel, (cell, table) in zip(sheet.axes, tables.items(), strict=True):
         _bars(panel, cell, table, colors)
@@ -86,10 +87,10 @@ def explain(
         "against the label": Patch(fc=colors["against"], lw=0),
     }
     if absent:
-        hatch: Any = {"hatch": "/////", "edgecolor": _figure.paper(), "lw": 0}
-        marks["no counts\nin the cell"] = Patch(fc=_figure.ink(0.5), **hatch)
-    _figure.legend(sheet.axes[sheet.n_columns - 1], marks, n_rows=3)
-    return sheet.finish("explain", title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)
+        hatch: Any = {"hatch": "/////", "edgecolor": _theme.paper(), "lw": 0}
+        marks["no counts\nin the cell"] = Patch(fc=_theme.ink(0.5), **hatch)
+    _parts.legend(sheet.axes[sheet.n_columns - 1], marks, n_rows=3)
+    return sheet.finish("explain")
 
 
 def _size(n: int) -> float:
@@ -104,12 +105,12 @@ def _bars(ax: Axes, cell: str, table: pd.DataFrame, colors: dict[str, str]) -> N
         table["contribution"],
         color=[colors[direction] for direction in table["direction"]],
         hatch=["" if value > 0 else "/////" for value in table["expression"]],
-        edgecolor=_figure.paper(),
+        edgecolor=_theme.paper(),
         linewidth=0,
         height=0.8,
     )
-    ax.axvline(0, color=_figure.ink(0.8), lw=0.6)
-    _figure.simple(ax, left=True)
+    ax.axvline(0, color=_theme.ink(0.8), lw=0.6)
+    _parts.simple(ax, left=True)
     ax.set_yticks(place, table["gene"], fontsize=size)
     ax.set_ylim(len(table) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
@@ -121,10 +122,10 @@ def _bars(ax: Axes, cell: str, table: pd.DataFrame, colors: dict[str, str]) -> N
     ax.set_xlim(min(low * 1.05, -0.2 * whole), max(high * 1.05, 0.2 * whole))
     first, head = table.iloc[0], ax.get_xaxis_transform()
     side: Any = {"textcoords": "offset points", "va": "bottom", "fontsize": "small", "parse_math": False}
-    names = [_figure.wrapped(str(first[name]), 16) for name in ("versus", "label")]
+    names = [_parts.wrapped(str(first[name]), 16) for name in ("versus", "label")]
     color = plt.rcParams["text.color"]
     ax.annotate(f"\u2190 {names[0]}", (0, 1), (-5, 3), xycoords=head, ha="right", color=color, **side)
     ax.annotate(f"{names[1]} \u2192", (0, 1), (5, 3), xycoords=head, ha="left", color=color, **side)
     lines = max(name.count("\n") + 1 for name in names)
     ax.set_title(cell, fontsize="small", color=color, pad=7 + lines * 1.22 * 0.833 * plt.rcParams["font.size"])
-    _figure.literal([*ax.get_yticklabels(), ax.title])
+    _parts.literal([*ax.get_yticklabels(), ax.title])

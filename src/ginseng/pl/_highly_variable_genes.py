@@ -1,28 +1,23 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ginseng._cells.colors import OKABE_ITO
 from ginseng._docs import document
-from ginseng.pl import _figure, _tables
+from ginseng.pl import _gene_tables, _palette, _parts, _sheet, _theme
 
 
-@_figure.themed
+@_sheet.plot
 @document
 def highly_variable_genes(
     adata: AnnData,
     *,
-    palette: _figure.Palette | None = None,
-    title: _figure.Title | None = None,
-    figsize: tuple[float, float] | None = None,
-    save: _figure.Save | None = None,
-    ax: Axes | Sequence[Axes] | None = None,
-    show: bool | None = None,
-    return_fig: bool = False,
+    palette: _palette.Palette | None = None,
+    **options: Unpack[_sheet.Options],
 ) -> Axes | list[Axes] | Figure | None:
     """Plot the variability of the genes against their mean expression, and which genes were selected.
 
@@ -35,13 +30,7 @@ def highly_variable_genes(
         Annotated data with the results of :func:`ginseng.pp.select_hvgs`.
     palette
         Colours of `"selected"` and `"other"`.
-    %(title)s
-    %(figsize)s
-    ax
-        Two axes to draw into.
-    %(save)s
-    %(show)s
-    %(return_fig)s
+    %(plot_options)s
 
     Returns
     -------
@@ -51,21 +40,33 @@ def highly_variable_genes(
     ------
     KeyError
         If no genes were selected, or another tool selected them.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> gs.pp.select_hvgs(adata, n_top_genes=200)
+    >>> axes = gs.pl.highly_variable_genes(adata, show=False)
+    >>> [text.get_text() for text in axes[0].get_legend().get_texts()]
+    ['selected (200)', 'other (565)']
     """
-    genes, of_counts = _tables.genes(adata)
-    colors = _figure.colors(
-        ["selected", "other"], palette, {"selected": _figure.OKABE_ITO[5], "other": _figure.ink(0.35)}
-    )
+    genes, of_counts = _gene_tables.genes(adata)
+    colors = _palette.colors(["selected", "other"], palette, {"selected": OKABE_ITO[5], "other": _theme.ink(0.35)})
     what = "variance" if of_counts else "dispersion"
     panels = {"spread_norm": f"Standardised {what}", "spread": "Variance of counts" if of_counts else "Dispersion"}
 
-    u = _figure.unit()
-    sheet = _figure.Sheet([(2.2 * u, 2.0 * u)] * 2, ax)
+    u, dot = _theme.unit(), min(15.0, max(3.0, 6000 / len(genes)))
+    sheet = _sheet.Sheet([(2.2 * u, 2.0 * u)] * 2, **options)
     for axis, (column, name_of_y) in zip(sheet.axes, panels.items(), strict=True):
         for name in ("other", "selected"):
             part = genes[genes["selected"] == (name == "selected")]
             # rasterised, as in `embedding`
-            style: Any = {"s": 3, "linewidths": 0, "rasterized": True, "color": colors[name]}
+            style: Any = {
+                "s": dot,
+                "linewidths": 0,
+                "rasterized": True,
+                "color": colors[name],
+            }
             axis.scatter(part["mean"], part[column], label=f"{name} ({len(part):,})", **style)
         if of_counts:
             axis.set_xscale("log")
@@ -73,11 +74,7 @@ def highly_variable_genes(
                 axis.set_yscale("log")
         axis.set_xlabel("Mean count" if of_counts else "Mean expression", fontsize="small")
         axis.set_ylabel(name_of_y, fontsize="small")
-        _figure.simple(axis)
-    sheet.axes[0].legend(
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=2, reverse=True, fontsize="small", frameon=False,
-        borderaxespad=0.2, borderpad=0, handletextpad=0.1, columnspacing=0.9, markerscale=2.5,
-        labelcolor=_figure.ink(),
-    )  # fmt: skip
-    name = "highly_variable_genes"
-    return sheet.finish(name, title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)
+        _parts.simple(axis)
+    marks: Any = {"handlelength": 2.0, "handletextpad": 0.1, "markerscale": 4.3 / dot**0.5}
+    _parts.legend_above(sheet.axes[0], ncols=2, reverse=True, **marks)
+    return sheet.finish("highly_variable_genes")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Unpack
 
 from anndata import AnnData
 from matplotlib.axes import Axes
@@ -10,22 +10,17 @@ from matplotlib.ticker import MaxNLocator
 
 from ginseng import _keys
 from ginseng._docs import document
-from ginseng.pl import _figure, _tables
+from ginseng.pl import _metric_tables, _palette, _parts, _sheet, _theme
 
 
-@_figure.themed
+@_sheet.plot
 @document
 def history(
     adata: AnnData | Any,
     *,
     key: str = _keys.DEFAULT,
-    palette: _figure.Palette | None = None,
-    title: _figure.Title | None = None,
-    figsize: tuple[float, float] | None = None,
-    save: _figure.Save | None = None,
-    ax: Axes | Sequence[Axes] | None = None,
-    show: bool | None = None,
-    return_fig: bool = False,
+    palette: _palette.Palette | None = None,
+    **options: Unpack[_sheet.Options],
 ) -> Axes | list[Axes] | Figure | None:
     """Plot the training history: the losses and, with a holdout, its accuracy and macro F1 per epoch.
 
@@ -40,13 +35,7 @@ def history(
         Entry of `adata.uns` with the model.
     palette
         Colours of `"training"`, `"holdout"`, `"accuracy"` and `"macro F1"`.
-    %(title)s
-    %(figsize)s
-    ax
-        Axes to draw into: two, or one without a holdout.
-    %(save)s
-    %(show)s
-    %(return_fig)s
+    %(plot_options)s
 
     Returns
     -------
@@ -56,20 +45,30 @@ def history(
     ------
     KeyError
         If `adata` has no history.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> ref, query = adata[::2].copy(), adata[1::2].copy()
+    >>> gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, silent=True)
+    >>> axes = gs.pl.history(ref, show=False)
+    >>> [ax.get_ylabel() for ax in axes]
+    ['Loss', 'On holdout cells']
     """
-    frame, best = _tables.history(adata, key)
+    frame, best = _metric_tables.history(adata, key)
     frame["line"] = frame["split"].where(frame["metric"] == "loss", frame["metric"])
     is_loss = frame["metric"] == "loss"
     panels = {"Loss": frame[is_loss], "On holdout cells": frame[~is_loss]}
     panels = {name: lines for name, lines in panels.items() if not lines.empty}
-    colors = _figure.colors(["training", "holdout", "accuracy", "macro F1"], palette)
+    colors = _palette.colors(["training", "holdout", "accuracy", "macro F1"], palette)
 
-    u = _figure.unit()
-    sheet = _figure.Sheet([(2.7 * u, 1.9 * u)] * len(panels), ax)
+    u = _theme.unit()
+    sheet = _sheet.Sheet([(2.7 * u, 1.9 * u)] * len(panels), **options)
     for axis, (name, lines) in zip(sheet.axes, panels.items(), strict=True):
         _draw(axis, lines, colors, best)
         axis.set_ylabel(name, fontsize="small")
-    return sheet.finish("history", title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)
+    return sheet.finish("history")
 
 
 def _draw(ax: Axes, lines: Any, colors: Mapping[str, str], best: int | None) -> None:
@@ -79,14 +78,10 @@ def _draw(ax: Axes, lines: Any, colors: Mapping[str, str], best: int | None) -> 
         style: Any = {"color": colors[name], "lw": 1.3, "marker": marker, "ms": 3, "zorder": 2}
         ax.plot(line["epoch"], line["value"], label=name, **style)
     if best is not None:
-        ax.axvline(best, color=_figure.ink(0.6), lw=1, ls=":", zorder=1, label=f"kept epoch ({best})")
+        ax.axvline(best, color=_theme.ink(0.6), lw=1, ls=":", zorder=1, label=f"kept epoch ({best})")
     if first == last:
         ax.set_xlim(first - 0.9, first + 0.9)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.set_xlabel("Epoch", fontsize="small")
-    _figure.simple(ax)
-    # above the panel, so that it hides no curve
-    ax.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize="small", frameon=False, borderaxespad=0.2,
-        borderpad=0, handlelength=1.2, handletextpad=0.4, columnspacing=0.9, labelcolor=_figure.ink(),
-    )  # fmt: skip
+    _parts.simple(ax)
+    _parts.legend_above(ax, ncols=3)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 from anndata import AnnData
@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 
 from ginseng import _keys
 from ginseng._docs import document
-from ginseng.pl import _figure, _tables
+from ginseng.pl import _metric_tables, _palette, _parts, _sheet, _theme
 
 _NAMES = {"precision": "precision", "recall": "recall", "f1": "F1"}
 _MARKERS = {"precision": "<", "recall": ">", "f1": "o"}
 
 
-@_figure.themed
+@_sheet.plot
 @document
 def metrics(
     adata: AnnData,
@@ -23,13 +23,8 @@ def metrics(
     *,
     key: str = _keys.DEFAULT,
     sort_by: Literal["f1", "precision", "recall", "support", "name"] = "f1",
-    palette: _figure.Palette | None = None,
-    title: _figure.Title | None = None,
-    figsize: tuple[float, float] | None = None,
-    save: _figure.Save | None = None,
-    ax: Axes | None = None,
-    show: bool | None = None,
-    return_fig: bool = False,
+    palette: _palette.Palette | None = None,
+    **options: Unpack[_sheet.Options],
 ) -> Axes | Figure | None:
     """Plot precision, recall and F1 of each type, with its number of cells.
 
@@ -49,13 +44,7 @@ def metrics(
         Order of the types: the highest value of this on top, or alphabetical for `"name"`.
     palette
         Colours of `"precision"`, `"recall"` and `"f1"`.
-    %(title)s
-    %(figsize)s
-    ax
-        Axes to draw into. By default a new figure, large enough for all names.
-    %(save)s
-    %(show)s
-    %(return_fig)s
+    %(plot_options)s
 
     Returns
     -------
@@ -78,27 +67,27 @@ def metrics(
     if sort_by not in (*_NAMES, "support", "name"):
         msg = f"`sort_by` must be 'f1', 'precision', 'recall', 'support' or 'name', not {sort_by!r}."
         raise ValueError(msg)
-    table = _tables.per_class(_tables.confusion(adata, label_key, key))
+    table = _metric_tables.per_class(_metric_tables.confusion(adata, label_key, key))
     if sort_by == "name":
         table = table.sort_index()
     else:
         table = table.sort_values([sort_by, "support"], ascending=False, kind="stable")
-    known = {name: _figure.accent(i) for i, name in enumerate(("precision", "recall"))} | {"f1": _figure.ink(0.85)}
-    colors = _figure.colors(list(_NAMES), palette, known)
+    known = {name: _theme.accent(i) for i, name in enumerate(("precision", "recall"))} | {"f1": _theme.ink(0.85)}
+    colors = _palette.colors(list(_NAMES), palette, known)
 
-    u, size, rows = _figure.unit(), _figure.text_size(len(table)), np.arange(len(table))
-    sheet = _figure.Sheet([(2.6 * u, max(0.6 * u, len(table) * size / 72 * 1.45))], ax)
+    u, size, rows = _theme.unit(), _theme.text_size(len(table)), np.arange(len(table))
+    sheet = _sheet.Sheet([(2.6 * u, max(0.6 * u, len(table) * size / 72 * 1.45))], **options)
     (panel,) = sheet.axes
     low, high = table[["precision", "recall"]].min(axis=1), table[["precision", "recall"]].max(axis=1)
-    panel.hlines(rows, low, high, color=_figure.ink(0.3), lw=1.2 * u, zorder=1)
+    panel.hlines(rows, low, high, color=_theme.ink(0.3), lw=1.2 * u, zorder=1)
     for i, (name, text) in enumerate(_NAMES.items()):
-        style: Any = {"ls": "", "marker": _MARKERS[name], "ms": 4.5 * u, "mec": _figure.paper(), "mew": 0.4}
+        style: Any = {"ls": "", "marker": _MARKERS[name], "ms": 4.5 * u, "mec": _theme.paper(), "mew": 0.4}
         panel.plot(table[name], rows, color=colors[name], label=text, zorder=2 + i, clip_on=False, **style)
-    panel.axvline(table["f1"].mean(), color=_figure.ink(0.6), lw=1, ls=":", zorder=0)
-    _figure.simple(panel, left=True)
-    _figure.share_axis(panel)
-    _figure.name_rows(panel, [str(name) for name in table.index], size)
-    _figure.number_rows(panel, table["support"], size)
+    panel.axvline(table["f1"].mean(), color=_theme.ink(0.6), lw=1, ls=":", zorder=0)
+    _parts.simple(panel, left=True)
+    _parts.share_axis(panel)
+    _parts.name_rows(panel, [str(name) for name in table.index], size)
+    _parts.number_rows(panel, table["support"], size)
     panel.set_xlabel(f"Score (mean F1 {table['f1'].mean():.3f})", fontsize="small")
-    _figure.legend(panel, {str(line.get_label()): line for line in panel.lines[:3]})
-    return sheet.finish("metrics", title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)
+    _parts.legend(panel, {str(line.get_label()): line for line in panel.lines[:3]})
+    return sheet.finish("metrics")

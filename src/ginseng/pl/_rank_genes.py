@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from ginseng import _keys
 from ginseng._docs import document
-from ginseng.pl import _figure, _tables
+from ginseng.pl import _gene_tables, _parts, _sheet, _theme
 
 
-@_figure.themed
+@_sheet.plot
 @document
 def rank_genes(
     adata: AnnData,
@@ -28,12 +28,7 @@ def rank_genes(
     standard_scale: Literal["var", "group"] | None = None,
     key: str = _keys.DEFAULT,
     cmap: str | Colormap | None = None,
-    title: _figure.Title | None = None,
-    figsize: tuple[float, float] | None = None,
-    save: _figure.Save | None = None,
-    ax: Axes | None = None,
-    show: bool | None = None,
-    return_fig: bool = False,
+    **options: Unpack[_sheet.Options],
 ) -> Axes | Figure | None:
     """Plot the genes that drive the label of each type.
 
@@ -60,13 +55,7 @@ def rank_genes(
         Prefix under which the ranks were written.
     cmap
         Colour map. By default from the background to red for expression, and `"RdBu_r"` for scores.
-    %(title)s
-    %(figsize)s
-    ax
-        Axes to draw into. By default a new figure, large enough for all labels.
-    %(save)s
-    %(show)s
-    %(return_fig)s
+    %(plot_options)s
 
     Returns
     -------
@@ -76,6 +65,18 @@ def rank_genes(
     ------
     KeyError
         If there are no ranked genes under `key`, or for a group.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> ref, query = adata[::2].copy(), adata[1::2].copy()
+    >>> gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, silent=True)
+    >>> gs.tl.classify(query, ref, silent=True)
+    >>> gs.tl.rank_genes(query, ref, silent=True)
+    >>> ax = gs.pl.rank_genes(query, n_genes=2, groups=["CD19+ B", "CD56+ NK"], show=False)
+    >>> [text.get_text() for text in ax.get_yticklabels()]
+    ['CD19+ B', 'CD56+ NK']
     """
     if kind not in ("dotplot", "heatmap"):
         msg = f"`kind` must be 'dotplot' or 'heatmap', not {kind!r}."
@@ -86,41 +87,36 @@ def rank_genes(
     if standard_scale not in ("var", "group", None):
         msg = f"`standard_scale` must be 'var', 'group' or None, not {standard_scale!r}."
         raise ValueError(msg)
-    scores, of_group = _tables.ranked_genes(adata, key, groups, n_genes, min_logfoldchange)
+    scores, of_group = _gene_tables.ranked_genes(adata, key, groups, n_genes, min_logfoldchange)
     names, genes = list(scores.index), list(scores.columns)
     size = plt.rcParams["font.size"] * (0.83 if len(genes) <= 60 else 0.6)
     cell = size / 72 * 1.5  # inches
-    sheet = _figure.Sheet([(len(genes) * cell, len(names) * cell)], ax)
+    sheet = _sheet.Sheet([(len(genes) * cell, len(names) * cell)], **options)
     (panel,) = sheet.axes
     largest = (0.9 * cell * 72) ** 2  # points squared
     if kind == "heatmap":
         values = scores.to_numpy(float)
         limit = float(np.nanmax(np.abs(values))) or 1.0
-        style: Any = {"edgecolors": _figure.ink(0.12), "linewidth": 0.3, "antialiased": True}
-        mappable: Any = panel.pcolormesh(values, cmap=_figure.diverging(cmap), vmin=-limit, vmax=limit, **style)
+        style: Any = {"edgecolors": _theme.ink(0.12), "linewidth": 0.3, "antialiased": True}
+        mappable: Any = panel.pcolormesh(values, cmap=_theme.diverging(cmap), vmin=-limit, vmax=limit, **style)
         unit = "Contribution\nto the label"
     else:
-        mean, share = _tables.expression(adata, genes, names, key)
+        mean, share = _gene_tables.expression(adata, genes, names, key)
         unit = "Mean expression\n(log1p)"
         if standard_scale is not None:
             mean, unit = _scaled(mean, standard_scale), f"Mean expression\n(scaled per {_OF[standard_scale]})"
         x, y = np.meshgrid(np.arange(len(genes)) + 0.5, np.arange(len(names)) + 0.5)
         mappable = panel.scatter(
             x.ravel(), y.ravel(), s=largest * share.to_numpy().ravel(), c=mean.to_numpy().ravel(),
-            cmap=_figure.sequential(cmap, "Reds"), vmin=0, edgecolors=_figure.ink(0.5), linewidths=0.2,
-            gid=_figure.TO_SCALE,
+            cmap=_theme.sequential(cmap, "Reds"), vmin=0, edgecolors=_theme.ink(0.5), linewidths=0.2,
+            gid=_parts.TO_SCALE,
         )  # fmt: skip
-    panel.set(xlim=(0, len(genes)), ylim=(len(names), 0), aspect="equal")
-    panel.set_xticks(np.arange(len(genes)) + 0.5, genes, rotation=90, fontsize=size)
-    panel.set_yticks(np.arange(len(names)) + 0.5, names, fontsize=size)
-    _figure.literal([*panel.get_xticklabels(), *panel.get_yticklabels()])
-    panel.tick_params(length=0)
-    panel.spines[:].set(visible=True, linewidth=0.5, edgecolor=_figure.ink(0.6))
+    _parts.name_cells(panel, names, genes, size)
     _brackets(panel, of_group, size)
-    _figure.colorbar(panel, mappable, unit)
+    _parts.colorbar(panel, mappable, unit)
     if kind == "dotplot":
-        _figure.size_legend(panel, largest, "Cells with\ncounts")
-    return sheet.finish("rank_genes", title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)
+        _parts.size_legend(panel, largest, "Cells with\ncounts")
+    return sheet.finish("rank_genes")
 
 
 _OF = {"var": "gene", "group": "group"}
@@ -137,7 +133,7 @@ def _scaled(values: pd.DataFrame, by: str) -> pd.DataFrame:
 def _brackets(ax: Axes, of_group: dict[str, int], size: float) -> None:
     """Draw a bracket over the genes of each group, and its name."""
     start, top = 0, ax.get_xaxis_transform()
-    line: Any = {"color": _figure.faint(), "lw": 0.7, "clip_on": False, "transform": top + _figure.points(ax, 0, 3)}
+    line: Any = {"color": _theme.faint(), "lw": 0.7, "clip_on": False, "transform": top + _parts.points(ax, 0, 3)}
     high = 3 / 72 / (ax.get_window_extent().height / ax.figure.dpi)
     for group, n in of_group.items():
         if n:
@@ -146,7 +142,7 @@ def _brackets(ax: Axes, of_group: dict[str, int], size: float) -> None:
                 [a, a, b, b], [1, 1 + high, 1 + high, 1], solid_joinstyle="miter", scalex=False, scaley=False, **line
             )
             ax.annotate(
-                _figure.shortened(group, 28), ((a + b) / 2, 1), (0, 8), xycoords=top, textcoords="offset points",
+                _parts.shortened(group, 40), ((a + b) / 2, 1), (0, 8), xycoords=top, textcoords="offset points",
                 ha="center", va="bottom", rotation=90, fontsize=size, parse_math=False,
                 color=plt.rcParams["text.color"],
             )  # fmt: skip

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from anndata import AnnData
@@ -13,12 +11,12 @@ from scipy.stats import rankdata
 
 from ginseng import _keys
 from ginseng._docs import document
-from ginseng.pl import _boxes, _figure, _tables
+from ginseng.pl import _boxes, _palette, _parts, _sheet, _tables, _theme
 
 _TITLES = {"uncertainty": "Uncertainty", "spread": "Spread of the probability"}
 
 
-@_figure.themed
+@_sheet.plot
 @document
 def uncertainty(
     adata: AnnData,
@@ -26,13 +24,8 @@ def uncertainty(
     *,
     groupby: str | None = None,
     key: str = _keys.DEFAULT,
-    palette: _figure.Palette | None = None,
-    title: _figure.Title | None = None,
-    figsize: tuple[float, float] | None = None,
-    save: _figure.Save | None = None,
-    ax: Axes | Sequence[Axes] | None = None,
-    show: bool | None = None,
-    return_fig: bool = False,
+    palette: _palette.Palette | None = None,
+    **options: Unpack[_sheet.Options],
 ) -> Axes | list[Axes] | Figure | None:
     """Plot how uncertain the model is of each predicted type or cluster.
 
@@ -55,13 +48,7 @@ def uncertainty(
         Column of `adata.obs` with clusters, samples or other groups, to plot instead of the predicted types.
     %(key)s
     %(palette)s
-    %(title)s
-    %(figsize)s
-    ax
-        Axes to draw into, one per panel.
-    %(save)s
-    %(show)s
-    %(return_fig)s
+    %(plot_options)s
 
     Returns
     -------
@@ -90,26 +77,15 @@ def uncertainty(
         msg = "No cell has a predicted label and an uncertainty: there is nothing to plot."
         raise ValueError(msg)
     rows = _boxes.by_median(frame, "group", "uncertainty", [_tables.unassigned(adata, key)])
-    if groupby is None:
-        columns = [*([label_key] if label_key else []), _keys.cell_type(key)]
-        colors = _figure.label_colors(adata, columns, rows, palette, key)
-    else:
-        colors = _figure.group_colors(adata, groupby, rows, palette)
-    shown = [name for name in _TITLES if name in frame]
-    u = _figure.unit()
-    sizes = [_boxes.size_of(len(rows))] * len(shown) + [(2.0 * u, 2.0 * u)] * (label_key is not None)
-    sheet = _figure.Sheet(sizes, ax)
-    for axis, name in zip(sheet.axes, shown, strict=False):
-        _boxes.draw(axis, _boxes.by_group(frame, "group", name, rows), colors, _TITLES[name])
+    colors = _palette.row_colors(adata, label_key, groupby, rows, palette, key)
+    panels = {name: title for name, title in _TITLES.items() if name in frame}
+    sheet = _boxes.sheet(frame, panels, rows, colors, n_more=0 if label_key is None else 1, **options)
+    for axis in sheet.axes[: len(panels)]:
         axis.set_xlim(left=0)
         axis.locator_params(axis="x", nbins=4)
-    for axis in sheet.axes[1 : len(shown)] if ax is None else []:
-        axis.tick_params(axis="y", labelleft=False)
-    cells = frame["group"].value_counts()
-    _figure.number_rows(sheet.axes[len(shown) - 1], cells[rows], _figure.text_size(len(rows)))
     if label_key is not None:
         _right_and_wrong(sheet.axes[-1], frame.dropna(subset="right"))
-    return sheet.finish("uncertainty", title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)
+    return sheet.finish("uncertainty")
 
 
 def _right_and_wrong(ax: Axes, frame: pd.DataFrame) -> None:
@@ -118,9 +94,9 @@ def _right_and_wrong(ax: Axes, frame: pd.DataFrame) -> None:
         values = np.sort(frame["uncertainty"].to_numpy()[which])
         if len(values):
             heights = np.arange(1, len(values) + 1) / len(values)
-            style: Any = {"color": _figure.accent(i), "lw": 1.4, "label": f"{name} ({len(values):,})"}
+            style: Any = {"color": _theme.accent(i), "lw": 1.4, "label": f"{name} ({len(values):,})"}
             ax.step([0, *values], [0, *heights], where="post", **style)
-    _figure.simple(ax)
+    _parts.simple(ax)
     ax.set(xlim=(0, None), ylim=(0, 1.02))
     ax.locator_params(nbins=4)
     ax.set_xlabel("Uncertainty", fontsize="small")
@@ -130,10 +106,5 @@ def _right_and_wrong(ax: Axes, frame: pd.DataFrame) -> None:
     if n_right and n_wrong:  # the statistic of Mann and Whitney
         ranks = rankdata(frame["uncertainty"].to_numpy())
         area = (ranks[~right].sum() - n_wrong * (n_wrong + 1) / 2) / (n_right * n_wrong)
-    color = plt.rcParams["text.color"]
-    drawn = ax.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), fontsize="small", frameon=False, handlelength=1.2, borderaxespad=0.2,
-        borderpad=0, labelspacing=0.2, handletextpad=0.4, labelcolor=color, alignment="left", title_fontsize="small",
-        title=f"AUROC {area:.3f}" if np.isfinite(area) else "no wrong label" if n_right else "no correct label",
-    )  # fmt: skip
-    drawn.get_title().set_color(color)
+    head = f"AUROC {area:.3f}" if np.isfinite(area) else "no wrong label" if n_right else "no correct label"
+    _parts.legend_above(ax, head)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -12,25 +12,20 @@ from matplotlib.path import Path
 
 from ginseng import _keys
 from ginseng._docs import document
-from ginseng.pl import _figure, _tables
+from ginseng.pl import _metric_tables, _palette, _sheet, _tables, _theme
 
 #: Width of the blocks; the bands between them have width 1.
 BLOCK = 0.05
 
 
-@_figure.themed
+@_sheet.plot
 @document
 def vote(
     adata: AnnData,
     *,
     key: str = _keys.DEFAULT,
-    palette: _figure.Palette | None = None,
-    title: _figure.Title | None = None,
-    figsize: tuple[float, float] | None = None,
-    save: _figure.Save | None = None,
-    ax: Axes | None = None,
-    show: bool | None = None,
-    return_fig: bool = False,
+    palette: _palette.Palette | None = None,
+    **options: Unpack[_sheet.Options],
 ) -> Axes | Figure | None:
     """Plot the labels of the cells of each cluster as a flow diagram.
 
@@ -47,13 +42,7 @@ def vote(
     palette
         A palette's name, one colour per label, or a dictionary from labels to colours. By default as in
         :func:`ginseng.pl.embedding`. Clusters have the colours that scanpy stores for them, if any.
-    %(title)s
-    %(figsize)s
-    ax
-        Axes to draw into. By default a new figure, large enough for all names.
-    %(save)s
-    %(show)s
-    %(return_fig)s
+    %(plot_options)s
 
     Returns
     -------
@@ -65,21 +54,34 @@ def vote(
         If there are no results of a vote.
     ValueError
         If there are no clusters.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> ref, query = adata[::2].copy(), adata[1::2].copy()
+    >>> gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, silent=True)
+    >>> gs.tl.classify(query, ref, silent=True)
+    >>> query.obs["cluster"] = (query.obsm["X_umap"][:, 0] > 0).astype(int)
+    >>> gs.tl.vote(query, "cluster")
+    >>> fig = gs.pl.vote(query, return_fig=True)
+    >>> len(fig.axes)
+    1
     """
-    table, counts, how = _tables.vote(adata, key)
+    table, counts, how = _metric_tables.vote(adata, key)
     if counts.empty:
         msg = "The vote has no clusters: there is nothing to plot."
         raise ValueError(msg)
     table, counts = _in_order(table, counts, str(how["unassigned"]))
     columns = [column for column in (str(how["prediction_key"]),) if column in adata.obs]
-    colors = _figure.label_colors(adata, columns, list(counts.columns), palette, key)
+    colors = _palette.label_colors(adata, columns, list(counts.columns), palette, key)
     of_cluster = _tables.known_colors(adata, str(how["groupby"])) if str(how["groupby"]) in adata.obs else {}
 
     n = max(counts.shape)
-    size = _figure.text_size(n)
+    size = _theme.text_size(n)
     line = size / 72 * 1.25  # inches
     sides = counts.sum(axis=1).to_numpy(), counts.sum(axis=0).to_numpy()
-    sheet = _figure.Sheet([(2.6 * _figure.unit(), max(2.2 * _figure.unit(), 1.25 * n * line))], ax)
+    sheet = _sheet.Sheet([(2.6 * _theme.unit(), max(2.2 * _theme.unit(), 1.25 * n * line))], **options)
     (panel,) = sheet.axes
     height = sheet.sizes[0][1]
     scale = _scale(sides, height, line)
@@ -93,7 +95,7 @@ def vote(
         share = f"{fraction:.0%}" if decided else f"({fraction:.0%})"
         y, high = left[i], sides[0][i] * scale
         panel.add_patch(
-            Rectangle((-BLOCK, y), BLOCK, high, color=_figure.visible(of_cluster.get(cluster, _figure.ink(0.65))), lw=0)
+            Rectangle((-BLOCK, y), BLOCK, high, color=_theme.visible(of_cluster.get(cluster, _theme.ink(0.65))), lw=0)
         )
         panel.text(-BLOCK - 0.02, y + high / 2, f"{cluster}  {share}", ha="right", **text)
     for j, label in enumerate(counts.columns):
@@ -105,7 +107,7 @@ def vote(
     panel.text(1 + BLOCK, -0.5 * line, "Label", ha="right", **head)
     panel.set(xlim=(-BLOCK, 1 + BLOCK), ylim=(height, 0))
     panel.set_axis_off()
-    return sheet.finish("vote", title=title, figsize=figsize, save=save, show=show, return_fig=return_fig)
+    return sheet.finish("vote")
 
 
 def _in_order(table: pd.DataFrame, counts: pd.DataFrame, unassigned: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -146,7 +148,7 @@ def _bands(
     colors: dict[str, str],
 ) -> None:  # fmt: skip
     from_, to = left.copy(), right.copy()
-    pale = 0.35 if _figure.luminance(_figure.paper()) > 0.18 else 0.5
+    pale = 0.35 if _theme.luminance(_theme.paper()) > 0.18 else 0.5
     for i, row in enumerate(counts.to_numpy()):
         winner = table["label"].iloc[i] if table["decided"].iloc[i] else None
         for j, label in enumerate(counts.columns):

@@ -10,7 +10,8 @@ from ginseng import _keys
 from ginseng._cells.matrix import Block, smallest_dtype, take_columns
 from ginseng._cells.open import open_cells
 from ginseng._cells.raw import place_in_adata
-from ginseng._cells.write import Results, check_layer, write
+from ginseng._cells.target import check_layer
+from ginseng._cells.write import Results, write
 from ginseng._core.bins import bins_between
 from ginseng._docs import document
 from ginseng._logging import running

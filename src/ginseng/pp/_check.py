@@ -12,9 +12,10 @@ from ginseng._cells.accept import is_counts, is_log_for
 from ginseng._cells.bad_values import OUTER_JOIN
 from ginseng._cells.features import Features, features_of, suspected_features
 from ginseng._cells.gene_names import id_type, species
-from ginseng._cells.genes import Alignment, align_genes, by_name, named_genes, names_in
+from ginseng._cells.genes import Alignment, align_genes
 from ginseng._cells.labels import coded, likely_label_column, without_label
 from ginseng._cells.matrix import x_of
+from ginseng._cells.named_genes import by_name, named_genes, names_in
 from ginseng._cells.open import OpenCells, open_cells
 from ginseng._cells.value_kind import Values
 from ginseng._docs import document
@@ -246,8 +247,8 @@ def _choice(
     like_counts.sort(key=lambda name: usable[name].kind == "normalised")
     if not (fit := [*counts, *log, *like_counts] if wants_counts else [*log, *counts, *like_counts]):
         problems.append(
-            "no matrix has counts, or what the model would compute from counts. Restore the counts from the original "
-            "data, or pass `normalize=False` if the values are log1p of counts per 10,000, although they do not look it"
+            "no matrix has counts, or values that the model would compute from counts. Restore the counts from the "
+            "original data, or pass `normalize=False` if the values are log1p of counts per 10,000 but do not look it"
         )
         return None, {}
     use = fit[0]

@@ -14,8 +14,8 @@ from ginseng._cells.accept import is_counts
 from ginseng._cells.features import look_like_others
 from ginseng._cells.gene_map import GeneTable, Mapped, NameKind, map_names
 from ginseng._cells.gene_names import are_row_numbers, missing_names
-from ginseng._cells.genes import names_in
 from ginseng._cells.matrix import copied, layers_of, make_actual, take_columns
+from ginseng._cells.named_genes import names_in
 from ginseng._cells.open import OpenCells, open_cells
 from ginseng._cells.write import Results, write
 from ginseng._docs import document
@@ -213,7 +213,7 @@ def _check_sums(cells: OpenCells, position: np.ndarray) -> None:
             n = len(position) - len(np.unique(position))
             msg = (
                 f"{n:,} rows would be summed into others, and `{matrix.where}` has {matrix.values.described}, which "
-                "cannot be. Map the genes before the counts are normalised, or leave out `rename`."
+                "cannot be summed. Map the genes before the counts are normalised, or leave out `rename`."
             )
             raise ValueError(msg)
 

@@ -4,7 +4,8 @@ from anndata import AnnData
 
 from ginseng import _keys
 from ginseng._cells.open import open_cells
-from ginseng._cells.write import check_genes, write
+from ginseng._cells.target import check_genes
+from ginseng._cells.write import write
 from ginseng._docs import document
 from ginseng._logging import running
 from ginseng._select.columns import gene_results

@@ -5,10 +5,11 @@ from anndata import AnnData
 from ginseng import _keys
 from ginseng._cells.accept import accept
 from ginseng._cells.features import warn_of_other_features
-from ginseng._cells.genes import genes_to_select
 from ginseng._cells.labels import Unlabeled, labels_of, obs_column
+from ginseng._cells.named_genes import genes_to_select
 from ginseng._cells.open import open_cells
-from ginseng._cells.write import check_genes, write
+from ginseng._cells.target import check_genes
+from ginseng._cells.write import write
 from ginseng._docs import document
 from ginseng._errors import warn
 from ginseng._logging import running

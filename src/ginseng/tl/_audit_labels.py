@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,9 @@ from anndata import AnnData
 
 from ginseng import _keys
 from ginseng._cells.open import open_cells
+from ginseng._cells.target import check_target
 from ginseng._cells.training_set import choose_cells
-from ginseng._cells.write import Results, check_target, label_column, write
+from ginseng._cells.write import Results, label_column, write
 from ginseng._core import registry
 from ginseng._docs import document
 from ginseng._logging import running
@@ -23,8 +24,8 @@ from ginseng.data._splits import folds, warn_of_unseen
 from ginseng.tl import _contenders
 from ginseng.tl._cross_validate import out_of_fold
 from ginseng.tl._mislabelled import alike, describe_types, judge
-from ginseng.tl._train import _settings, says_normalize
-from ginseng.train.settings import GinsengClassifierTrainerSettings
+from ginseng.tl._signature import says_normalize, settings_of, takes_settings
+from ginseng.train.settings import GinsengClassifierTrainerSettings, SettingsByName
 
 #: Folds, if there are as many groups.
 N_FOLDS = 5
@@ -96,6 +97,7 @@ class LabelAudit:
 
 
 @document
+@takes_settings
 def audit_labels(
     adata: AnnData | str | Path,
     label_key: str | Sequence[Any] | np.ndarray | pd.Series,
@@ -115,7 +117,7 @@ def audit_labels(
     copy: bool = False,
     silent: bool = False,
     unlabeled: str | Sequence[str] | None = None,
-    **kwargs: Any,
+    **kwargs: Unpack[SettingsByName],
 ) -> AnnData | LabelAudit:
     """Find labels that are probably wrong, types that cannot be told apart, and types too small to learn.
 
@@ -147,6 +149,7 @@ def audit_labels(
     %(gene_key)s
     settings
         Settings of the networks, as in :func:`ginseng.tl.train`; single ones can be passed by name: `epochs=5`.
+        %(settings_by_name)s
     rng
         Seed or generator that draws the folds.
     %(key_added)s
@@ -195,7 +198,7 @@ def audit_labels(
     if not 0 <= min_score <= 1:
         msg = f"`min_score` is a probability, between 0 and 1, not {min_score}."
         raise ValueError(msg)
-    common = _settings(settings, kwargs if settings is not None else {"architecture": _linear_network(), **kwargs})
+    common = settings_of({"architecture": _linear_network()} if settings is None else settings, **kwargs)
     model = common.architecture if model is None else model
     contender, model_name = _contenders.contender_of(model, common), _contenders.name_of(model)
     from_path = not isinstance(adata, AnnData)

@@ -15,7 +15,8 @@ from ginseng import _keys
 from ginseng._cells.genes import MIN_OVERLAP
 from ginseng._cells.labels import UNASSIGNED
 from ginseng._cells.open import open_cells
-from ginseng._cells.write import check_target, write, write_file
+from ginseng._cells.target import check_target
+from ginseng._cells.write import write, write_file
 from ginseng._disk.writers import check_adata_target
 from ginseng._docs import document
 from ginseng._errors import check_names, warn
@@ -175,8 +176,9 @@ def classify(
     `adata.obs['ginseng_confidence']` : :class:`pandas.Series` (dtype ``float32``)
         Probability of the most probable type; 0 for cells without counts.
     `adata.obs['ginseng_novelty']` : :class:`pandas.Series` (dtype ``float32``)
-        How unlike the training cells the cell is, whatever its label, from 0 to 1; 5% of the correctly labelled cells
-        of the reference are above 0.5. 1 for cells without counts. Not written by models of earlier versions or
+        How unlike the training cells the cell and those next to it are, whatever their label, beyond what all cells
+        of the query are, from 0 to 1; 5% of the correctly labelled cells of the reference are above 0.5. With
+        `adapt=False`, of the cell by itself. 1 for cells without counts. Not written by models of earlier versions or
         converted from other tools.
     `adata.obs['ginseng_cell_type_ontology_term_id']` : :class:`pandas.Series` (dtype ``category``)
         Cell Ontology id of the predicted type, `"unknown"` where there is none, as the CELLxGENE schema requires. Only
@@ -204,7 +206,9 @@ def classify(
         `classes`; in `reference` the `licence` and `citation` of the model; in `overlap` how many genes of the model
         were found, and their `weight`: their share of what separates the classes; in `adaptation` the `shift` of each
         of the `genes` that has one, the number of classes averaged over (`n_classes`), and `n_relabelled`, how many of
-        the `n_cells` used for the estimate have a different label because of it; in
+        the `n_cells` used for the estimate have a different label because of it, the `agreement` of the differences
+        between classes with those of the reference (a correlation), and the `level`, how unlike the reference the
+        cells are throughout, which novelty is beyond; in
         `unassigned` the `label` and the `min_confidence` above, and how many cells were below it (`n_low_confidence`)
         or empty (`n_no_counts`), with `"auto"` also `max_novelty` and how many were above it (`n_novel`); in
         `calibration` the `temperature` of the model, and the `accuracy` and calibration error (`ece`) to expect with

@@ -4,7 +4,7 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -15,17 +15,17 @@ from ginseng._cells.entries import column
 from ginseng._cells.labels import UNASSIGNED, as_labels
 from ginseng._cells.matrix import row_sums
 from ginseng._cells.open import OpenCells, open_cells
+from ginseng._cells.target import check_target
 from ginseng._cells.training_set import TrainingSet, choose_cells
-from ginseng._cells.write import Results, check_target, label_column, write
+from ginseng._cells.write import Results, label_column, write
 from ginseng._docs import document
 from ginseng._errors import warn
 from ginseng._logging import progress, running
 from ginseng.data._splits import PARTS, partition, warn_of_unseen
 from ginseng.tl import _contenders
 from ginseng.tl._evaluate import measure
-from ginseng.tl._signature import takes_settings
-from ginseng.tl._train import _settings, says_normalize
-from ginseng.train.settings import GinsengClassifierTrainerSettings
+from ginseng.tl._signature import says_normalize, settings_of, takes_settings
+from ginseng.train.settings import GinsengClassifierTrainerSettings, SettingsByName
 
 #: Columns of the table.
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "macro_precision", "macro_recall")
@@ -54,7 +54,7 @@ def compare(
     overwrite: bool = False,
     silent: bool = False,
     unlabeled: str | Sequence[str] | None = None,
-    **kwargs: Any,
+    **kwargs: Unpack[SettingsByName],
 ) -> pd.DataFrame:
     """Train several models on the same cells and genes, and test them on the same held-out cells.
 
@@ -138,7 +138,7 @@ def compare(
     >>> list(table.index)
     ['linear', 'MultinomialNB']
     """
-    common = _settings(settings, kwargs)
+    common = settings_of(settings, **kwargs)
     contenders = _contenders.resolve(models, common)
     if genes is not None and n_top_genes is not None:
         msg = "`genes` names the genes and `n_top_genes` selects some. Pass only one of them."

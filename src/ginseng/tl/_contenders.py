@@ -30,7 +30,8 @@ from ginseng._predict.forward import Rows, predict
 from ginseng._select.markers import find_markers
 from ginseng.data._memory import MemoryDataset
 from ginseng.model.state import GinsengClassifierState
-from ginseng.tl._train import ALL_GENES, TOP_GENES, _settings
+from ginseng.tl._signature import settings_of
+from ginseng.tl._train import ALL_GENES, TOP_GENES
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 from ginseng.train.trainer import GinsengClassifierTrainer
 
@@ -189,13 +190,13 @@ def contender_of(model: Any, settings: GinsengClassifierTrainerSettings) -> Cont
         if model not in known:
             msg = f"There is no model {model!r}. {suggest(model, known)} Any scikit-learn estimator works too."
             raise ValueError(msg)
-        return Network(_settings(settings, {"architecture": model}))
+        return Network(settings_of(settings, architecture=model))
     if isinstance(model, Mapping):
-        return Network(_settings(settings, model))
+        return Network(settings_of(settings, **model))
     if isinstance(model, GinsengClassifierTrainerSettings):
         return Network(model)
     if isinstance(model, Architecture):
-        return Network(_settings(settings, {"architecture": model.name, "config": dataclasses.asdict(model)}))
+        return Network(settings_of(settings, architecture=model.name, config=dataclasses.asdict(model)))
     if hasattr(model, "fit") and hasattr(model, "predict") and not isinstance(model, type):
         return Estimator(model, settings)
     msg = f"{model!r} is not a model. Pass a name, a dictionary of settings, or an estimator with `fit` and `predict`."

@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Unpack
 
 import numpy as np
 import pandas as pd
@@ -11,17 +11,17 @@ from anndata import AnnData
 
 from ginseng import _keys
 from ginseng._cells.open import OpenCells, open_cells
+from ginseng._cells.target import check_target
 from ginseng._cells.training_set import TrainingSet, choose_cells
-from ginseng._cells.write import Results, check_target, label_column, write
+from ginseng._cells.write import Results, label_column, write
 from ginseng._docs import document
 from ginseng._logging import progress, running
 from ginseng.data._splits import folds, warn_of_unseen
 from ginseng.tl import _contenders
 from ginseng.tl._compare import METRICS, run
 from ginseng.tl._evaluate import measure
-from ginseng.tl._signature import takes_settings
-from ginseng.tl._train import _settings, says_normalize
-from ginseng.train.settings import GinsengClassifierTrainerSettings
+from ginseng.tl._signature import says_normalize, settings_of, takes_settings
+from ginseng.train.settings import GinsengClassifierTrainerSettings, SettingsByName
 
 
 @document
@@ -45,7 +45,7 @@ def cross_validate(
     copy: bool = False,
     silent: bool = False,
     unlabeled: str | Sequence[str] | None = None,
-    **kwargs: Any,
+    **kwargs: Unpack[SettingsByName],
 ) -> AnnData | pd.DataFrame | None:
     """Label every cell with a model that has not seen it, and measure how well that works.
 
@@ -122,7 +122,7 @@ def cross_validate(
     if genes is not None and n_top_genes is not None:
         msg = "`genes` names the genes and `n_top_genes` selects some. Pass only one of them."
         raise ValueError(msg)
-    common = _settings(settings, kwargs)
+    common = settings_of(settings, **kwargs)
     model = common.architecture if model is None else model
     contender, model_name = _contenders.contender_of(model, common), _contenders.name_of(model)
     from_path = not isinstance(adata, AnnData)

@@ -6,7 +6,8 @@ from anndata import AnnData
 
 from ginseng import _keys
 from ginseng._cells.open import AnnDataOrPath
-from ginseng._cells.write import Results, check_target, write
+from ginseng._cells.target import check_target
+from ginseng._cells.write import Results, write
 from ginseng._docs import document
 from ginseng._logging import progress, running
 from ginseng._predict.inspect import embed as embed_rows

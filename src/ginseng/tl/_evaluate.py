@@ -11,7 +11,8 @@ from sklearn.metrics import precision_recall_fscore_support
 from ginseng import _keys
 from ginseng._cells.colors import known_colors
 from ginseng._cells.labels import compare_names, in_memory, paired_labels
-from ginseng._cells.write import Results, check_target, write
+from ginseng._cells.target import check_target
+from ginseng._cells.write import Results, write
 from ginseng._docs import document
 from ginseng._errors import warn
 from ginseng._logging import running
@@ -96,6 +97,17 @@ def evaluate(
         If a column does not exist.
     ValueError
         If no cell has both labels, or both `copy` and `return_table` are set.
+
+    Examples
+    --------
+    >>> import ginseng as gs
+    >>> adata = gs.datasets.pbmc68k()
+    >>> ref, query = adata[::2].copy(), adata[1::2].copy()
+    >>> gs.tl.train(ref, "cell_type", architecture="linear", epochs=2, silent=True)
+    >>> gs.tl.classify(query, ref, silent=True)
+    >>> gs.tl.evaluate(query, "cell_type")
+    >>> list(query.uns["ginseng"]["metrics"]["per_class"].columns)
+    ['precision', 'recall', 'f1', 'support']
     """
     if copy and return_table:
         msg = "`copy=True` and `return_table=True` cannot be combined: each sets the return value. Choose one."

@@ -8,7 +8,8 @@ from anndata import AnnData
 
 from ginseng import _keys
 from ginseng._cells.labels import as_labels, obs_column
-from ginseng._cells.write import Results, check_column, write
+from ginseng._cells.target import check_column
+from ginseng._cells.write import Results, write
 from ginseng._logging import running
 from ginseng.ontology.labels import match_label
 from ginseng.ontology.terms import UNKNOWN, cell_ontology

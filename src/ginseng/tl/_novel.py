@@ -12,7 +12,8 @@ from ginseng._cells.accept import is_counts
 from ginseng._cells.labels import UNASSIGNED, in_memory, predicted_labels
 from ginseng._cells.matrix import row_sums
 from ginseng._cells.open import OpenCells, open_cells
-from ginseng._cells.write import Results, check_target, write
+from ginseng._cells.target import check_target
+from ginseng._cells.write import Results, write
 from ginseng._core.normalize import log_normalize
 from ginseng._docs import document
 from ginseng._errors import MissingKeyError, suggest, warn

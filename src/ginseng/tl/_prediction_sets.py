@@ -9,7 +9,8 @@ from anndata import AnnData
 from ginseng import _keys
 from ginseng._cells.labels import UNASSIGNED
 from ginseng._cells.open import AnnDataOrPath, open_cells
-from ginseng._cells.write import Results, check_target, label_column, write
+from ginseng._cells.target import check_target
+from ginseng._cells.write import Results, label_column, write
 from ginseng._docs import document
 from ginseng._errors import warn
 from ginseng._logging import running
@@ -40,12 +41,12 @@ def prediction_sets(
     copy: bool = False,
     silent: bool = False,
 ) -> AnnData | pd.DataFrame | None:
-    """Give each cell the set of types that has the true one with a chosen probability.
+    """Give each cell the set of types that contains the true one with a chosen probability.
 
     A type is in the set of a cell if its probability reaches a threshold, which is set on the cells that the model was
     calibrated on in training (split conformal prediction; for cell types, Lopez-De-Castro et al. 2025). Types with 100
     such cells have a threshold of their own, by which the probability holds within each of them; the others share one.
-    It holds for cells like those of the reference; in another study, sets have the true type less often, see
+    It holds for cells like those of the reference; in another study, sets contain the true type less often, see
     the figures on accuracy in the documentation.
 
     A set may have one type, several that the model cannot tell apart, or none: the cell is then unlike nearly all cells

@@ -12,7 +12,8 @@ from ginseng import _keys
 from ginseng._cells.entries import column
 from ginseng._cells.labels import as_labels, predicted_labels
 from ginseng._cells.open import AnnDataOrPath
-from ginseng._cells.write import Results, check_target, write
+from ginseng._cells.target import check_target
+from ginseng._cells.write import Results, write
 from ginseng._docs import document
 from ginseng._errors import warn
 from ginseng._logging import progress, running

@@ -1,4 +1,4 @@
-"""Training settings in the signatures of the verbs that take them by name, for completion and help."""
+"""Training settings of the verbs that take them by name: in their signatures, and from what was passed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import dataclasses
 import inspect
 import re
 import textwrap
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Unpack
 
-from ginseng.train.settings import GinsengClassifierTrainerSettings
+from ginseng._errors import suggest
+from ginseng.train.settings import GinsengClassifierTrainerSettings, SettingsByName
 
 _PLACE = re.compile(r"^( *)%\(settings_by_name\)s$", re.MULTILINE)
 
@@ -40,6 +41,35 @@ def takes_settings[**P, R](verb: Callable[P, R]) -> Callable[P, R]:
     if verb.__doc__:  # None with `python -OO`
         documented.__doc__ = _PLACE.sub(names, verb.__doc__)
     return verb
+
+
+def settings_of(
+    settings: GinsengClassifierTrainerSettings | Mapping[str, Any] | None, **single: Unpack[SettingsByName]
+) -> GinsengClassifierTrainerSettings:
+    """Return settings, with those that were passed by name.
+
+    Raises
+    ------
+    TypeError
+        If there is no setting of a name.
+    """
+    given = {**settings, **single} if isinstance(settings, Mapping) else single
+    known = [field.name for field in dataclasses.fields(GinsengClassifierTrainerSettings)]
+    if unknown := sorted(given.keys() - set(known)):
+        msg = f"There is no setting {', '.join(map(repr, unknown))}. {suggest(unknown[0], known)}"
+        raise TypeError(msg)
+    if isinstance(settings, GinsengClassifierTrainerSettings):
+        return dataclasses.replace(settings, **single)
+    if settings is None:
+        return GinsengClassifierTrainerSettings(**single)  # spelt so that jedi completes the verbs, too
+    return GinsengClassifierTrainerSettings(**{**settings, **single})
+
+
+def says_normalize(
+    settings: GinsengClassifierTrainerSettings | Mapping[str, Any] | None, single: Mapping[str, Any]
+) -> bool:
+    """Whether the user has set `normalize`."""
+    return isinstance(settings, GinsengClassifierTrainerSettings) or "normalize" in {**(settings or {}), **single}
 
 
 def _default(setting: dataclasses.Field[Any]) -> Any:

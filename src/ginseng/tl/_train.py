@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -17,8 +17,9 @@ from ginseng._cells.colors import distinct, hex_colors, known_colors
 from ginseng._cells.labels import as_labels
 from ginseng._cells.levels import finest_level
 from ginseng._cells.open import OpenCells, open_cells
+from ginseng._cells.target import check_target, refuse_lost_view
 from ginseng._cells.training_set import choose_cells, choose_genes
-from ginseng._cells.write import Results, check_target, refuse_lost_view, write
+from ginseng._cells.write import Results, write
 from ginseng._docs import document
 from ginseng._errors import suggest
 from ginseng._logging import done, in_lines, info
@@ -29,9 +30,9 @@ from ginseng.data._store import is_store
 from ginseng.data.dataset import GinsengDataset
 from ginseng.model.state import GinsengClassifierState
 from ginseng.ontology.terms import cell_ontology
-from ginseng.tl._signature import takes_settings
+from ginseng.tl._signature import says_normalize, settings_of, takes_settings
 from ginseng.train.holdout import choose_holdout
-from ginseng.train.settings import GinsengClassifierTrainerSettings
+from ginseng.train.settings import GinsengClassifierTrainerSettings, SettingsByName
 from ginseng.train.trainer import GinsengClassifierTrainer
 
 #: Without a gene selection, all genes are used up to `ALL_GENES`, otherwise the `TOP_GENES` most different ones.
@@ -50,7 +51,6 @@ def train(
     group_key: str | Sequence[Any] | np.ndarray | pd.Series | None = None,
     levels: Sequence[str] | None = None,
     settings: GinsengClassifierTrainerSettings | Mapping[str, Any] | None = None,
-    epochs: int | None = None,
     checkpoint: bool | str | Path | None = None,
     resume: bool = False,
     key_added: str = _keys.DEFAULT,
@@ -58,9 +58,12 @@ def train(
     copy: bool = False,
     silent: bool = False,
     unlabeled: str | Sequence[str] | None = None,
-    **kwargs: Any,
+    **kwargs: Unpack[SettingsByName],
 ) -> AnnData | GinsengClassifierState | None:
     """Train a cell type classifier.
+
+    By default, the genes that differ most between the types are selected, 5% of the cells of each type are held out to
+    choose the epoch that is kept, and the model is written into `adata.uns`.
 
     Ctrl-C ends training after the current batches and keeps the best model so far; a second Ctrl-C aborts immediately.
 
@@ -88,10 +91,8 @@ def train(
         level above. A dataset has its levels.
     settings
         Training settings, see :class:`ginseng.train.GinsengClassifierTrainerSettings`. Single ones can also be passed
-        by name: `lr=1e-3`, `architecture="linear"`, `holdout_fraction=0.1`.
+        by name: `epochs=20`, `lr=1e-3`, `architecture="linear"`.
         %(settings_by_name)s
-    epochs
-        Passes over the data; depends on the number of cells if None.
     checkpoint
         Path of a file from which interrupted training can resume. If None, a dataset has one next to it, which is
         removed at the end, and an AnnData has none. False for none.
@@ -148,10 +149,9 @@ def train(
     if not copy:
         refuse_lost_view(adata)
     said_so = says_normalize(settings, kwargs)
-    single = kwargs if epochs is None else {**kwargs, "epochs": epochs}
     if group_key is not None and not isinstance(settings, GinsengClassifierTrainerSettings):
-        single = {"group_level": True, **(settings or {}), **single}  # the only reason to pass groups
-    settings = _settings(settings, single)
+        settings = {"group_level": True, **(settings or {})}  # the only reason to pass groups
+    settings = settings_of(settings, **kwargs)
     if isinstance(adata, str | Path) and is_store(Path(adata).expanduser()):
         adata = GinsengDataset(adata)
     if isinstance(adata, GinsengDataset):
@@ -166,8 +166,8 @@ def train(
         ]  # fmt: skip
         if wrong:
             msg = (
-                f"A dataset has its own labels, levels, genes and groups. Leave out `{wrong[0]}`, or create it anew "
-                "with it."
+                f"A dataset has its own labels, levels, genes and groups. Leave out `{wrong[0]}`, or create "
+                "another dataset with it."
             )
             raise ValueError(msg)
         trainer = GinsengClassifierTrainer(adata, settings)
@@ -266,26 +266,6 @@ def _chosen_for(cells: OpenCells, key_added: str) -> str:
         return ""
     _, selected, _ = choose_genes(cells.var, _keys.GENES, cells.gene_key)
     return label_key if set(selected) == set(before["model"]["genes"]) else ""
-
-
-def says_normalize(
-    settings: GinsengClassifierTrainerSettings | Mapping[str, Any] | None, single: Mapping[str, Any]
-) -> bool:
-    """Whether the user has set `normalize`."""
-    return isinstance(settings, GinsengClassifierTrainerSettings) or "normalize" in {**(settings or {}), **single}
-
-
-def _settings(
-    settings: GinsengClassifierTrainerSettings | Mapping[str, Any] | None, single: Mapping[str, Any]
-) -> GinsengClassifierTrainerSettings:
-    known = {field.name for field in dataclasses.fields(GinsengClassifierTrainerSettings)}
-    given = {**settings, **single} if isinstance(settings, Mapping) else dict(single)
-    if unknown := given.keys() - known:
-        msg = f"`train` has no setting {', '.join(map(repr, sorted(unknown)))}. Known: {', '.join(sorted(known))}."
-        raise TypeError(msg)
-    if isinstance(settings, GinsengClassifierTrainerSettings):
-        return dataclasses.replace(settings, **given)
-    return GinsengClassifierTrainerSettings(**given)
 
 
 def _term_ids(obs: pd.DataFrame, label_key: str) -> dict[str, str]:

@@ -7,7 +7,8 @@ from scipy.stats import entropy
 
 from ginseng import _keys
 from ginseng._cells.open import AnnDataOrPath
-from ginseng._cells.write import Results, check_target, label_column, write
+from ginseng._cells.target import check_target
+from ginseng._cells.write import Results, label_column, write
 from ginseng._docs import document
 from ginseng._errors import warn
 from ginseng._logging import progress, running

@@ -10,7 +10,8 @@ from scipy.stats import entropy
 from ginseng import _keys
 from ginseng._cells.colors import categories, known_colors
 from ginseng._cells.labels import UNASSIGNED, as_labels, in_memory, predicted_labels
-from ginseng._cells.write import Results, check_target, label_column, write
+from ginseng._cells.target import check_target
+from ginseng._cells.write import Results, label_column, write
 from ginseng._docs import document
 from ginseng._errors import MissingKeyError, check_names, suggest, warn
 from ginseng._logging import running

@@ -6,11 +6,12 @@ passes as the model itself took, without looking at the others. Where cells have
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
+from sklearn.metrics import roc_auc_score
 
 from ginseng._core.architecture import Architecture
 from ginseng._core.correction import Correction
@@ -41,6 +42,17 @@ class Trained(NamedTuple):
     reference: dict[str, np.ndarray]
     trained: np.ndarray  # (cells,) bool
     others: np.ndarray  # (cells,) bool
+    lacks: np.ndarray | None = None  # (classes,) bool, those that were left out; none if None
+
+
+class Judged(NamedTuple):
+    """What a model says of cells that it was not trained on."""
+
+    logits: np.ndarray  # (cells, C)
+    depth: np.ndarray  # (cells,)
+    scores: np.ndarray  # (cells, 2)
+    x: sparse.csr_matrix  # (cells, G) normalised expression
+    y: np.ndarray  # (cells,) place of the true class
 
 
 class Reader:
@@ -87,6 +99,7 @@ def assess(
     final: Trained,
     read: Reader,
     *,
+    lacking: Iterable[Trained] = (),
     weight: np.ndarray,
     seed: int,
 ) -> dict[str, np.ndarray] | None:
@@ -98,36 +111,33 @@ def assess(
         Models as the final one, and the cells to measure each on.
     final
         The model itself.
+    lacking
+        Models that lack some classes each, to see whether these would be told.
     weight
         (genes,) weight of each gene in telling the classes apart.
     """
     rng = np.random.default_rng([seed, 2**31 + 1])
     n_classes = len(final.reference["classes"])
-    some, seen, x, scores, y, models_seen = [], [], [], [], [], []
-    prototypes = None
+    some, judged, models_seen = [], [], []
     for model in models:
         cells = _some(model.others, MOST_CELLS, rng)
         if not cells.any():
             continue
         prototypes = prototypes_of(read, model, rng)
-        held_out = in_memory(read.source, cells)
-        found, classes = read(model, held_out)
-        label = found.logits.argmax(axis=1)
-        x.append(read.expression(held_out))
-        scores.append(calibration.scores(found.direction, prototypes, found.likeness, label))
-        seen.append(found._replace(direction=found.direction[:, :0], likeness=found.likeness[:, :0]))
-        y.append(classes)
+        judged.append(judge(read, model, prototypes, cells))
         some.append(cells)
         models_seen.append(model)
-    if prototypes is None or not sum(map(len, y)):
+    if not sum(len(part.y) for part in judged):
         return None
-    logits = np.concatenate([found.logits for found in seen])
-    depth, truth = np.concatenate([found.depth for found in seen]), np.concatenate(y)
-    label, raw = logits.argmax(axis=1), np.concatenate(scores)
-    out = calibration.fit_scores(raw, depth, label, n_classes)
-    alone = calibration.unlike(out, raw, depth, label)
-    parts = np.split(alone, np.cumsum([len(classes) for classes in y])[:-1])
-    s = np.concatenate([_together(*pair) for pair in zip(x, parts, strict=True)])
+    logits, depth, raw, truth = (
+        np.concatenate([getattr(part, name) for part in judged]) for name in ("logits", "depth", "scores", "y")
+    )
+    label = logits.argmax(axis=1)
+    right = label == truth  # what is labelled wrongly may be unlike its class
+    some_right = right if right.any() else np.ones_like(right)
+    out = calibration.fit_scores(raw[some_right], depth[some_right], label[some_right], n_classes)
+    parts = [unlike(out, part) for part in judged]
+    alone, s = (np.concatenate(a) for a in zip(*parts, strict=True))
     softened = calibration.softening(s)
     temperature = calibration.fit_temperature(logits, truth, softened)
     probs = final_probs(logits, temperature * softened)
@@ -138,18 +148,47 @@ def assess(
         prototypes = prototypes_of(read, final, rng)
     missing = _missing(models_seen, some, read, weight, temperature=temperature, n_classes=n_classes, rng=rng)
     out |= {"temperature": np.array(temperature), "cells": record[kept], "prototypes": prototypes, **missing}
+    out["lacking"] = np.full(n_classes, -1.0)
+    for model in lacking:
+        out["lacking"] = np.maximum(out["lacking"], _told(read, model, out, rng))
     return {name: np.asarray(values, np.float32) for name, values in out.items()}
+
+
+def judge(read: Reader, model: Trained, prototypes: np.ndarray, cells: np.ndarray) -> Judged:
+    """Return what a model says of cells, (cells,) bool, that it was not trained on."""
+    held_out = in_memory(read.source, cells)
+    found, y = read(model, held_out)
+    logits = found.logits if model.lacks is None else np.where(model.lacks, -np.inf, found.logits)
+    scores = calibration.scores(found.direction, prototypes, found.likeness, logits.argmax(axis=1))
+    return Judged(logits, found.depth, scores, read.expression(held_out), y)
+
+
+def unlike(found: dict[str, np.ndarray], judged: Judged) -> tuple[np.ndarray, np.ndarray]:
+    """Return how unlike the reference cells are, each by itself, and together as those of a query."""
+    alone = calibration.unlike(found, judged.scores, judged.depth, judged.logits.argmax(axis=1))
+    metacells = find_metacells(judged.x, alone)
+    return alone, alone if metacells is None else metacells.smooth(judged.x @ metacells.components, alone)
+
+
+def _told(read: Reader, model: Trained, found: dict[str, np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """Return how well novelty tells the cells of each class that a model lacks from rightly labelled ones, (C,).
+
+    As the area under the ROC curve; -1 for classes that it knows, and for those of too few cells.
+    """
+    assert model.lacks is not None
+    judged = judge(read, model, prototypes_of(read, model, rng), _some(model.others, MOST_CELLS, rng))
+    _, s = unlike(found, judged)
+    right, told = judged.logits.argmax(axis=1) == judged.y, np.full(len(model.lacks), -1.0)
+    for place in np.flatnonzero(model.lacks):
+        new = judged.y == place
+        if right.any() and new.sum() >= LEAST:
+            told[place] = roc_auc_score(new[new | right], s[new | right])
+    return told
 
 
 def final_probs(logits: np.ndarray, temperature: np.ndarray) -> np.ndarray:
     """Return softmax probabilities of logits divided by a temperature of each cell."""
     return Probability().probs(logits, None, temperature)
-
-
-def _together(x: sparse.csr_matrix, s: np.ndarray) -> np.ndarray:
-    """Return how unlike the reference cells are, as cells of a query together, from `s` of each by itself."""
-    metacells = find_metacells(x, s)
-    return s if metacells is None else metacells.smooth(x @ metacells.components, s)
 
 
 def prototypes_of(read: Reader, model: Trained, rng: np.random.Generator) -> np.ndarray:

@@ -23,7 +23,8 @@ import numpy as np
 from ginseng import __version__
 from ginseng._core.types import Params
 from ginseng._disk.atomic import LockedError, claimed, recover, replacing
-from ginseng._disk.schema import Array, Columns, Found, Number, Schema, Text, Tree
+from ginseng._disk.schema import Schema
+from ginseng._disk.schema_entries import Array, Columns, Found, Number, Text, Tree
 from ginseng._disk.strict_hdf5 import ModelFileError, Reader, read_members, write_members
 from ginseng._errors import warn
 from ginseng._logging import info, warning

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import types
 from numbers import Integral, Real
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypedDict, Union, get_args, get_origin, get_type_hints
 
 from ginseng._core import registry
 from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize
@@ -98,6 +98,8 @@ class GinsengClassifierTrainerSettings:
         Whether to measure, on cells that were not trained on, how sure the model may be of its labels and how unlike
         the reference a cell is (see the concepts in the documentation). If fewer than 1,000 cells are held out, this
         trains three more times, on parts of the cells. If None, with `"adamw"` only. Never with fewer than 200 cells.
+        With `"types"`, it trains three times more, each time without a third of the types, to measure which types would
+        be noticed if the reference lacked them.
     n_uncentered
         Number of ensemble members that read all genes on one common scale without centring, instead of standardising
         each gene; one in four if None. Standardised members are best within a study, the others on other studies (see
@@ -150,7 +152,7 @@ class GinsengClassifierTrainerSettings:
     logit_adjustment: float = 0.0
     weigh_genes: bool = True
     n_uncentered: int | None = None
-    calibrate: bool | None = None
+    calibrate: bool | Literal["types"] | None = None
     fold_change: float = 0.0
     n_streams: int | None = None
 
@@ -187,6 +189,7 @@ class GinsengClassifierTrainerSettings:
             "monitor": (self.monitor in (None, "loss", "macro_f1"), "None, 'loss' or 'macro_f1'"),
             "solver": (self.solver in ("adamw", "lbfgs"), "'adamw' or 'lbfgs'"),
             "library_size": (self.library_size in ("all_genes", "model_genes"), "'all_genes' or 'model_genes'"),
+            "calibrate": (self.calibrate in (None, True, False, "types"), "None, True, False or 'types'"),
             "C": (0 < self.C < math.inf, "above 0 and finite"),
         }
         for name, (valid, wanted) in checks.items():
@@ -225,6 +228,48 @@ class GinsengClassifierTrainerSettings:
             msg = f"{self.architecture!r} cannot be trained here. Architectures that can: {names}."
             raise ValueError(msg)
         return network
+
+
+class SettingsByName(TypedDict, total=False):
+    """The same settings as keywords, from which editors complete calls such as `gs.tl.train(adata, key, lr=1e-3)`."""
+
+    rate: float | None
+    lam_max: float | None
+    lower: int | None
+    upper: int | None
+    hidden_dim: int | None
+    dropout_rate: float | None
+    batch_size: int | None
+    lr: float | None
+    betas: tuple[float, float]
+    eps: float
+    weight_decay: float
+    normalize: bool
+    target_sum: float | None
+    holdout_fraction: float
+    balance_train: bool
+    group_level: bool
+    group_mode: Literal["fraction", "loo"]
+    seed: int
+    architecture: str
+    config: dict[str, Any]
+    epochs: int | None
+    label_smoothing: float
+    balance_exponent: float
+    patience: int
+    scale_floor: float
+    balance_by: Literal["sampling", "weights"]
+    monitor: Literal["loss", "macro_f1"] | None
+    standardize: bool
+    solver: Literal["adamw", "lbfgs"]
+    C: float
+    library_size: LibrarySize
+    logit_adjustment: float
+    weigh_genes: bool
+    n_uncentered: int | None
+    calibrate: bool | Literal["types"] | None
+    fold_change: float
+    n_streams: int | None
 
 
 def _check_type(name: str, value: Any, kind: Any) -> None:

@@ -396,28 +396,37 @@ class GinsengClassifierTrainer:
 
         enough = self.holdout.sum() >= ENOUGH or self.interrupted or n_processes() > 1 or s.solver == "lbfgs"
         models = iter([final]) if enough else self._refitted(silent)
+        lacking = self._refitted(silent, lacking=True) if s.calibrate == "types" else ()
         weight = weight_of_genes(self.model.params, known, self.network)
-        return assess(models, final, read, weight=weight, seed=s.seed)
+        return assess(models, final, read, lacking=lacking, weight=weight, seed=s.seed)
 
-    def _refitted(self, silent: bool) -> Iterator[Trained]:
-        """Yield models that were trained on parts of the cells, each to be measured on the others."""
+    def _refitted(self, silent: bool, *, lacking: bool = False) -> Iterator[Trained]:
+        """Yield models that were trained on parts of the cells, each to be measured on the others.
+
+        With `lacking`, each also lacks some of the classes, and each class is lacking once.
+        """
         data = self.dataset
         by_group = self.settings.group_level and data.groups is not None and len(np.unique(data.groups)) > 1
         most = len(np.unique(data.groups)) if by_group else int(np.bincount(data.labels).max())
         rng = np.random.default_rng([self.settings.seed, 2**31 + 2])
         groups = data.groups if by_group else None
         parts = folds(data.labels, groups, data.group_names, n_folds=min(N_PARTS, most), rng=rng)
+        turn = rng.permutation(self.n_classes) % len(parts)
         with progress(parts, desc="Calibrating", unit="parts", silent=silent) as bar:
-            for _, others in bar:
+            for i, (_, others) in enumerate(bar):
+                lacks = turn == i if lacking else None
                 part = copy.copy(self)
-                part.keep, part.holdout = ~others, np.zeros_like(others)
+                part.keep = ~others if lacks is None else ~others & ~lacks[data.labels]
+                part.holdout = np.zeros_like(others)
+                if len(np.unique(data.labels[part.keep])) < 2:
+                    continue
                 part._held_out = Holdout(data.source, part.holdout, self.network, self.normalization)
                 part.logger = GinsengLogger()
                 part.__dict__.pop("_moments", None)
                 trained = part._fit_adamw(self.best_epoch or 1, True, reports=False, place=None, resume=False)
                 if part.interrupted:
                     return
-                yield Trained(part._adjusted(trained), reference(part._moments), part.keep, others)
+                yield Trained(part._adjusted(trained), reference(part._moments), part.keep, others, lacks)
 
     def _plan(self, epochs: int, n_epoch: int, step: Step) -> Plan:
         s = self.settings
