@@ -118,7 +118,7 @@ def measure(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
             rates = [multiplies(folder, args.cells)] if multiplying else []
             row = {"step": step, "method": name, **run(python, steps[step], folder, args.cells)}
             if multiplying:
-                row |= dict(zip(RATES, (rates[0] + multiplies(folder, args.cells)) / 2, strict=True))
+                row |= dict(zip(RATES, ((rates[0] + multiplies(folder, args.cells)) / 2).tolist(), strict=True))
             if (step, name) in WRITTEN and (folder / WRITTEN[step, name]).exists():
                 row["mb_on_disk"] = size_mb(folder / WRITTEN[step, name])
             print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
