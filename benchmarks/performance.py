@@ -118,7 +118,7 @@ def measure(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
             rates = [multiplies(folder, args.cells)] if multiplying else []
             row = {"step": step, "method": name, **run(python, steps[step], folder, args.cells)}
             if multiplying:
-                row |= dict(zip(RATES, (rates[0] + multiplies(folder, args.cells)) / 2, strict=True))
+                row |= dict(zip(RATES, ((rates[0] + multiplies(folder, args.cells)) / 2).tolist(), strict=True))
             if (step, name) in WRITTEN and (folder / WRITTEN[step, name]).exists():
                 row["mb_on_disk"] = size_mb(folder / WRITTEN[step, name])
             print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
@@ -138,7 +138,7 @@ def limits(folder: Path, n_cells: int, rows: list[dict[str, Any]]) -> dict[str, 
             continue
         network = "training step" + (", one member" if step.endswith(", one member") else "")
         forward = 2 * ours.get(network, {}).get("n_parameters", float("nan")) / row["flop_per_s"]  # per cell
-        epoch = max(decode, 3 * forward * n_cells)
+        epoch = max(decode, 3 * forward * row.get("n_train", n_cells))
         if step.startswith("training step"):
             least[step] = 3 * forward * BATCH
         elif step.startswith("classify"):
@@ -154,7 +154,7 @@ def cpu_limit(row: dict[str, Any], n_parameters: float, n_cells: int) -> float:
     A share of these, unlike one of the time, is the same on a machine that does other work as well.
     """
     passes = 1 if row["step"].startswith("classify") else 3 * row.get("epochs", 1)
-    return 2 * passes * n_parameters * n_cells / row["flop_per_cpu_s"]
+    return 2 * passes * n_parameters * row.get("n_train", n_cells) / row["flop_per_cpu_s"]
 
 
 def verdicts(rows: list[dict[str, Any]], n_cells: int) -> Iterator[dict[str, Any]]:

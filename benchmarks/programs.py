@@ -76,7 +76,8 @@ dataset = gs.data.GinsengDataset(store)
 def run():
     state = train(dataset, config={config}, silent=True)
     gs.save_model(state, {model})
-    return {{"holdout_accuracy": float(state.history["holdout_accuracy"][-1]), "epochs": len(state.history["epoch"])}}
+    found = {{"epochs": len(state.history["epoch"]), "n_train": state.info["n_train"]}}
+    return {{"holdout_accuracy": float(state.history["holdout_accuracy"][-1]), **found}}
 measured(run)
 """
 _ONE = {"config": {"n_members": 1}, "model": "f'{folder}/model1.h5'"}
