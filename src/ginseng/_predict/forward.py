@@ -106,7 +106,7 @@ def predict(
     odds
         (classes,) by how much more frequent each class is than in the reference, see :mod:`ginseng._predict.priors`.
     together
-        Of the query. Cells are as unlike the reference as they are by themselves if None.
+        Cells of the query to take each cell together with. It is looked at by itself if None.
     level
         How unlike the reference the query is throughout, which is taken off the novelty.
 

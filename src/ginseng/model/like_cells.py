@@ -1,8 +1,8 @@
 """Like cells, taken together: what one cell says of its novelty is drowned in the noise of few counts.
 
 A sample of the cells is placed in principal components of its own. How unlike the reference a cell is, is then mostly
-the mean of the cells of the sample next to it: cells of a type that the reference lacks lie side by side, and noise does
-not.
+the mean of the cells of the sample next to it: cells of a type that the reference lacks lie side by side, while noise
+does not.
 """
 
 from __future__ import annotations
