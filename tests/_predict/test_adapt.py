@@ -304,3 +304,25 @@ def test_other_tissue_is_told(halves: Cells, real_model: GinsengClassifierState)
     assert x.uns["ginseng"]["adaptation"]["agreement"] < 0.5
     assert x.uns["ginseng"]["adaptation"]["level"] == 0
     assert np.median(x.obs["ginseng_novelty"]) > 0.5
+
+
+def test_members_that_read_on_one_scale_count_more_in_another_study(
+    halves: Cells, real_model: GinsengClassifierState
+) -> None:
+    assert real_model.reference is not None
+    query = halves[1].copy()
+    gs.tl.classify(query, real_model, silent=True)
+    found = query.uns["ginseng"]["adaptation"]
+    length = np.linalg.norm(found["shift"]) / np.linalg.norm(real_model.reference["classes"].mean(axis=0))
+    assert length < 0.06
+    assert "members" not in found
+
+    other = of_another_study(halves[1], 0)
+    gs.tl.classify(other, real_model, silent=True)
+    found = other.uns["ginseng"]["adaptation"]
+    length = np.linalg.norm(found["shift"]) / np.linalg.norm(real_model.reference["classes"].mean(axis=0))
+    assert length > 0.06
+    expected = np.interp(length, (0.06, 0.12), (1, 4))
+    assert found["members"] == pytest.approx([1, 1, 1, expected], abs=1e-4)
+    alone: Any = gs.tl.classify(other, real_model, adapt=False, return_table=True, silent=True)
+    assert len(alone) == other.n_obs

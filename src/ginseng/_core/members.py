@@ -8,12 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ginseng._core.architecture import Architecture
 from ginseng._core.types import Params
 
 # M members, G genes, C classes, K width of the embedding, E of those of all members
+
+#: Beside the parameters: how much each member counts, if not alike.
+WEIGHTS = "weights"
 
 
 def together(architecture: Architecture) -> Architecture:
@@ -47,10 +51,12 @@ class Together(Architecture):
 
     def logits(self, params: Params, x: Float[Array, " G"], *, key: PRNGKeyArray | None = None) -> Float[Array, " C"]:
         """Return the logarithm of the mean probabilities."""
+        weights = params.get(WEIGHTS)
         if key is None:
-            return _mean(jax.lax.map(lambda params: self.member.logits(params, x), params))
+            return _mean(jax.lax.map(lambda params: self.member.logits(params, x), params), weights)
         keys = jax.random.split(key, self.member.n_members)
-        return _mean(jax.lax.map(lambda member: self.member.logits(member[0], x, key=member[1]), (params, keys)))
+        logits = jax.lax.map(lambda member: self.member.logits(member[0], x, key=member[1]), (params, keys))
+        return _mean(logits, weights)
 
     def embed(self, params: Params, x: Float[Array, " G"]) -> Float[Array, " E"]:
         """Return the concatenated embeddings of the members."""
@@ -63,7 +69,7 @@ class Together(Architecture):
         other studies.
         """
         logits, directions = jax.lax.map(lambda params: self.member.see(params, x), params)
-        return _mean(logits), directions[-1]
+        return _mean(logits, params.get(WEIGHTS)), directions[-1]
 
     def gene_weights(self, params: Params, x: Float[Array, " G"]) -> Float[Array, " G"]:
         """Return the mean weights."""
@@ -79,5 +85,19 @@ class Together(Architecture):
         return _mean(jax.vmap(lambda params: self.member.between(params, x, share, start))(params))
 
 
-def _mean(logits: Float[Array, "M C"]) -> Float[Array, " C"]:
-    return jax.nn.logsumexp(jax.nn.log_softmax(logits), axis=0) - math.log(logits.shape[0])
+def reads_on_one_scale(params: Params) -> np.ndarray:
+    """Return which members read genes without centring them, (M,) bool."""
+    found: np.ndarray = ~np.asarray(params["input"]["mean"]).any(axis=-1)
+    return found
+
+
+def weighted(params: Params, weights: np.ndarray) -> Params:
+    """Return parameters of an ensemble whose members count as much as these weights say, (M,)."""
+    return {**params, WEIGHTS: np.asarray(weights, np.float32)}
+
+
+def _mean(logits: Float[Array, "M C"], weights: Float[Array, " M"] | None = None) -> Float[Array, " C"]:
+    log_probs = jax.nn.log_softmax(logits)
+    if weights is None:
+        return jax.nn.logsumexp(log_probs, axis=0) - math.log(logits.shape[0])
+    return jax.nn.logsumexp(log_probs, axis=0, b=(weights / weights.sum())[:, None])

@@ -9,6 +9,9 @@ the cells that get its label. The classes with n_c of at least five, K of them, 
 for each gene. Each class counts alike, so that the shift does not depend on how frequent they are, and a gene whose
 differences do not agree between classes is not shifted (James and Stein 1961): that is biology, or wrong labels.
 
+A shift that is long next to the expression of a cell is that of another study. There, members of an ensemble that read
+genes on one scale count more than those that standardise each gene, which are best within a study (`docs/accuracy.md`).
+
 The same pass tells how unlike the reference the query is throughout: by the median over classes of what the median cell
 of the class is. That is taken off the novelty of each cell, where the classes differ from each other in the same genes
 as those of the reference. Where they do not, the cells are likely of other types altogether, and nothing is taken off.
@@ -28,6 +31,7 @@ from scipy.special import softmax
 from ginseng._cells.genes import Alignment
 from ginseng._core.correction import Correction
 from ginseng._core.devices import local_mesh, put, replicated
+from ginseng._core.members import reads_on_one_scale
 from ginseng._core.steps import Normalization, normalized, predict_logits
 from ginseng._predict.forward import Rows, Unlike, batches
 from ginseng.model.like_cells import LikeCells, like_cells
@@ -40,6 +44,9 @@ LEAST_CLASSES = 3
 #: Correlation of the differences between classes with those of the reference, from which on the query counts as other
 #: cells of the same types, all the more up to the second.
 AGREES = 0.5, 0.6
+#: Length of the shift, in units of the mean expression of the classes, from which on a query is of another study, all
+#: the more up to the second; and how much members that read genes on one scale count there, where others count 1.
+ANOTHER_STUDY, ONE_SCALE = (0.06, 0.12), 4.0
 #: Steps in which a shift is measured, of log-normalised expression: what is finer is the order of a sum.
 STEP = 2.0**-16
 
@@ -63,6 +70,8 @@ class Adaptation:
         correlation over genes. NaN with too few classes.
     level
         How unlike the reference the query is throughout.
+    members
+        (members,) how much each member of the ensemble counts; None if all count alike.
     """
 
     shift: np.ndarray
@@ -71,6 +80,7 @@ class Adaptation:
     together: LikeCells | None
     agreement: float
     level: float
+    members: np.ndarray | None
 
 
 class Compared(NamedTuple):
@@ -204,7 +214,17 @@ def adapt(state: GinsengClassifierState, compared: Iterable[Compared], genes: Al
         level = level_of(unlike, label) * float(np.nan_to_num(np.interp(agreement, AGREES, (0, 1))))
         together = like_cells(sparse.vstack([a.x for a in some], format="csr"), unlike)
     moved = None if together is None else together.moved(shift)
-    return Adaptation(shift, n_classes, first, moved, agreement, level)
+    return Adaptation(shift, n_classes, first, moved, agreement, level, _members(state, shift, measured))
+
+
+def _members(state: GinsengClassifierState, shift: np.ndarray, measured: np.ndarray) -> np.ndarray | None:
+    """Return how much each member counts, (members,); None if all count alike."""
+    assert state.reference is not None
+    if state.network.n_members == 1 or not state.network.standardizes:
+        return None
+    usual = np.linalg.norm(state.reference["classes"].mean(axis=0)[measured])
+    more = float(np.interp(np.linalg.norm(shift) / max(usual, np.finfo(float).tiny), ANOTHER_STUDY, (1, ONE_SCALE)))
+    return None if more == 1 else np.where(reads_on_one_scale(state.params), more, 1)
 
 
 def level_of(unlike: np.ndarray, label: np.ndarray) -> float:

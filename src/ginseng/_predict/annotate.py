@@ -88,7 +88,7 @@ def annotate(
         compared = replace(query, state=state).map_some(compare, genes=query.genes, every=every, **how)
         result.adaptation = adapt(state, compared, query.genes, n_cells)
         shift = result.adaptation.shift
-        how |= {"together": result.adaptation.together, "level": result.adaptation.level}
+        how |= {name: getattr(result.adaptation, name) for name in ("together", "level", "members")}
         report(f"adapted to the cells by {result.adaptation.n_classes} of {state.n_classes} classes")
         _report_unlike(result.adaptation, report)
     how |= {"correction": correction_for(state, query.genes, shift), "weight": result.weight}

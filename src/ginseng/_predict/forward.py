@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from ginseng._cells.matrix import Block, row_sums
 from ginseng._core.correction import Correction
 from ginseng._core.devices import cells_sharding, local_mesh, put, replicated, rounded_up
+from ginseng._core.members import weighted
 from ginseng._core.process import prepare
 from ginseng._core.steps import (
     Normalization,
@@ -80,6 +81,7 @@ def predict(
     odds: np.ndarray | None = None,
     together: LikeCells | None = None,
     level: float = 0.0,
+    members: np.ndarray | None = None,
 ) -> Iterator[Predicted]:
     """Yield the probabilities of the cells, batch by batch; all devices of this process share each batch.
 
@@ -109,6 +111,8 @@ def predict(
         Cells of the query to take each cell together with. It is looked at by itself if None.
     level
         How unlike the reference the query is throughout, which is taken off the novelty.
+    members
+        (members,) how much each member of an ensemble counts; all alike if None.
 
     Raises
     ------
@@ -121,7 +125,7 @@ def predict(
     if correction is not None:
         how["correction"] = correction
     mesh = local_mesh()
-    params = put(state.params, replicated(mesh))
+    params = put(state.params if members is None else weighted(state.params, members), replicated(mesh))
     key = None if seed is None else jax.random.key(seed)
     unlike = None if state.calibration is None else Unlike(state, correction, mesh, together)
     for start, stop, x, total, empty in batches(state, rows, batch_size):

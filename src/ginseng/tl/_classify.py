@@ -207,8 +207,9 @@ def classify(
         were found, and their `weight`: their share of what separates the classes; in `adaptation` the `shift` of each
         of the `genes` that has one, the number of classes averaged over (`n_classes`), and `n_relabelled`, how many of
         the `n_cells` used for the estimate have a different label because of it, the `agreement` of the differences
-        between classes with those of the reference (a correlation), and the `level`, how unlike the reference the
-        cells are throughout, which novelty is beyond; in
+        between classes with those of the reference (a correlation), the `level`, how unlike the reference the cells
+        are throughout, which novelty is beyond, and how much each of the `members` of the network counts, if not all
+        alike; in
         `unassigned` the `label` and the `min_confidence` above, and how many cells were below it (`n_low_confidence`)
         or empty (`n_no_counts`), with `"auto"` also `max_novelty` and how many were above it (`n_novel`); in
         `calibration` the `temperature` of the model, and the `accuracy` and calibration error (`ece`) to expect with
