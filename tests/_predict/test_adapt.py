@@ -291,7 +291,8 @@ def test_novelty_is_beyond_what_all_the_query_is(
     after: Any = gs.tl.classify(query, real_model, return_table=True, silent=True)
     odds = [np.log(1 / table["novelty"].to_numpy(float) - 1) for table in (after, before)]
     assert odds[0] - odds[1] == pytest.approx(3, abs=1e-2)
-    assert (after["confidence"] == before["confidence"]).all()
+    assert (after["cell_type"] == before["cell_type"]).all()
+    assert (after["confidence"] >= before["confidence"]).all()  # softened by what is beyond
 
 
 def test_other_tissue_is_told(halves: Cells, real_model: GinsengClassifierState) -> None:
@@ -314,15 +315,15 @@ def test_members_that_read_on_one_scale_count_more_in_another_study(
     gs.tl.classify(query, real_model, silent=True)
     found = query.uns["ginseng"]["adaptation"]
     length = np.linalg.norm(found["shift"]) / np.linalg.norm(real_model.reference["classes"].mean(axis=0))
-    assert length < 0.06
+    assert length < 0.07
     assert "members" not in found
 
     other = of_another_study(halves[1], 0)
     gs.tl.classify(other, real_model, silent=True)
     found = other.uns["ginseng"]["adaptation"]
     length = np.linalg.norm(found["shift"]) / np.linalg.norm(real_model.reference["classes"].mean(axis=0))
-    assert length > 0.06
-    expected = np.interp(length, (0.06, 0.12), (1, 4))
+    assert length > 0.07
+    expected = np.interp(length, (0.07, 0.12), (1, 4))
     assert found["members"] == pytest.approx([1, 1, 1, expected], abs=1e-4)
     alone: Any = gs.tl.classify(other, real_model, adapt=False, return_table=True, silent=True)
     assert len(alone) == other.n_obs

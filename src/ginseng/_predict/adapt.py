@@ -46,7 +46,7 @@ LEAST_CLASSES = 3
 AGREES = 0.5, 0.6
 #: Length of the shift, in units of the mean expression of the classes, from which on a query is of another study, all
 #: the more up to the second; and how much members that read genes on one scale count there, where others count 1.
-ANOTHER_STUDY, ONE_SCALE = (0.06, 0.12), 4.0
+ANOTHER_STUDY, ONE_SCALE = (0.07, 0.12), 4.0
 #: Steps in which a shift is measured, of log-normalised expression: what is finer is the order of a sum.
 STEP = 2.0**-16
 

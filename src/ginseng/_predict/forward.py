@@ -110,7 +110,7 @@ def predict(
     together
         Cells of the query to take each cell together with. It is looked at by itself if None.
     level
-        How unlike the reference the query is throughout, which is taken off the novelty.
+        How unlike the reference the query is throughout, which is taken off.
     members
         (members,) how much each member of an ensemble counts; all alike if None.
 
@@ -147,10 +147,10 @@ def predict(
             label = probability.labels(logits, probability.probs(logits, allowed), allowed)
         novelty = temperature = None
         if unlike is not None and seen is not None and state.calibration is not None:
-            s = unlike.of(seen, label)
+            s = unlike.of(seen, label) - level
             if key is None:  # draws of dropout are softer by themselves
                 temperature = calibration.temperatures(state.calibration, s, 1.0 if weight is None else weight)
-            novelty = calibration.novelty(state.calibration, s - level, alone=together is None)
+            novelty = calibration.novelty(state.calibration, s, alone=together is None)
         probs = probability.probs(logits, allowed, temperature)
         if odds is not None:
             probs = probs * odds.astype(np.float32)
