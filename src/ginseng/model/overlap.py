@@ -52,7 +52,7 @@ def expectation(state: GinsengClassifierState, weight: float | None) -> str:
         return ""
     return (
         f"{weight:.0%} of the model's weight is in your genes: expect about {here['accuracy']:.2f} of labels right "
-        f"({best['accuracy']:.2f} with all)"
+        f"({best['accuracy']:.2f} with all) in cells like those of the reference"
     )
 
 
