@@ -8,7 +8,6 @@ does not.
 from __future__ import annotations
 
 import dataclasses
-import functools
 
 import numpy as np
 from scipy import sparse
@@ -21,7 +20,7 @@ from threadpoolctl import threadpool_limits
 #: Principal components, and neighbours of a cell in the sample, of which they are a tenth at most.
 N_COMPONENTS, N_NEIGHBORS, OF_CELLS = 50, 30, 10
 #: Cells of the sample at most; with fewer than the least, each cell stands alone.
-MOST_CELLS, FEWEST_CELLS = 10_000, 100
+MOST_CELLS, FEWEST_CELLS = 5000, 100
 #: Weight of the neighbours.
 SHARE = 0.9
 #: Steps in which expression is compared: what is finer is the order of a sum.
@@ -39,7 +38,7 @@ class LikeCells:
     place
         (N, K) float32, expression times the components.
     unlike
-        (N,) float32, of each cell by itself.
+        (N,) float32, mean over the neighbours of each cell in the sample, itself among them.
     """
 
     components: np.ndarray
@@ -51,7 +50,9 @@ class LikeCells:
         return dataclasses.replace(self, place=self.place - shift @ self.components)
 
     def smooth(self, place: np.ndarray, s: np.ndarray) -> np.ndarray:
-        """Return how unlike the reference cells are, by themselves and by their neighbours, (B,) float32.
+        """Return how unlike the reference cells are, by themselves and by the cells next to them, (B,) float32.
+
+        These are the neighbours of the nearest cell of the sample, which is the cell itself where it is among them.
 
         Parameters
         ----------
@@ -60,15 +61,9 @@ class LikeCells:
         s
             (B,) of each cell by itself.
         """
-        if not len(place):
-            return s.astype(np.float32)
-        around = self.unlike[self._neighbors.kneighbors(place, return_distance=False)].mean(axis=1)
-        return ((1 - SHARE) * s + SHARE * around).astype(np.float32)
-
-    @functools.cached_property
-    def _neighbors(self) -> NearestNeighbors:
-        k = min(N_NEIGHBORS, len(self.place) // OF_CELLS)
-        return NearestNeighbors(n_neighbors=k, algorithm="brute").fit(self.place)
+        # half the squared distance, but for a constant; a product of matrices is faster than a search for neighbours
+        nearest = (place @ self.place.T - (self.place**2).sum(axis=1) / 2).argmax(axis=1)
+        return ((1 - SHARE) * s + SHARE * self.unlike[nearest]).astype(np.float32)
 
 
 def like_cells(x: sparse.csr_matrix, s: np.ndarray) -> LikeCells | None:
@@ -88,5 +83,7 @@ def like_cells(x: sparse.csr_matrix, s: np.ndarray) -> LikeCells | None:
     x.data = np.rint(x.data / STEP) * np.float32(STEP)
     with threadpool_limits(1):  # several threads would add in an order of their own
         components = randomized_svd(x, min(N_COMPONENTS, min(x.shape) - 1), n_iter=3, random_state=0)[2].T
-    place = np.asarray(x @ components)
-    return LikeCells(*(np.ascontiguousarray(a, np.float32) for a in (components, place, s[::every])))
+    place, k = np.asarray(x @ components), min(N_NEIGHBORS, x.shape[0] // OF_CELLS)
+    near = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(place).kneighbors(place, return_distance=False)
+    unlike = s[::every][near].mean(axis=1)
+    return LikeCells(*(np.ascontiguousarray(a, np.float32) for a in (components, place, unlike)))
