@@ -122,3 +122,13 @@ def test_new_labels_remove_what_was_found(halves: Halves, real_model: gs.model.G
     assert "novel" not in query.uns["ginseng"]
     gs.tl.classify(copied, real_model, silent=True)
     assert "novel" not in copied.uns["ginseng"]
+
+
+def test_where_types_differ_in_other_genes_no_cluster_is_called_new(without: ad.AnnData) -> None:
+    query = without.copy()
+    assert gs.tl.novel(query, overwrite=True)["novel"].any()
+    query.uns["ginseng"]["adaptation"]["agreement"] = 0.65
+    with pytest.warns(UserWarning, match=r"correlation 0\.65"):
+        table = gs.tl.novel(query, overwrite=True)
+    assert not table["novel"].any()
+    assert table["novel_fraction"].max() > 0.5  # which is still said

@@ -26,6 +26,8 @@ NOVEL = 0.5
 LEAST_SHARE, ABOVE_OTHERS = 0.5, 0.4
 #: and the model is less sure of its labels than this; nothing is said where that median itself is too high.
 MOST_CONFIDENT, TOO_MANY = 0.8, 0.5
+#: Nothing is said of cells whose types differ in other genes than those of the reference, as those of another species.
+LEAST_AGREEMENT = 0.7
 #: Other cells that markers are told from, at most.
 MOST_OTHERS = 20_000
 #: Name for these, which no cluster has.
@@ -49,7 +51,8 @@ def novel(
 
     A cluster is new if at least half of its cells have a novelty above 0.5, by .4 more than in the median of the other
     clusters, and their mean confidence is below .8. The comparison is with the other clusters, since all cells of
-    another study may be somewhat unlike the reference; where more than half are in that median, nothing is called new.
+    another study may be somewhat unlike the reference; where more than half are in that median, nothing is called new,
+    and neither is where the types differ in other genes than those of the reference, as between species.
     How often types that were left out of the reference are found, and how often there are false alarms, is among the
     figures on accuracy in the documentation.
 
@@ -125,8 +128,14 @@ def novel(
     with running(f"search for new clusters in {groupby!r}") as report:
         table = describe(cluster, label.to_numpy(object), novelty, confidence, unassigned)
         others = np.array([table["novel_fraction"].drop(name).median() for name in table.index])
-        table["novel"] = is_new(table, np.nan_to_num(others), min_cells)
-        if len(others) and np.nanmedian(table["novel_fraction"]) > TOO_MANY:
+        agreement = float(entry.get("adaptation", {}).get("agreement", 1.0))
+        table["novel"] = is_new(table, np.nan_to_num(others), min_cells) & (not agreement < LEAST_AGREEMENT)
+        if agreement < LEAST_AGREEMENT:
+            warn(
+                "The types of these cells differ from each other in other genes than those of the reference "
+                f"(correlation {agreement:.2f}), which may be of another species or tissue. So no cluster is called new."
+            )
+        elif len(others) and np.nanmedian(table["novel_fraction"]) > TOO_MANY:
             warn(
                 "In most clusters, most cells are unlike the reference, which may be of another tissue, species or "
                 "technology. So no cluster stands out as new."
