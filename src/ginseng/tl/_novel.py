@@ -132,8 +132,8 @@ def novel(
         table["novel"] = is_new(table, np.nan_to_num(others), min_cells) & (not agreement < LEAST_AGREEMENT)
         if agreement < LEAST_AGREEMENT:
             warn(
-                "The types of these cells differ from each other in other genes than those of the reference, which may be "
-                f"of another species or tissue (correlation {agreement:.2f}). So no cluster is called new."
+                "The types of these cells differ from each other in other genes than those of the reference, which may "
+                f"be of another species or tissue (correlation {agreement:.2f}). So no cluster is called new."
             )
         elif len(others) and np.nanmedian(table["novel_fraction"]) > TOO_MANY:
             warn(
