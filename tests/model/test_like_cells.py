@@ -66,6 +66,25 @@ def test_the_same_cells_give_the_same_sample(rng: np.random.Generator) -> None:
     assert other.place == pytest.approx(first.place, abs=1e-4)
 
 
+@pytest.mark.parametrize("n", [N_GENES + 40, 4 * N_GENES])
+def test_the_order_of_cells_does_not_count(rng: np.random.Generator, n: int) -> None:
+    x, _ = drawn(n, rng)
+    x = sparse.hstack([x, x[rng.permutation(n)]], format="csr")  # more genes than the fewer cells
+    s, order = rng.normal(size=n), rng.permutation(n)
+    found, other = like_cells(x, s), like_cells(x[order], s[order])
+    assert found is not None
+    assert other is not None
+    expected = found.smooth(x @ found.components, s)[order]
+    assert other.smooth(x[order] @ other.components, s[order]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_one_gene_is_a_component(rng: np.random.Generator) -> None:
+    x = sparse.csr_matrix(np.repeat([[1], [3]], 100, axis=0), dtype=np.float32)
+    found = like_cells(x, np.repeat([0.0, 1.0], 100))
+    assert found is not None
+    assert found.unlike == pytest.approx(np.repeat([0, 1], 100))
+
+
 def test_a_shift_of_all_cells_changes_nothing(rng: np.random.Generator) -> None:
     x, _ = drawn(300, rng)
     s, shift = rng.normal(size=300), rng.normal(size=N_GENES).astype(np.float32)

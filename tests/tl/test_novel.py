@@ -96,6 +96,17 @@ def test_the_rule(shares: list[float], confidence: float, new: list[str]) -> Non
     assert not small["novel"].any()
 
 
+@pytest.mark.parametrize(("n_empty", "new"), [(8, ["2"]), (12, []), (20, [])])
+def test_cells_without_counts_are_not_of_a_new_type(n_empty: int, new: list[str]) -> None:
+    adata = labelled([0.05, 0.05, 1.0])
+    confidence = adata.obs["ginseng_confidence"].to_numpy().copy()
+    confidence[40 : 40 + n_empty] = 0
+    adata.obs["ginseng_confidence"] = confidence
+    table: Any = gs.tl.novel(adata)
+    assert table.index[table["novel"]].tolist() == new
+    assert table.loc["2", "novel_fraction"] == (20 - n_empty) / 20
+
+
 def test_where_all_is_unlike_the_reference_nothing_stands_out() -> None:
     with pytest.warns(UserWarning, match="unlike the reference"):
         table: Any = gs.tl.novel(labelled([0.55, 0.55, 0.6, 1.0]))

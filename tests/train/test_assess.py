@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,8 @@ import ginseng as gs
 from ginseng._core.probs import Probability
 from ginseng.model import calibration
 from ginseng.model.state import GinsengClassifierState
+from ginseng.train import trainer
+from ginseng.train.loop import run
 
 OUT = "CD19+ B"
 
@@ -139,8 +144,6 @@ def test_groups_are_judged_by_models_that_have_not_seen_them(halves: tuple[ad.An
 def test_enough_held_out_cells_need_no_further_training(
     halves: tuple[ad.AnnData, ad.AnnData], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ginseng.train import trainer
-
     monkeypatch.setattr(trainer, "ENOUGH", 50)
     monkeypatch.setattr(trainer.GinsengClassifierTrainer, "_refitted", lambda *_: pytest.fail("trained again"))
     model = trained(halves[0], holdout_fraction=0.2, epochs=2)
@@ -172,3 +175,79 @@ def test_types_are_left_out_on_request(
     assert "AUROC if lacking" not in repr(real_model)
     with pytest.raises(ValueError, match="'types', not 'type'"):
         trained(halves[0], calibrate="type")
+
+
+@pytest.fixture
+def ctrl_c(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
+    """Return what presses ctrl-C in the first steps of a run of training, the first being number 1."""
+
+    def at(number: int) -> list[int]:
+        runs: list[int] = []
+
+        def counted(progress: Any, plan: Any, *args: Any, **kwargs: Any) -> bool:
+            runs.append(plan.epochs)
+            windows = plan.windows
+            if len(runs) == number:
+
+                def pressed(epoch: int) -> Any:
+                    signal.raise_signal(signal.SIGINT)
+                    return windows(epoch)
+
+                plan = dataclasses.replace(plan, windows=pressed)
+            return run(progress, plan, *args, **kwargs)
+
+        monkeypatch.setattr(trainer, "run", counted)
+        return runs
+
+    return at
+
+
+@pytest.mark.parametrize(("number", "n_parts", "n_runs"), [(2, 0, 2), (3, 1, 3), (6, 3, 6)])
+def test_ctrl_c_in_calibration_leaves_the_model(
+    halves: tuple[ad.AnnData, ad.AnnData], ctrl_c: Callable[[int], list[int]], capsys: pytest.CaptureFixture[str],
+    number: int, n_parts: int, n_runs: int,
+) -> None:  # fmt: skip
+    runs = ctrl_c(number)
+    model = trained(halves[0], calibrate="types", epochs=2)
+    assert len(runs) == n_runs  # and no more
+    assert "Calibration was interrupted" in capsys.readouterr().err
+    assert not model.info["interrupted"]
+    assert model.history["epoch"].tolist() == [1, 2]
+    if n_parts == 0:
+        assert model.calibration is None
+        return
+    assert model.calibration is not None
+    share = len(model.calibration["cells"]) / halves[0].n_obs
+    assert share == pytest.approx(n_parts / 3, abs=0.05)
+    measured = (model.calibration["lacking"] >= 0).any()
+    assert measured == (number > 5)
+
+
+def test_ctrl_c_while_cells_are_judged(halves: tuple[ad.AnnData, ad.AnnData], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "assess", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    model = trained(halves[0], epochs=1)
+    assert model.calibration is None
+    assert model.info["n_train"] > 200
+
+
+def test_types_that_lack_are_measured_with_the_solver_of_the_model(
+    halves: tuple[ad.AnnData, ad.AnnData], ctrl_c: Callable[[int], list[int]]
+) -> None:
+    runs = ctrl_c(99)
+    model = trained(halves[0][:, ::4], architecture="linear", solver="lbfgs", calibrate="types")
+    assert runs == []
+    assert model.calibration is not None
+    lacking = dict(zip(model.label_keys, model.calibration["lacking"], strict=True))
+    assert lacking[OUT] > 0.8
+
+
+def test_cells_that_are_all_the_same(halves: tuple[ad.AnnData, ad.AnnData]) -> None:
+    """No gene tells the classes apart, and the model can be used all the same."""
+    adata = ad.AnnData(np.tile(np.arange(40, dtype=np.float32), (300, 1)))
+    adata.var_names = [f"gene{i}" for i in range(40)]
+    adata.obs["cell_type"] = np.resize(["a", "b"], 300)
+    model = trained(adata, epochs=1)
+    assert model.calibration is not None
+    assert all(np.isfinite(values).all() for values in model.calibration.values())
+    table: Any = gs.tl.classify(adata, model, return_table=True, silent=True)
+    assert table["confidence"].to_numpy() == pytest.approx(np.full(300, 0.5), abs=0.2)

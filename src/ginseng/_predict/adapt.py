@@ -224,7 +224,8 @@ def _members(state: GinsengClassifierState, shift: np.ndarray, measured: np.ndar
         return None
     usual = np.linalg.norm(state.reference["classes"].mean(axis=0)[measured])
     more = float(np.interp(np.linalg.norm(shift) / max(usual, np.finfo(float).tiny), ANOTHER_STUDY, (1, ONE_SCALE)))
-    return None if more == 1 else np.where(reads_on_one_scale(state.params), more, 1)
+    weights = np.where(reads_on_one_scale(state.params), more, 1)
+    return None if (weights == weights[0]).all() else weights
 
 
 def level_of(unlike: np.ndarray, label: np.ndarray) -> float:

@@ -113,8 +113,8 @@ def _types(cells: pd.DataFrame, metrics: Mapping[str, Any]) -> pd.DataFrame:
     table = pd.DataFrame({"n": by_type.size()})
     table["share"] = table["n"] / len(cells)
     if "confidence" in cells:
-        quartiles = by_type["confidence"].quantile(np.array([0.25, 0.5, 0.75])).unstack()
-        table[["low", "confidence", "high"]] = quartiles.reindex(table.index).to_numpy()
+        for name, q in (("low", 0.25), ("confidence", 0.5), ("high", 0.75)):
+            table[name] = by_type["confidence"].quantile(q)
     if "novelty" in cells:
         table["novelty"] = by_type["novelty"].median()
     if "vote" in cells:

@@ -79,10 +79,13 @@ def like_cells(x: sparse.csr_matrix, s: np.ndarray) -> LikeCells | None:
     if x.shape[0] < FEWEST_CELLS:
         return None
     every = -(-x.shape[0] // MOST_CELLS)
-    x = x[::every].astype(np.float32)
-    x.data = np.rint(x.data / STEP) * np.float32(STEP)
+    x = x[::every].astype(float)  # so that no two neighbours are as near as each other but for rounding
+    x.data = np.rint(x.data / STEP) * STEP
     with threadpool_limits(1):  # several threads would add in an order of their own
-        components = randomized_svd(x, min(N_COMPONENTS, min(x.shape) - 1), n_iter=3, random_state=0)[2].T
+        # what is drawn is of genes, not of cells, whose order would count (as by `transpose="auto"`)
+        components = randomized_svd(
+            x, min(N_COMPONENTS, max(min(x.shape) - 1, 1)), n_iter=3, transpose=False, random_state=0
+        )[2].T
     place, k = np.asarray(x @ components), min(N_NEIGHBORS, x.shape[0] // OF_CELLS)
     near = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(place).kneighbors(place, return_distance=False)
     unlike = s[::every][near].mean(axis=1)

@@ -81,9 +81,9 @@ def novel(
 
     `adata.uns['ginseng']['novel']` : :class:`dict`
         `table`, a :class:`pandas.DataFrame` with one row per cluster: `n_cells`; the `nearest` label, which most cells
-        have, and the `fraction` that do; `novel_fraction`, the share of the cells with a novelty above 0.5; the mean
-        `confidence`; `novel`, whether the cluster is new; and its `markers`, separated by commas, if so. Also
-        `others`, the median share of the clusters, and the parameters of the call.
+        have, and the `fraction` that do; `novel_fraction`, the share of the cells that have counts and a novelty above
+        0.5; the mean `confidence`; `novel`, whether the cluster is new; and its `markers`, separated by commas, if so.
+        Also `others`, the median share of the clusters, and the parameters of the call.
 
     Raises
     ------
@@ -159,8 +159,9 @@ def novel(
 def describe(
     cluster: pd.Categorical, label: np.ndarray, novelty: np.ndarray, confidence: np.ndarray, unassigned: str
 ) -> pd.DataFrame:
-    """Return a row per cluster; cells that were not labelled count as novel, but not for the nearest label."""
+    """Return a row per cluster; cells without counts are not novel, and unlabelled ones have no nearest label."""
     rows = []
+    novel = (novelty > NOVEL) & (confidence > 0)  # which is 0 for cells without counts
     for i in range(len(cluster.categories)):
         here = cluster.codes == i
         named = pd.Series(label[here]).dropna()
@@ -170,7 +171,7 @@ def describe(
                 "n_cells": int(here.sum()),
                 "nearest": str(counts.index[0]) if len(counts) else unassigned,
                 "fraction": float(counts.iloc[0] / here.sum()) if len(counts) else 0.0,
-                "novel_fraction": float((novelty[here] > NOVEL).mean()),
+                "novel_fraction": float(novel[here].mean()),
                 "confidence": float(np.nanmean(confidence[here])),
             }
         )

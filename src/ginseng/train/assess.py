@@ -227,8 +227,10 @@ def _missing(
     rng: np.random.Generator,
 ) -> dict[str, np.ndarray]:
     """Measure models where only some genes are left, drawn at random, as columns of `OVERLAP` and recall by class."""
+    if not weight.any():  # no gene tells the classes apart
+        weight = np.ones_like(weight)
     order = rng.permutation(len(weight))
-    summed = np.cumsum(weight[order]) / max(weight.sum(), np.finfo(float).tiny)
+    summed = np.cumsum(weight[order]) / weight.sum()
     some = [in_memory(read.source, _some(c, -(-MOST_MISSING // len(cells)), rng)) for c in cells]
     levels, recall = [], []
     for share in WEIGHTS:

@@ -198,7 +198,8 @@ class GinsengClassifierTrainer:
         interrupted and resumed.
 
         Ctrl-C ends training after the current batches. A checkpoint is written if there is one, and the best weights so
-        far are returned, with `state.info["interrupted"]` set. A second ctrl-C aborts at once.
+        far are returned, with `state.info["interrupted"]` set. A second ctrl-C aborts at once. While the trained model
+        is calibrated, ctrl-C ends that, and the model is returned.
 
         Parameters
         ----------
@@ -242,6 +243,7 @@ class GinsengClassifierTrainer:
                 check_same("other cells or settings", json.dumps(described, sort_keys=True))
             place = Checkpoint.of(self.dataset, described, checkpoint, resume=resume)
         self.logger, self.best_epoch, self.interrupted = GinsengLogger(), None, False
+        self._stopped = False  # whether training or calibration was interrupted
         self._started = time.time()
         what = f"training of {self.network.name!r} on {int(self.keep.sum()):,} cells"
         advice = "Start all processes again"
@@ -252,10 +254,13 @@ class GinsengClassifierTrainer:
             else:
                 with nullcontext() if place is None else place.claimed(resume=resume):
                     trained = self._fit_adamw(epochs, silent, reports=reports, place=place, resume=resume)
-                self.model.params = self._adjusted(trained)
+                if self.interrupted:
+                    self._report_interruption(trained.epoch, epochs, place)
+                assert trained.kept is not None  # the first epoch is always kept
+                self.model.params = self._adjusted(trained.kept)
             learned = self._has_learned()
             known = reference(self._moments) if self.network.knows_reference else None
-            measured = self._assess(known, silent) if known is not None else None
+            measured = self._assess(known, silent, place) if known is not None else None
             report(f"best epoch {self.best_epoch} of {self.logger.epoch[-1]}")
         self.state = GinsengClassifierState.of(
             self.network,
@@ -286,7 +291,7 @@ class GinsengClassifierTrainer:
                 "data": describe_data(self.dataset),
             },
         )
-        if place is not None and is_first() and not self.interrupted:
+        if place is not None and is_first() and not self._stopped:
             place.end()
         return self.model, self.state
 
@@ -347,7 +352,9 @@ class GinsengClassifierTrainer:
         self.logger.report(silent or not reports)
         return params
 
-    def _fit_adamw(self, epochs: int, silent: bool, *, reports: bool, place: Checkpoint | None, resume: bool) -> Params:
+    def _fit_adamw(
+        self, epochs: int, silent: bool, *, reports: bool, place: Checkpoint | None, resume: bool
+    ) -> Progress:
         n_epoch = n_batches(int(self.keep.sum()), self.batch_size)
         step = Step(self.network, self.normalization, self.settings, n_window=self.n_window, batch_size=self.batch_size)
         plan = self._plan(epochs, n_epoch, step)
@@ -381,13 +388,13 @@ class GinsengClassifierTrainer:
                     source=self.dataset.source, keep=self.keep, gene_names=self.dataset.gene_names,
                 ) from None  # fmt: skip
         self.logger, self.best_epoch, self._started = at.logger, at.best_epoch or None, at.started
-        if self.interrupted:
-            self._report_interruption(at.epoch, epochs, place)
-        assert at.kept is not None  # the first epoch is always kept
-        return at.kept
+        self._stopped |= self.interrupted
+        return at
 
-    def _assess(self, known: dict[str, np.ndarray], silent: bool) -> dict[str, np.ndarray] | None:
-        """Measure how far the model can be trusted, see `assess.py`."""
+    def _assess(
+        self, known: dict[str, np.ndarray], silent: bool, place: Checkpoint | None
+    ) -> dict[str, np.ndarray] | None:
+        """Measure how far the model can be trusted, see `assess.py`; as far as that gets, if it is interrupted."""
         s = self.settings
         if not (s.solver == "adamw" if s.calibrate is None else s.calibrate) or self.keep.sum() < FEWEST:
             return None
@@ -398,22 +405,35 @@ class GinsengClassifierTrainer:
         models = iter([final]) if enough else self._refitted(silent)
         lacking = self._refitted(silent, lacking=True) if s.calibrate == "types" else ()
         weight = weight_of_genes(self.model.params, known, self.network)
-        return assess(models, final, read, lacking=lacking, weight=weight, seed=s.seed)
+        measured, stopped = None, self._stopped
+        try:
+            measured = assess(models, final, read, lacking=lacking, weight=weight, seed=s.seed)
+        except KeyboardInterrupt:
+            if n_processes() > 1:  # the others go on
+                raise
+            self._stopped = True
+        if self._stopped and not stopped:
+            told = "Calibration was interrupted. The model is trained, and "
+            told += "was not calibrated." if measured is None else "calibrated by fewer cells or types."
+            warning(told + ("" if place is None else f" `resume=True` calibrates it from {place.path}."))
+        return measured
 
     def _refitted(self, silent: bool, *, lacking: bool = False) -> Iterator[Trained]:
         """Yield models that were trained on parts of the cells, each to be measured on the others.
 
         With `lacking`, each also lacks some of the classes, and each class is lacking once.
         """
-        data = self.dataset
-        by_group = self.settings.group_level and data.groups is not None and len(np.unique(data.groups)) > 1
+        s, data = self.settings, self.dataset
+        by_group = s.group_level and data.groups is not None and len(np.unique(data.groups)) > 1
         most = len(np.unique(data.groups)) if by_group else int(np.bincount(data.labels).max())
-        rng = np.random.default_rng([self.settings.seed, 2**31 + 2])
+        rng = np.random.default_rng([s.seed, 2**31 + 2])
         groups = data.groups if by_group else None
         parts = folds(data.labels, groups, data.group_names, n_folds=min(N_PARTS, most), rng=rng)
         turn = rng.permutation(self.n_classes) % len(parts)
         with progress(parts, desc="Calibrating", unit="parts", silent=silent) as bar:
             for i, (_, others) in enumerate(bar):
+                if self._stopped:
+                    return
                 lacks = turn == i if lacking else None
                 part = copy.copy(self)
                 part.keep = ~others if lacks is None else ~others & ~lacks[data.labels]
@@ -423,10 +443,15 @@ class GinsengClassifierTrainer:
                 part._held_out = Holdout(data.source, part.holdout, self.network, self.normalization)
                 part.logger = GinsengLogger()
                 part.__dict__.pop("_moments", None)
-                trained = part._fit_adamw(self.best_epoch or 1, True, reports=False, place=None, resume=False)
-                if part.interrupted:
-                    return
-                yield Trained(part._adjusted(trained), reference(part._moments), part.keep, others, lacks)
+                if s.solver == "lbfgs":
+                    params = part._fit_lbfgs(True, reports=False)
+                else:
+                    trained = part._fit_adamw(self.best_epoch or 1, True, reports=False, place=None, resume=False)
+                    self._stopped = part._stopped
+                    if trained.kept is None or self._stopped:
+                        return
+                    params = part._adjusted(trained.kept)
+                yield Trained(params, reference(part._moments), part.keep, others, lacks)
 
     def _plan(self, epochs: int, n_epoch: int, step: Step) -> Plan:
         s = self.settings
