@@ -17,7 +17,7 @@ import ginseng as gs
 from ginseng._cells.genes import align_genes
 from ginseng._core.members import together
 from ginseng._core.steps import batch_logits
-from ginseng._predict.adapt import agreement_of, level_of, measured_genes_of, shift_of
+from ginseng._predict.adapt import _members, agreement_of, level_of, measured_genes_of, shift_of
 from ginseng.model import GinsengClassifierState
 from ginseng.model.overlap import measured_weight
 
@@ -327,3 +327,20 @@ def test_members_that_read_on_one_scale_count_more_in_another_study(
     assert found["members"] == pytest.approx([1, 1, 1, expected], abs=1e-4)
     alone: Any = gs.tl.classify(other, real_model, adapt=False, return_table=True, silent=True)
     assert len(alone) == other.n_obs
+
+
+@pytest.mark.parametrize(("n_one_scale", "expected"), [(0, None), (1, [1, 1, 1, 4]), (4, None)])
+def test_members_that_all_count_alike_are_none(cells: Cells, n_one_scale: int, expected: list[float] | None) -> None:
+    model = trained_members(cells[0], n_one_scale)
+    shift = np.zeros(model.n_genes, np.float32)
+    shift[:50] = 10  # of another study
+    found = _members(model, shift, np.ones(model.n_genes, bool))
+    assert (None if found is None else found.tolist()) == expected
+
+
+def trained_members(adata: ad.AnnData, n_one_scale: int) -> GinsengClassifierState:
+    adata = adata.copy()
+    how: dict[str, Any] = {"standardize": False} if n_one_scale == 4 else {"n_uncentered": n_one_scale}
+    small = {"hidden_dim": 8, "gate_dim": 4}
+    gs.tl.train(adata, "cell_type", epochs=1, silent=True, calibrate=False, config=small, **how)
+    return gs.model.GinsengClassifierState.from_dict(adata.uns["ginseng"]["model"])

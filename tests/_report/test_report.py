@@ -214,3 +214,8 @@ def test_on_the_command_line(cells: ad.AnnData, tmp_path: Path, capsys: pytest.C
     assert (tmp_path / "a.h5ad").read_bytes() == before
     assert main(["report", str(tmp_path / "a.h5ad"), "-o", str(tmp_path / "a.html")]) == 1
     assert "--overwrite" in capsys.readouterr().err
+
+
+def test_no_cells_at_all(cells: ad.AnnData, tmp_path: Path) -> None:
+    gs.report(cells[:0].copy(), tmp_path / "none.html")
+    assert "0 cells" in (tmp_path / "none.html").read_text()

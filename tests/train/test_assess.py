@@ -251,3 +251,13 @@ def test_cells_that_are_all_the_same(halves: tuple[ad.AnnData, ad.AnnData]) -> N
     assert all(np.isfinite(values).all() for values in model.calibration.values())
     table: Any = gs.tl.classify(adata, model, return_table=True, silent=True)
     assert table["confidence"].to_numpy() == pytest.approx(np.full(300, 0.5), abs=0.2)
+
+
+@pytest.mark.parametrize(("n", "alone"), [(99, True), (100, False)])
+def test_few_cells_are_given_up_as_those_that_stand_alone(
+    halves: tuple[ad.AnnData, ad.AnnData], real_model: GinsengClassifierState, n: int, alone: bool
+) -> None:
+    query = halves[1][:n].copy()
+    gs.tl.classify(query, real_model, min_confidence="auto", silent=True)
+    expected = calibration.thresholds(real_model.calibration or {}, alone=alone)
+    assert query.uns["ginseng"]["unassigned"]["max_novelty"] == pytest.approx(expected.max_novelty)

@@ -27,6 +27,7 @@ from ginseng._predict.query import ask, chosen_model
 from ginseng._predict.result import Result, allowed_classes, class_terms
 from ginseng.model import calibration
 from ginseng.model.file import ModelLike, is_model_file
+from ginseng.model.like_cells import FEWEST_CELLS
 from ginseng.model.logistic import is_logistic_regression
 from ginseng.model.overlap import expectation
 from ginseng.model.state import GinsengClassifierState
@@ -263,7 +264,7 @@ def classify(
     if unassigned == AUTO:
         min_confidence, unassigned = AUTO, UNASSIGNED
     if min_confidence == AUTO:
-        min_confidence, max_novelty = _thresholds(state, alone=not adapts)
+        min_confidence, max_novelty = _thresholds(state, alone=not adapts or data.n_obs < FEWEST_CELLS)
     if isinstance(min_confidence, str) or not 0 <= min_confidence <= 1:
         msg = f"`min_confidence` is a probability, between 0 and 1, or 'auto', not {min_confidence!r}."
         raise ValueError(msg)
