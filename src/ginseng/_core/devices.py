@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 #: Axis of the mesh over which cells are split.
 CELLS = "cells"
+#: Bytes, of which an address must be a multiple for XLA to read an array of NumPy in place.
+ALIGNMENT = 64
 
 
 def local_mesh() -> Mesh:
@@ -35,6 +38,14 @@ def cells_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
 def replicated(mesh: Mesh) -> NamedSharding:
     """Return the sharding of arrays that each device has in full."""
     return NamedSharding(mesh, PartitionSpec())
+
+
+def aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """Return float32 zeros that CPU devices can read in place, without a copy by :func:`put`."""
+    n_bytes = 4 * math.prod(shape)
+    room = np.zeros(n_bytes + ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % ALIGNMENT
+    return room[start : start + n_bytes].view(np.float32).reshape(shape)
 
 
 def put(tree: Any, sharding: NamedSharding) -> Any:

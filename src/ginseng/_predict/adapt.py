@@ -29,6 +29,7 @@ from scipy import sparse
 from scipy.special import softmax
 
 from ginseng._cells.genes import Alignment
+from ginseng._cells.matrix import Block
 from ginseng._core.correction import Correction
 from ginseng._core.devices import local_mesh, put, replicated
 from ginseng._core.members import reads_on_one_scale
@@ -84,11 +85,10 @@ class Adaptation:
 
 
 class Compared(NamedTuple):
-    """What consecutive cells say of how a query differs from the reference."""
+    """What some cells say of how a query differs from the reference."""
 
-    start: int
-    stop: int
-    sums: np.ndarray  # (C, G) normalised expression, summed over the expected cells of each class
+    cells: np.ndarray  # (cells,) index of each
+    sums: np.ndarray  # (C, G) normalised expression of genes measured, summed over the expected cells of each class
     expected: np.ndarray  # (C,) expected cells of each class
     label: np.ndarray  # (cells,) int32, -1 without counts
     some: Some | None  # for models that tell novelty
@@ -97,19 +97,20 @@ class Compared(NamedTuple):
 class Some(NamedTuple):
     """Some cells, one by one."""
 
-    x: sparse.csr_matrix  # (cells, G) normalised expression
+    x: sparse.csr_matrix  # (cells, G) normalised expression of genes measured
     unlike: np.ndarray  # (cells,) how unlike the reference
     label: np.ndarray  # (cells,)
 
 
 def correction_for(
-    state: GinsengClassifierState, genes: Alignment, shift: np.ndarray | None = None
+    state: GinsengClassifierState, genes: Alignment, shift: np.ndarray | None = None, *, always: bool = False
 ) -> Correction | None:
     """Return what makes up for genes that were not measured, and for a shift; None if there is nothing to make up for.
 
-    Models that do not know their reference take genes that were not measured for not expressed.
+    Models that do not know their reference take genes that were not measured for not expressed. With `always`, others
+    get a correction that changes nothing instead of None, which saves compiling a program without one.
     """
-    if state.reference is None or (not len(genes.missing) and (shift is None or not shift.any())):
+    if state.reference is None or not (always or len(genes.missing) or (shift is not None and shift.any())):
         return None
     skips = state.network.skips_zeros
     return Correction.of(state.reference, measured_genes_of(genes), skips_zeros=skips, shift=shift)
@@ -138,7 +139,7 @@ def compare(
     every: int,
     allowed: np.ndarray | None = None,
 ) -> Iterator[Compared]:
-    """Yield what consecutive cells say of how a query differs from the reference.
+    """Yield what some cells at a time say of how a query differs from the reference.
 
     Parameters
     ----------
@@ -157,12 +158,12 @@ def compare(
     allowed
         (classes,) bool, those that a cell can be of. All if None.
     """
-    mesh = local_mesh()
-    correction, params = correction_for(state, genes), put(state.params, replicated(mesh))
-    unlike = None if state.calibration is None else Unlike(state, correction, mesh)
-    for start, stop, x, total, empty in batches(state, rows, batch_size):
-        n = stop - start
-        how: dict[str, Any] = {"correction": correction, "normalization": normalization}
+    mesh, measured = local_mesh(), measured_genes_of(genes)
+    params = put(state.params, replicated(mesh))
+    how: dict[str, Any] = {"correction": correction_for(state, genes, always=True), "normalization": normalization}
+    unlike = None if state.calibration is None else Unlike(state, how["correction"], mesh)
+    for _, _, x, total, empty, cells, counts in batches(state, rows, batch_size):
+        n = len(cells)
         seen = None if unlike is None else unlike(params, x, total, n, architecture=state.network, **how)
         if seen is None:
             logits = np.asarray(predict_logits(params, x, total, architecture=state.network, mesh=mesh, **how))[:n]
@@ -173,15 +174,23 @@ def compare(
         label = logits.argmax(axis=1)
         p = np.where(empty, 0.0, softmax(logits.astype(float), axis=1)[np.arange(n), label])
         of_class = sparse.csr_matrix((p, (label, np.arange(n))), shape=(state.n_classes, n))
-        expression = np.asarray(normalized(x, total, **how))[:n]
-        sums = of_class @ expression.astype(float)
+        expression = _where_expressed(np.asarray(normalized(x, total, **how)), counts, measured)
+        sums = (of_class @ expression.astype(float)).toarray()
         expected = np.bincount(label, p, minlength=state.n_classes)
         some = None
         if unlike is not None and seen is not None:
-            kept = ~empty & (np.arange(start, stop) % every == 0)
-            x = sparse.csr_matrix(expression[kept] * measured_genes_of(genes))
-            some = Some(x, unlike.of(seen, label)[kept], label[kept])
-        yield Compared(start, stop, sums, expected, np.where(empty, -1, label).astype(np.int32), some)
+            kept = ~empty & (cells % every == 0)
+            some = Some(expression[kept], unlike.of(seen, label)[kept], label[kept])
+        yield Compared(cells, sums, expected, np.where(empty, -1, label).astype(np.int32), some)
+
+
+def _where_expressed(x: np.ndarray, counts: Block, measured: np.ndarray) -> sparse.csr_matrix:
+    """Return the normalised expression of the genes that were measured: zero where there are no counts."""
+    counts = sparse.csr_matrix(counts)
+    gene, cell = counts.indices, np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+    found = sparse.csr_matrix((x[cell, gene] * measured[gene], gene, counts.indptr), shape=counts.shape)
+    found.eliminate_zeros()
+    return found
 
 
 def adapt(state: GinsengClassifierState, compared: Iterable[Compared], genes: Alignment, n_cells: int) -> Adaptation:
@@ -203,7 +212,7 @@ def adapt(state: GinsengClassifierState, compared: Iterable[Compared], genes: Al
             some.append(part.some)
         sums += part.sums
         expected += part.expected
-        first[part.start : part.stop] = part.label
+        first[part.cells] = part.label
     shift, n_classes = shift_of(sums, expected, state.reference)
     measured = measured_genes_of(genes)
     shift = np.where(measured, shift, np.float32(0))

@@ -91,7 +91,7 @@ def annotate(
         how |= {name: getattr(result.adaptation, name) for name in ("together", "level", "members")}
         report(f"adapted to the cells by {result.adaptation.n_classes} of {state.n_classes} classes")
         _report_unlike(result.adaptation, report)
-    how |= {"correction": correction_for(state, query.genes, shift), "weight": result.weight}
+    how |= {"correction": correction_for(state, query.genes, shift, always=adapts), "weight": result.weight}
     if priors is not None and result.shares is not None:
         result.priors = given_shares(state, priors)
         if result.priors is None:

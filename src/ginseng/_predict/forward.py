@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from scipy import sparse
+from threadpoolctl import ThreadpoolController
 
 from ginseng._cells.matrix import Block, row_sums
 from ginseng._core.correction import Correction
-from ginseng._core.devices import cells_sharding, local_mesh, put, replicated, rounded_up
+from ginseng._core.devices import aligned, cells_sharding, local_mesh, put, replicated, rounded_up
 from ginseng._core.members import weighted
 from ginseng._core.process import prepare
 from ginseng._core.steps import (
@@ -24,12 +26,13 @@ from ginseng._core.steps import (
 )
 from ginseng._core.types import Params
 from ginseng._settings import settings
+from ginseng.data._batches import prefetch
 from ginseng.model import calibration
-from ginseng.model.like_cells import LikeCells
+from ginseng.model.like_cells import N_COMPONENTS, LikeCells
 from ginseng.model.state import GinsengClassifierState
 
-#: Cells up to which a batch is as large as is asked for, however few there are: small queries share a compiled shape.
-FEWEST = 1024
+#: Cells of a batch at least, and steps in which it grows with few cells: small queries share compiled shapes.
+FEWEST, STEP = 1024, 512
 
 
 class Rows(NamedTuple):
@@ -42,16 +45,29 @@ class Rows(NamedTuple):
 
 
 class PaddedRows(NamedTuple):
-    """Consecutive cells as the compiled steps take them; filled up with empty ones, so that one shape does for all.
+    """Cells as the compiled steps take them; filled up with empty ones, so that one shape does for all.
 
     The devices of this process share the cells.
     """
 
-    start: int
-    stop: int
+    start: int  # the first
+    stop: int  # the one after the last
     x: jax.Array  # (batch_size, genes of the model) float32
     total: jax.Array  # (batch_size,) float32, counts by which the cells are scaled
     empty: np.ndarray  # (cells,) bool, cells without a count in the genes of the model
+    cells: np.ndarray  # (cells,) index of each, which follow each other if the blocks do
+    counts: Block  # (cells, genes of the model)
+
+
+class Passed(NamedTuple):
+    """What a forward pass gives of consecutive cells."""
+
+    start: int
+    stop: int
+    logits: np.ndarray  # (cells, classes)
+    seen: Seen | None  # for models that were calibrated
+    gene_weights: np.ndarray | None  # (cells, genes) float32
+    empty: np.ndarray  # (cells,) bool
 
 
 class Predicted(NamedTuple):
@@ -128,20 +144,26 @@ def predict(
     params = put(state.params if members is None else weighted(state.params, members), replicated(mesh))
     key = None if seed is None else jax.random.key(seed)
     unlike = None if state.calibration is None else Unlike(state, correction, mesh, together)
-    for start, stop, x, total, empty in batches(state, rows, batch_size):
-        n = stop - start
-        seen = None if unlike is None else unlike(params, x, total, n, **how)
-        if network.is_double:  # which has no dropout
-            logits = np.asarray(predict_double_logits(params, np.asarray(x), np.asarray(total), **how))[:n]
-        elif seen is not None and key is None:
-            logits = seen.logits
-        else:
-            batch_key = None if key is None else jax.random.fold_in(key, start)
-            logits = np.asarray(predict_logits(params, x, total, batch_key, mesh=mesh, **how))[:n]
+
+    def passes() -> Iterator[Passed]:
+        for start, stop, x, total, empty, *_ in batches(state, rows, batch_size):
+            n = stop - start
+            seen = None if unlike is None else unlike(params, x, total, n, **how)
+            if network.is_double:  # which has no dropout
+                logits = np.asarray(predict_double_logits(params, np.asarray(x), np.asarray(total), **how))[:n]
+            elif seen is not None and key is None:
+                logits = seen.logits
+            else:
+                batch_key = None if key is None else jax.random.fold_in(key, start)
+                logits = np.asarray(predict_logits(params, x, total, batch_key, mesh=mesh, **how))[:n]
+            weights = np.asarray(predict_gene_weights(params, x, total, **how))[:n] if gene_weights else None
+            yield Passed(start, stop, logits, seen, weights, empty)
+
+    # the next batch is under way while this one is made probabilities
+    for start, stop, logits, seen, weights, empty in prefetch(passes(), depth=1):
         if not np.isfinite(logits).all():  # finite weights, and finite counts
             msg = "The model gives values that are NaN or infinite: its weights are too large, or they are damaged."
             raise ValueError(msg)
-        weights = np.asarray(predict_gene_weights(params, x, total, **how))[:n] if gene_weights else None
         first = label = probability.labels(logits, probability.probs(logits))
         if allowed is not None:
             label = probability.labels(logits, probability.probs(logits, allowed), allowed)
@@ -156,7 +178,7 @@ def predict(
             probs = probs * odds.astype(np.float32)
             probs /= probs.sum(axis=1, keepdims=True)
             label = probs.argmax(axis=1)
-        moved = np.zeros(n, bool) if allowed is None else ~allowed[first]
+        moved = np.zeros(stop - start, bool) if allowed is None else ~allowed[first]
         yield Predicted(start, stop, label, probs, weights, empty, moved, novelty)
 
 
@@ -185,9 +207,9 @@ class Unlike:
         self.calibration = state.calibration
         measured = np.ones(state.n_genes, bool) if correction is None else np.asarray(correction.measured)
         self.together = together
-        components = np.zeros((state.n_genes, 1), np.float32) if together is None else together.components
+        components = np.zeros((state.n_genes, N_COMPONENTS), np.float32) if together is None else together.components
         self.shared = put((state.reference["classes"], measured.astype(np.float32), components), replicated(mesh))
-        self.how = {"mesh": mesh}
+        self.how, self.blas = {"mesh": mesh}, ThreadpoolController()
 
     def __call__(self, params: Params, x: Any, total: Any, n: int, **how: Any) -> Seen:
         """Return what the model sees of the first `n` cells."""
@@ -195,31 +217,59 @@ class Unlike:
 
     def of(self, seen: Seen, label: np.ndarray) -> np.ndarray:
         """Return how unlike the reference cells are that get these labels, (cells,); see `model/calibration.py`."""
-        scores = calibration.scores(seen.direction, self.calibration["prototypes"], seen.likeness, label)
-        s = calibration.unlike(self.calibration, scores, np.asarray(seen.depth), label)
-        return s if self.together is None else self.together.smooth(np.asarray(seen.place), s)
+        with self.blas.limit(limits=1):  # several threads wait for each other for longer than these products take
+            scores = calibration.scores(seen.direction, self.calibration["prototypes"], seen.likeness, label)
+            s = calibration.unlike(self.calibration, scores, np.asarray(seen.depth), label)
+            return s if self.together is None else self.together.smooth(np.asarray(seen.place), s)
 
 
 def batches(state: GinsengClassifierState, rows: Iterable[Rows], batch_size: int) -> Iterator[PaddedRows]:
-    """Yield dense batches of one shape, in buffers that the next batch overwrites."""
+    """Yield dense batches of one shape, in a buffer that the next batch overwrites."""
     if batch_size < 1:
         msg = f"`batch_size` must be at least 1, not {batch_size}."
         raise ValueError(msg)
     buffer = totals = np.empty(0, np.float32)
     mesh = local_mesh()
     shared = cells_sharding(mesh)
-    for block in rows:
+    for cells, counts, total in _filled(rows, batch_size):
+        n = len(cells)
         if not len(buffer):  # more than there are cells would be padding, which takes as much memory and time
-            batch_size = rounded_up(mesh, min(batch_size, max(block.stop - block.start, FEWEST)))
-            buffer, totals = np.zeros((batch_size, state.n_genes), np.float32), np.ones(batch_size, np.float32)
-        for start in range(0, block.stop - block.start, batch_size):
-            part = block.counts[start : start + batch_size].astype(np.float32, copy=False)
-            n = part.shape[0]
-            buffer[:] = 0
-            if isinstance(part, np.ndarray):
-                buffer[:n] = part
-            else:
-                part.toarray(out=buffer[:n])
-            totals[:n] = block.total[start : start + n]
-            x, total = put(buffer, shared), put(totals, shared)
-            yield PaddedRows(block.start + start, block.start + start + n, x, total, row_sums(part) == 0)
+            size = rounded_up(mesh, min(batch_size, max(-(-n // STEP) * STEP, FEWEST)))
+            buffer, totals = aligned((size, state.n_genes)), np.ones(size, np.float32)
+        buffer[:] = 0
+        if isinstance(counts, np.ndarray):
+            buffer[:n] = counts
+        else:
+            counts.toarray(out=buffer[:n])
+        totals[:n] = total
+        x, total = put(buffer, shared), put(totals, shared)
+        yield PaddedRows(int(cells[0]), int(cells[-1]) + 1, x, total, row_sums(counts) == 0, cells, counts)
+
+
+def _filled(rows: Iterable[Rows], size: int) -> Iterator[tuple[np.ndarray, Block, np.ndarray]]:
+    """Yield blocks cut or put together to `size` cells, but for the last: index of each cell, counts and total."""
+    parts: list[tuple[np.ndarray, Block, np.ndarray]] = []
+    n = 0
+    for block in rows:
+        cells, counts = np.arange(block.start, block.stop), block.counts.astype(np.float32, copy=False)
+        start = 0
+        while start < len(cells):
+            part = slice(start, start + size - n)
+            whole = part == slice(0, len(cells))
+            parts.append((cells[part], counts if whole else counts[part], block.total[part]))
+            n += len(parts[-1][0])
+            start = part.stop
+            if n == size:
+                yield _joined(parts)
+                parts, n = [], 0
+    if parts:
+        yield _joined(parts)
+
+
+def _joined(parts: list[tuple[np.ndarray, Block, np.ndarray]]) -> tuple[np.ndarray, Block, np.ndarray]:
+    if len(parts) == 1:
+        return parts[0]
+    cells, counts, totals = zip(*parts, strict=True)
+    is_dense = isinstance(counts[0], np.ndarray)
+    joined = np.concatenate(counts) if is_dense else sparse.vstack(counts, format="csr")
+    return np.concatenate(cells), joined, np.concatenate(totals)

@@ -81,7 +81,7 @@ def attribute(
     network, mesh = state.network, local_mesh()
     params = put(state.params, replicated(mesh))
     how: dict[str, Any] = {"architecture": network, "normalization": normalization, "correction": correction}
-    for start, stop, x, total, empty in batches(state, rows, batch_size):
+    for start, stop, x, total, empty, *_ in batches(state, rows, batch_size):
         n = stop - start
         logits = np.asarray(predict_logits(params, x, total, mesh=mesh, **how))
         wanted = np.zeros_like(logits)
@@ -104,7 +104,7 @@ def embed(
     mesh = local_mesh()
     params = put(state.params, replicated(mesh))
     how: dict[str, Any] = {"architecture": state.network, "normalization": normalization, "correction": correction}
-    for start, stop, x, total, _ in batches(state, rows, batch_size):
+    for start, stop, x, total, *_ in batches(state, rows, batch_size):
         yield Embedded(start, stop, np.asarray(predict_embedding(params, x, total, mesh=mesh, **how))[: stop - start])
 
 
@@ -128,7 +128,7 @@ def dropout_passes(
     mesh = local_mesh()
     params, key = put(state.params, replicated(mesh)), jax.random.key(seed)
     how: dict[str, Any] = {"architecture": state.network, "normalization": normalization, "correction": correction}
-    for start, stop, x, total, empty in batches(state, rows, batch_size):
+    for start, stop, x, total, empty, *_ in batches(state, rows, batch_size):
         cells = np.arange(start, start + len(x), dtype=np.uint32)
         moments = predict_passes(params, x, total, cells, key, np.int32(n_passes), mesh=mesh, **how)
         mean, std = (np.asarray(a)[: stop - start] for a in moments)
