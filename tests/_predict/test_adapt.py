@@ -212,7 +212,11 @@ def test_what_is_reported(cells: Cells, linear: GinsengClassifierState, tmp_path
     assert found["n_classes"] <= linear.n_classes
     shift = pd.Series(found["shift"], found["genes"]).reindex(linear.genes, fill_value=0).to_numpy()
     expected = read_as(linear, (normalised(query, linear) - shift).astype(np.float32))
-    np.testing.assert_allclose(with_, expected, atol=1e-4)
+    assert found["own_classes"] == 0.5
+    own = with_ - 0.5 * expected  # a half by the model, a half by classes of the query
+    assert own.min() > -1e-4
+    np.testing.assert_allclose(own.sum(axis=1), 0.5, atol=1e-4)
+    assert own.std(axis=0).max() > 0.05
     query.write_h5ad(tmp_path / "query.h5ad")
     read = ad.read_h5ad(tmp_path / "query.h5ad").uns["ginseng"]["adaptation"]
     np.testing.assert_array_equal(read["shift"], found["shift"])
@@ -295,6 +299,17 @@ def test_novelty_is_beyond_what_all_the_query_is(
     assert (after["confidence"] >= before["confidence"]).all()  # softened by what is beyond
 
 
+def test_classes_of_the_query_do_not_need_novelty(halves: Cells, real_model: GinsengClassifierState) -> None:
+    query = of_another_study(halves[1])
+    for model in (real_model, dataclasses.replace(real_model, calibration=None)):
+        found: Any = {name: probs(query, model, adapt=name) for name in (True, False)}
+        gs.tl.classify(query, model, silent=True)
+        adaptation = query.uns["ginseng"]["adaptation"]
+        assert adaptation["own_classes"] > 0
+        assert np.abs(found[True] - found[False]).max() > 0.1
+        assert ("ginseng_novelty" in query.obs) == (model.calibration is not None)
+
+
 def test_other_tissue_is_told(halves: Cells, real_model: GinsengClassifierState) -> None:
     query = halves[1].copy()
     x = query.raw.to_adata() if query.raw is not None else query
@@ -304,6 +319,7 @@ def test_other_tissue_is_told(halves: Cells, real_model: GinsengClassifierState)
         gs.tl.classify(x, real_model, min_overlap=0, silent=True)
     assert x.uns["ginseng"]["adaptation"]["agreement"] < 0.5
     assert x.uns["ginseng"]["adaptation"]["level"] == 0
+    assert x.uns["ginseng"]["adaptation"]["own_classes"] == 0
     assert np.median(x.obs["ginseng_novelty"]) > 0.5
 
 
@@ -317,6 +333,7 @@ def test_members_that_read_on_one_scale_count_more_in_another_study(
     length = np.linalg.norm(found["shift"]) / np.linalg.norm(real_model.reference["classes"].mean(axis=0))
     assert length < 0.07
     assert "members" not in found
+    assert found["own_classes"] == 0
 
     other = of_another_study(halves[1], 0)
     gs.tl.classify(other, real_model, silent=True)
@@ -325,16 +342,14 @@ def test_members_that_read_on_one_scale_count_more_in_another_study(
     assert length > 0.07
     expected = np.interp(length, (0.07, 0.12), (1, 4))
     assert found["members"] == pytest.approx([1, 1, 1, expected], abs=1e-4)
+    assert found["own_classes"] == pytest.approx(0.5 * np.interp(length, (0.1, 0.2), (0, 1)), abs=1e-4)
     alone: Any = gs.tl.classify(other, real_model, adapt=False, return_table=True, silent=True)
     assert len(alone) == other.n_obs
 
 
 @pytest.mark.parametrize(("n_one_scale", "expected"), [(0, None), (1, [1, 1, 1, 4]), (4, None)])
 def test_members_that_all_count_alike_are_none(cells: Cells, n_one_scale: int, expected: list[float] | None) -> None:
-    model = trained_members(cells[0], n_one_scale)
-    shift = np.zeros(model.n_genes, np.float32)
-    shift[:50] = 10  # of another study
-    found = _members(model, shift, np.ones(model.n_genes, bool))
+    found = _members(trained_members(cells[0], n_one_scale), 0.3)  # of another study
     assert (None if found is None else found.tolist()) == expected
 
 

@@ -10,7 +10,8 @@ for each gene. Each class counts alike, so that the shift does not depend on how
 differences do not agree between classes is not shifted (James and Stein 1961): that is biology, or wrong labels.
 
 A shift that is long next to the expression of a cell is that of another study. There, members of an ensemble that read
-genes on one scale count more than those that standardise each gene, which are best within a study (`docs/accuracy.md`).
+genes on one scale count more than those that standardise each gene, which are best within a study, and so do classes as
+they lie in the query (:mod:`ginseng.model.own_classes`), fitted to the labels of some cells (`docs/accuracy.md`).
 
 The same pass tells how unlike the reference the query is throughout: by the median over classes of what the median cell
 of the class is. That is taken off the novelty of each cell, where the classes differ from each other in the same genes
@@ -29,13 +30,14 @@ from scipy import sparse
 from scipy.special import softmax
 
 from ginseng._cells.genes import Alignment
-from ginseng._cells.matrix import Block
 from ginseng._core.correction import Correction
 from ginseng._core.devices import local_mesh, put, replicated
 from ginseng._core.members import reads_on_one_scale
-from ginseng._core.steps import Normalization, normalized, predict_logits
-from ginseng._predict.forward import Rows, Unlike, batches
+from ginseng._core.steps import Normalization, normalized
+from ginseng._predict.forward import Rows, View, batches, predict
+from ginseng.model.components import Components, components_of
 from ginseng.model.like_cells import LikeCells, like_cells
+from ginseng.model.own_classes import OwnClasses, own_classes
 from ginseng.model.state import GinsengClassifierState
 
 #: A class needs so many expected cells in the query, and so many cells in the reference, to count.
@@ -48,6 +50,8 @@ AGREES = 0.5, 0.6
 #: Length of the shift, in units of the mean expression of the classes, from which on a query is of another study, all
 #: the more up to the second; and how much members that read genes on one scale count there, where others count 1.
 ANOTHER_STUDY, ONE_SCALE = (0.07, 0.12), 4.0
+#: The same for classes as they lie in the query, and how much these count, where all is 1.
+FAR, OWN = (0.1, 0.2), 0.5
 #: Steps in which a shift is measured, of log-normalised expression: what is finer is the order of a sum.
 STEP = 2.0**-16
 
@@ -64,24 +68,38 @@ class Adaptation:
         Classes that it is the mean of; with too few there is no shift.
     first
         (cells,) label of each cell before; -1 for one without counts in the genes of the model, or not looked at.
-    together
-        Of the cells that were looked at, for models that tell novelty.
     agreement
         How much the classes differ in the same genes as those of the reference: the median over classes of the
         correlation over genes. NaN with too few classes.
+    far
+        Length of the shift, in units of the mean expression of the classes.
     level
         How unlike the reference the query is throughout.
     members
         (members,) how much each member of the ensemble counts; None if all count alike.
+    components
+        Principal components of some cells, as they lie without the shift; None if they are few.
+    together
+        These cells, for models that tell novelty.
+    own
+        Classes as they lie in the query; None if they do not count.
     """
 
     shift: np.ndarray
     n_classes: int
     first: np.ndarray
-    together: LikeCells | None
     agreement: float
-    level: float
-    members: np.ndarray | None
+    far: float
+    level: float = 0.0
+    members: np.ndarray | None = None
+    components: Components | None = None
+    together: LikeCells | None = None
+    own: OwnClasses | None = None
+
+    @property
+    def agrees(self) -> float:
+        """How surely the cells are other ones of the same types, between 0 and 1."""
+        return float(np.nan_to_num(np.interp(self.agreement, AGREES, (0, 1))))
 
 
 class Compared(NamedTuple):
@@ -91,15 +109,17 @@ class Compared(NamedTuple):
     sums: np.ndarray  # (C, G) normalised expression of genes measured, summed over the expected cells of each class
     expected: np.ndarray  # (C,) expected cells of each class
     label: np.ndarray  # (cells,) int32, -1 without counts
-    some: Some | None  # for models that tell novelty
+    some: Some
 
 
 class Some(NamedTuple):
     """Some cells, one by one."""
 
     x: sparse.csr_matrix  # (cells, G) normalised expression of genes measured
-    unlike: np.ndarray  # (cells,) how unlike the reference
+    counts: sparse.csr_matrix  # (cells, G) that it is made of
+    total: np.ndarray  # (cells,) counts by which the cells are scaled
     label: np.ndarray  # (cells,)
+    unlike: np.ndarray | None  # (cells,) how unlike the reference, for models that tell novelty
 
 
 def correction_for(
@@ -161,40 +181,36 @@ def compare(
     mesh, measured = local_mesh(), measured_genes_of(genes)
     params = put(state.params, replicated(mesh))
     how: dict[str, Any] = {"correction": correction_for(state, genes, always=True), "normalization": normalization}
-    unlike = None if state.calibration is None else Unlike(state, how["correction"], mesh)
+    view = View(state, how["correction"], mesh)
     for _, _, x, total, empty, cells, counts in batches(state, rows, batch_size):
-        n = len(cells)
-        seen = None if unlike is None else unlike(params, x, total, n, architecture=state.network, **how)
-        if seen is None:
-            logits = np.asarray(predict_logits(params, x, total, architecture=state.network, mesh=mesh, **how))[:n]
-        else:
-            logits = seen.logits
-        if allowed is not None:
-            logits = np.where(allowed, logits, -np.inf)
+        n, counts = len(cells), sparse.csr_matrix(counts)
+        seen = view(params, x, total, n, architecture=state.network, **how)
+        logits = seen.logits if allowed is None else np.where(allowed, seen.logits, -np.inf)
         label = logits.argmax(axis=1)
         p = np.where(empty, 0.0, softmax(logits.astype(float), axis=1)[np.arange(n), label])
         of_class = sparse.csr_matrix((p, (label, np.arange(n))), shape=(state.n_classes, n))
         expression = _where_expressed(np.asarray(normalized(x, total, **how)), counts, measured)
         sums = (of_class @ expression.astype(float)).toarray()
         expected = np.bincount(label, p, minlength=state.n_classes)
-        some = None
-        if unlike is not None and seen is not None:
-            kept = ~empty & (cells % every == 0)
-            some = Some(expression[kept], unlike.of(seen, label)[kept], label[kept])
+        kept = ~empty & (cells % every == 0)
+        unlike = None if state.calibration is None else view.unlike(seen, label)[kept]
+        some = Some(expression[kept], counts[kept], np.array(total)[:n][kept], label[kept], unlike)
         yield Compared(cells, sums, expected, np.where(empty, -1, label).astype(np.int32), some)
 
 
-def _where_expressed(x: np.ndarray, counts: Block, measured: np.ndarray) -> sparse.csr_matrix:
+def _where_expressed(x: np.ndarray, counts: sparse.csr_matrix, measured: np.ndarray) -> sparse.csr_matrix:
     """Return the normalised expression of the genes that were measured: zero where there are no counts."""
-    counts = sparse.csr_matrix(counts)
-    gene, cell = counts.indices, np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-    found = sparse.csr_matrix((x[cell, gene] * measured[gene], gene, counts.indptr), shape=counts.shape)
+    cell = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+    found = counts.copy()  # whose indices zeros are taken out of
+    found.data = x[cell, counts.indices] * measured[counts.indices]
     found.eliminate_zeros()
     return found
 
 
-def adapt(state: GinsengClassifierState, compared: Iterable[Compared], genes: Alignment, n_cells: int) -> Adaptation:
-    """Return how cells differ from those of the reference whatever their class.
+def adapt(
+    state: GinsengClassifierState, compared: Iterable[Compared], genes: Alignment, n_cells: int
+) -> tuple[Adaptation, Rows | None]:
+    """Return how cells differ from those of the reference whatever their class, and the sample that tells their places.
 
     Parameters
     ----------
@@ -208,8 +224,7 @@ def adapt(state: GinsengClassifierState, compared: Iterable[Compared], genes: Al
     first = np.full(n_cells, -1, np.int32)
     some: list[Some] = []
     for part in compared:
-        if part.some is not None:
-            some.append(part.some)
+        some.append(part.some)
         sums += part.sums
         expected += part.expected
         first[part.cells] = part.label
@@ -217,23 +232,52 @@ def adapt(state: GinsengClassifierState, compared: Iterable[Compared], genes: Al
     measured = measured_genes_of(genes)
     shift = np.where(measured, shift, np.float32(0))
     agreement = agreement_of(sums[:, measured], expected, state.reference["classes"][:, measured], state.reference)
-    together, level = None, 0.0
-    if some:
-        unlike, label = np.concatenate([a.unlike for a in some]), np.concatenate([a.label for a in some])
-        level = level_of(unlike, label) * float(np.nan_to_num(np.interp(agreement, AGREES, (0, 1))))
-        together = like_cells(sparse.vstack([a.x for a in some], format="csr"), unlike)
-    moved = None if together is None else together.moved(shift)
-    return Adaptation(shift, n_classes, first, moved, agreement, level, _members(state, shift, measured))
+    usual = np.linalg.norm(state.reference["classes"].mean(axis=0)[measured])
+    found = Adaptation(
+        shift=shift,
+        n_classes=n_classes,
+        first=first,
+        agreement=agreement,
+        far=float(np.linalg.norm(shift) / max(usual, np.finfo(float).tiny)),
+    )
+    found = dataclasses.replace(found, members=_members(state, found.far))
+    components = components_of(sparse.vstack([a.x for a in some], format="csr")) if some else None
+    if components is None:
+        return found, None
+    moved, kept = components.moved(shift), components.kept
+    if state.calibration is not None:
+        unlike, label = (np.concatenate([getattr(a, name) for a in some]) for name in ("unlike", "label"))
+        level = level_of(unlike, label) * found.agrees
+        found = dataclasses.replace(found, level=level, together=like_cells(components, unlike).moved(moved))
+    counts = sparse.vstack([a.counts for a in some], format="csr")[kept]
+    sample = Rows(0, counts.shape[0], counts, np.concatenate([a.total for a in some])[kept])
+    return dataclasses.replace(found, components=moved), sample
 
 
-def _members(state: GinsengClassifierState, shift: np.ndarray, measured: np.ndarray) -> np.ndarray | None:
+def own_classes_of(
+    state: GinsengClassifierState, found: Adaptation, sample: Rows | None, **how: Any
+) -> OwnClasses | None:
+    """Return the classes as they lie in the query, if it is of another study.
+
+    Parameters
+    ----------
+    sample
+        Counts of the cells whose places `found` has.
+    how
+        How to label cells, see :func:`ginseng._predict.forward.predict`.
+    """
+    share = OWN * float(np.interp(found.far, FAR, (0, 1))) * found.agrees
+    if sample is None or found.components is None or not share:
+        return None
+    probs = np.concatenate([part.probs for part in predict(state, [sample], **how)])
+    return own_classes(found.components.place, probs, share)
+
+
+def _members(state: GinsengClassifierState, far: float) -> np.ndarray | None:
     """Return how much each member counts, (members,); None if all count alike."""
-    assert state.reference is not None
     if state.network.n_members == 1 or not state.network.standardizes:
         return None
-    usual = np.linalg.norm(state.reference["classes"].mean(axis=0)[measured])
-    more = float(np.interp(np.linalg.norm(shift) / max(usual, np.finfo(float).tiny), ANOTHER_STUDY, (1, ONE_SCALE)))
-    weights = np.where(reads_on_one_scale(state.params), more, 1)
+    weights = np.where(reads_on_one_scale(state.params), np.interp(far, ANOTHER_STUDY, (1, ONE_SCALE)), 1)
     return None if (weights == weights[0]).all() else weights
 
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from ginseng._errors import warn
 from ginseng._logging import Report, progress
-from ginseng._predict.adapt import AGREES, Adaptation, adapt, can_adapt, compare, correction_for
+from ginseng._predict.adapt import AGREES, Adaptation, adapt, can_adapt, compare, correction_for, own_classes_of
 from ginseng._predict.forward import predict
 from ginseng._predict.priors import estimate, given_shares, odds
 from ginseng._predict.query import Query
 from ginseng._predict.result import Result, label
-from ginseng.model.like_cells import MOST_CELLS
+from ginseng.model.components import MOST_CELLS
 from ginseng.model.state import GinsengClassifierState
 
 #: How unlike the reference a query is throughout that is worth a remark, in standard deviations.
@@ -82,16 +82,19 @@ def annotate(
     """
     n_cells = query.adata.n_obs
     how: Any = {"batch_size": batch_size, "normalization": query.normalization, "allowed": result.allowed}
-    shift = None
+    shift = sample = None
     if adapts:
         every = max(1, -(-query.n_some // MOST_CELLS))
         compared = replace(query, state=state).map_some(compare, genes=query.genes, every=every, **how)
-        result.adaptation = adapt(state, compared, query.genes, n_cells)
+        result.adaptation, sample = adapt(state, compared, query.genes, n_cells)
         shift = result.adaptation.shift
-        how |= {name: getattr(result.adaptation, name) for name in ("together", "level", "members")}
+        how |= {name: getattr(result.adaptation, name) for name in ("components", "together", "level", "members")}
         report(f"adapted to the cells by {result.adaptation.n_classes} of {state.n_classes} classes")
         _report_unlike(result.adaptation, report)
     how |= {"correction": correction_for(state, query.genes, shift, always=adapts), "weight": result.weight}
+    if result.adaptation is not None:
+        how["own"] = own_classes_of(query.state, result.adaptation, sample, **how)
+        result.adaptation = replace(result.adaptation, own=how["own"])
     if priors is not None and result.shares is not None:
         result.priors = given_shares(state, priors)
         if result.priors is None:

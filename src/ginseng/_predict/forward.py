@@ -28,7 +28,9 @@ from ginseng._core.types import Params
 from ginseng._settings import settings
 from ginseng.data._batches import prefetch
 from ginseng.model import calibration
-from ginseng.model.like_cells import N_COMPONENTS, LikeCells
+from ginseng.model.components import N_COMPONENTS, Components
+from ginseng.model.like_cells import LikeCells
+from ginseng.model.own_classes import OwnClasses
 from ginseng.model.state import GinsengClassifierState
 
 #: Cells of a batch at least, and steps in which it grows with few cells: small queries share compiled shapes.
@@ -95,7 +97,9 @@ def predict(
     allowed: np.ndarray | None = None,
     weight: float | None = None,
     odds: np.ndarray | None = None,
+    components: Components | None = None,
     together: LikeCells | None = None,
+    own: OwnClasses | None = None,
     level: float = 0.0,
     members: np.ndarray | None = None,
 ) -> Iterator[Predicted]:
@@ -123,8 +127,12 @@ def predict(
         Share of the model's weight that is on genes which were measured, for models that were calibrated; 1 if None.
     odds
         (classes,) by how much more frequent each class is than in the reference, see :mod:`ginseng._predict.priors`.
+    components
+        Of the query, for `together` and `own`.
     together
         Cells of the query to take each cell together with. It is looked at by itself if None.
+    own
+        Classes as they lie in the query, which count beside those of the model.
     level
         How unlike the reference the query is throughout, which is taken off.
     members
@@ -143,12 +151,13 @@ def predict(
     mesh = local_mesh()
     params = put(state.params if members is None else weighted(state.params, members), replicated(mesh))
     key = None if seed is None else jax.random.key(seed)
-    unlike = None if state.calibration is None else Unlike(state, correction, mesh, together)
+    looks = state.calibration is not None or own is not None
+    view = View(state, correction, mesh, components, together) if looks else None
 
     def passes() -> Iterator[Passed]:
         for start, stop, x, total, empty, *_ in batches(state, rows, batch_size):
             n = stop - start
-            seen = None if unlike is None else unlike(params, x, total, n, **how)
+            seen = None if view is None else view(params, x, total, n, **how)
             if network.is_double:  # which has no dropout
                 logits = np.asarray(predict_double_logits(params, np.asarray(x), np.asarray(total), **how))[:n]
             elif seen is not None and key is None:
@@ -168,12 +177,15 @@ def predict(
         if allowed is not None:
             label = probability.labels(logits, probability.probs(logits, allowed), allowed)
         novelty = temperature = None
-        if unlike is not None and seen is not None and state.calibration is not None:
-            s = unlike.of(seen, label) - level
+        if view is not None and seen is not None and state.calibration is not None:
+            s = view.unlike(seen, label) - level
             if key is None:  # draws of dropout are softer by themselves
                 temperature = calibration.temperatures(state.calibration, s, 1.0 if weight is None else weight)
             novelty = calibration.novelty(state.calibration, s, alone=together is None)
         probs = probability.probs(logits, allowed, temperature)
+        if own is not None and seen is not None:
+            probs = own.mix(probs, np.asarray(seen.place))
+            label = probs.argmax(axis=1)
         if odds is not None:
             probs = probs * odds.astype(np.float32)
             probs /= probs.sum(axis=1, keepdims=True)
@@ -182,8 +194,8 @@ def predict(
         yield Predicted(start, stop, label, probs, weights, empty, moved, novelty)
 
 
-class Unlike:
-    """Tells how unlike its reference a calibrated model finds cells.
+class View:
+    """What a model that knows its reference sees of cells, and how unlike the reference it finds them.
 
     Parameters
     ----------
@@ -191,7 +203,7 @@ class Unlike:
         What makes up for a query that is not measured as the reference was.
     mesh
         Devices that share the cells.
-    together
+    components, together
         Of the query.
     """
 
@@ -200,23 +212,29 @@ class Unlike:
         state: GinsengClassifierState,
         correction: Correction | None,
         mesh: Mesh,
+        components: Components | None = None,
         together: LikeCells | None = None,
     ) -> None:
-        assert state.calibration is not None
         assert state.reference is not None
         self.calibration = state.calibration
         measured = np.ones(state.n_genes, bool) if correction is None else np.asarray(correction.measured)
         self.together = together
-        components = np.zeros((state.n_genes, N_COMPONENTS), np.float32) if together is None else together.components
-        self.shared = put((state.reference["classes"], measured.astype(np.float32), components), replicated(mesh))
+        # of one shape also where there are none, so that there is one program to compile
+        directions = np.zeros((state.n_genes, N_COMPONENTS), np.float32)
+        if components is not None:
+            directions[:, : components.directions.shape[1]] = components.directions
+        self.n_components = 0 if components is None else components.directions.shape[1]
+        self.shared = put((state.reference["classes"], measured.astype(np.float32), directions), replicated(mesh))
         self.how, self.blas = {"mesh": mesh}, ThreadpoolController()
 
     def __call__(self, params: Params, x: Any, total: Any, n: int, **how: Any) -> Seen:
         """Return what the model sees of the first `n` cells."""
-        return Seen(*(np.asarray(a)[:n] for a in predict_seen(params, x, total, *self.shared, **how, **self.how)))
+        seen = Seen(*(np.asarray(a)[:n] for a in predict_seen(params, x, total, *self.shared, **how, **self.how)))
+        return seen._replace(place=seen.place[:, : self.n_components])
 
-    def of(self, seen: Seen, label: np.ndarray) -> np.ndarray:
+    def unlike(self, seen: Seen, label: np.ndarray) -> np.ndarray:
         """Return how unlike the reference cells are that get these labels, (cells,); see `model/calibration.py`."""
+        assert self.calibration is not None
         with self.blas.limit(limits=1):  # several threads wait for each other for longer than these products take
             scores = calibration.scores(seen.direction, self.calibration["prototypes"], seen.likeness, label)
             s = calibration.unlike(self.calibration, scores, np.asarray(seen.depth), label)

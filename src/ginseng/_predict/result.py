@@ -355,6 +355,7 @@ class Result:
                 "n_cells": int((self.adaptation.first >= 0).sum()),
                 "agreement": float(self.adaptation.agreement),
                 "level": float(self.adaptation.level),
+                "own_classes": 0.0 if self.adaptation.own is None else self.adaptation.own.share,
                 **({} if self.adaptation.members is None else {"members": self.adaptation.members.astype(np.float32)}),
                 "n_relabelled": self.n_relabelled,
                 "genes": self.genes[shifted].astype(object),

@@ -1,8 +1,8 @@
 """Like cells, taken together: what one cell says of its novelty is drowned in the noise of few counts.
 
-A sample of the cells is placed in principal components of its own. How unlike the reference a cell is, is then mostly
-the mean of the cells of the sample next to it: cells of a type that the reference lacks lie side by side, while noise
-does not.
+How unlike the reference a cell is, is then mostly the mean of the cells of a sample next to it, in principal components
+of its own (:mod:`ginseng.model.components`): cells of a type that the reference lacks lie side by side, noise does
+not.
 """
 
 from __future__ import annotations
@@ -10,23 +10,19 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
-from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
-# B cells, G genes, K components, N cells of the sample
+from ginseng.model.components import Components
 
-#: Principal components, and neighbours of a cell in the sample, of which they are a tenth at most.
-N_COMPONENTS, N_NEIGHBORS, OF_CELLS = 50, 30, 10
-#: Cells of the sample at most; with fewer than the least, each cell stands alone.
-MOST_CELLS, FEWEST_CELLS = 5000, 100
+# B cells, K components, N cells of the sample
+
+#: Neighbours of a cell in the sample, of which they are a tenth at most.
+N_NEIGHBORS, OF_CELLS = 30, 10
 #: Cells whose nearest cells are found at a time: few enough for caches.
 AT_ONCE = 128
 #: Weight of the neighbours.
 SHARE = 0.9
-#: Steps in which expression is compared: what is finer is the order of a sum.
-STEP = 2.0**-10
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,21 +31,18 @@ class LikeCells:
 
     Parameters
     ----------
-    components
-        (G, K) float32.
     place
-        (N, K) float32, expression times the components.
+        (N, K) float32, in principal components.
     unlike
         (N,) float32, mean over the neighbours of each cell in the sample, itself among them.
     """
 
-    components: np.ndarray
     place: np.ndarray
     unlike: np.ndarray
 
-    def moved(self, shift: np.ndarray) -> LikeCells:
-        """Return the sample of cells whose expression this is taken off, (G,)."""
-        return dataclasses.replace(self, place=self.place - shift @ self.components)
+    def moved(self, sample: Components) -> LikeCells:
+        """Return the same cells in other places."""
+        return dataclasses.replace(self, place=sample.place.astype(np.float32))
 
     def smooth(self, place: np.ndarray, s: np.ndarray) -> np.ndarray:
         """Return how unlike the reference cells are, by themselves and by the cells next to them, (B,) float32.
@@ -59,7 +52,7 @@ class LikeCells:
         Parameters
         ----------
         place
-            (B, K) expression of the cells times the components.
+            (B, K) of the cells.
         s
             (B,) of each cell by itself.
         """
@@ -74,27 +67,18 @@ class LikeCells:
         return ((1 - SHARE) * s + SHARE * self.unlike[nearest]).astype(np.float32)
 
 
-def like_cells(x: sparse.csr_matrix, s: np.ndarray) -> LikeCells | None:
-    """Return a sample of cells; None if they are too few. The same cells give the same sample.
+def like_cells(sample: Components, s: np.ndarray) -> LikeCells:
+    """Return the cells of a sample, each together with those next to it.
 
     Parameters
     ----------
-    x
-        (B, G) normalised expression.
+    sample
+        Of the cells.
     s
         (B,) how unlike the reference each cell is by itself.
     """
-    if x.shape[0] < FEWEST_CELLS:
-        return None
-    every = -(-x.shape[0] // MOST_CELLS)
-    x = x[::every].astype(float)  # so that no two neighbours are as near as each other but for rounding
-    x.data = np.rint(x.data / STEP) * STEP
+    k = min(N_NEIGHBORS, len(sample.place) // OF_CELLS)
     with threadpool_limits(1):  # several threads would add in an order of their own
-        # what is drawn is of genes, not of cells, whose order would count (as by `transpose="auto"`)
-        components = randomized_svd(
-            x, min(N_COMPONENTS, max(min(x.shape) - 1, 1)), n_iter=3, transpose=False, random_state=0
-        )[2].T
-    place, k = np.asarray(x @ components), min(N_NEIGHBORS, x.shape[0] // OF_CELLS)
-    near = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(place).kneighbors(place, return_distance=False)
-    unlike = s[::every][near].mean(axis=1)
-    return LikeCells(*(np.ascontiguousarray(a, np.float32) for a in (components, place, unlike)))
+        search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(sample.place)
+        near = search.kneighbors(sample.place, return_distance=False)
+    return LikeCells(*(np.ascontiguousarray(a, np.float32) for a in (sample.place, s[sample.kept][near].mean(axis=1))))

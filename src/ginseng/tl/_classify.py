@@ -26,8 +26,8 @@ from ginseng._predict.priors import given_shares
 from ginseng._predict.query import ask, chosen_model
 from ginseng._predict.result import Result, allowed_classes, class_terms
 from ginseng.model import calibration
+from ginseng.model.components import FEWEST_CELLS
 from ginseng.model.file import ModelLike, is_model_file
-from ginseng.model.like_cells import FEWEST_CELLS
 from ginseng.model.logistic import is_logistic_regression
 from ginseng.model.overlap import expectation
 from ginseng.model.state import GinsengClassifierState

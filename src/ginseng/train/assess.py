@@ -25,6 +25,7 @@ from ginseng._core.steps import Normalization, Seen, predict_seen
 from ginseng._core.types import Params
 from ginseng.data._batches import MemorySource, Source, in_memory, stream
 from ginseng.model import calibration
+from ginseng.model.components import components_of
 from ginseng.model.like_cells import like_cells
 
 #: Fewer cells to train on say too little of errors.
@@ -170,8 +171,10 @@ def judge(read: Reader, model: Trained, prototypes: np.ndarray, cells: np.ndarra
 def unlike(found: dict[str, np.ndarray], judged: Judged) -> tuple[np.ndarray, np.ndarray]:
     """Return how unlike the reference cells are, each by itself, and together as those of a query."""
     alone = calibration.unlike(found, judged.scores, judged.depth, judged.logits.argmax(axis=1))
-    together = like_cells(judged.x, alone)
-    return alone, alone if together is None else together.smooth(judged.x @ together.components, alone)
+    sample = components_of(judged.x)
+    if sample is None:
+        return alone, alone
+    return alone, like_cells(sample, alone).smooth(judged.x @ sample.directions, alone)
 
 
 def _told(read: Reader, model: Trained, found: dict[str, np.ndarray], rng: np.random.Generator) -> np.ndarray:
