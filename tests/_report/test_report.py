@@ -102,9 +102,16 @@ def test_it_says_what_the_cells_are(cells: ad.AnnData, tmp_path: Path) -> None:
     for package in ("ginseng", "jax", "anndata", "scanpy"):
         assert f"{package} " in found.sections["methods"]
     assert "min_confidence=0.6" in found.sections["methods"]
+    assert "of another study" not in found.sections["methods"]
     assert "@software{ginseng" in found.sections["citation"]
     assert "counts (whole numbers" in found.sections["checks"]
     assert "700 cells" in found.sections["model"] or "665 cells" in found.sections["model"]
+
+
+def test_it_says_how_much_the_cells_themselves_count(cells: ad.AnnData, tmp_path: Path) -> None:
+    far = cells.copy()
+    far.uns["ginseng"]["adaptation"]["own_classes"] = 0.37
+    assert "weight of 37%" in page(far, tmp_path / "a.html").sections["methods"]
 
 
 def test_types_to_distrust(cells: ad.AnnData, tmp_path: Path) -> None:

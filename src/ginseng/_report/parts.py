@@ -324,6 +324,11 @@ def _sentences(adata: AnnData, key: str, facts: Facts, state: Any) -> list[str]:
             "Expression was adapted to the reference by the shift of each gene that "
             f"{int(adaptation['n_classes'])} cell types share."
         )
+        if own := float(adaptation.get("own_classes", 0)):
+            said.append(
+                "As the cells are of another study, the types as they lie in them (linear discriminant analysis of "
+                f"principal components) had a weight of {own:.0%} in the probabilities."
+            )
     given = member(entry, "unassigned")
     if threshold := float(given.get("min_confidence", 0) or 0):
         novelty = f" or a novelty above {given['max_novelty']:.2g}" if "max_novelty" in given else ""

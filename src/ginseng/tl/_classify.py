@@ -79,9 +79,9 @@ def classify(
 
     Genes are matched by name. Genes that the model knows and the data lack have no influence (models of earlier
     versions count them as zero). Differences in expression between query and reference that all types share are
-    estimated and removed (`adapt`), so the label of a cell depends to some degree on the other cells. Counts are scaled
-    as in training: by the sum over the genes of the model, or over all measured genes if the model was trained that
-    way. Data and model may be passed in either order.
+    estimated and removed (`adapt`), and in another study the cells next to a cell have a say in its label, so that it
+    depends to some degree on the other cells. Counts are scaled as in training: by the sum over the genes of the model,
+    or over all measured genes if the model was trained that way. Data and model may be passed in either order.
 
     Parameters
     ----------
@@ -131,9 +131,10 @@ def classify(
         types alike, as it does between laboratories, chemistries and species, then to label them with that difference
         removed (see the concepts in the documentation). With more than 40,000 cells, the estimate uses blocks of about
         20,000 in total. It requires at least three types with five cells each; with fewer, the cells are labelled
-        unchanged. With False, the label of each cell depends on nothing but
-        itself. If None, models adapt that can: those of earlier versions do not know what they were trained on, and a
-        `transformer` reads expressed genes alone.
+        unchanged. Where the difference is that of another study, classes as they lie in these cells, normal
+        distributions fitted to the first labels, count up to one half. With False, the label of each cell depends on
+        nothing but itself. If None, models adapt that can: those of earlier versions do not know what they were
+        trained on, and a `transformer` reads expressed genes alone.
     priors
         How frequent the types are among the cells: a dictionary from classes to their shares, by which those that are
         not named divide what is left; or `"query"`, to estimate it by EM from the probabilities (Saerens et al. 2002,
@@ -209,8 +210,8 @@ def classify(
         of the `genes` that has one, the number of classes averaged over (`n_classes`), and `n_relabelled`, how many of
         the `n_cells` used for the estimate have a different label because of it, the `agreement` of the differences
         between classes with those of the reference (a correlation), the `level`, how unlike the reference the cells
-        are throughout, which novelty is beyond, and how much each of the `members` of the network counts, if not all
-        alike; in
+        are throughout, which novelty is beyond, how much each of the `members` of the network counts, if not all
+        alike, and how much `own_classes` do, those as they lie in these cells (of 1); in
         `unassigned` the `label` and the `min_confidence` above, and how many cells were below it (`n_low_confidence`)
         or empty (`n_no_counts`), with `"auto"` also `max_novelty` and how many were above it (`n_novel`); in
         `calibration` the `temperature` of the model, and the `accuracy` and calibration error (`ece`) to expect with
