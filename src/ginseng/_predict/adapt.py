@@ -63,7 +63,8 @@ class Adaptation:
     Attributes
     ----------
     shift
-        (genes of the model,) float32, normalised expression that the query has more of than the reference.
+        (genes of the model,) float32, normalised expression that the query has more of than the reference, as far as it
+        is taken off: not at all for architectures that read expressed genes alone.
     n_classes
         Classes that it is the mean of; with too few there is no shift.
     first
@@ -72,7 +73,7 @@ class Adaptation:
         How much the classes differ in the same genes as those of the reference: the median over classes of the
         correlation over genes. NaN with too few classes.
     far
-        Length of the shift, in units of the mean expression of the classes.
+        Length of the shift before anything was left out of it, in units of the mean expression of the classes.
     level
         How unlike the reference the query is throughout.
     members
@@ -134,14 +135,6 @@ def correction_for(
         return None
     skips = state.network.skips_zeros
     return Correction.of(state.reference, measured_genes_of(genes), skips_zeros=skips, shift=shift)
-
-
-def can_adapt(state: GinsengClassifierState) -> bool:
-    """Whether a shift can be estimated: the model knows its reference, and reads genes that a cell does not express.
-
-    Without those, a shift of the others would single out the cells that express them.
-    """
-    return state.reference is not None and not state.network.skips_zeros
 
 
 def measured_genes_of(genes: Alignment) -> np.ndarray:
@@ -233,13 +226,10 @@ def adapt(
     shift = np.where(measured, shift, np.float32(0))
     agreement = agreement_of(sums[:, measured], expected, state.reference["classes"][:, measured], state.reference)
     usual = np.linalg.norm(state.reference["classes"].mean(axis=0)[measured])
-    found = Adaptation(
-        shift=shift,
-        n_classes=n_classes,
-        first=first,
-        agreement=agreement,
-        far=float(np.linalg.norm(shift) / max(usual, np.finfo(float).tiny)),
-    )
+    far = float(np.linalg.norm(shift) / max(usual, np.finfo(float).tiny))
+    if state.network.skips_zeros:  # where a shift of the genes that a cell expresses would single out these cells
+        shift = np.zeros_like(shift)
+    found = Adaptation(shift=shift, n_classes=n_classes, first=first, agreement=agreement, far=far)
     found = dataclasses.replace(found, members=_members(state, found.far))
     components = components_of(sparse.vstack([a.x for a in some], format="csr")) if some else None
     if components is None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ginseng._errors import warn
 from ginseng._logging import Report, progress
-from ginseng._predict.adapt import AGREES, Adaptation, adapt, can_adapt, compare, correction_for, own_classes_of
+from ginseng._predict.adapt import AGREES, Adaptation, adapt, compare, correction_for, own_classes_of
 from ginseng._predict.forward import predict
 from ginseng._predict.priors import estimate, given_shares, odds
 from ginseng._predict.query import Query
@@ -22,18 +22,18 @@ LEVEL = 2.0
 
 
 def check_adapt(state: GinsengClassifierState, wanted: bool | None) -> bool:
-    """Return whether to adapt: if None, where the model can.
+    """Return whether to adapt: if None, where the model knows its reference.
 
     Raises
     ------
     ValueError
-        If it is wanted and the model cannot.
+        If it is wanted and the model does not.
     """
-    if wanted and not can_adapt(state):
-        msg = "it does not know what it was trained on" if state.reference is None else "it reads expressed genes alone"
-        msg = f"The model cannot be adapted to other data, since {msg}: leave out `adapt`."
+    if wanted and state.reference is None:
+        why = "it does not know what it was trained on: leave out `adapt`"
+        msg = f"The model cannot be adapted to other data, since {why}."
         raise ValueError(msg)
-    return wanted is not False and can_adapt(state)
+    return wanted is not False and state.reference is not None
 
 
 def _report_unlike(found: Adaptation, report: Report) -> None:

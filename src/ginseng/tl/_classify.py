@@ -133,8 +133,8 @@ def classify(
         20,000 in total. It requires at least three types with five cells each; with fewer, the cells are labelled
         unchanged. Where the difference is that of another study, classes as they lie in these cells, normal
         distributions fitted to the first labels, count up to one half. With False, the label of each cell depends on
-        nothing but itself. If None, models adapt that can: those of earlier versions do not know what they were
-        trained on, and a `transformer` reads expressed genes alone.
+        nothing but itself. If None, models adapt that know what they were trained on, as those of earlier versions do
+        not. A `transformer` reads expressed genes alone, and removes no difference.
     priors
         How frequent the types are among the cells: a dictionary from classes to their shares, by which those that are
         not named divide what is left; or `"query"`, to estimate it by EM from the probabilities (Saerens et al. 2002,
@@ -234,9 +234,9 @@ def classify(
     KeyError
         If a layer or column does not exist.
     ValueError
-        If `adapt` is True and the model cannot be adapted, no class has a term to back off to, fewer genes match than
-        `min_overlap`, values are unlike those that the model was trained on, `allowed` or `excluded` has a name that is
-        not a class of the model, or a result would replace something that ginseng did not write.
+        If `adapt` is True and the model does not know what it was trained on, no class has a term to back off to, fewer
+        genes match than `min_overlap`, values are unlike those that the model was trained on, `allowed` or `excluded`
+        has a name that is not a class of the model, or a result would replace something that ginseng did not write.
 
     Examples
     --------
