@@ -86,8 +86,14 @@ def test_nothing_to_tell_apart(rng: np.random.Generator) -> None:
     assert own_classes(place[:3], sure_of(label[:3], 0.9), 0.5) is None
     assert own_classes(np.zeros((0, 6)), np.zeros((0, 3)), 0.5) is None
     assert own_classes(np.zeros_like(place), sure_of(label, 0.9), 0.5) is None  # all alike
-    empty = sure_of(label, 0.9)
-    empty[label == 2] = 0
-    found = own_classes(place, empty, 0.5)
+
+
+def test_cells_that_do_not_count(rng: np.random.Generator) -> None:
+    place, label = drawn(200, rng)
+    probs, weight = sure_of(label, 0.9), (label != 2).astype(float)
+    found, without = own_classes(place, probs, 0.5, weight), own_classes(place[label != 2], probs[label != 2], 0.5)
     assert found is not None
-    assert not found.known[2]
+    assert without is not None
+    assert found.known.tolist() == [True, True, False]
+    np.testing.assert_allclose(found.coefficients, without.coefficients)
+    np.testing.assert_allclose(found.mix(probs, place)[:, 2], probs[:, 2])

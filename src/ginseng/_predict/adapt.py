@@ -52,6 +52,8 @@ AGREES = 0.5, 0.6
 ANOTHER_STUDY, ONE_SCALE = (0.07, 0.12), 4.0
 #: The same for classes as they lie in the query, and how much these count, where all is 1.
 FAR, OWN = (0.1, 0.2), 0.5
+#: Novelty above which a cell is likely of a type that the model does not know, and says nothing of those that it does.
+NEW = 0.8
 #: Steps in which a shift is measured, of log-normalised expression: what is finer is the order of a sum.
 STEP = 2.0**-16
 
@@ -259,8 +261,10 @@ def own_classes_of(
     share = OWN * float(np.interp(found.far, FAR, (0, 1))) * found.agrees
     if sample is None or found.components is None or not share:
         return None
-    probs = np.concatenate([part.probs for part in predict(state, [sample], **how)])
-    return own_classes(found.components.place, probs, share)
+    parts = list(predict(state, [sample], **how))
+    probs = np.concatenate([part.probs for part in parts])
+    known = np.concatenate([np.ones(len(p.probs)) if p.novelty is None else p.novelty <= NEW for p in parts])
+    return own_classes(found.components.place, probs, share, known)
 
 
 def _members(state: GinsengClassifierState, far: float) -> np.ndarray | None:

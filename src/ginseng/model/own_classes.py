@@ -2,7 +2,8 @@
 
 In principal components of the query (:mod:`ginseng.model.components`), each class is a normal distribution about a mean
 of its own, with a covariance that all share: linear discriminant analysis, fitted to the most probable label of each
-cell, weighted by its probability. Let x_i be the place of cell i, c_i its label and p_i the probability of that:
+cell, weighted by its probability. Cells that are likely of none of the classes do not count. Let x_i be the place of
+cell i, c_i its label and p_i the probability of that:
 
     n_c = sum of p_i over the cells of c,    m_c = sum of p_i x_i / n_c,    S = sum_i p_i (x_i - m_c)(x_i - m_c)' / n
 
@@ -69,7 +70,9 @@ class OwnClasses:
         return mixed
 
 
-def own_classes(place: np.ndarray, probs: np.ndarray, share: float) -> OwnClasses | None:
+def own_classes(
+    place: np.ndarray, probs: np.ndarray, share: float, weight: np.ndarray | None = None
+) -> OwnClasses | None:
     """Return the classes of a query; None if fewer than two have enough cells.
 
     Parameters
@@ -77,13 +80,15 @@ def own_classes(place: np.ndarray, probs: np.ndarray, share: float) -> OwnClasse
     place
         (N, K) of the cells.
     probs
-        (N, C) by the model, of which rows of zeros do not count.
+        (N, C) by the model.
     share
         How much the classes count, between 0 and 1.
+    weight
+        (N,) how much each cell counts; all alike if None.
     """
     place, mixed, found = place.astype(float), probs, None
     for _ in range(ROUNDS):
-        found = _fit(place, mixed, share)
+        found = _fit(place, mixed if weight is None else mixed * weight[:, None], share)
         if found is None:
             return None
         mixed = found.mix(probs, place)
