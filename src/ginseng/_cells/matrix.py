@@ -224,6 +224,11 @@ def take_columns(block: Block, position: np.ndarray, n_columns: int) -> Block:
     return out
 
 
+def index_dtype(n: int) -> type[np.signedinteger]:
+    """Return the smaller of int32 and int64 that holds the indices of `n` cells."""
+    return np.int32 if n <= np.iinfo(np.int32).max else np.int64
+
+
 def smallest_dtype(largest: float, integers: bool) -> np.dtype:
     """Return the smallest dtype that holds counts up to `largest`; float32 if not all are integers."""
     if not integers:
