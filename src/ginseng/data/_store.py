@@ -23,7 +23,7 @@ from anndata.io import read_elem
 from scipy import sparse
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
-from ginseng._cells.matrix import index_dtype, smallest_dtype
+from ginseng._cells.matrix import index_dtype, smallest_dtype, trim
 from ginseng._cells.open import OpenCells
 from ginseng._cells.training_set import TrainingSet
 from ginseng._disk.atomic import check_space, recover, replacing_folder
@@ -179,6 +179,7 @@ def write_store(
     place = np.empty(n_cells, index)
     place[order] = np.arange(n_cells, dtype=index)
     total = np.empty(n_cells, np.float32)
+    trim()
     check_target(path, overwrite=overwrite)
     with replacing_folder(path) as folder, whole_chunks():
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}-") as parts_folder:
@@ -192,7 +193,7 @@ def write_store(
                     total[mine] = totals
                     bar.update(len(mine))
             root = _write_frame(folder, cells, chosen, order, total, normalizes=normalizes)
-            del order, place, total  # of a million cells, what is not needed any more takes 12 MB
+            del order, place, total  # what is not needed any more takes 12 MB per million cells
             _write_counts(root, parts, (n_cells, n_genes), silent=silent)
         check_target(path, overwrite=overwrite)  # again: another process may have written meanwhile
         # the completion marker goes last
@@ -275,6 +276,7 @@ def _write_counts(root: zarr.Group, parts: _Parts, shape: tuple[int, int], *, si
             indices.append(counts.indices)
             indptr[n + 1 : n + 1 + counts.shape[0]] = indptr[n] + counts.indptr[1:]
             n += counts.shape[0]
+            trim()
             bar.update(counts.shape[0])
     data.append(np.empty(0), last=True)
     indices.append(np.empty(0), last=True)
