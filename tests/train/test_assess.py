@@ -6,6 +6,7 @@ import dataclasses
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anndata as ad
@@ -18,7 +19,7 @@ import ginseng as gs
 from ginseng._core.probs import Probability
 from ginseng.model import calibration
 from ginseng.model.state import GinsengClassifierState
-from ginseng.train import trainer
+from ginseng.train import GinsengClassifierTrainerSettings, refits, trainer
 from ginseng.train.loop import run
 
 OUT = "CD19+ B"
@@ -145,10 +146,34 @@ def test_enough_held_out_cells_need_no_further_training(
     halves: tuple[ad.AnnData, ad.AnnData], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer, "ENOUGH", 50)
-    monkeypatch.setattr(trainer.GinsengClassifierTrainer, "_refitted", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(trainer.GinsengClassifierTrainer, "_refit", lambda *_: pytest.fail("trained again"))
     model = trained(halves[0], holdout_fraction=0.2, epochs=2)
     assert model.calibration is not None
     assert len(model.calibration["cells"]) == model.info["n_holdout"]
+
+
+@pytest.mark.parametrize(("enough", "n_parts"), [(100, 1), (130, 2), (10**6, 3)])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_models_are_trained_again_until_enough_cells_are_judged(
+    halves: tuple[ad.AnnData, ad.AnnData], monkeypatch: pytest.MonkeyPatch, enough: int, n_parts: int, grouped: bool
+) -> None:
+    monkeypatch.setattr(refits, "ENOUGH", enough)
+    adata = halves[0]
+    groups = np.arange(adata.n_obs) % 5
+    codes = adata.obs["cell_type"].cat.codes.to_numpy()
+    data: Any = SimpleNamespace(labels=codes, groups=groups, group_names=[*"abcde"])
+    settings = GinsengClassifierTrainerSettings(group_level=grouped)
+    found = refits.parts(data, settings, 10)
+    assert len(found) == (3 if grouped else n_parts)  # groups differ
+    judged = np.sum([part.others for part in found], axis=0)
+    assert judged.max() == 1
+    assert grouped or judged.sum() >= min(enough, adata.n_obs)
+    assert all((part.keep == ~part.others).all() and part.lacks is None for part in found)
+    if grouped:
+        assert not any(set(groups[part.keep]) & set(groups[part.others]) for part in found)
+    lacking = refits.parts(data, settings, 10, lacking=True)
+    assert np.sum([part.lacks for part in lacking], axis=0).tolist() == [1] * 10
+    assert not any(part.lacks[codes[part.keep]].any() for part in lacking)
 
 
 def test_no_thresholds_without_calibration(halves: tuple[ad.AnnData, ad.AnnData]) -> None:
@@ -200,6 +225,34 @@ def ctrl_c(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
         return runs
 
     return at
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_calibration_that_diverges_leaves_the_model(
+    halves: tuple[ad.AnnData, ad.AnnData], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    runs: list[int] = []
+
+    def diverges(progress: Any, plan: Any, *args: Any, **kwargs: Any) -> bool:
+        runs.append(plan.epochs)
+        if len(runs) == number:
+            plan = dataclasses.replace(plan, rates=np.full_like(plan.rates, 1e30))
+        return run(progress, plan, *args, **kwargs)
+
+    monkeypatch.setattr(trainer, "run", diverges)
+    if number == 1:
+        with pytest.raises(ValueError, match="training loss is"):
+            trained(halves[0], epochs=2)
+        return
+    with pytest.warns(UserWarning, match=r"diverged in epoch 1.*lr=") as warned:
+        model = trained(halves[0], epochs=2)
+    assert len(warned) == 1
+    assert len(runs) == number  # and no more
+    assert model.calibration is None
+    assert not model.info["interrupted"]
+    assert model.history["epoch"].tolist() == [1, 2]
+    table: Any = gs.tl.classify(halves[1], model, return_table=True, silent=True)
+    assert (table["cell_type"].astype(str) == halves[1].obs["cell_type"].astype(str)).mean() > 0.3
 
 
 @pytest.mark.parametrize(("number", "n_parts", "n_runs"), [(2, 0, 2), (3, 1, 3), (6, 3, 6)])

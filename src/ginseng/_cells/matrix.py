@@ -17,7 +17,7 @@ from ginseng._disk.matrix_guard import check_matrix
 from ginseng._errors import MissingKeyError, suggest
 
 #: Number of blocks between two calls of `malloc_trim`.
-BLOCKS_PER_TRIM = 16
+BLOCKS_PER_TRIM = 4
 
 type Block = sparse.csr_matrix | np.ndarray
 
@@ -112,7 +112,7 @@ def row_blocks(
         parts = islice(blocks(x, size), 0, None, every) if by_columns else (x[start : start + size] for start in starts)
     for i, (start, part) in enumerate(zip(starts, parts, strict=True)):
         if i % BLOCKS_PER_TRIM == BLOCKS_PER_TRIM - 1:
-            _trim()
+            trim()
         yield start, start + part.shape[0], to_memory(part, of=whole)
 
 
@@ -123,7 +123,7 @@ def parts_of(block: Block, start: int, size: int, of_cell: Any = None) -> Iterat
         yield Part(start + i, start + i + part.shape[0], part, None if of_cell is None else of_cell[i : i + size])
 
 
-def _trim() -> None:
+def trim() -> None:
     """Return free memory to the operating system.
 
     The blocks of a sparse matrix differ in size; without this, glibc retains 100 MB more per million cells.
@@ -222,6 +222,11 @@ def take_columns(block: Block, position: np.ndarray, n_columns: int) -> Block:
     out = sparse.csr_matrix((taken.data, places[taken.indices], taken.indptr), shape=(block.shape[0], n_columns))
     out.sum_duplicates()  # also sorts the indices
     return out
+
+
+def index_dtype(n: int) -> type[np.signedinteger]:
+    """Return the smaller of int32 and int64 that holds the indices of `n` cells."""
+    return np.int32 if n <= np.iinfo(np.int32).max else np.int64
 
 
 def smallest_dtype(largest: float, integers: bool) -> np.dtype:

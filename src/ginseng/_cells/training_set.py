@@ -26,7 +26,7 @@ from ginseng._cells.labels import (
 )
 from ginseng._cells.levels import finest_level, labels_by_level
 from ginseng._cells.match_names import match_names
-from ginseng._cells.matrix import Part, row_sums, take_columns
+from ginseng._cells.matrix import Part, index_dtype, row_sums, take_columns
 from ginseng._cells.named_genes import NamedGenes, named_genes, other_names
 from ginseng._cells.open import OpenCells
 from ginseng._errors import MissingKeyError, check_names, suggest, warn
@@ -103,7 +103,7 @@ class TrainingSet:
         ValueError
             If a value is negative, NaN or infinite.
         """
-        place = np.full(cells.n_obs, -1)
+        place = np.full(cells.n_obs, -1, index_dtype(cells.n_obs))
         place[self.rows] = np.arange(len(self.rows))
         chosen = partial(
             _chosen, position=self.gene_position, n_genes=len(self.gene_names), measured=self.measured

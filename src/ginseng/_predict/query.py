@@ -33,7 +33,7 @@ from ginseng.models.store import default_model, open_model
 #: Rows that are read at a time.
 ROWS = 4096
 #: Cells that say enough of all, and how many of them lie one behind the other.
-ENOUGH, SAMPLED = 20_000, 512
+ENOUGH, SAMPLED = 10_000, 256
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from anndata.io import read_elem
 from scipy import sparse
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
-from ginseng._cells.matrix import smallest_dtype
+from ginseng._cells.matrix import index_dtype, smallest_dtype, trim
 from ginseng._cells.open import OpenCells
 from ginseng._cells.training_set import TrainingSet
 from ginseng._disk.atomic import check_space, recover, replacing_folder
@@ -43,9 +43,9 @@ OTHER_NAMES = "other_names"
 
 #: Number of rows that are sorted at a time: 100 MB at 250 expressed genes per cell.
 ROWS_PER_PART = 65_536
-#: Values per compressed chunk, and chunks per shard (file).
+#: Values per compressed chunk, and chunks per shard (file): of counts and genes, and of the offsets of cells.
 CHUNK = 32_768
-CHUNKS_PER_SHARD = 128
+CHUNKS_PER_SHARD, POINTER_CHUNKS_PER_SHARD = 128, 8
 #: Split of the cells, in `uns["ginseng"]["split"]`.
 TRAIN, TEST, UNSPLIT = 0, 1, 255
 
@@ -76,23 +76,28 @@ def members(label_key: str, group_key: str | None) -> set[str]:
 class _Parts:
     """Rows of the input, distributed over temporary files by their position in the shuffled order."""
 
-    def __init__(self, folder: Path, place: np.ndarray) -> None:
+    def __init__(self, folder: Path, n_cells: int) -> None:
         self.folder = folder
-        self.place = place
+        self.n = -(-n_cells // ROWS_PER_PART)
         self.nnz = 0
         self.largest = 0.0
         self.integers = True
         self.dtype = np.dtype(np.float32)
 
-    def deal(self, cells: np.ndarray, counts: sparse.csr_matrix) -> None:
-        """Append each row to the files of its part, without explicit zeros."""
+    def deal(self, place: np.ndarray, counts: sparse.csr_matrix) -> None:
+        """Append each row to the files of its part, without explicit zeros.
+
+        Parameters
+        ----------
+        place
+            (rows,) position of each in the shuffled order.
+        """
         counts.eliminate_zeros()
         if counts.nnz:
             self.nnz += counts.nnz
             self.largest = max(self.largest, float(counts.data.max()))
             self.integers = self.integers and bool((counts.data == np.rint(counts.data)).all())
         self.dtype = counts.dtype
-        place = self.place[cells]
         for part in np.unique(place // ROWS_PER_PART):
             rows = np.flatnonzero(place // ROWS_PER_PART == part)
             mine = counts[rows] if len(rows) < counts.shape[0] else counts
@@ -103,7 +108,7 @@ class _Parts:
 
     def ordered(self, n_genes: int) -> Iterator[sparse.csr_matrix]:
         """Yield each part with its rows in final order, and remove its files."""
-        for part in range(-(-len(self.place) // ROWS_PER_PART)):
+        for part in range(self.n):
             place, length, indices, data = (
                 np.fromfile(self.folder / f"{part}.{name}", dtype) for name, dtype in self._columns()
             )
@@ -119,10 +124,10 @@ class _Parts:
 
 
 class _Appender:
-    """A one-dimensional sharded array that is written shard by shard."""
+    """A one-dimensional sharded array that is written shard by shard, of which zarr makes several copies."""
 
-    def __init__(self, group: zarr.Group, name: str, size: int, dtype: np.dtype) -> None:
-        shard = CHUNK * min(CHUNKS_PER_SHARD, max(1, -(-size // CHUNK)))
+    def __init__(self, group: zarr.Group, name: str, size: int, dtype: np.dtype, *, n_chunks: int) -> None:
+        shard = CHUNK * min(n_chunks, max(1, -(-size // CHUNK)))
         self.array = group.create_array(
             name,
             shape=(size,),
@@ -138,12 +143,14 @@ class _Appender:
 
     def append(self, values: np.ndarray, *, last: bool = False) -> None:
         """Add values; those that do not fill a shard are kept for the next call, unless it is the last."""
-        ready = np.concatenate([*self.waiting, values.astype(self.array.dtype, copy=False)])
+        values = values.astype(self.array.dtype, copy=False)
+        ready = np.concatenate([*self.waiting, values]) if self.waiting else values
         n = len(ready) if last else len(ready) // self.shard * self.shard
-        if n:
-            self.array[self.written : self.written + n] = ready[:n]
-        self.written += n
-        self.waiting = [ready[n:]]
+        for start in range(0, n, self.shard):
+            some = ready[start : min(start + self.shard, n)]
+            self.array[self.written : self.written + len(some)] = some
+            self.written += len(some)
+        self.waiting = [ready[n:]] if n < len(ready) else []
 
 
 def write_store(
@@ -167,22 +174,26 @@ def write_store(
         If a value is negative, NaN or infinite. `path` is then unchanged.
     """
     n_cells, n_genes = len(chosen.rows), len(chosen.gene_names)
-    order = rng.permutation(n_cells)
-    place = np.argsort(order)
-    total = np.empty(n_cells)
+    index = index_dtype(n_cells)
+    order = rng.permutation(n_cells).astype(index)
+    place = np.empty(n_cells, index)
+    place[order] = np.arange(n_cells, dtype=index)
+    total = np.empty(n_cells, np.float32)
+    trim()
     check_target(path, overwrite=overwrite)
     with replacing_folder(path) as folder, whole_chunks():
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}-") as parts_folder:
-            parts = _Parts(Path(parts_folder), place)
+            parts = _Parts(Path(parts_folder), n_cells)
             with progress(desc="Reading cells", total=n_cells, unit="cells", silent=silent) as bar:
                 for mine, counts, totals in chosen.blocks(cells, size=chunk_size):
                     if parts.nnz == 0 and len(mine):  # the first write
                         value_bytes = counts.indices.itemsize + counts.dtype.itemsize
                         check_space(folder.parent, counts.nnz * value_bytes * n_cells // len(mine))
-                    parts.deal(mine, counts)
+                    parts.deal(place[mine], counts)
                     total[mine] = totals
                     bar.update(len(mine))
             root = _write_frame(folder, cells, chosen, order, total, normalizes=normalizes)
+            del order, place, total  # what is not needed any more takes 12 MB per million cells
             _write_counts(root, parts, (n_cells, n_genes), silent=silent)
         check_target(path, overwrite=overwrite)  # again: another process may have written meanwhile
         # the completion marker goes last
@@ -213,31 +224,37 @@ def _write_frame(
     obs = {chosen.label_key: _categorical(chosen.labels[order], chosen.label_names)}
     if chosen.groups is not None and chosen.group_key is not None:
         obs[chosen.group_key] = _categorical(chosen.groups[order], chosen.group_names)
-    _write_obs(root, {**obs, TOTAL: total[order].astype(np.float32), ROW: rows}, cells.adata.obs_names[rows])
+    _write_obs(root, {**obs, TOTAL: total[order], ROW: rows}, cells.adata.obs_names, rows)
     # one chunk, so that a later split is a single write
     split = np.full(len(rows), UNSPLIT, np.uint8)
     ad.io.write_elem(root["uns/ginseng"], "split", split, dataset_kwargs={**_PACKED, "chunks": split.shape})
     return root
 
 
-def _write_obs(root: zarr.Group, columns: dict[str, Any], names: pd.Index) -> None:
-    """Write a table like anndata, but with its names in blocks: encoded at once, a million take 200 MB."""
+def _write_obs(root: zarr.Group, columns: dict[str, Any], names: pd.Index, rows: np.ndarray) -> None:
+    """Write a table like anndata, but with its names in blocks: encoded at once, a million take 200 MB.
+
+    Parameters
+    ----------
+    names, rows
+        Names of the cells of the input, and which of them are written.
+    """
     attributes: dict[str, Any] = {"encoding-type": "dataframe", "encoding-version": "0.2.0", "_index": "_index"}
     obs = root.create_group("obs", overwrite=True, attributes={**attributes, "column-order": list(columns)})
     for name, values in columns.items():
         ad.io.write_elem(obs, name, values, dataset_kwargs=_PACKED)
     attributes = {"encoding-type": "string-array", "encoding-version": "0.2.0"}
-    chunk = max(1, min(ROWS_PER_PART, len(names)))
+    chunk = max(1, min(ROWS_PER_PART, len(rows)))
     array = obs.create_array(
         "_index",
-        shape=(len(names),),
+        shape=rows.shape,
         dtype=str,
         chunks=(chunk,),
         attributes=attributes,
         compressors=_PACKED["compressors"],
     )
-    for start in range(0, len(names), chunk):
-        array[start : start + chunk] = names[start : start + chunk].to_numpy(object)
+    for start in range(0, len(rows), chunk):
+        array[start : start + chunk] = names[rows[start : start + chunk]].to_numpy(object)
 
 
 def _categorical(codes: np.ndarray, names: Any) -> pd.Categorical:
@@ -250,19 +267,20 @@ def _write_counts(root: zarr.Group, parts: _Parts, shape: tuple[int, int], *, si
         "X",
         attributes={"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": list(shape)},
     )
-    data = _Appender(x, "data", parts.nnz, smallest_dtype(parts.largest, parts.integers))
-    indices = _Appender(x, "indices", parts.nnz, smallest_dtype(shape[1], True))
-    lengths = []
+    dtypes = {"data": smallest_dtype(parts.largest, parts.integers), "indices": smallest_dtype(shape[1], True)}
+    data, indices = (_Appender(x, name, parts.nnz, d, n_chunks=CHUNKS_PER_SHARD) for name, d in dtypes.items())
+    indptr, n = np.zeros(shape[0] + 1, np.int64), 0
     with progress(desc="Writing zarr", total=shape[0], unit="cells", silent=silent) as bar:
         for counts in parts.ordered(shape[1]):
             data.append(counts.data)
             indices.append(counts.indices)
-            lengths.append(np.diff(counts.indptr))
+            indptr[n + 1 : n + 1 + counts.shape[0]] = indptr[n] + counts.indptr[1:]
+            n += counts.shape[0]
+            trim()
             bar.update(counts.shape[0])
     data.append(np.empty(0), last=True)
     indices.append(np.empty(0), last=True)
-    indptr = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
-    pointer = _Appender(x, "indptr", len(indptr), indptr.dtype)
+    pointer = _Appender(x, "indptr", len(indptr), indptr.dtype, n_chunks=POINTER_CHUNKS_PER_SHARD)
     pointer.append(indptr, last=True)
 
 

@@ -266,6 +266,7 @@ class GinsengDataset:
             normalizes=normalizes, chunk_size=chunk_size, overwrite=overwrite, rng=generator(rng),
             silent=silent,
         )  # fmt: skip
+        del cells, chosen  # which hold as much of each cell as the dataset does
         return cls(path)
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
+from ginseng._core import registry
 from ginseng._core.architecture import Architecture
 from ginseng._core.attribution import gene_leverage
 from ginseng._core.types import Params
@@ -23,6 +24,12 @@ def weight_of_genes(params: Params, reference: Mapping[str, np.ndarray], network
     """Return how much each gene tells the classes of the reference apart, (genes,)."""
     params = jax.device_put(params)
     return np.asarray(gene_leverage(params, reference["mean"], reference["classes"], architecture=network), float)
+
+
+def compile_weights(network: Architecture, n_genes: int, n_classes: int) -> None:
+    """Compile :func:`weight_of_genes` ahead of the first call."""
+    mean, classes = np.zeros(n_genes, np.float32), np.zeros((n_classes, n_genes), np.float32)
+    gene_leverage.lower(registry.shapes(network, n_genes, n_classes), mean, classes, architecture=network).compile()
 
 
 def measured_weight(state: GinsengClassifierState, measured: np.ndarray) -> float | None:

@@ -129,8 +129,8 @@ def classify(
     adapt
         Whether to read the cells twice: first to estimate by how much each gene differs from the training cells in all
         types alike, as it does between laboratories, chemistries and species, then to label them with that difference
-        removed (see the concepts in the documentation). With more than 40,000 cells, the estimate uses blocks of about
-        20,000 in total. It requires at least three types with five cells each; with fewer, the cells are labelled
+        removed (see the concepts in the documentation). With more than 20,000 cells, the estimate uses blocks of about
+        10,000 in total. It requires at least three types with five cells each; with fewer, the cells are labelled
         unchanged. Where the difference is that of another study, classes as they lie in these cells, normal
         distributions fitted to the first labels, count up to one half. With False, the label of each cell depends on
         nothing but itself. If None, models adapt that know what they were trained on, as those of earlier versions do

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from scipy import sparse
 from sklearn.cluster import KMeans
@@ -17,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
+from ginseng._core import registry
 from ginseng._core.architecture import Architecture
 from ginseng._core.correction import Correction
 from ginseng._core.devices import cells_sharding, local_mesh, put, replicated, rounded_up
@@ -76,21 +78,39 @@ class Reader:
 
         With `measured`, (genes,) bool, as if only these genes had been measured.
         """
-        measured = np.ones(cells.n_genes, bool) if measured is None else measured
-        # also where all were measured and it changes nothing, so that there is one program to compile
-        correction = Correction.of(model.reference, measured, skips_zeros=self.how["architecture"].skips_zeros)
-        components = np.zeros((cells.n_genes, 1), np.float32)
-        shared = put((model.reference["classes"], measured.astype(np.float32), components), replicated(self.mesh))
+        shared = self._shared(model.reference, measured)
         params = put(model.params, replicated(self.mesh))
         parts, y = [], []
         keep = np.ones(len(cells.labels), bool)
         for window in stream(cells, keep, batch_size=self.batch_size, n_per_window=1, shuffle=False):
             real = (window.weight[0] > 0) & window.x[0].any(axis=1)
             x, total = put((window.x[0].astype(np.float32), window.total[0]), cells_sharding(self.mesh))
-            seen = predict_seen(params, x, total, *shared, correction, **self.how)
+            seen = predict_seen(params, x, total, *shared, **self.how)
             parts.append([np.asarray(a)[real] for a in seen])
             y.append(window.y[0, real])
         return Seen(*(np.concatenate(a) for a in zip(*parts, strict=True))), np.concatenate(y)
+
+    def _shared(self, reference: dict[str, np.ndarray], measured: np.ndarray | None = None) -> tuple[Any, ...]:
+        n_genes = self.source.n_genes
+        measured = np.ones(n_genes, bool) if measured is None else measured
+        # also where all were measured and it changes nothing, so that there is one program to compile
+        correction = Correction.of(reference, measured, skips_zeros=self.how["architecture"].skips_zeros)
+        components = np.zeros((n_genes, 1), np.float32)
+        shared = put((reference["classes"], measured.astype(np.float32), components), replicated(self.mesh))
+        return *shared, correction
+
+    def compile(self, n_classes: int) -> None:
+        """Compile the forward pass ahead of the first call."""
+        n_genes = self.source.n_genes
+        shapes = {"classes": (n_classes, n_genes), "mean": (n_genes,), "share": (n_genes,)}
+        shared = self._shared({name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
+        params = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=replicated(self.mesh)),
+            registry.shapes(self.how["architecture"], n_genes, n_classes),
+        )
+        x, total = np.zeros((self.batch_size, n_genes), np.float32), np.zeros(self.batch_size, np.float32)
+        cells = put((x, total), cells_sharding(self.mesh))
+        predict_seen.lower(params, *cells, *shared, **self.how).compile()
 
     def expression(self, cells: MemorySource) -> sparse.csr_matrix:
         """Return the normalised expression of these cells, without empty cells."""
@@ -99,6 +119,7 @@ class Reader:
         return found
 
 
+@threadpool_limits.wrap(limits=1)  # several threads of BLAS take longer for small products, in an order of their own
 def assess(
     models: Iterator[Trained],
     final: Trained,
@@ -213,7 +234,7 @@ def prototypes_of(read: Reader, model: Trained, rng: np.random.Generator) -> np.
 
 def _k_means(points: np.ndarray, k: int, seed: int) -> np.ndarray:
     """Return centres, (k, width); the same for the same points. Where points are the same, some centres may be too."""
-    with threadpool_limits(1), warnings.catch_warnings():  # several threads would add in an order of their own
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         centres: np.ndarray = KMeans(k, n_init=1, max_iter=20, random_state=seed).fit(points).cluster_centers_
     return centres

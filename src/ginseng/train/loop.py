@@ -37,8 +37,9 @@ class Plan:
 class DivergedError(ArithmeticError):
     """The loss is no longer finite."""
 
-    def __init__(self, losses: np.ndarray) -> None:
+    def __init__(self, losses: np.ndarray, epoch: int) -> None:
         self.losses = losses  # per batch of the current epoch
+        self.epoch = epoch  # from 1
 
 
 def run(
@@ -82,7 +83,7 @@ def run(
                     place.write(at)
             losses = np.concatenate(at.losses)
             if not (np.isfinite(losses).all() and is_finite(at.params)):
-                raise DivergedError(losses)
+                raise DivergedError(losses, at.epoch + 1)
             if any_process(interrupted()):
                 if place is not None:
                     place.write(at)

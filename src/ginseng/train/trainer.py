@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from importlib.metadata import version
@@ -24,12 +24,11 @@ from ginseng._logging import progress, running, warning
 from ginseng._repr import Card, listed
 from ginseng.data._batches import batches_per_window, class_weights, n_batches, prefetch, stream_own
 from ginseng.data._memory import MemoryDataset
-from ginseng.data._splits import folds
 from ginseng.data.dataset import GinsengDataset
 from ginseng.model.classifier import GinsengClassifier
-from ginseng.model.overlap import weight_of_genes
+from ginseng.model.overlap import compile_weights, weight_of_genes
 from ginseng.model.state import GinsengClassifierState
-from ginseng.train.assess import ENOUGH, FEWEST, N_PARTS, Reader, Trained, assess
+from ginseng.train.assess import ENOUGH, FEWEST, Reader, Trained, assess
 from ginseng.train.checkpoint import Checkpoint, Progress, describe_data, describe_run
 from ginseng.train.compiling import Step, ahead
 from ginseng.train.diagnosis import by_chance, divergence, has_learned
@@ -39,6 +38,7 @@ from ginseng.train.logger import GinsengLogger
 from ginseng.train.loop import DivergedError, Plan, run
 from ginseng.train.metrics import Measures
 from ginseng.train.processes import check_same, from_first, is_first, n_processes, together
+from ginseng.train.refits import parts, refitted
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 from ginseng.train.standardize import Moments, fit_standardization, read_moments, reference
 
@@ -253,7 +253,14 @@ class GinsengClassifierTrainer:
                 self.model.params = self._fit_lbfgs(silent, reports=reports)
             else:
                 with nullcontext() if place is None else place.claimed(resume=resume):
-                    trained = self._fit_adamw(epochs, silent, reports=reports, place=place, resume=resume)
+                    try:
+                        trained = self._fit_adamw(
+                            epochs, silent, reports=reports, place=place, resume=resume, later=self._later()
+                        )
+                    except DivergedError as error:
+                        if place is not None and is_first():
+                            place.end()
+                        raise self._explained(error) from None
                 if self.interrupted:
                     self._report_interruption(trained.epoch, epochs, place)
                 assert trained.kept is not None  # the first epoch is always kept
@@ -353,8 +360,16 @@ class GinsengClassifierTrainer:
         return params
 
     def _fit_adamw(
-        self, epochs: int, silent: bool, *, reports: bool, place: Checkpoint | None, resume: bool
+        self,
+        epochs: int,
+        silent: bool,
+        *,
+        reports: bool,
+        place: Checkpoint | None,
+        resume: bool,
+        later: Sequence[Callable[[], Any]] = (),
     ) -> Progress:
+        """Train, while `later` compiles what is needed after that."""
         n_epoch = n_batches(int(self.keep.sum()), self.batch_size)
         step = Step(self.network, self.normalization, self.settings, n_window=self.n_window, batch_size=self.batch_size)
         plan = self._plan(epochs, n_epoch, step)
@@ -363,9 +378,10 @@ class GinsengClassifierTrainer:
         writes = place if is_first() else None
         if at is None or not at.finished:
             # validation is not needed before the end of the first epoch
-            step_compiled, validation_compiled = ahead(
+            step_compiled, validation_compiled, *_ = ahead(
                 partial(step.compile, self.dataset.source, self.n_classes),
                 partial(self._held_out.compile, self.n_classes),
+                *later,
             )
             if at is None:
                 params = from_first(self._init())
@@ -378,32 +394,46 @@ class GinsengClassifierTrainer:
                 found = self._held_out.measure(self._adjusted(params))
                 return {name: float(value) for name, value in from_first(found).items()}
 
-            try:
-                self.interrupted = run(at, plan, step, measure, place=writes, silent=silent, reports=reports)
-            except DivergedError as error:
-                if writes is not None:
-                    writes.end()
-                raise divergence(
-                    error.losses, at.epoch + 1, lr=self.lr, first=self._init(), logits=self._held_out.logits,
-                    source=self.dataset.source, keep=self.keep, gene_names=self.dataset.gene_names,
-                ) from None  # fmt: skip
+            self.interrupted = run(at, plan, step, measure, place=writes, silent=silent, reports=reports)
         self.logger, self.best_epoch, self._started = at.logger, at.best_epoch or None, at.started
         self._stopped |= self.interrupted
         return at
+
+    def _explained(self, error: DivergedError) -> ValueError:
+        return divergence(
+            error.losses, error.epoch, lr=self.lr, first=self._init(), logits=self._held_out.logits,
+            source=self.dataset.source, keep=self.keep, gene_names=self.dataset.gene_names,
+        )  # fmt: skip
+
+    @property
+    def _calibrates(self) -> bool:
+        s = self.settings
+        wanted = s.solver == "adamw" if s.calibrate is None else bool(s.calibrate)
+        return wanted and self.network.knows_reference and bool(self.keep.sum() >= FEWEST)
+
+    def _later(self) -> list[Callable[[], Any]]:
+        """Return what compiles the programs of the calibration."""
+        if not self._calibrates:
+            return []
+        read = Reader(self.dataset.source, self.network, self.normalization)
+        return [
+            partial(compile_weights, self.network, self.n_genes, self.n_classes),
+            partial(read.compile, self.n_classes),
+        ]
 
     def _assess(
         self, known: dict[str, np.ndarray], silent: bool, place: Checkpoint | None
     ) -> dict[str, np.ndarray] | None:
         """Measure how far the model can be trusted, see `assess.py`; as far as that gets, if it is interrupted."""
         s = self.settings
-        if not (s.solver == "adamw" if s.calibrate is None else s.calibrate) or self.keep.sum() < FEWEST:
+        if not self._calibrates:
             return None
         final = Trained(self.model.params, known, self.keep, self.holdout)
         read = Reader(self.dataset.source, self.network, self.normalization)
-
         enough = self.holdout.sum() >= ENOUGH or self.interrupted or n_processes() > 1 or s.solver == "lbfgs"
-        models = iter([final]) if enough else self._refitted(silent)
-        lacking = self._refitted(silent, lacking=True) if s.calibrate == "types" else ()
+        again = partial(refitted, fit=self._refit, silent=silent)
+        models = iter([final]) if enough else again(parts(self.dataset, s, self.n_classes))
+        lacking = again(parts(self.dataset, s, self.n_classes, lacking=True)) if s.calibrate == "types" else ()
         weight = weight_of_genes(self.model.params, known, self.network)
         measured, stopped = None, self._stopped
         try:
@@ -412,46 +442,34 @@ class GinsengClassifierTrainer:
             if n_processes() > 1:  # the others go on
                 raise
             self._stopped = True
+        except DivergedError as error:
+            warn(
+                f"Training again on some of the cells, to calibrate the model, diverged in epoch {error.epoch}. The "
+                f"model is trained, and was not calibrated. Lower the learning rate (lr={self.lr:g}), or pass "
+                "`calibrate=False`."
+            )
         if self._stopped and not stopped:
             told = "Calibration was interrupted. The model is trained, and "
             told += "was not calibrated." if measured is None else "calibrated by fewer cells or types."
             warning(told + ("" if place is None else f" `resume=True` calibrates it from {place.path}."))
         return measured
 
-    def _refitted(self, silent: bool, *, lacking: bool = False) -> Iterator[Trained]:
-        """Yield models that were trained on parts of the cells, each to be measured on the others.
-
-        With `lacking`, each also lacks some of the classes, and each class is lacking once.
-        """
-        s, data = self.settings, self.dataset
-        by_group = s.group_level and data.groups is not None and len(np.unique(data.groups)) > 1
-        most = len(np.unique(data.groups)) if by_group else int(np.bincount(data.labels).max())
-        rng = np.random.default_rng([s.seed, 2**31 + 2])
-        groups = data.groups if by_group else None
-        parts = folds(data.labels, groups, data.group_names, n_folds=min(N_PARTS, most), rng=rng)
-        turn = rng.permutation(self.n_classes) % len(parts)
-        with progress(parts, desc="Calibrating", unit="parts", silent=silent) as bar:
-            for i, (_, others) in enumerate(bar):
-                if self._stopped:
-                    return
-                lacks = turn == i if lacking else None
-                part = copy.copy(self)
-                part.keep = ~others if lacks is None else ~others & ~lacks[data.labels]
-                part.holdout = np.zeros_like(others)
-                if len(np.unique(data.labels[part.keep])) < 2:
-                    continue
-                part._held_out = Holdout(data.source, part.holdout, self.network, self.normalization)
-                part.logger = GinsengLogger()
-                part.__dict__.pop("_moments", None)
-                if s.solver == "lbfgs":
-                    params = part._fit_lbfgs(True, reports=False)
-                else:
-                    trained = part._fit_adamw(self.best_epoch or 1, True, reports=False, place=None, resume=False)
-                    self._stopped = part._stopped
-                    if trained.kept is None or self._stopped:
-                        return
-                    params = part._adjusted(trained.kept)
-                yield Trained(params, reference(part._moments), part.keep, others, lacks)
+    def _refit(self, keep: np.ndarray) -> tuple[Params, dict[str, np.ndarray]] | None:
+        """Train again on these cells, as long as the model was; return weights and reference, None if interrupted."""
+        if self._stopped:
+            return None
+        part = copy.copy(self)
+        part.keep, part.holdout = keep, np.zeros_like(keep)
+        part._held_out = Holdout(self.dataset.source, part.holdout, self.network, self.normalization)
+        part.logger = GinsengLogger()
+        part.__dict__.pop("_moments", None)
+        if self.settings.solver == "lbfgs":
+            return part._fit_lbfgs(True, reports=False), reference(part._moments)
+        trained = part._fit_adamw(self.best_epoch or 1, True, reports=False, place=None, resume=False)
+        self._stopped = part._stopped
+        if trained.kept is None or self._stopped:
+            return None
+        return part._adjusted(trained.kept), reference(part._moments)
 
     def _plan(self, epochs: int, n_epoch: int, step: Step) -> Plan:
         s = self.settings
