@@ -101,16 +101,18 @@ def test_many_parts_and_shards_make_the_same_store(
     monkeypatch.setattr(_store, "ROWS_PER_PART", 11)
     monkeypatch.setattr(_store, "CHUNK", 16)
     monkeypatch.setattr(_store, "CHUNKS_PER_SHARD", 3)
+    monkeypatch.setattr(_store, "POINTER_CHUNKS_PER_SHARD", 2)
     GinsengDataset.create(tmp_path / "many.zarr", adata, "cell_type", chunk_size=7, silent=True)
     one, many = (ad.read_zarr(tmp_path / f"{name}.zarr") for name in ("one", "many"))
     np.testing.assert_array_equal(one.X.toarray(), many.X.toarray())
     assert many.X.has_sorted_indices
     assert one.obs.equals(many.obs)
-    data = zarr.open_group(tmp_path / "many.zarr", mode="r")["X/data"]
-    assert isinstance(data, zarr.Array)
-    assert data.chunks == (16,)
-    assert data.shards == (48,)
-    assert len(list((tmp_path / "many.zarr/X/data/c").iterdir())) == -(-adata.X.nnz // 48) > 1
+    for name, shard, n in (("data", 48, adata.X.nnz), ("indices", 48, adata.X.nnz), ("indptr", 32, adata.n_obs + 1)):
+        array = zarr.open_group(tmp_path / "many.zarr", mode="r")[f"X/{name}"]
+        assert isinstance(array, zarr.Array)
+        assert array.chunks == (16,)
+        assert array.shards == (shard,)
+        assert len(list((tmp_path / f"many.zarr/X/{name}/c").iterdir())) == -(-n // shard) > 1
 
 
 def test_the_order_of_rows_is_that_of_the_seed(make_cells: Make, tmp_path: Path) -> None:
