@@ -3,12 +3,13 @@
     python benchmarks/performance.py FOLDER [--cells 100000] [--data FILE] [--few REFERENCE QUERY]
 
 FOLDER takes the cells, resampled once from FILE (an h5ad of counts with `obs["cell_type"]`) or from the cells that
-scanpy ships, what the steps write, and `performance.json`. Each step runs in a fresh process, and compiles anew; its
-memory is the largest resident set of that process. ginseng 0.2.1, CellTypist, actinn-jax, brisc and SingleR run in
-environments of their own, which are made on the first call from `requirements-*.txt` beside this file. Where FOLDER has
-a run of fewer cells, the table also has how much memory and time grow.
+scanpy ships, as many others to label, what the steps write, and `performance.json`. Each step runs in a fresh process,
+and compiles anew; its memory is the largest resident set of that process. ginseng 0.2.1, CellTypist, actinn-jax, brisc
+and SingleR run in environments of their own, which are made on the first call from `requirements-*.txt` beside this
+file. Where FOLDER has a run of fewer cells, the table also has how much memory and time grow.
 
-The table of few cells is of two h5ad files, or of 2,400 and 2,600 of the resampled cells.
+The table of few cells, each method in a cold process from import to labels, is of the two files of `--few`, or of 2,400
+and 2,600 of the resampled cells.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from typing import Any
 
 import anndata as ad
 import pandas as pd
+import peers_many
 import programs
 import small
+import tables
 from cells import pbmc68k, resample
 from environments import interpreter
 from limits import RATES, add_limits, multiplies, rates
@@ -61,8 +64,6 @@ ASKED = [
     ("few cells", "train_seconds", None, 5),
     ("few cells", "train_compile_seconds", None, 1.5),
 ]
-#: Figures of `performance.json` that the tables leave out.
-UNSHOWN = ["process_seconds", "process_cpu_seconds", "cells_per_s", "n_train", "n_parameters", "flop_per_s"]
 #: Growth of peak memory from 100,000 to 1,000,000 cells, MB.
 GROWTH = 200
 
@@ -94,11 +95,9 @@ def measure(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
     work as well.
     """
     methods = {"ginseng": (sys.executable, programs.GINSENG)}
-    if not args.no_peers:
-        peers = {"ginseng021": programs.PREDECESSOR, "celltypist": programs.CELLTYPIST, **programs.ACTINN}
-        peers["brisc"] = programs.BRISC
-        methods |= {name: (interpreter(name.partition(",")[0], args.cache), steps) for name, steps in peers.items()}
-        methods["scanpy"] = (sys.executable, programs.SCANPY)
+    for name, steps in ({} if args.no_peers else peers_many.STEPS).items():
+        environment = name.partition(",")[0]
+        methods[name] = (sys.executable if name == "scanpy" else interpreter(environment, args.cache), steps)
     unfinished = set()
     for step in programs.GINSENG if args.steps is None else args.steps:
         for name, (python, steps) in methods.items():
@@ -216,8 +215,9 @@ def main() -> None:
     }  # fmt: skip
     (folder / "performance.json").write_text(json.dumps(report, indent=1))
     print(json.dumps(report["machine"]))
-    for part in ("rows", "asked", "growth"):
-        table = pd.DataFrame(report[part]).drop(columns=UNSHOWN, errors="ignore")
+    print(f"\n{tables.many(rows)}\n\n{tables.few(rows)}")
+    for part in ("asked", "growth"):
+        table = pd.DataFrame(report[part])
         print(f"\n{part}\n" + table.to_string(index=False, float_format="{:,.3g}".format, na_rep=""))
 
 
@@ -225,30 +225,33 @@ def prepare(args: argparse.Namespace, folder: Path) -> None:
     """Write the cells that the steps read, once."""
     folder.mkdir(parents=True, exist_ok=True)
     steps = programs.GINSENG if args.steps is None else args.steps
-    for seed, name in enumerate(("cells.h5ad", "query.h5ad")):
-        if not (folder / name).exists() and (seed == 0 or "reference to labels" in steps):
+    labelled = any(step.startswith(("classify", "reference")) for step in steps)
+    zarr = any("zarr" in step for step in steps)
+    for seed, name in enumerate(("cells", "query") if labelled else ("cells",)):
+        if not (folder / f"{name}.h5ad").exists():
             real = pbmc68k() if args.data is None else gs.read_adata(args.data)
-            resample(real, folder / name, args.cells, seed)
-    if not (folder / "cells.zarr").exists() and any("zarr" in step for step in steps):
-        to_zarr(folder)
+            resample(real, folder / f"{name}.h5ad", args.cells, seed)
+        if zarr and not (folder / f"{name}.zarr").exists():
+            to_zarr(folder / f"{name}.h5ad")
 
 
-def to_zarr(folder: Path) -> None:
-    """Write the cells as zarr too, part by part."""
+def to_zarr(path: Path) -> None:
+    """Write an h5ad as zarr too, part by part."""
     import anndata as ad
     import h5py
     import zarr
     from anndata.io import read_elem, sparse_dataset, write_elem
 
-    with h5py.File(folder / "cells.h5ad") as file:
-        root: Any = zarr.open_group(folder / "cells.zarr.partial", mode="w")
+    partial = path.with_suffix(".zarr.partial")
+    with h5py.File(path) as file:
+        root: Any = zarr.open_group(partial, mode="w")
         adata = ad.AnnData(obs=read_elem(file["obs"]), var=read_elem(file["var"]))
         write_elem(root, "/", adata)
         x = sparse_dataset(file["X"])
         write_elem(root, "X", x[:20_000])
         for start in range(20_000, adata.n_obs, 20_000):
             sparse_dataset(root["X"]).append(x[start : start + 20_000])
-    (folder / "cells.zarr.partial").rename(folder / "cells.zarr")
+    partial.rename(path.with_suffix(".zarr"))
 
 
 if __name__ == "__main__":
