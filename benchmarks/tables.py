@@ -23,7 +23,8 @@ def title(method: str) -> str:
 
 def many(rows: list[dict[str, Any]]) -> str:
     """Return a row for each step: ours, its share of the limit, and peers."""
-    rows = [row for row in rows if row["step"] != "few cells"]
+    if not (rows := [row for row in rows if row["step"] != "few cells"]):
+        return ""
     lines = [
         "| step | s | CPU s | of the limit | MB | accuracy | others: CPU s (times ours), MB, accuracy |",
         "|---|---|---|---|---|---|---|",
@@ -40,7 +41,8 @@ def many(rows: list[dict[str, Any]]) -> str:
 
 def few(rows: list[dict[str, Any]]) -> str:
     """Return a row for each method on few cells, and what ours spent its time on."""
-    rows = [row for row in rows if row["step"] == "few cells"]
+    if not (rows := [row for row in rows if row["step"] == "few cells"]):
+        return ""
     lines = ["| few cells | s | CPU s | times ours | accuracy |", "|---|---|---|---|---|"]
     for row in rows:
         if "seconds" not in row:
