@@ -37,13 +37,11 @@ def run(
     end; `unfinished_cpu_seconds` alone, the limit, if it was ended; `failed` alone, its last words, if it failed.
     """
     inherited = {k: v for k, v in os.environ.items() if python == sys.executable or k != "PYTHONPATH"}
-    command = [python, "-c", code, *map(str, args)]
-    cpu_limit = resource.RLIM_INFINITY if limit is None else limit
+    if limit is not None:  # set by the process itself: code that runs after a fork is a danger to JAX
+        code = f"import resource; resource.setrlimit(resource.RLIMIT_CPU, ({limit}, -1))\n{code}"
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=inherited | dict(env or {}),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (cpu_limit, resource.RLIM_INFINITY)),
-    )  # fmt: skip
+    command, env = [python, "-c", code, *map(str, args)], inherited | dict(env or {})
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if limit is not None and done.returncode == -signal.SIGXCPU:
         return {"unfinished_cpu_seconds": limit}
