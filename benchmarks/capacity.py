@@ -15,7 +15,7 @@ from pathlib import Path
 
 CELLS = (10_000_000, 100_000_000)
 #: Steps, and the seconds of a core that each takes for 100,000 cells, with compiling; of training, an epoch.
-MEASURED = {"select_hvgs": 0.9, "store": 1.2, "stream": 0.4, "train": 8.7, "classify": 12.8}
+MEASURED = {"select_hvgs": 0.61, "store": 1.0, "stream": 0.31, "train": 10.05, "classify": 13.4}
 MEASURED_CELLS = 100_000
 #: Epochs by default, from 400,000 cells on.
 EPOCHS = 3
@@ -25,7 +25,7 @@ EFFICIENCY = 0.7
 SEQUENTIAL = 16
 #: MB per million cells: names and labels in `obs`; and what training keeps of each cell (label, library size, offset,
 #: split, mask: 18 bytes). And what a process takes whatever the number of cells.
-OBS_MB, TRAIN_MB, PROCESS_MB = 100, 18, 900
+OBS_MB, TRAIN_MB, PROCESS_MB = 100, 18, 1_100
 
 
 @dataclass(frozen=True)
