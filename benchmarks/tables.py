@@ -81,7 +81,7 @@ def _accuracy(row: dict[str, Any]) -> str:
 
 def _plain(value: float) -> str:
     """Return a number with two or three digits that count."""
-    return f"{value:,.0f}" if value >= 20 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+    return f"{value:,.0f}" if value >= 20 else f"{value:.1f}" if value >= 0.95 else f"{value:.2g}"
 
 
 if __name__ == "__main__":
