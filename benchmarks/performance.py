@@ -191,7 +191,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="h5ad to resample; scanpy's 700 cells if left out")
     parser.add_argument("--cache", type=Path, default=Path(gs.settings.cache_dir) / "benchmarks", help="for peers")
     parser.add_argument("--no-peers", action="store_true", help="ours alone")
-    parser.add_argument("--steps", nargs="*", choices=list(programs.GINSENG), help="only these of many cells")
+    parser.add_argument(
+        "--steps", nargs="*", choices=list(programs.GINSENG), help="only these of many cells, into part.json"
+    )
     parser.add_argument("--limit", type=int, default=600, help="seconds of all cores after which a peer is ended")
     parser.add_argument("--few", nargs=2, type=Path, metavar=("REFERENCE", "QUERY"), help="h5ad files of few cells")
     parser.add_argument("--without", nargs="*", help="batches (`obs['batch']`) of REFERENCE that are left out")
@@ -213,7 +215,8 @@ def main() -> None:
         "few": [str(path) for path in args.few or ()], "rows": rows,
         "asked": list(verdicts(rows, args.cells)), "growth": list(growth(folder, args.cells, rows)),
     }  # fmt: skip
-    (folder / "performance.json").write_text(json.dumps(report, indent=1))
+    # a part does not replace what was measured in one run
+    (folder / ("performance.json" if args.steps is None else "part.json")).write_text(json.dumps(report, indent=1))
     print(json.dumps(report["machine"]))
     print(f"\n{tables.many(rows)}\n\n{tables.few(rows)}")
     for part in ("asked", "growth"):
