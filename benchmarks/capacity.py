@@ -14,20 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CELLS = (10_000_000, 100_000_000)
-#: Steps, and the seconds that each takes for 100,000 cells on two cores, with start and compiling.
-MEASURED = {"select_hvgs": 3.3, "store": 1.9, "one epoch": 17.3, "classify": 7.9}
-MEASURED_CELLS, MEASURED_CORES = 100_000, 2
-#: Cells per second that two cores decode from a store.
-STREAM = 183_000
+#: Steps, and the seconds of a core that each takes for 100,000 cells, with compiling; of training, an epoch.
+MEASURED = {"select_hvgs": 0.61, "store": 1.0, "stream": 0.31, "train": 10.05, "classify": 13.4}
+MEASURED_CELLS = 100_000
 #: Epochs by default, from 400,000 cells on.
 EPOCHS = 3
-#: What further cores do, of what the first two did: they share memory and disk.
+#: What further cores do, of what the first does: they share memory and disk.
 EFFICIENCY = 0.7
 #: Threads beyond which gene selection by dask is no faster, as sums are added in the order of the cells.
 SEQUENTIAL = 16
 #: MB per million cells: names and labels in `obs`; and what training keeps of each cell (label, library size, offset,
 #: split, mask: 18 bytes). And what a process takes whatever the number of cells.
-OBS_MB, TRAIN_MB, PROCESS_MB = 100, 18, 900
+OBS_MB, TRAIN_MB, PROCESS_MB = 100, 18, 1_100
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,8 @@ MACHINES = (
 
 
 def speedup(cores: float) -> float:
-    """Return how many times as fast as those measured so many cores are."""
-    return 1 + EFFICIENCY * max(0.0, cores / MEASURED_CORES - 1)
+    """Return how many times as fast as one core so many are."""
+    return 1 + EFFICIENCY * (cores - 1)
 
 
 def hours(step: str, n_cells: int, machine: Machine, seconds: dict[str, float]) -> tuple[float, bool]:
@@ -61,9 +59,9 @@ def hours(step: str, n_cells: int, machine: Machine, seconds: dict[str, float]) 
     process on one machine reads and selects genes; dask divides that between workers, but does not train.
     """
     once = seconds[step] * n_cells / 3600
-    if step == "one epoch":
+    if step == "train":
         if machine.gpus:
-            return EPOCHS * n_cells / (STREAM * speedup(machine.cores)) / 3600, True
+            return EPOCHS * seconds["stream"] * n_cells / speedup(machine.cores) / 3600, True
         return EPOCHS * once / speedup(4 if machine.is_cluster else machine.cores), False
     if step == "classify":
         if machine.gpus:  # reads the same matrix as the gene selection does
@@ -76,7 +74,7 @@ def hours(step: str, n_cells: int, machine: Machine, seconds: dict[str, float]) 
 
 def table(n_cells: int, seconds: dict[str, float]) -> str:
     """Return the rows of all machines as Markdown."""
-    names = {"select_hvgs": "genes", "store": "store", "one epoch": f"training, {EPOCHS} epochs", "classify": "labels"}
+    names = {"select_hvgs": "genes", "store": "store", "train": f"training, {EPOCHS} epochs", "classify": "labels"}
     head = ["", *names.values(), "USD", "memory of the client or trainer"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     millions = n_cells / 1e6
@@ -86,7 +84,7 @@ def table(n_cells: int, seconds: dict[str, float]) -> str:
         cost = sum(h for h, _ in found) * machine.price
         lower = any(bound for _, bound in found)
         cells = [f"{'> ' if bound else ''}{shown(h)}" for h, bound in found]
-        price = "" if not machine.price else f"{'> ' if lower else ''}{cost:,.0f}"
+        price = "" if not machine.price else f"{'> ' if lower else ''}{cost:,.{0 if cost >= 10 else 1}f}"
         lines.append(f"| {' | '.join([machine.name, *cells, price, f'{memory / 1000:.1f} GB'])} |")
     return "\n".join(lines)
 
@@ -102,8 +100,10 @@ def main() -> None:
     seconds = {step: value / MEASURED_CELLS for step, value in MEASURED.items()}
     if len(sys.argv) > 1:
         report = json.loads(Path(sys.argv[1]).read_text())
-        of_ginseng = {row["step"]: row["seconds"] for row in report["rows"] if row["method"] == "ginseng"}
-        seconds = {step: of_ginseng[step] / report["cells"] for step in MEASURED}
+        ours = {row["step"]: row for row in report["rows"] if row["method"] == "ginseng"}
+        spent = {step: ours[step]["cpu_seconds"] / ours[step].get("epochs", 1) for step in MEASURED}
+        print({step: round(value / report["cells"] * MEASURED_CELLS, 2) for step, value in spent.items()})
+        seconds = {step: value / report["cells"] for step, value in spent.items()}
     for n_cells in CELLS:
         print(f"{n_cells:,} cells\n\n{table(n_cells, seconds)}\n")
 

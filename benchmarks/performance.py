@@ -1,12 +1,15 @@
 """Time and peak memory of every step on many cells, beside its limit on this machine and its peers in the same run.
 
-    python benchmarks/performance.py FOLDER [--cells 100000] [--data FILE]
+    python benchmarks/performance.py FOLDER [--cells 100000] [--data FILE] [--few REFERENCE QUERY]
 
 FOLDER takes the cells, resampled once from FILE (an h5ad of counts with `obs["cell_type"]`) or from the cells that
-scanpy ships, what the steps write, and `performance.json`. Each step runs in a fresh process; its memory is the
-largest resident set of that process. ginseng 0.2.1 and CellTypist run in environments of their own, which are made on
-the first call from `requirements-*.txt` beside this file. Where FOLDER has a run of fewer cells, the table also has
-how much memory and time grow.
+scanpy ships, as many others to label, what the steps write, and `performance.json`. Each step runs in a fresh process,
+and compiles anew; its memory is the largest resident set of that process. ginseng 0.2.1, CellTypist, actinn-jax, brisc
+and SingleR run in environments of their own, which are made on the first call from `requirements-*.txt` beside this
+file. Where FOLDER has a run of fewer cells, the table also has how much memory and time grow.
+
+The table of few cells, each method in a cold process from import to labels, is of the two files of `--few`, or of 2,400
+and 2,600 of the resampled cells.
 """
 
 from __future__ import annotations
@@ -15,60 +18,54 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import anndata as ad
 import pandas as pd
+import peers_many
 import programs
+import small
+import tables
 from cells import pbmc68k, resample
 from environments import interpreter
+from limits import RATES, add_limits, multiplies, rates
+from processes import run
 
 import ginseng as gs
 
-BATCH = 128
-
-#: What is asked for: (step, figure, method to compare with or None, at least so many times as good / at most so much).
-#: One network has the ratios, and the default, which averages several, two fifths of them.
+#: What is asked for: (step, figure, method to compare with or None, at least so many times as good / at most so much,
+#: or at least such a share). One network has the ratios, and the default, which averages several, two fifths of them.
 ASKED = [
-    ("select_hvgs", "seconds", "ginseng021", 4),
+    ("select_hvgs", "cpu_seconds", "ginseng021", 4),
     ("select_hvgs", "peak_mb", None, 700),
-    ("store", "seconds", "ginseng021", 4),
+    ("store", "cpu_seconds", "ginseng021", 4),
     ("store", "mb_on_disk", "ginseng021", 3),
-    ("stream", "seconds", "ginseng021", 150),
+    ("stream", "cpu_seconds", "ginseng021", 150),
     ("stream", "seconds", None, "n_cells / 50_000"),
-    ("training step, one member", "seconds", "ginseng021", 10),
-    ("training step", "seconds", "ginseng021", 4),
-    ("one epoch, one member", "seconds", "ginseng021", 60),
-    ("one epoch", "seconds", "ginseng021", 24),
-    ("train, one member", "seconds", "celltypist", 3),
-    ("train", "seconds", "celltypist", 1.2),
-    ("classify, one member", "seconds", "ginseng021", 30),
-    ("classify", "seconds", "ginseng021", 12),
-    ("classify, one member", "seconds", "celltypist", 5),
-    ("classify", "seconds", "celltypist", 2),
+    ("training step, one member", "cpu_seconds", "ginseng021", 10),
+    ("training step", "cpu_seconds", "ginseng021", 4),
+    ("one epoch, one member", "cpu_seconds", "ginseng021", 60),
+    ("one epoch", "cpu_seconds", "ginseng021", 24),
+    ("train, one member", "cpu_seconds", "celltypist", 3),
+    ("train", "cpu_seconds", "celltypist", 1.2),
+    ("classify, one member", "cpu_seconds", "ginseng021", 30),
+    ("classify", "cpu_seconds", "ginseng021", 12),
+    ("classify, one member", "cpu_seconds", "celltypist", 5),
+    ("classify", "cpu_seconds", "celltypist", 2),
     ("classify", "peak_mb", None, 1000),
     ("train, one member", "mb_on_disk", None, 6),
+    ("train", "share_of_cpu_limit", None, 0.5),
+    ("classify", "share_of_cpu_limit", None, 0.45),
+    ("few cells", "import_seconds", None, 1.5),
+    ("few cells", "train_seconds", None, 5),
+    ("few cells", "train_compile_seconds", None, 1.5),
 ]
 #: Growth of peak memory from 100,000 to 1,000,000 cells, MB.
 GROWTH = 200
-
-
-def run(python: str, code: str, folder: Path, n_cells: int) -> dict[str, float]:
-    """Run a step in a fresh process, with the environment's own packages alone for peers."""
-    env = {k: v for k, v in os.environ.items() if python == sys.executable or k != "PYTHONPATH"}
-    command = [python, "-c", programs.PRELUDE + code, str(folder), str(n_cells)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-    if not lines:
-        print(done.stderr[-2000:], file=sys.stderr)
-        return {}
-    found: dict[str, float] = json.loads(lines[-1].removeprefix("RESULT "))
-    return found
 
 
 def size_mb(path: Path) -> float:
@@ -87,14 +84,8 @@ WRITTEN = {
 }
 
 
-#: Rates of a product of matrices: floating point operations per second, and per second of a core.
-RATES = ["flop_per_s", "flop_per_cpu_s"]
-
-
-def multiplies(folder: Path, n_cells: int) -> np.ndarray:
-    """Return the rates of a product of matrices."""
-    found = run(sys.executable, programs.LIMITS["multiply"], folder, n_cells)
-    return np.array([found.get(name, np.nan) for name in RATES])
+#: Programs are compiled anew by each process.
+UNCACHED = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
 
 
 def measure(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
@@ -104,57 +95,46 @@ def measure(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
     work as well.
     """
     methods = {"ginseng": (sys.executable, programs.GINSENG)}
-    if not args.no_peers:
-        methods |= {
-            "ginseng021": (interpreter("ginseng021", args.cache), programs.PREDECESSOR),
-            "celltypist": (interpreter("celltypist", args.cache), programs.CELLTYPIST),
-            "scanpy": (sys.executable, programs.SCANPY),
-        }
-    for step in args.steps or programs.GINSENG:
+    for name, steps in ({} if args.no_peers else peers_many.STEPS).items():
+        environment = name.partition(",")[0]
+        methods[name] = (sys.executable if name == "scanpy" else interpreter(environment, args.cache), steps)
+    unfinished = set()
+    for step in programs.GINSENG if args.steps is None else args.steps:
         for name, (python, steps) in methods.items():
-            if step not in steps:
+            if step not in steps or name in unfinished:
                 continue
-            multiplying = name == "ginseng" and step.startswith(("train", "one epoch", "classify"))
-            rates = [multiplies(folder, args.cells)] if multiplying else []
-            row = {"step": step, "method": name, **run(python, steps[step], folder, args.cells)}
-            if multiplying:
-                row |= dict(zip(RATES, ((rates[0] + multiplies(folder, args.cells)) / 2).tolist(), strict=True))
+            before = rates(folder, args.cells) if name == "ginseng" and multiplies(step) else {}
+            code, limit = programs.PRELUDE + steps[step], None if name == "ginseng" else args.limit
+            row = {"step": step, "method": name, **run(python, code, folder, args.cells, limit=limit, env=UNCACHED)}
+            if before:
+                after = rates(folder, args.cells)
+                row |= {rate: (before[rate] + after[rate]) / 2 for rate in RATES}
             if (step, name) in WRITTEN and (folder / WRITTEN[step, name]).exists():
                 row["mb_on_disk"] = size_mb(folder / WRITTEN[step, name])
-            print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
+            if "seconds" not in row:
+                unfinished.add(name)
+            show(row)
             yield row
 
 
-def limits(folder: Path, n_cells: int, rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Return the seconds that each step takes at the least: reading, decoding and multiplying alone, on all cores."""
-    read, decode = (
-        run(sys.executable, programs.LIMITS[name], folder, n_cells).get("seconds", float("nan"))
-        for name in ("read", "decode")
-    )
-    ours = {row["step"]: row for row in rows if row["method"] == "ginseng"}
-    least = dict.fromkeys(["select_hvgs", "store", "store, from dask"], read) | {"stream": decode}
-    for step, row in ours.items():
-        if "flop_per_s" not in row:
-            continue
-        network = "training step" + (", one member" if step.endswith(", one member") else "")
-        forward = 2 * ours.get(network, {}).get("n_parameters", float("nan")) / row["flop_per_s"]  # per cell
-        epoch = max(decode, 3 * forward * row.get("n_train", n_cells))
-        if step.startswith("training step"):
-            least[step] = 3 * forward * BATCH
-        elif step.startswith("classify"):
-            least[step] = max(read, forward * n_cells)
-        else:
-            least[step] = row.get("epochs", 1) * epoch
-    return least
+def few(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield a row for each method on few cells."""
+    if args.few:
+        reference, query = (ad.read_h5ad(path) for path in args.few)
+        reference = reference[~reference.obs["batch"].isin(args.without)] if args.without else reference
+    else:
+        cells = gs.read_adata(folder / "cells.h5ad", backed=True)
+        cells = cells[: small.N_REFERENCE + small.N_QUERY].to_memory()
+        reference, query = cells[: small.N_REFERENCE], cells[small.N_REFERENCE :]
+    print(f"Few cells: {reference.n_obs:,} to train on, {query.n_obs:,} to label", flush=True)
+    environments = None if args.no_peers else args.cache
+    for row in small.measure(reference, query, repeats=args.repeats, environments=environments, limit=args.limit):
+        show(row)
+        yield row
 
 
-def cpu_limit(row: dict[str, Any], n_parameters: float, n_cells: int) -> float:
-    """Return the seconds of all cores that the products of a step take at the least.
-
-    A share of these, unlike one of the time, is the same on a machine that does other work as well.
-    """
-    passes = 1 if row["step"].startswith("classify") else 3 * row.get("epochs", 1)
-    return 2 * passes * n_parameters * row.get("n_train", n_cells) / row["flop_per_cpu_s"]
+def show(row: dict[str, Any]) -> None:
+    print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
 
 
 def verdicts(rows: list[dict[str, Any]], n_cells: int) -> Iterator[dict[str, Any]]:
@@ -166,8 +146,9 @@ def verdicts(rows: list[dict[str, Any]], n_cells: int) -> Iterator[dict[str, Any
         if ours is None or (peer and theirs is None):
             continue
         wanted = n_cells / 50_000 if isinstance(asked, str) else asked
-        ratio = theirs / ours if peer else wanted / ours
-        what = f">= {wanted:g} x {peer}" if peer else f"<= {wanted:g}"
+        is_share = figure.startswith("share")
+        ratio = theirs / ours if peer else ours / wanted if is_share else wanted / ours
+        what = f">= {wanted:g} x {peer}" if peer else f"{'>=' if is_share else '<='} {wanted:g}"
         passed = ratio >= (wanted if peer else 1)
         yield {"step": step, "figure": figure, "asked": what, "ours": ours, "theirs": theirs, "ratio": ratio,
                "passed": bool(passed)}  # fmt: skip
@@ -210,58 +191,70 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="h5ad to resample; scanpy's 700 cells if left out")
     parser.add_argument("--cache", type=Path, default=Path(gs.settings.cache_dir) / "benchmarks", help="for peers")
     parser.add_argument("--no-peers", action="store_true", help="ours alone")
-    parser.add_argument("--steps", nargs="*", choices=list(programs.GINSENG), help="only these")
+    parser.add_argument(
+        "--steps", nargs="*", choices=list(programs.GINSENG), help="only these of many cells, into part.json"
+    )
+    parser.add_argument("--limit", type=int, default=600, help="seconds of all cores after which a peer is ended")
+    parser.add_argument("--few", nargs=2, type=Path, metavar=("REFERENCE", "QUERY"), help="h5ad files of few cells")
+    parser.add_argument("--without", nargs="*", help="batches (`obs['batch']`) of REFERENCE that are left out")
+    parser.add_argument("--repeats", type=int, default=3, help="of each method on few cells; 0 for none")
     args = parser.parse_args()
     folder = args.folder / str(args.cells)
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "cells.h5ad").exists():
-        resample(pbmc68k() if args.data is None else gs.read_adata(args.data), folder / "cells.h5ad", args.cells)
-    if not (folder / "cells.zarr").exists() and any("zarr" in step for step in args.steps or programs.GINSENG):
-        to_zarr(folder)
-    about = machine()
-    rows = list(measure(args, folder))
-    least = limits(folder, args.cells, rows)
+    prepare(args, folder)
+    about, rows = machine(), list(measure(args, folder))
+    add_limits(rows, folder, args.cells)
+    if args.repeats:
+        rows += few(args, folder)
+    ours = {row["step"]: row for row in rows if row["method"] == "ginseng"}
     for row in rows:
-        if row["step"] in least and "seconds" in row:
-            row["limit_seconds"] = least[row["step"]]
-            row["share_of_limit"] = least[row["step"]] / row["seconds"]
-    sizes = {row["step"]: row["n_parameters"] for row in rows if "n_parameters" in row and row["method"] == "ginseng"}
-    for row in rows:
-        network = "training step" + (", one member" if row["step"].endswith(", one member") else "")
-        if "flop_per_cpu_s" in row and network in sizes and not row["step"].startswith("training step"):
-            row["share_of_cpu_limit"] = cpu_limit(row, sizes[network], args.cells) / row["cpu_seconds"]
-    ours = {row["step"]: row["seconds"] for row in rows if row["method"] == "ginseng" and "seconds" in row}
-    for row in rows:
-        if row["method"] != "ginseng" and "seconds" in row and row["step"] in ours:
-            row["times_ours"] = row["seconds"] / ours[row["step"]]
+        for figure in ("seconds", "cpu_seconds"):
+            if row["method"] != "ginseng" and figure in row and figure in ours.get(row["step"], {}):
+                row[f"{figure}_times_ours"] = row[figure] / ours[row["step"]][figure]
     report = {
         "machine": about | {"load_after": os.getloadavg()[0]}, "cells": args.cells, "data": str(args.data or "pbmc68k"),
-        "rows": rows, "asked": list(verdicts(rows, args.cells)), "growth": list(growth(folder, args.cells, rows)),
+        "few": [str(path) for path in args.few or ()], "rows": rows,
+        "asked": list(verdicts(rows, args.cells)), "growth": list(growth(folder, args.cells, rows)),
     }  # fmt: skip
-    (folder / "performance.json").write_text(json.dumps(report, indent=1))
+    # a part does not replace what was measured in one run
+    (folder / ("performance.json" if args.steps is None else "part.json")).write_text(json.dumps(report, indent=1))
     print(json.dumps(report["machine"]))
-    for part in ("rows", "asked", "growth"):
-        print(
-            f"\n{part}\n" + pd.DataFrame(report[part]).to_string(index=False, float_format="{:,.3g}".format, na_rep="")
-        )
+    print(f"\n{tables.many(rows)}\n\n{tables.few(rows)}")
+    for part in ("asked", "growth"):
+        table = pd.DataFrame(report[part])
+        print(f"\n{part}\n" + table.to_string(index=False, float_format="{:,.3g}".format, na_rep=""))
 
 
-def to_zarr(folder: Path) -> None:
-    """Write the cells as zarr too, part by part."""
+def prepare(args: argparse.Namespace, folder: Path) -> None:
+    """Write the cells that the steps read, once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    steps = programs.GINSENG if args.steps is None else args.steps
+    labelled = any(step.startswith(("classify", "reference")) for step in steps)
+    zarr = any("zarr" in step for step in steps)
+    for seed, name in enumerate(("cells", "query") if labelled else ("cells",)):
+        if not (folder / f"{name}.h5ad").exists():
+            real = pbmc68k() if args.data is None else gs.read_adata(args.data)
+            resample(real, folder / f"{name}.h5ad", args.cells, seed)
+        if zarr and not (folder / f"{name}.zarr").exists():
+            to_zarr(folder / f"{name}.h5ad")
+
+
+def to_zarr(path: Path) -> None:
+    """Write an h5ad as zarr too, part by part."""
     import anndata as ad
     import h5py
     import zarr
     from anndata.io import read_elem, sparse_dataset, write_elem
 
-    with h5py.File(folder / "cells.h5ad") as file:
-        root: Any = zarr.open_group(folder / "cells.zarr.partial", mode="w")
+    partial = path.with_suffix(".zarr.partial")
+    with h5py.File(path) as file:
+        root: Any = zarr.open_group(partial, mode="w")
         adata = ad.AnnData(obs=read_elem(file["obs"]), var=read_elem(file["var"]))
         write_elem(root, "/", adata)
         x = sparse_dataset(file["X"])
         write_elem(root, "X", x[:20_000])
         for start in range(20_000, adata.n_obs, 20_000):
             sparse_dataset(root["X"]).append(x[start : start + 20_000])
-    (folder / "cells.zarr.partial").rename(folder / "cells.zarr")
+    partial.rename(path.with_suffix(".zarr"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What each method runs for each step: the code of a fresh process, given folder and number of cells."""
+"""What ginseng runs for each step, and what the machine can do: the code of a fresh process, given folder and cells."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys, time, json, warnings
 warnings.simplefilter("ignore")
 folder, n_cells = sys.argv[1], int(sys.argv[2])
 h5ad, zarr_in = f"{folder}/cells.h5ad", f"{folder}/cells.zarr"
+query, query_zarr = f"{folder}/query.h5ad", f"{folder}/query.zarr"
 store, model = f"{folder}/store.zarr", f"{folder}/model.h5"
 import numpy as np, anndata as ad
 def measured(f):
@@ -21,7 +22,10 @@ def measured(f):
 def true_types():
     from anndata.io import read_elem
     import h5py
-    return read_elem(h5py.File(h5ad)["obs/cell_type"]).astype(str)
+    return read_elem(h5py.File(query)["obs/cell_type"]).astype(str)
+def size_of(params):
+    import jax
+    return sum(p.size for p in jax.tree.leaves(params))
 """
 
 _CREATE = """
@@ -31,10 +35,13 @@ genes, create = np.load(f"{{folder}}/genes.npy"), gs.data.GinsengDataset.create
 measured(lambda: create({target}, adata, "cell_type", genes=genes, overwrite=True, silent=True) and None)
 """
 _CLASSIFY = """
-from ginseng import classify
+import ginseng as gs
+from ginseng.tl import classify
+n_parameters = size_of(gs.load_model({model}).params)
 def run():
     table = classify({adata}, {model}, silent=True, return_table=True)
-    return {{"accuracy": float((table["cell_type"].astype(str).to_numpy() == true_types()).mean())}}
+    accuracy = float((table["cell_type"].astype(str).to_numpy() == true_types()).mean())
+    return {{"accuracy": accuracy, "n_parameters": n_parameters}}
 measured(run)
 """
 _STEP = """
@@ -55,38 +62,35 @@ def run():
     global params, state
     spent = []
     for i in range(6):  # of which the first compiles
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         params, state, loss = step(params, state, window, filled, rates, i * n)
         loss.block_until_ready()
-        spent.append(time.perf_counter() - start)
-    size = sum(p.size for p in jax.tree.leaves(params))
-    return {{"seconds": float(np.median(spent[1:])) / filled, "n_parameters": size}}
+        spent.append((time.perf_counter() - start, time.process_time() - used))
+    seconds, cpu_seconds = np.median(spent[1:], axis=0) / filled
+    return {{"seconds": seconds, "cpu_seconds": cpu_seconds, "n_parameters": size_of(params)}}
 measured(run)
 """
-_EPOCH = """
-import ginseng as gs
-from ginseng.tl import train
-dataset = gs.data.GinsengDataset(store)
-measured(lambda: train(dataset, epochs=1, config={config}, silent=True) and None)
-"""
-_TRAIN = """
+_FIT = """
 import ginseng as gs
 from ginseng.tl import train
 dataset = gs.data.GinsengDataset(store)
 def run():
-    state = train(dataset, config={config}, silent=True)
+    state = train(dataset, config={config}, epochs={epochs}, silent=True)
     gs.save_model(state, {model})
     found = {{"epochs": len(state.history["epoch"]), "n_train": state.info["n_train"]}}
+    found["n_parameters"] = size_of(state.params)
     return {{"holdout_accuracy": float(state.history["holdout_accuracy"][-1]), **found}}
 measured(run)
 """
+_ONE_EPOCH = {"epochs": 1, "model": "f'{folder}/epoch.h5'"}
 _ONE = {"config": {"n_members": 1}, "model": "f'{folder}/model1.h5'"}
 _DEFAULT = {"config": {}, "model": "model"}
-_LAZY = "ad.experimental.read_lazy(h5ad)"
-_DASK = "ad.AnnData(ad.experimental.read_elem_lazy(h5py.File(h5ad)['X'], chunks=(20_000, -1)), obs=obs, var=var)"
-_READ_DASK = """
+_LAZY = "ad.experimental.read_lazy(query)"
+_DASK = """
 import h5py
-obs, var = (ad.io.read_elem(h5py.File(h5ad)[name]) for name in ("obs", "var"))
+file = h5py.File({file})
+obs, var = (ad.io.read_elem(file[name]) for name in ("obs", "var"))
+in_dask = ad.AnnData(ad.experimental.read_elem_lazy(file["X"], chunks=(20_000, -1)), obs=obs, var=var)
 """
 
 GINSENG = {
@@ -99,7 +103,7 @@ np.save(f"{folder}/genes.npy", adata.var["ginseng_genes"].to_numpy())
 """,
     "store": _CREATE.format(adata="gs.read_adata(h5ad, backed=True)", target="store"),
     "store, from zarr": _CREATE.format(adata="zarr_in", target="store + '2'"),
-    "store, from dask": _READ_DASK + _CREATE.format(adata=_DASK, target="store + '2'"),
+    "store, from dask": _DASK.format(file="h5ad") + _CREATE.format(adata="in_dask", target="store + '2'"),
     "stream": """
 import ginseng as gs
 dataset = gs.data.GinsengDataset(store)
@@ -112,128 +116,23 @@ measured(run)
 """,
     "training step": _STEP.format(**_DEFAULT),
     "training step, one member": _STEP.format(**_ONE),
-    "one epoch": _EPOCH.format(**_DEFAULT),
-    "one epoch, one member": _EPOCH.format(**_ONE),
-    "train": _TRAIN.format(**_DEFAULT),
-    "train, one member": _TRAIN.format(**_ONE),
-    "classify": _CLASSIFY.format(adata="h5ad", **_DEFAULT),
-    "classify, one member": _CLASSIFY.format(adata="h5ad", **_ONE),
-    "classify, zarr": _CLASSIFY.format(adata="zarr_in", **_DEFAULT),
+    "one epoch": _FIT.format(**_DEFAULT | _ONE_EPOCH),
+    "one epoch, one member": _FIT.format(**_ONE | _ONE_EPOCH),
+    "train": _FIT.format(epochs=None, **_DEFAULT),
+    "train, one member": _FIT.format(epochs=None, **_ONE),
+    "classify": _CLASSIFY.format(adata="query", **_DEFAULT),
+    "classify, one member": _CLASSIFY.format(adata="query", **_ONE),
+    "classify, zarr": _CLASSIFY.format(adata="query_zarr", **_DEFAULT),
     "classify, lazy": _CLASSIFY.format(adata=_LAZY, **_DEFAULT),
-    "classify, dask": _READ_DASK + _CLASSIFY.format(adata=_DASK, **_DEFAULT),
-}
-
-PREDECESSOR = {
-    "select_hvgs": """
-from ginseng.data.io import read_adata
-from ginseng.utils import select_hvgs
-adata = read_adata(h5ad, backed=True)
-measured(lambda: select_hvgs(adata, n_top_genes=2500, silent=True))
-""",
-    "store": """
-import shutil
-from ginseng.data import GinsengDataset
-from ginseng.data.io import read_adata
-adata = read_adata(h5ad, backed=True)
-adata.var["mask"] = np.load(f"{folder}/genes.npy")
-shutil.rmtree(store + "021", ignore_errors=True)
-measured(lambda: GinsengDataset.create(store + "021", adata, "cell_type", genes="mask") and None)
-""",
-    # it reads nearly all of its store for each batch, so a few are timed and carried forward to all cells
-    "stream": """
-from ginseng.data import GinsengDataset
-dataset = GinsengDataset(store + "021")
+    "classify, dask": _DASK.format(file="query") + _CLASSIFY.format(adata="in_dask", **_DEFAULT),
+    "reference to labels": """
+import ginseng as gs
+from ginseng.tl import classify, train
 def run():
-    start, n = time.perf_counter(), 0
-    for x, y in dataset.stream(128, "all"):
-        n += len(y)
-        if time.perf_counter() - start > 20:
-            break
-    rate = n / (time.perf_counter() - start)
-    return {"cells_per_s": rate, "seconds": n_cells / rate, "carried_forward_from_cells": n}
-measured(run)
-""",
-    "training step": """
-import jax, jax.numpy as jnp
-from ginseng.data import GinsengDataset
-from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings
-trainer = GinsengClassifierTrainer(GinsengDataset(store + "021"), GinsengClassifierTrainerSettings(batch_size=128))
-x, y = (jnp.asarray(a) for a in next(iter(trainer.dataset.stream(128, "all"))))
-step = jax.jit(trainer._train_step)
-def run():
-    params, state, spent = trainer.model.params, trainer.opt_state, []
-    for i in range(40):
-        start = time.perf_counter()
-        params, state, loss = step(params, state, trainer.model._get_key(), x, y)
-        float(loss)
-        spent.append(time.perf_counter() - start)
-    return {"seconds": float(np.median(spent[5:])), "n_parameters": sum(p.size for p in jax.tree.leaves(params))}
-measured(run)
-""",
-    "one epoch": """
-from ginseng.data import GinsengDataset
-from ginseng.data.io import save_model
-from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings
-dataset = GinsengDataset(store + "021")
-trainer = GinsengClassifierTrainer(dataset, GinsengClassifierTrainerSettings(balance_train=False))
-stream, most, seen = dataset.stream, 60, [0]
-def few(*args, **kwargs):
-    for i, batch in enumerate(stream(*args, **kwargs)):
-        if i == most:
-            return
-        seen[0] += len(batch[1])
-        yield batch
-dataset.stream = few
-def run():  # a fit of 60 batches of training and of holdout, carried forward to all cells
-    start = time.perf_counter()
-    _, state = trainer.fit(epochs=1, silent=True)
-    spent = time.perf_counter() - start
-    save_model(state, model + "021.h5")
-    return {"seconds": spent * n_cells / seen[0], "carried_forward_from_cells": seen[0]}
-measured(run)
-""",
-    "classify": """
-import ginseng
-from ginseng.data.io import load_model
-state = load_model(model + "021.h5")
-measured(lambda: ginseng.classify(state, h5ad, return_table=True, silent=True) is None or None)
-""",
-}
-
-_NORMALIZE = """
-import celltypist, scanpy as sc
-def normalized():
-    adata = ad.read_h5ad(h5ad)
-    sc.pp.normalize_total(adata, target_sum=1e4)
-    sc.pp.log1p(adata)
-    return adata
-"""
-CELLTYPIST = {
-    "train": _NORMALIZE
-    + """
-def run():
-    part = normalized()[:, np.load(f"{folder}/genes.npy")].copy()
-    model = celltypist.train(part, labels="cell_type", use_SGD=True, mini_batch=True, check_expression=False)
-    model.write(f"{folder}/celltypist.pkl")
-measured(run)
-""",
-    "classify": _NORMALIZE
-    + """
-def run():
-    found = celltypist.annotate(normalized(), model=f"{folder}/celltypist.pkl").predicted_labels["predicted_labels"]
-    return {"accuracy": float((found.astype(str).to_numpy() == true_types()).mean())}
-measured(run)
-""",
-}
-
-SCANPY = {
-    "select_hvgs": """
-import scanpy as sc
-def run():
-    adata = ad.read_h5ad(h5ad)
-    sc.pp.normalize_total(adata, target_sum=1e4)
-    sc.pp.log1p(adata)
-    sc.pp.highly_variable_genes(adata, n_top_genes=2500)
+    reference = gs.read_adata(h5ad, backed=True)
+    train(reference, "cell_type", silent=True)
+    table = classify(query, reference, silent=True, return_table=True)
+    return {"accuracy": float((table["cell_type"].astype(str).to_numpy() == true_types()).mean())}
 measured(run)
 """,
 }

@@ -1,0 +1,89 @@
+"""The rows of `performance.json` as the Markdown tables of docs/benchmarks.md.
+
+python benchmarks/tables.py FOLDER/CELLS/performance.json
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from environments import HERE
+
+
+def title(method: str) -> str:
+    """Return a method with its version, such as "actinn-jax 0.3.1, our genes"."""
+    name, comma, how = method.partition(",")
+    requirements = HERE / f"requirements-{name}.txt"
+    known = requirements.read_text().split()[0].replace("==", " ") if requirements.exists() else name
+    return known + comma + how
+
+
+def many(rows: list[dict[str, Any]]) -> str:
+    """Return a row for each step: ours, its share of the limit, and peers."""
+    if not (rows := [row for row in rows if row["step"] != "few cells"]):
+        return ""
+    lines = [
+        "| step | s | CPU s | of the limit | MB | accuracy | others: CPU s (times ours), MB, accuracy |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        if row["method"] != "ginseng" or "seconds" not in row:
+            continue
+        others = [_other(x) for x in rows if x["step"] == row["step"] and x["method"] != "ginseng"]
+        share = f"{row['share_of_cpu_limit']:.0%}" if "share_of_cpu_limit" in row else ""
+        shown = [_plain(row["seconds"]), _plain(row["cpu_seconds"]), share, f"{row['peak_mb']:,.0f}", _accuracy(row)]
+        lines.append(f"| {' | '.join([row['step'], *shown, '; '.join(others)])} |")
+    return "\n".join(lines)
+
+
+def few(rows: list[dict[str, Any]]) -> str:
+    """Return a row for each method on few cells, and what ours spent its time on."""
+    if not (rows := [row for row in rows if row["step"] == "few cells"]):
+        return ""
+    lines = ["| few cells | s | CPU s | times ours | accuracy |", "|---|---|---|---|---|"]
+    for row in rows:
+        if "seconds" not in row:
+            lines.append(f"| {title(row['method'])} | | {_unfinished(row)} | | |")
+            continue
+        shown = [_plain(row["seconds"]), _plain(row["cpu_seconds"]), _plain(row.get("cpu_seconds_times_ours", 1))]
+        lines.append(f"| {' | '.join([title(row['method']), *shown, _accuracy(row)])} |")
+    phases = ["import", "train", "train_compile", "classify", "classify_compile"]
+    lines += ["", f"| s (CPU s) | {' | '.join(phases)} |", "|---" * 6 + "|"]
+    for row in rows:
+        if "import_seconds" in row:
+            shown = [_plain(row[f"{phase}_seconds"]) for phase in phases]
+            shown = [
+                f"{x} ({_plain(row[f'{phase}_cpu_seconds'])})" if f"{phase}_cpu_seconds" in row else x
+                for x, phase in zip(shown, phases, strict=True)
+            ]
+            lines.append(f"| {row['method']} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def _other(row: dict[str, Any]) -> str:
+    if "seconds" not in row:
+        return f"{title(row['method'])} {_unfinished(row)}"
+    times = f" ({_plain(row['cpu_seconds_times_ours'])})" if "cpu_seconds_times_ours" in row else ""
+    accuracy = f", {_accuracy(row)}" if _accuracy(row) else ""
+    return f"{title(row['method'])} {_plain(row['cpu_seconds'])}{times}, {row['peak_mb']:,.0f}{accuracy}"
+
+
+def _unfinished(row: dict[str, Any]) -> str:
+    return f"not finished after {row['unfinished_cpu_seconds']}" if "unfinished_cpu_seconds" in row else "failed"
+
+
+def _accuracy(row: dict[str, Any]) -> str:
+    return f"{row['accuracy']:.3f}" if "accuracy" in row else ""
+
+
+def _plain(value: float) -> str:
+    """Return a number with two or three digits that count."""
+    return f"{value:,.0f}" if value >= 20 else f"{value:.1f}" if value >= 0.95 else f"{value:.2g}"
+
+
+if __name__ == "__main__":
+    rows = json.loads(Path(sys.argv[1]).read_text())["rows"]
+    print(many(rows), few(rows), sep="\n\n")
