@@ -311,6 +311,25 @@ def test_classes_of_the_query_do_not_need_novelty(halves: Cells, real_model: Gin
         assert ("ginseng_novelty" in query.obs) == (model.calibration is not None)
 
 
+def test_classes_of_the_query_within_groups_of_a_cascade(cells: Cells) -> None:
+    """The label is the most probable class of the most probable group, also of the probabilities of both together."""
+    reference, query, groups = cells[0].copy(), of_another_study(cells[1]), (5, 5)
+    config: Any = {"groups": groups}
+    gs.tl.train(reference, "cell_type", architecture="cascade", epochs=10, silent=True, calibrate=False, config=config)
+    first: Any = gs.tl.classify(query, reference, adapt=False, return_table=True, silent=True)
+    gs.tl.classify(query, reference, store_probs=True, silent=True)
+    found = query.uns["ginseng"]["adaptation"]
+    assert found["own_classes"] > 0
+    assert found["n_relabelled"] == (first["cell_type"].astype(str) != query.obs["ginseng_cell_type"].astype(str)).sum()
+    p = np.asarray(query.obsm["ginseng_probs"])
+    inside = np.repeat(p[:, :5].sum(axis=1, keepdims=True) > p[:, 5:].sum(axis=1, keepdims=True), 5, axis=1)
+    expected = np.where(np.hstack([inside, ~inside]), p, -1).argmax(axis=1)
+    assert (expected != p.argmax(axis=1)).any()
+    classes = np.array(query.uns["ginseng"]["classes"], str)
+    np.testing.assert_array_equal(query.obs["ginseng_cell_type"].astype(str), classes[expected])
+    np.testing.assert_array_equal(query.obs["ginseng_confidence"], p[np.arange(len(p)), expected])
+
+
 def test_other_tissue_is_told(halves: Cells, real_model: GinsengClassifierState) -> None:
     query = halves[1].copy()
     x = query.raw.to_adata() if query.raw is not None else query

@@ -88,6 +88,17 @@ def test_nothing_to_tell_apart(rng: np.random.Generator) -> None:
     assert own_classes(np.zeros_like(place), sure_of(label, 0.9), 0.5) is None  # all alike
 
 
+@pytest.mark.parametrize("n_classes", [2, 3, 5, 8])
+def test_repeats_of_one_cell_a_class(rng: np.random.Generator, n_classes: int) -> None:
+    """As of repeated pseudobulks: no spread about the means is left but rounding."""
+    label = np.arange(200) % n_classes
+    for _ in range(5):
+        place = 20 * rng.normal(size=(n_classes, 50))[label]
+        probs = rng.uniform(0.5, 1, (n_classes, 1))[label] * sure_of(label, 0.9, n_classes)
+        assert own_classes(place, probs, 0.5) is None
+        assert own_classes(place + rng.normal(size=place.shape), probs, 0.5) is not None
+
+
 def test_cells_that_do_not_count(rng: np.random.Generator) -> None:
     place, label = drawn(200, rng)
     probs, weight = sure_of(label, 0.9), (label != 2).astype(float)

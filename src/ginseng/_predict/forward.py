@@ -185,7 +185,7 @@ def predict(
         probs = probability.probs(logits, allowed, temperature)
         if own is not None and seen is not None:
             probs = own.mix(probs, np.asarray(seen.place))
-            label = probs.argmax(axis=1)
+            label = probability.labels(logits, probs)
         if odds is not None:
             probs = probs * odds.astype(np.float32)
             probs /= probs.sum(axis=1, keepdims=True)

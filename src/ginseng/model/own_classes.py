@@ -106,7 +106,7 @@ def _fit(place: np.ndarray, probs: np.ndarray, share: float) -> OwnClasses | Non
     within = (place * weights.sum(axis=1)[:, None]).T @ place - (means * n[:, None]).T @ means
     within /= n.sum()
     spread = np.trace(within) / len(within)
-    if spread <= 0:  # all cells of each class are alike
+    if spread <= np.finfo(np.float32).eps * np.square(place).mean():  # but for rounding, cells of a class are alike
         return None
     covariance = (1 - SHRINKAGE) * within + SHRINKAGE * spread * np.eye(len(within))
     coefficients = linalg.solve(covariance, means.T, assume_a="pos")
