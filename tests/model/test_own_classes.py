@@ -101,10 +101,12 @@ def test_repeats_of_one_cell_a_class(rng: np.random.Generator, n_classes: int) -
 
 def test_cells_that_do_not_count(rng: np.random.Generator) -> None:
     place, label = drawn(200, rng)
-    probs, weight = sure_of(label, 0.9), (label != 2).astype(float)
-    found, without = own_classes(place, probs, 0.5, weight), own_classes(place[label != 2], probs[label != 2], 0.5)
+    probs, novelty = sure_of(label, 0.9), np.where(label == 2, 0.99, 0.3)
+    found, without = own_classes(place, probs, 0.5, novelty), own_classes(place[label != 2], probs[label != 2], 0.5)
     assert found is not None
     assert without is not None
     assert found.known.tolist() == [True, True, False]
     np.testing.assert_allclose(found.coefficients, without.coefficients)
-    np.testing.assert_allclose(found.mix(probs, place)[:, 2], probs[:, 2])
+    mixed = found.mix(probs, place, novelty)
+    np.testing.assert_array_equal(mixed[label == 2], probs[label == 2])
+    assert (mixed[label != 2] != probs[label != 2]).any(axis=1).all()

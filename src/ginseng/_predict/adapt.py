@@ -52,8 +52,6 @@ AGREES = 0.5, 0.6
 ANOTHER_STUDY, ONE_SCALE = (0.07, 0.12), 4.0
 #: The same for classes as they lie in the query, and how much these count, where all is 1.
 FAR, OWN = (0.1, 0.2), 0.5
-#: Novelty above which a cell is likely of a type that the model does not know, and says nothing of those that it does.
-NEW = 0.8
 #: Steps in which a shift is measured, of log-normalised expression: what is finer is the order of a sum.
 STEP = 2.0**-16
 
@@ -264,8 +262,8 @@ def own_classes_of(
         return None
     parts = list(predict(state, [sample], **how))
     probs = np.concatenate([part.probs for part in parts])
-    known = np.concatenate([np.ones(len(p.probs)) if p.novelty is None else p.novelty <= NEW for p in parts])
-    return own_classes(found.components.place, probs, share, known)
+    novelty = None if state.calibration is None else np.concatenate([part.novelty for part in parts])
+    return own_classes(found.components.place, probs, share, novelty)
 
 
 def _members(state: GinsengClassifierState, far: float) -> np.ndarray | None:

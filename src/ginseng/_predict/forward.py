@@ -184,7 +184,7 @@ def predict(
             novelty = calibration.novelty(state.calibration, s, alone=together is None)
         probs = probability.probs(logits, allowed, temperature)
         if own is not None and seen is not None:
-            probs = own.mix(probs, np.asarray(seen.place))
+            probs = own.mix(probs, np.asarray(seen.place), novelty)
             label = probability.labels(logits, probs)
         if odds is not None:
             probs = probs * odds.astype(np.float32)

@@ -28,13 +28,13 @@ class Components:
     directions
         (G, K) float32.
     kept
-        Which of the cells are the sample.
+        (N,) indices of the cells that are the sample, evenly spread.
     place
         (N, K), expression of the sample times the directions.
     """
 
     directions: np.ndarray
-    kept: slice
+    kept: np.ndarray
     place: np.ndarray
 
     def moved(self, shift: np.ndarray) -> Components:
@@ -52,7 +52,7 @@ def components_of(x: sparse.csr_matrix) -> Components | None:
     """
     if x.shape[0] < FEWEST_CELLS:
         return None
-    kept = slice(None, None, -(-x.shape[0] // MOST_CELLS))
+    kept = np.linspace(0, x.shape[0] - 1, min(x.shape[0], MOST_CELLS)).astype(int)
     x = x[kept].astype(float)  # so that no two neighbours are as near as each other but for rounding
     x.data = np.rint(x.data / STEP) * STEP
     with threadpool_limits(1):  # several threads would add in an order of their own

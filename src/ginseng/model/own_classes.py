@@ -2,8 +2,8 @@
 
 In principal components of the query (:mod:`ginseng.model.components`), each class is a normal distribution about a mean
 of its own, with a covariance that all share: linear discriminant analysis, fitted to the most probable label of each
-cell, weighted by its probability. Cells that are likely of none of the classes do not count. Let x_i be the place of
-cell i, c_i its label and p_i the probability of that:
+cell, weighted by its probability. Cells that are likely of none of the classes neither count nor change. Let x_i be the
+place of cell i, c_i its label and p_i the probability of that:
 
     n_c = sum of p_i over the cells of c,    m_c = sum of p_i x_i / n_c,    S = sum_i p_i (x_i - m_c)(x_i - m_c)' / n
 
@@ -30,6 +30,8 @@ ROUNDS = 2
 TEMPERATURE = 3.0
 #: How far the covariance is drawn to one variance for all components.
 SHRINKAGE = 0.1
+#: Novelty above which a cell is likely of none of the classes.
+NEW = 0.9
 #: Fewest cells of a class.
 LEAST_CELLS = 5
 
@@ -53,7 +55,7 @@ class OwnClasses:
     coefficients: np.ndarray
     intercepts: np.ndarray
 
-    def mix(self, probs: np.ndarray, place: np.ndarray) -> np.ndarray:
+    def mix(self, probs: np.ndarray, place: np.ndarray, novelty: np.ndarray | None = None) -> np.ndarray:
         """Return probabilities by the model and by these classes together, (B, C).
 
         Parameters
@@ -62,16 +64,19 @@ class OwnClasses:
             (B, C) by the model.
         place
             (B, K) of the cells.
+        novelty
+            (B,) of the cells; those that are likely of none of the classes keep the probabilities by the model.
         """
         of_known = probs[:, self.known]
         own = softmax(place @ self.coefficients + self.intercepts, axis=1) * of_known.sum(axis=1, keepdims=True)
         mixed = probs.copy()
-        mixed[:, self.known] = (1 - self.share) * of_known + self.share * own
+        share = self.share if novelty is None else np.where(novelty <= NEW, self.share, 0)[:, None]
+        mixed[:, self.known] = (1 - share) * of_known + share * own
         return mixed
 
 
 def own_classes(
-    place: np.ndarray, probs: np.ndarray, share: float, weight: np.ndarray | None = None
+    place: np.ndarray, probs: np.ndarray, share: float, novelty: np.ndarray | None = None
 ) -> OwnClasses | None:
     """Return the classes of a query; None if fewer than two have enough cells.
 
@@ -83,15 +88,15 @@ def own_classes(
         (N, C) by the model.
     share
         How much the classes count, between 0 and 1.
-    weight
-        (N,) how much each cell counts; all alike if None.
+    novelty
+        (N,) of the cells, of which those that are likely of none of the classes do not count; all count if None.
     """
     place, mixed, found = place.astype(float), probs, None
     for _ in range(ROUNDS):
-        found = _fit(place, mixed if weight is None else mixed * weight[:, None], share)
+        found = _fit(place, mixed if novelty is None else mixed * (novelty <= NEW)[:, None], share)
         if found is None:
             return None
-        mixed = found.mix(probs, place)
+        mixed = found.mix(probs, place, novelty)
     return found
 
 
