@@ -15,7 +15,7 @@ from pathlib import Path
 
 CELLS = (10_000_000, 100_000_000)
 #: Steps, and the seconds of a core that each takes for 100,000 cells, with compiling; of training, an epoch.
-MEASURED = {"select_hvgs": 0.61, "store": 1.0, "stream": 0.31, "train": 10.05, "classify": 13.4}
+MEASURED = {"select_hvgs": 0.92, "store": 1.09, "stream": 0.2, "train": 9.82, "classify": 6.19}
 MEASURED_CELLS = 100_000
 #: Epochs by default, from 400,000 cells on.
 EPOCHS = 3
