@@ -39,7 +39,7 @@ N, CHUNK = 600, 50
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster:
         yield cluster
 
 
@@ -114,7 +114,7 @@ def refuse_to_compute(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.fail("the client computed")
 
     for module, name in (
-        (forward, "predict_logits"), (adapt, "predict_logits"), (adapt, "normalized"), (inspect, "predict_embedding"),
+        (forward, "predict_logits"), (forward, "predict_seen"), (adapt, "normalized"), (inspect, "predict_embedding"),
         (on_dask, "_joined"), (dispersion, "_add"), (dispersion, "_add_online"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, refuse)
@@ -218,7 +218,7 @@ def test_a_worker_dies_half_way(cells: ad.AnnData, state: State, client: Client,
 @pytest.mark.slow
 def test_all_workers_die_half_way(cells: ad.AnnData, state: State, tmp_path: Path) -> None:
     """So that the model has to be sent again."""
-    alone = LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None)
+    alone = LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0")
     with alone as cluster, Client(cluster):
         for name in ("labels", "genes"):
             (tmp_path / name).mkdir()

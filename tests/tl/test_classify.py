@@ -484,7 +484,7 @@ def test_dropout_is_drawn_from_the_seed(make_cells: Make, state: State) -> None:
 
 
 def test_normalising_is_left_to_the_model_or_done_by_hand(make_cells: Make, state: State) -> None:
-    adata = blurred(make_cells, n_genes=40)
+    adata = blurred(make_cells, 99, n_genes=40)  # of more, which are far, classes of their own would count
     x = adata.X.toarray()
     expected = by_hand(state, x, adata.var_names.tolist())
     log = ad.AnnData(np.log1p(1e4 * x / x.sum(axis=1, keepdims=True)), var=adata.var)

@@ -244,7 +244,7 @@ def test_calibration_that_diverges_leaves_the_model(
         with pytest.raises(ValueError, match="training loss is"):
             trained(halves[0], epochs=2)
         return
-    with pytest.warns(UserWarning, match=r"diverged in epoch 1.*lr=") as warned:
+    with pytest.warns(UserWarning, match=r"diverged in epoch 1.*`lr`") as warned:
         model = trained(halves[0], epochs=2)
     assert len(warned) == 1
     assert len(runs) == number  # and no more

@@ -445,8 +445,8 @@ class GinsengClassifierTrainer:
         except DivergedError as error:
             warn(
                 f"Training again on some of the cells, to calibrate the model, diverged in epoch {error.epoch}. The "
-                f"model is trained, and was not calibrated. Lower the learning rate (lr={self.lr:g}), or pass "
-                "`calibrate=False`."
+                f"model is trained, and was not calibrated. Lower `lr` ({self.lr:g}), or train without "
+                "calibration (`calibrate`)."
             )
         if self._stopped and not stopped:
             told = "Calibration was interrupted. The model is trained, and "
