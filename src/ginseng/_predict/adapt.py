@@ -98,6 +98,11 @@ class Adaptation:
     own: OwnClasses | None = None
 
     @property
+    def directions(self) -> np.ndarray | None:
+        """Of the principal components."""
+        return None if self.components is None else self.components.directions
+
+    @property
     def agrees(self) -> float:
         """How surely the cells are other ones of the same types, between 0 and 1."""
         return float(np.nan_to_num(np.interp(self.agreement, AGREES, (0, 1))))
@@ -230,19 +235,18 @@ def adapt(
     far = float(np.linalg.norm(shift) / max(usual, np.finfo(float).tiny))
     if state.network.skips_zeros:  # where a shift of the genes that a cell expresses would single out these cells
         shift = np.zeros_like(shift)
-    found = Adaptation(shift=shift, n_classes=n_classes, first=first, agreement=agreement, far=far)
-    found = dataclasses.replace(found, members=_members(state, found.far))
+    found = Adaptation(shift, n_classes, first, agreement, far, members=_members(state, far))
     components = components_of(sparse.vstack([a.x for a in some], format="csr")) if some else None
     if components is None:
         return found, None
-    moved, kept = components.moved(shift), components.kept
+    components = components.moved(shift)
+    found = dataclasses.replace(found, components=components)
     if state.calibration is not None:
         unlike, label = (np.concatenate([getattr(a, name) for a in some]) for name in ("unlike", "label"))
         level = level_of(unlike, label) * found.agrees
-        found = dataclasses.replace(found, level=level, together=like_cells(components, unlike).moved(moved))
-    counts = sparse.vstack([a.counts for a in some], format="csr")[kept]
-    sample = Rows(0, counts.shape[0], counts, np.concatenate([a.total for a in some])[kept])
-    return dataclasses.replace(found, components=moved), sample
+        found = dataclasses.replace(found, level=level, together=like_cells(components, unlike))
+    counts = sparse.vstack([a.counts for a in some], format="csr")[components.kept]
+    return found, Rows(0, counts.shape[0], counts, np.concatenate([a.total for a in some])[components.kept])
 
 
 def own_classes_of(

@@ -88,13 +88,15 @@ def annotate(
         compared = replace(query, state=state).map_some(compare, genes=query.genes, every=every, **how)
         result.adaptation, sample = adapt(state, compared, query.genes, n_cells)
         shift = result.adaptation.shift
-        how |= {name: getattr(result.adaptation, name) for name in ("components", "together", "level", "members")}
+        how |= {name: getattr(result.adaptation, name) for name in ("directions", "together", "level", "members")}
         report(f"adapted to the cells by {result.adaptation.n_classes} of {state.n_classes} classes")
         _report_unlike(result.adaptation, report)
     how |= {"correction": correction_for(state, query.genes, shift, always=adapts), "weight": result.weight}
     if result.adaptation is not None:
         how["own"] = own_classes_of(query.state, result.adaptation, sample, **how)
         result.adaptation = replace(result.adaptation, own=how["own"])
+        if how["own"] is not None:
+            report(f"another study: the types as they lie in the cells count {how['own'].share:.0%}")
     if priors is not None and result.shares is not None:
         result.priors = given_shares(state, priors)
         if result.priors is None:

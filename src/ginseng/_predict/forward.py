@@ -28,7 +28,7 @@ from ginseng._core.types import Params
 from ginseng._settings import settings
 from ginseng.data._batches import prefetch
 from ginseng.model import calibration
-from ginseng.model.components import N_COMPONENTS, Components
+from ginseng.model.components import N_COMPONENTS
 from ginseng.model.like_cells import LikeCells
 from ginseng.model.own_classes import OwnClasses
 from ginseng.model.state import GinsengClassifierState
@@ -67,7 +67,7 @@ class Passed(NamedTuple):
     start: int
     stop: int
     logits: np.ndarray  # (cells, classes)
-    seen: Seen | None  # for models that were calibrated
+    seen: Seen | None  # for models that were calibrated, and where classes of the query count
     gene_weights: np.ndarray | None  # (cells, genes) float32
     empty: np.ndarray  # (cells,) bool
 
@@ -97,7 +97,7 @@ def predict(
     allowed: np.ndarray | None = None,
     weight: float | None = None,
     odds: np.ndarray | None = None,
-    components: Components | None = None,
+    directions: np.ndarray | None = None,
     together: LikeCells | None = None,
     own: OwnClasses | None = None,
     level: float = 0.0,
@@ -127,8 +127,8 @@ def predict(
         Share of the model's weight that is on genes which were measured, for models that were calibrated; 1 if None.
     odds
         (classes,) by how much more frequent each class is than in the reference, see :mod:`ginseng._predict.priors`.
-    components
-        Of the query, for `together` and `own`.
+    directions
+        (genes, K) of the principal components of the query, for `together` and `own`.
     together
         Cells of the query to take each cell together with. It is looked at by itself if None.
     own
@@ -152,7 +152,7 @@ def predict(
     params = put(state.params if members is None else weighted(state.params, members), replicated(mesh))
     key = None if seed is None else jax.random.key(seed)
     looks = state.calibration is not None or own is not None
-    view = View(state, correction, mesh, components, together) if looks else None
+    view = View(state, correction, mesh, directions, together) if looks else None
 
     def passes() -> Iterator[Passed]:
         for start, stop, x, total, empty, *_ in batches(state, rows, batch_size):
@@ -203,8 +203,8 @@ class View:
         What makes up for a query that is not measured as the reference was.
     mesh
         Devices that share the cells.
-    components, together
-        Of the query.
+    directions, together
+        Of the query, see :func:`predict`.
     """
 
     def __init__(
@@ -212,7 +212,7 @@ class View:
         state: GinsengClassifierState,
         correction: Correction | None,
         mesh: Mesh,
-        components: Components | None = None,
+        directions: np.ndarray | None = None,
         together: LikeCells | None = None,
     ) -> None:
         assert state.reference is not None
@@ -220,11 +220,11 @@ class View:
         measured = np.ones(state.n_genes, bool) if correction is None else np.asarray(correction.measured)
         self.together = together
         # of one shape also where there are none, so that there is one program to compile
-        directions = np.zeros((state.n_genes, N_COMPONENTS), np.float32)
-        if components is not None:
-            directions[:, : components.directions.shape[1]] = components.directions
-        self.n_components = 0 if components is None else components.directions.shape[1]
-        self.shared = put((state.reference["classes"], measured.astype(np.float32), directions), replicated(mesh))
+        padded = np.zeros((state.n_genes, N_COMPONENTS), np.float32)
+        self.n_components = 0 if directions is None else directions.shape[1]
+        if directions is not None:
+            padded[:, : self.n_components] = directions
+        self.shared = put((state.reference["classes"], measured.astype(np.float32), padded), replicated(mesh))
         self.how, self.blas = {"mesh": mesh}, ThreadpoolController()
 
     def __call__(self, params: Params, x: Any, total: Any, n: int, **how: Any) -> Seen:

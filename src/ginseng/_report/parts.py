@@ -319,16 +319,16 @@ def _sentences(adata: AnnData, key: str, facts: Facts, state: Any) -> list[str]:
             f", which carry {float(overlap['weight']):.0%} of what tells its types apart" if "weight" in overlap else ""
         )
         said.append(f"{text}{weight}.")
-    if adaptation:
+    if adaptation and len(adaptation["shift"]):
         said.append(
             "Expression was adapted to the reference by the shift of each gene that "
             f"{int(adaptation['n_classes'])} cell types share."
         )
-        if own := float(adaptation.get("own_classes", 0)):
-            said.append(
-                "As the cells are of another study, the types as they lie in them (linear discriminant analysis of "
-                f"principal components) had a weight of {own:.0%} in the probabilities."
-            )
+    if own := float(adaptation.get("own_classes", 0)):
+        said.append(
+            "As the cells are of another study, the types as they lie in them (linear discriminant analysis of "
+            f"principal components) had a weight of {own:.0%} in the probabilities."
+        )
     given = member(entry, "unassigned")
     if threshold := float(given.get("min_confidence", 0) or 0):
         novelty = f" or a novelty above {given['max_novelty']:.2g}" if "max_novelty" in given else ""

@@ -40,10 +40,6 @@ class LikeCells:
     place: np.ndarray
     unlike: np.ndarray
 
-    def moved(self, sample: Components) -> LikeCells:
-        """Return the same cells in other places."""
-        return dataclasses.replace(self, place=sample.place.astype(np.float32))
-
     def smooth(self, place: np.ndarray, s: np.ndarray) -> np.ndarray:
         """Return how unlike the reference cells are, by themselves and by the cells next to them, (B,) float32.
 
