@@ -65,14 +65,20 @@ def few(rows: list[dict[str, Any]]) -> str:
 
 def scaling(rows: list[dict[str, Any]]) -> str:
     """Return a row for each way to spread a step, with what differs from the first way."""
-    lines = ["| step | how | s | CPU s | MB of the largest process | result |", "|---|---|---|---|---|---|"]
+    head = ["step", "how", "s (again)", "CPU s (again)", "MB of the largest process", "result"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in rows:
         if "seconds" in row:
-            shown = [_plain(row["seconds"]), _plain(row["cpu_seconds"]), f"{row['peak_mb']:,.0f}", row["result"]]
+            shown = [_plain(row[name]) + _again(row, name) for name in ("seconds", "cpu_seconds")]
+            shown += [f"{row['peak_mb']:,.0f}", row["result"]]
         else:
             shown = ["", _unfinished(row), "", ""]
         lines.append(f"| {' | '.join([row['step'], row['how'], *shown])} |")
     return "\n".join(lines)
+
+
+def _again(row: dict[str, Any], name: str) -> str:
+    return f" ({_plain(row[f'again_{name}'])})" if f"again_{name}" in row else ""
 
 
 def devices(report: dict[str, Any]) -> str:
