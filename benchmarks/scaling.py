@@ -5,7 +5,7 @@
 FOLDER takes the cells, as in `performance.py`, whose FOLDER can be used again, and `scaling.json`. Each case runs in a
 fresh process, which compiles anew, and its result is compared with that of the first case. With dask, the work is done
 twice, the second time in processes that have imported and compiled everything. All cases share the cores of this
-machine, so none can be faster for them: the table shows what the division costs. CPU seconds are those of all processes.
+machine, so none can be faster for them: the table shows what the division costs. CPU seconds are of all processes.
 """
 
 from __future__ import annotations
