@@ -179,7 +179,7 @@ def machine() -> dict[str, Any]:
     ]
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"), "cpu": cpu[0] if cpu else platform.processor(),
-        "cores": os.cpu_count(), "load": os.getloadavg()[0], "python": platform.python_version(),
+        "cores": len(os.sched_getaffinity(0)), "load": os.getloadavg()[0], "python": platform.python_version(),
         "ginseng": gs.__version__,
     }  # fmt: skip
 

@@ -83,12 +83,13 @@ def _again(row: dict[str, Any], name: str) -> str:
 
 def devices(report: dict[str, Any]) -> str:
     """Return a row for each network and device of `gpu.json`."""
-    figures = ["train_cells_per_s", "label_cells_per_s", "label_in_memory_cells_per_s"]
-    head = ["training, cells/s", "labelling, cells/s", "from memory, cells/s", "waiting", "holdout", "query"]
+    figures = ["train", "label", "label_in_memory"]
+    head = ["training, cells/s (per CPU s)", "labelling", "labelling from memory", "waiting", "holdout", "query"]
     lines = [f"| on {report['cells']:,} cells | device | {' | '.join(head)} |", "|---" * 8 + "|"]
     for row in report["rows"]:
-        device = report["gpu"] if row["on"] == "gpu" else f"{report['machine']['cores']} cores"
-        shown = [f"{row[name]:,.0f}" if name in row else "" for name in figures]
+        cores = report["machine"]["cores"]
+        device = report["gpu"] if row["on"] == "gpu" else f"{cores} core{'s' * (cores > 1)}"
+        shown = [_rates(row, name) for name in figures]
         shown.append(f"{row['share_waiting']:.0%}" if "share_waiting" in row else "")
         shown += [f"{row[name]:.3f}" if name in row else "" for name in ("holdout_accuracy", "accuracy")]
         if "train_cells_per_s" not in row:
@@ -97,6 +98,11 @@ def devices(report: dict[str, Any]) -> str:
         lines.append(f"| {' | '.join([name, device, *shown])} |")
     tests = report.get("tests")
     return "\n".join(lines) + (f"\n\n{_tests(tests)}" if tests else "")
+
+
+def _rates(row: dict[str, Any], what: str) -> str:
+    per_s, per_cpu_s = (row.get(f"{what}_cells_per_{unit}") for unit in ("s", "cpu_s"))
+    return "" if per_s is None else f"{per_s:,.0f} ({per_cpu_s:,.0f})"
 
 
 def _tests(tests: dict[str, Any]) -> str:

@@ -77,26 +77,27 @@ def main() -> None:
         x = torch.from_numpy(normalized(counts))
         return x.pin_memory().to(device, non_blocking=True) if device == "cuda" else x
 
-    rng, order, spent = np.random.default_rng(0), np.empty(0, np.int64), 0.0
-    start, used = time.perf_counter(), time.process_time()
+    def now() -> np.ndarray:
+        wait()
+        return np.array([time.perf_counter(), time.process_time()])
+
+    rng, order, making, start = np.random.default_rng(0), np.empty(0, np.int64), 0.0, now()
     for step in range(WARM_UP + n_steps):
         if step == WARM_UP:
-            wait()
-            start, used = time.perf_counter(), time.process_time()
+            start = now()
         if len(order) < batch_size:
             order = rng.permutation(keep)
         rows, order = order[:batch_size], order[batch_size:]
         began = time.perf_counter()
         at = torch.from_numpy(rows).to(device)
         x = sent(cells[rows]) if resident is None else resident[at]
-        spent += (time.perf_counter() - began) * (step >= WARM_UP)
+        making += (time.perf_counter() - began) * (step >= WARM_UP)
         optimizer.zero_grad(set_to_none=True)
         with precision():
             loss = nn.functional.cross_entropy(model(x), labels[at])
         loss.backward()
         optimizer.step()
-    wait()
-    seconds, cpu = time.perf_counter() - start, time.process_time() - used
+    trained = now() - start
     model.eval()
 
     def predict(counts: sparse.csr_matrix) -> np.ndarray:
@@ -107,15 +108,15 @@ def main() -> None:
         return np.concatenate(said)
 
     predict(query[:BLOCK])
-    start = time.perf_counter()
-    said = predict(query)
-    out = arrays["holdout"]
+    start = now()
+    said, out = predict(query), arrays["holdout"]
+    labelled = now() - start
     found = {
         "torch": torch.__version__, "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "n_parameters": sum(p.numel() for p in model.parameters()), "batch_size": batch_size, "steps": n_steps,
-        "label_in_memory_cells_per_s": query.shape[0] / (time.perf_counter() - start),
-        "train_cells_per_s": n_steps * batch_size / seconds, "train_cpu_seconds_per_second": cpu / seconds,
-        "share_making_batches": spent / seconds, "accuracy": (said == true).mean(),
+        **{f"train_cells_per_{k}": n_steps * batch_size / trained[i] for i, k in enumerate(("s", "cpu_s"))},
+        **{f"label_in_memory_cells_per_{k}": query.shape[0] / labelled[i] for i, k in enumerate(("s", "cpu_s"))},
+        "share_making_batches": making / trained[0], "accuracy": (said == true).mean(),
         "holdout_accuracy": (predict(cells[out]) == y[out]).mean(),
     }  # fmt: skip
     print("RESULT", json.dumps(found, default=float))
