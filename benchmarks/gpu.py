@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,9 @@ TESTS = [
 ]  # fmt: skip
 #: Share of the time that the tests may take, and that one measurement may.
 TESTS_SHARE, ROW_SHARE = 0.4, 0.25
-#: Room beside another process on the same GPU.
-SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+#: Processes that run tests, on one GPU; and their environment: what they print counts if they are ended.
+WORKERS = 4
+SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "PYTHONUNBUFFERED": "1"}
 
 
 def gpu_name() -> str | None:
@@ -63,6 +65,7 @@ def gpu_name() -> str | None:
 def test(timeout: float) -> dict[str, Any]:
     """Run the tests on the default device."""
     command = [sys.executable, "-m", "pytest", *TESTS, "-q", "--tb=short", "-p", "no:cacheprovider"]
+    command += ["-n", str(WORKERS)] if find_spec("xdist") else []
     start = time.perf_counter()
     try:
         done = subprocess.run(
