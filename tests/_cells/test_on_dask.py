@@ -22,7 +22,7 @@ from scipy import sparse
 
 import ginseng as gs
 from ginseng._cells import on_dask
-from ginseng._predict import adapt, forward, inspect
+from ginseng._predict import forward, inspect
 from ginseng._select import dispersion
 from ginseng.cli import main
 
@@ -114,7 +114,7 @@ def refuse_to_compute(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.fail("the client computed")
 
     for module, name in (
-        (forward, "predict_logits"), (forward, "predict_seen"), (adapt, "normalized"), (inspect, "predict_embedding"),
+        (forward, "predict_logits"), (forward, "predict_seen"), (inspect, "predict_embedding"),
         (on_dask, "_joined"), (dispersion, "_add"), (dispersion, "_add_online"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, refuse)
