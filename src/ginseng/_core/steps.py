@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray
 
 from ginseng._core.architecture import Architecture
 from ginseng._core.augment import augment, other_study
@@ -208,12 +208,16 @@ def predict_logits(
     total: Float[Array, " B"],
     key: PRNGKeyArray | None = None,
     correction: Correction | None = None,
+    n_cells: int | None = None,
     *,
     architecture: Architecture,
     normalization: Normalization,
     mesh: Mesh | None = None,
 ) -> Float[Array, "B C"]:
-    """Return the logits of each cell, computed by the devices of `mesh`, each with an equal part of the cells."""
+    """Return the logits of each cell, computed by the devices of `mesh`, each with an equal part of the cells.
+
+    Those from `n_cells` on are padding, whose logits say nothing.
+    """
     n, size = x.shape[0], architecture.cells_at_once or x.shape[0]
 
     def some(
@@ -230,20 +234,28 @@ def predict_logits(
     keys = key
     if key is not None:  # one per cell, which depends on its place in the batch, not on the number of devices
         keys = jax.random.split(key, n) if n <= size else _keys_of_parts(key, n, size)
-    return per_cell(_in_parts(some, size), mesh, (params, correction), x, total, keys)
+    return per_cell(_in_parts(some, size), mesh, (params, correction), _first(n_cells, x), x, total, keys)
 
 
 def _in_parts(f: Callable[..., Any], size: int) -> Callable[..., Any]:
-    """Return `f`, applied to `size` cells at a time."""
+    """Return `f`, applied to `size` cells at a time, as long as there are some that are not padding."""
 
-    def on_a_device(shared: Any, *cells: Any) -> Any:
-        n = len(cells[0])
+    def on_a_device(shared: Any, is_cell: Bool[Array, " B"], *cells: Any) -> Any:
+        n = len(is_cell)
         if n <= size:
             return f(shared, *cells)
         more = -n % size  # empty cells pad the last part
         padded = jax.tree.map(lambda a: jnp.concatenate([a, jnp.zeros_like(a[:more])]), cells)
         parts = jax.tree.map(lambda a: a.reshape(-1, size, *a.shape[1:]), padded)
-        found = jax.lax.map(lambda part: f(shared, *part), parts)
+
+        def part(i: Any) -> Any:
+            return f(shared, *jax.tree.map(lambda a: a[i], parts))
+
+        def one(i: Int[Array, ""], found: Any) -> Any:
+            return jax.tree.map(lambda all_, own: all_.at[i].set(own), found, part(i))
+
+        none = jax.tree.map(lambda a: jnp.zeros(((n + more) // size, *a.shape), a.dtype), jax.eval_shape(part, 0))
+        found = jax.lax.fori_loop(0, (is_cell.sum() + size - 1) // size, one, none)
         return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:n], found)
 
     return on_a_device
@@ -258,6 +270,7 @@ def predict_seen(
     measured: Float[Array, " G"],
     components: Float[Array, "G D"],
     correction: Correction | None = None,
+    n_cells: int | None = None,
     *,
     architecture: Architecture,
     normalization: Normalization,
@@ -290,7 +303,12 @@ def predict_seen(
         return Seen(logits, direction, along / jnp.maximum(norms, 1e-9), jnp.log1p(expressed), place)
 
     size = architecture.cells_at_once or x.shape[0]
-    return per_cell(_in_parts(some, size), mesh, (params, correction, classes, measured, components), x, total)
+    shared = (params, correction, classes, measured, components)
+    return per_cell(_in_parts(some, size), mesh, shared, _first(n_cells, x), x, total)
+
+
+def _first(n: int | None, x: Num[Array, "B G"]) -> Bool[Array, " B"]:
+    return jnp.arange(len(x)) < (len(x) if n is None else n)
 
 
 def _keys_of_parts(key: PRNGKeyArray, n: int, size: int) -> PRNGKeyArray:
