@@ -161,3 +161,27 @@ def test_steps_of_all_ways_are_programs(monkeypatch: pytest.MonkeyPatch) -> None
         assert ('backed="dask"' in code) == ("dask" in way)
         assert ("LocalCluster" in code) == ("processes" in way)
     assert len(set(codes.values())) == len(codes)
+
+
+def test_what_has_no_figure_says_so_in_the_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    tables, gpu = (importlib.import_module(name) for name in ("tables", "gpu"))
+    runs = [{"train_cells_per_s": rate, "train_cells_per_cpu_s": 7.0, "accuracy": rate / 1e4} for rate in (900, 1234)]
+    rows = [
+        {"method": "ginseng", "network": "gated", "on": "gpu", **gpu.best(runs)},
+        {"method": "ginseng", "network": "transformer", "on": "cpu", "unfinished_seconds": 99.6},
+    ]
+    found = tables.devices({"gpu": "Card", "machine": {"cores": 16}, "cells": 5_000, "rows": rows}).splitlines()
+    n_columns = found[0].count("|")
+    assert [line.count("|") for line in found] == [n_columns] * 4
+    assert [part in found[2] for part in ("Card", "1,234 (7)", "0.090")] == [True] * 3
+    assert [part in found[3] for part in ("16 cores", "not finished after 100")] == [True] * 2
+    ways = [
+        {"step": "a", "how": "b", "seconds": 3.0, "cpu_seconds": 6.0, "peak_mb": 500, "result": "equal"}
+        | {"again_seconds": 1.0, "again_cpu_seconds": 2.0},
+        {"step": "a", "how": "c", "failed": "KeyError: 1"},
+    ]
+    found = tables.scaling(ways).splitlines()
+    assert [line.count("|") for line in found] == [7] * 4
+    assert "3.0 (1.0) | 6.0 (2.0) | 500 | equal" in found[2]
+    assert "failed" in found[3]
