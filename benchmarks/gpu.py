@@ -33,8 +33,8 @@ from processes import run
 
 import ginseng as gs
 
-#: What JAX calls the platforms.
-PLATFORMS = {"gpu": "cuda", "cpu": "cpu"}
+#: What JAX calls the platforms, the first of which it uses.
+PLATFORMS = {"gpu": "cuda,cpu", "cpu": "cpu"}
 #: Networks, with their defaults.
 NETWORKS = ["gated", "transformer"]
 #: Epochs (few, many) whose difference is timed; the transformer takes longer.
