@@ -19,10 +19,12 @@ from ginseng._core.augment import augment, other_study
 from ginseng._core.correction import Correction
 from ginseng._core.devices import per_cell
 from ginseng._core.keys import standard
+from ginseng._core.layers import products_in
 from ginseng._core.losses import cross_entropy
 from ginseng._core.members import each_member, together
 from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize, log_normalize, row_sums, unlog
 from ginseng._core.optim import AdamW
+from ginseng._core.spread import Spread
 from ginseng._core.types import Params
 
 # K batches in a window, B cells in a batch, G genes, C classes
@@ -36,7 +38,7 @@ WIDTH = 16
 class Batch(NamedTuple):
     """A batch of cells; with a leading axis K, a window of batches."""
 
-    x: Num[Array, "B G"]  # counts, or the user's values if they are not normalised here
+    x: Any  # (B, G) counts, or the user's values if they are not normalised here; or `PickedRows`, before they are spread
     total: Float[Array, " B"]  # counts over all measured genes
     y: Int[Array, " B"]
     weight: Float[Array, " B"]  # 0 for padding
@@ -135,8 +137,8 @@ def in_form(f: Callable[..., Any], architecture: Architecture, x: Float[Array, "
     return f(forms[0]) if len(forms) == 1 else jax.lax.switch(i, [partial(f, form) for form in forms])
 
 
-@partial(jax.jit, static_argnames=("architecture", "optimizer", "normalization", "noise", "label_smoothing"),
-         donate_argnames=("params", "state"))  # fmt: skip
+@partial(jax.jit, donate_argnames=("params", "state"), static_argnames=(
+    "architecture", "optimizer", "normalization", "noise", "label_smoothing", "spread", "precision"))  # fmt: skip
 def train_window(
     params: Params,
     state: optax.OptState,
@@ -151,10 +153,19 @@ def train_window(
     normalization: Normalization,
     noise: Noise,
     label_smoothing: float,
+    spread: Spread | None = None,
+    precision: str | None = None,
 ) -> tuple[Params, optax.OptState, Float[Array, " K"]]:
     """Take one step for each of the first `n_batches` of the window; the others are padding.
 
     The random numbers of a step depend only on `key` and the index of the step, not on the boundaries of windows.
+
+    Parameters
+    ----------
+    spread
+        How the counts become dense, if they are :class:`PickedRows`.
+    precision
+        Of matrix products, see :func:`products_in`.
 
     Returns
     -------
@@ -164,11 +175,14 @@ def train_window(
     def loss(
         params: Params, key: PRNGKeyArray, x: Float[Array, "B G"], batch: Batch, form: Architecture
     ) -> Float[Array, ""]:
-        return cross_entropy(batch_logits(form, params, x, key), batch.y, batch.weight, label_smoothing)
+        with products_in(precision):
+            logits = batch_logits(form, params, x, key)
+        return cross_entropy(logits, batch.y, batch.weight, label_smoothing)
 
     def one(i: Int[Array, ""], carry: tuple[Params, optax.OptState, Float[Array, " K"]]) -> tuple[Any, ...]:
         params, state, losses = carry
-        batch = Batch(*(a[i] for a in window))
+        x = window.x[i] if spread is None else spread(window.x._replace(rows=window.x.rows[i]))
+        batch = Batch(x, *(a[i] for a in window[1:]))
         key_step = jax.random.fold_in(key, step + i)
         if noise.acts:
             key_step, key_noise = jax.random.split(key_step)
