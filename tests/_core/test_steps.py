@@ -8,6 +8,7 @@ import pytest
 from ginseng._core import registry
 from ginseng._core.devices import local_mesh
 from ginseng._core.gated import Gated
+from ginseng._core.layers import BFLOAT16
 from ginseng._core.optim import AdamW
 from ginseng._core.steps import Batch, Noise, Normalization, predict_logits, train_window
 from ginseng.data._memory import MemoryDataset
@@ -110,6 +111,13 @@ def test_parts_that_are_padding_are_left_out(monkeypatch: pytest.MonkeyPatch) ->
         worked_on = -(-n // 4) * 4
         np.testing.assert_array_equal(found[:worked_on], whole[:worked_on])
         assert not found[worked_on:].any()
+
+
+def test_training_in_bfloat16_is_close(window: Batch) -> None:
+    exact, found = (run("gated", [(window, 4)], precision=precision) for precision in (None, BFLOAT16))
+    np.testing.assert_allclose(found[1], exact[1], rtol=0.02)
+    assert (found[1] != exact[1]).all()
+    assert {a.dtype.name for a in jax.tree.leaves(found[0])} == {"float32"}
 
 
 def test_learning_rate_zero_changes_nothing_and_the_key_and_step_do(window: Batch) -> None:

@@ -38,7 +38,7 @@ WIDTH = 16
 class Batch(NamedTuple):
     """A batch of cells; with a leading axis K, a window of batches."""
 
-    x: Any  # (B, G) counts, or the user's values if they are not normalised here; or `PickedRows`, before they are spread
+    x: Any  # (B, G) counts, or the user's values if they are not normalised here; `PickedRows` until they are spread
     total: Float[Array, " B"]  # counts over all measured genes
     y: Int[Array, " B"]
     weight: Float[Array, " B"]  # 0 for padding

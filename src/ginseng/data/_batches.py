@@ -54,7 +54,7 @@ class Rows(NamedTuple):
 class Window(NamedTuple):
     """`K` batches of `B` cells; the last is padded with empty cells of weight 0."""
 
-    x: np.ndarray | Rows  # counts in their stored dtype; (K, B, G) if dense
+    x: Any  # counts in their stored dtype: (K, B, G) if dense, otherwise `Rows`
     total: np.ndarray  # (K, B) float32, library sizes over all measured genes
     y: np.ndarray  # (K, B) int32
     weight: np.ndarray  # (K, B) float32
@@ -333,9 +333,11 @@ def stream(
         raise ValueError(msg)
     order = np.random.default_rng([seed, epoch]) if shuffle else None
     size, held, n_held = batch_size * n_per_window, [], 0
-    windows: Iterable[tuple[Any, np.ndarray]] = source.windows(keep, order, part)
+    windows: Iterable[tuple[Any, np.ndarray]]
     if form == "indices":
         windows = ((cells, cells) for cells in source.order(keep, order, part))
+    else:
+        windows = source.windows(keep, order, part)
     for i, (counts, cells) in enumerate(windows):
         picks = np.flatnonzero(cells >= 0)
         rng = np.random.default_rng([seed, epoch, i * part.n + part.place, 1])
