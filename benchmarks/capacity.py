@@ -21,6 +21,8 @@ MEASURED = {"select_hvgs": 0.92, "store": 1.09, "stream": 0.2, "train": 9.82, "c
 MEASURED_CELLS = 100_000
 #: Epochs by default, from 400,000 cells on.
 EPOCHS = 3
+#: Nonzero counts per cell in the genes of the model, in the cells that were measured.
+NONZERO = 41
 #: What further cores do, of what the first does: they share memory and disk.
 EFFICIENCY = 0.7
 #: Threads beyond which gene selection by dask is no faster, as sums are added in the order of the cells.
@@ -68,7 +70,8 @@ def hours(
         return (EPOCHS if step == "train" else 1) * on_gpu[step] * n_cells / 3600, False
     if step == "train":
         if machine.gpus:
-            return EPOCHS * seconds["stream"] * n_cells / speedup(machine.cores) / 3600, True
+            reads = 1 if n_cells * NONZERO < 2**31 else EPOCHS  # counts stay on the GPU if they fit, see docs/gpu.md
+            return reads * seconds["stream"] * n_cells / speedup(machine.cores) / 3600, True
         return EPOCHS * once / speedup(4 if machine.is_cluster else machine.cores), False
     if step == "classify":
         if machine.gpus:  # reads the same matrix as the gene selection does
@@ -107,7 +110,7 @@ def shown(h: float) -> str:
     """Return hours in the unit that fits."""
     if h >= 1:
         return f"{h:.1f} h"
-    return f"{h * 60:.0f} min" if h >= 1 / 60 else f"{h * 3600:.0f} s"
+    return f"{h * 60:.0f} min" if h >= 1 / 60 else f"{h * 3600:.{0 if h >= 1 / 3600 else 1}f} s"
 
 
 def main() -> None:

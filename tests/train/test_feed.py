@@ -183,6 +183,8 @@ def test_which_devices_train_in_bfloat16(
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     assert devices.has_bfloat16() is has
     assert compiling.precision() == (BFLOAT16 if has else None)
+    with jax.default_matmul_precision("highest"):
+        assert compiling.precision() is None
 
 
 def test_training_in_bfloat16_on_a_gpu_multiplies_nothing_else(

@@ -30,8 +30,8 @@ def noise_of(network: Architecture, settings: GinsengClassifierTrainerSettings) 
 
 
 def precision() -> str | None:
-    """Return the precision of matrix products in training: that of the fastest products of the device."""
-    return BFLOAT16 if has_bfloat16() else None
+    """Return the precision of matrix products in training; None for that of JAX, also if the user has chosen it."""
+    return BFLOAT16 if has_bfloat16() and jax.config.jax_default_matmul_precision is None else None
 
 
 class Step:
