@@ -137,7 +137,10 @@ def _rounded_up(n: int) -> int:
 
 
 def _n_resident(source: Source) -> int:
-    """Return the number of values that devices keep: all, and padding for the last part that is sent."""
+    """Return the number of values that devices keep: all, and padding for the last part that is sent.
+
+    A row can be read as if it were as long as the longest: its indices stay within int32 if this number does.
+    """
     n = int(source.n_values.sum())
     return n + min(n, AT_ONCE)
 
