@@ -76,15 +76,13 @@ def assert_same(found: dict[str, Any], other: dict[str, Any]) -> None:
         np.testing.assert_array_equal(found["history"][name], values)
 
 
-def check_devices(store: Path, runs: list[dict[str, Any]], forms: list[str]) -> None:
-    """Train in these forms on eight devices, as on one, which has dense windows."""
-    ways = [(i, form) for i in range(len(runs)) for form in forms]
-    how = {"devices": 8, "labels": True, "forms": [form for _, form in ways]}
-    many = finished(*start(store, "many.pkl", [runs[i] for i, _ in ways], **how))
-    single = worker.train(str(store), runs, {}, labels=True)
-    for (i, _), found in zip(ways, many, strict=True):
-        settings, one = runs[i], single[i]
-        if "solver" not in settings:
+def check_devices(store: Path, runs: list[tuple[dict[str, Any], str]]) -> None:
+    """Train with windows of these forms on eight devices, as on one with dense windows."""
+    settings, forms = map(list, zip(*runs, strict=True))
+    many = finished(*start(store, "many.pkl", settings, devices=8, labels=True, forms=forms))
+    single = worker.train(str(store), settings, {}, labels=True)
+    for given, found, one in zip(settings, many, single, strict=True):
+        if "solver" not in given:
             assert found["split"] == {8}
             assert found["copied"]
             assert found["programs"] == 1
@@ -95,12 +93,12 @@ def check_devices(store: Path, runs: list[dict[str, Any]], forms: list[str]) -> 
 
 
 def test_eight_devices_give_what_one_gives(store: Path) -> None:
-    check_devices(store, [GATED | {"calibrate": False}], ["dense", "sparse"])
+    check_devices(store, [(GATED | {"calibrate": False}, "sparse")])
 
 
 @pytest.mark.slow
 def test_eight_devices_share_a_transformer_a_minimum_and_calibration(store: Path) -> None:
-    check_devices(store, [GATED, TRANSFORMER, LBFGS], ["dense", "indices"])
+    check_devices(store, [(GATED, "dense"), (TRANSFORMER, "indices"), (LBFGS, "dense")])
 
 
 def test_two_processes_give_what_one_gives(store: Path) -> None:
