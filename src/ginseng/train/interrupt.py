@@ -8,12 +8,12 @@ from typing import Any
 
 
 @contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether ctrl-C was pressed; a second press raises `KeyboardInterrupt`.
+def interruptible(pressed: threading.Event | None = None) -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether ctrl-C was pressed, which sets `pressed`; again raises `KeyboardInterrupt`.
 
     Does nothing outside the main thread, or if the program handles the signal itself.
     """
-    pressed = threading.Event()
+    pressed = threading.Event() if pressed is None else pressed
 
     def press(number: int, frame: Any) -> None:
         if pressed.is_set():
