@@ -13,8 +13,6 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import zarr
-from annbatch import Loader
-from annbatch.abc import Sampler
 from anndata.io import sparse_dataset
 from scipy import sparse
 
@@ -175,8 +173,9 @@ class StoreSource:
     ) -> Iterator[tuple[sparse.csr_matrix, np.ndarray]]:
         sampler = _BlockSampler(keep, rng, self._check, part)
         sampler.validate(self.counts.shape[0])
-        loader = Loader(batch_sampler=sampler, return_index=True, preload_to_gpu=False)
-        windows = iter(loader.add_dataset(self.counts.on_disk))
+        from ginseng.data._annbatch import loaded  # takes long to import, and cells in memory need none of it
+
+        windows = loaded(self.counts.on_disk, sampler)
         # zarr takes the codec pipeline of an array from the configuration when it is opened, and annbatch opens this
         # one when the first window is requested. Only these arrays get the fast pipeline, which is five times as fast.
         with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
@@ -201,14 +200,11 @@ class StoreSource:
             checksums.check(spans)
 
 
-class _BlockSampler(Sampler):
-    """Sampler of blocks of consecutive rows with at least one kept row, one window at a time.
+class _BlockSampler:
+    """Sampler for annbatch of blocks of consecutive rows with at least one kept row, one window at a time.
 
     `check` is called with the blocks of each window before they are read. Of `n` parts, each has every `n`-th block.
     """
-
-    batch_size = None
-    shuffle = False
 
     def __init__(
         self, keep: np.ndarray, rng: np.random.Generator | None, check: Callable[[list[slice]], None], part: Part

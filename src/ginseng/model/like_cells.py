@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from ginseng.model.components import Components
@@ -73,6 +72,8 @@ def like_cells(sample: Components, s: np.ndarray) -> LikeCells:
     s
         (B,) how unlike the reference each cell is by itself.
     """
+    from sklearn.neighbors import NearestNeighbors  # takes long to import
+
     k = min(N_NEIGHBORS, len(sample.place) // OF_CELLS)
     with threadpool_limits(1):  # several threads would add in an order of their own
         search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(sample.place)

@@ -14,9 +14,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 from scipy import sparse
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
 from ginseng._core import registry
@@ -211,6 +208,8 @@ def _told(read: Reader, model: Trained, found: dict[str, np.ndarray], rng: np.ra
 
     As the area under the ROC curve; -1 for classes that it knows, and for those of too few cells.
     """
+    from sklearn.metrics import roc_auc_score
+
     assert model.lacks is not None
     judged = judge(read, model, prototypes_of(read, model, rng), _some(model.others, MOST_CELLS, rng))
     _, s = unlike(found, judged)
@@ -242,6 +241,9 @@ def prototypes_of(read: Reader, model: Trained, rng: np.random.Generator) -> np.
 
 def _k_means(points: np.ndarray, k: int, seed: int) -> np.ndarray:
     """Return centres, (k, width); the same for the same points. Where points are the same, some centres may be too."""
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         centres: np.ndarray = KMeans(k, n_init=1, max_iter=20, random_state=seed).fit(points).cluster_centers_

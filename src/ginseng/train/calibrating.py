@@ -6,14 +6,17 @@ import functools
 import threading
 from concurrent.futures import Future
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from ginseng._core.architecture import Architecture
+from ginseng._core.process import prepare
 from ginseng._core.steps import Normalization
 from ginseng._errors import warn
 from ginseng._logging import warning
+from ginseng._settings import settings as folders
 from ginseng.model.overlap import compile_weights, weight_of_genes
 from ginseng.train.assess import ENOUGH, FEWEST, Reader, Trained, assess, compile_seen
 from ginseng.train.checkpoint import Checkpoint
@@ -30,14 +33,19 @@ def calibrates(settings: GinsengClassifierTrainerSettings, n_cells: int) -> bool
     return wanted and settings.network.knows_reference and n_cells >= FEWEST
 
 
-@functools.lru_cache(8)
-def start_compiling(
-    network: Architecture, normalization: Normalization, n_genes: int, n_classes: int
-) -> list[Future[None]]:
-    """Compile the programs of the calibration in the background, once for models of these sizes."""
+def start_compiling(settings: GinsengClassifierTrainerSettings, *, n_cells: int, n_genes: int, n_classes: int) -> None:
+    """Compile the programs of the calibration in the background, if a model of these sizes will have one."""
+    if calibrates(settings, n_cells):
+        prepare(folders.cache_dir)
+        _start(settings.network, settings.normalization, n_genes, n_classes)
+
+
+@functools.lru_cache(8)  # not twice at the same time
+def _start(network: Architecture, normalization: Normalization, n_genes: int, n_classes: int) -> list[Future[Any]]:
     return ahead(
-        partial(compile_seen, network, normalization, n_genes, n_classes),
         partial(compile_weights, network, n_genes, n_classes),
+        partial(import_module, "sklearn.cluster"),  # for the prototypes: takes half a second
+        partial(compile_seen, network, normalization, n_genes, n_classes),
     )
 
 
@@ -45,7 +53,6 @@ def calibrated(
     final: Trained,
     data: Any,
     settings: GinsengClassifierTrainerSettings,
-    normalization: Normalization,
     *,
     fit: Fit,
     lr: float,
@@ -70,6 +77,8 @@ def calibrated(
     place
         Where the model is calibrated from, if that was interrupted.
     """
+    import sklearn.cluster  # noqa: F401, before `assess` limits the threads of what is loaded
+
     network, n_classes = settings.network, len(data.label_names)
     enough = final.others.sum() >= ENOUGH or interrupted or n_processes() > 1 or settings.solver == "lbfgs"
     stopped = threading.Event()
@@ -78,7 +87,7 @@ def calibrated(
     again = partial(refitted, fit=fit, stopped=stopped, silent=silent)
     models = iter([final]) if enough else again(parts(data, settings, n_classes))
     lacking = again(parts(data, settings, n_classes, lacking=True)) if settings.calibrate == "types" else ()
-    read = Reader(data.source, network, normalization)
+    read = Reader(data.source, network, settings.normalization)
     weight = weight_of_genes(final.params, final.reference, network)
     measured = None
     try:

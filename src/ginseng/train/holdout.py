@@ -54,9 +54,11 @@ class Holdout:
         self.how: dict[str, Any] = {"architecture": network, "normalization": normalization, "mesh": mesh}
 
     def compile(self, n_classes: int) -> None:
-        """Compile the forward pass ahead of the first call, if any cells are held out."""
+        """Compile the forward pass, and import the metrics, ahead of the first call, if any cells are held out."""
         if not self.cells.any():
             return
+        import sklearn.metrics  # noqa: F401
+
         one, each = replicated(self.how["mesh"]), cells_sharding(self.how["mesh"])
         params = jax.tree.map(
             lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=one),

@@ -17,7 +17,6 @@ import numpy as np
 
 from ginseng._core.devices import global_mesh, own_cells, rounded_up
 from ginseng._core.optim import warmup_cosine
-from ginseng._core.steps import Normalization
 from ginseng._core.types import Params
 from ginseng._errors import warn
 from ginseng._logging import progress, running, warning
@@ -112,8 +111,7 @@ class GinsengClassifierTrainer:
         n_epoch = n_batches(int(self.keep.sum()), self.batch_size)
         self.n_window = batches_per_window(self.batch_size, self.n_genes, n_epoch)
         self.monitor = recipe.monitor if self.settings.monitor is None else self.settings.monitor
-        s = self.settings
-        self.normalization = Normalization(s.normalize, s.target_sum, s.library_size)
+        self.normalization = self.settings.normalization
         self._held_out = Holdout(self.dataset.source, self.holdout, self.network, self.normalization)
         self.logger = GinsengLogger()
         self.best_epoch: int | None = None
@@ -244,8 +242,7 @@ class GinsengClassifierTrainer:
             place = Checkpoint.of(self.dataset, described, checkpoint, resume=resume)
         self.logger, self.best_epoch, self.interrupted = GinsengLogger(), None, False
         self._started = time.time()
-        if self._calibrates:
-            start_compiling(self.network, self.normalization, self.n_genes, self.n_classes)
+        start_compiling(s, n_cells=int(self.keep.sum()), n_genes=self.n_genes, n_classes=self.n_classes)
         what = f"training of {self.network.name!r} on {int(self.keep.sum()):,} cells"
         advice = "Start all processes again"
         advice += "." if place is None else f" with `resume=True`, to continue from the checkpoint {place.path}."
@@ -415,11 +412,11 @@ class GinsengClassifierTrainer:
         self, known: dict[str, np.ndarray] | None, silent: bool, place: Checkpoint | None
     ) -> tuple[dict[str, np.ndarray] | None, bool]:
         """Return the calibration if there is one, and whether training or calibration was interrupted."""
-        if known is None or not self._calibrates:
+        if known is None or not calibrates(self.settings, int(self.keep.sum())):
             return None, self.interrupted
         final = Trained(self.model.params, known, self.keep, self.holdout)
         return calibrated(
-            final, self.dataset, self.settings, self.normalization,
+            final, self.dataset, self.settings,
             fit=self._refit, lr=self.lr, interrupted=self.interrupted, silent=silent, place=place,
         )  # fmt: skip
 
@@ -441,10 +438,6 @@ class GinsengClassifierTrainer:
                 return None
             params = part._adjusted(trained.kept)
         return params, reference(part._moments)
-
-    @property
-    def _calibrates(self) -> bool:
-        return calibrates(self.settings, int(self.keep.sum()))
 
     def _plan(self, epochs: int, n_epoch: int, step: Step) -> Plan:
         s = self.settings
