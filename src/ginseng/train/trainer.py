@@ -12,14 +12,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from ginseng._core.devices import global_mesh, own_cells, rounded_up
 from ginseng._core.optim import warmup_cosine
 from ginseng._core.types import Params
 from ginseng._errors import warn
-from ginseng._logging import progress, running, warning
+from ginseng._logging import progress, running
 from ginseng._repr import Card, listed
 from ginseng.data._batches import batches_per_window, class_weights, n_batches, prefetch, stream_own
 from ginseng.data._memory import MemoryDataset
@@ -31,15 +30,15 @@ from ginseng.train.calibrating import calibrated, calibrates, start_compiling
 from ginseng.train.checkpoint import Checkpoint, Progress, describe_data, describe_run
 from ginseng.train.compiling import Step, ahead
 from ginseng.train.diagnosis import divergence, warn_if_useless
-from ginseng.train.holdout import Holdout, choose_holdout
-from ginseng.train.interrupt import interruptible
+from ginseng.train.holdout import Holdout, holdout_of
+from ginseng.train.interrupt import interruptible, report_interruption
 from ginseng.train.lbfgs import minimum
 from ginseng.train.logger import GinsengLogger
 from ginseng.train.loop import DivergedError, Plan, run
 from ginseng.train.metrics import Measures
 from ginseng.train.processes import any_process, check_same, from_first, is_first, n_processes, together
 from ginseng.train.settings import GinsengClassifierTrainerSettings
-from ginseng.train.standardize import Moments, fit_standardization, read_moments, reference
+from ginseng.train.standardize import Moments, fit_standardization, of_members, read_moments, reference
 
 #: Default number of epochs, raised until the architecture's minimum number of cells is seen and lowered so that at most
 #: `MOST_SEEN` are, within these bounds.
@@ -96,7 +95,7 @@ class GinsengClassifierTrainer:
                 "The values are not whole numbers and look normalised, but are log-normalised again. Train on counts "
                 "(`layer=`), or pass `normalize=False`."
             )
-        self.holdout = self._hold_out()
+        self.holdout = holdout_of(self.dataset, self.settings)
         self.keep = ~self.holdout
         self.network = self.settings.network
         recipe = self.network.recipe
@@ -149,18 +148,6 @@ class GinsengClassifierTrainer:
     def n_classes(self) -> int:
         """Number of classes."""
         return len(self.dataset.label_names)
-
-    def _hold_out(self) -> np.ndarray:
-        s, data = self.settings, self.dataset
-        if getattr(data, "has_split", False):
-            out = np.asarray(data.in_split("test"))
-        else:
-            out = choose_holdout(data.labels, data.groups, data.group_names, s)
-        unseen = np.setdiff1d(np.unique(data.labels[out]), np.unique(data.labels[~out]))
-        if len(unseen):
-            names = ", ".join(repr(data.label_names[i]) for i in unseen)
-            warn(f"No cell of {names} is left to train on: all are in the held-out groups.")
-        return out
 
     def _choose_n_streams(self) -> int:
         """Return as many streams as there are processes, if there are enough windows for each to read its own."""
@@ -258,7 +245,7 @@ class GinsengClassifierTrainer:
                             place.end()
                         raise self._explained(error) from None
                 if self.interrupted:
-                    self._report_interruption(trained.epoch, epochs, place)
+                    report_interruption(trained.epoch, epochs, self.best_epoch, place)
                 assert trained.kept is not None  # the first epoch is always kept
                 self.model.params = self._adjusted(trained.kept)
             learned = warn_if_useless(*self._held_out.predict(self.model.params))
@@ -311,23 +298,13 @@ class GinsengClassifierTrainer:
         params = self.model.init()
         if self.network.standardizes and s.standardize:
             weigh = s.weigh_genes and self.network.weighs and s.solver == "adamw"
-            centred, uncentred = fit_standardization(self._moments, floor=s.scale_floor, weigh=weigh)
-            kinds = [centred] * (self.network.n_members - self.n_uncentered) + [uncentred] * self.n_uncentered
-            params["input"] = {  # NumPy, so that nothing is compiled
-                name: jax.device_put(np.stack([kind[name] for kind in kinds]).reshape(a.shape))
-                for name, a in params["input"].items()
-            }
+            kinds = fit_standardization(self._moments, floor=s.scale_floor, weigh=weigh)
+            params["input"] = of_members(*kinds, shapes=params["input"], n_uncentered=s.n_uncentered)
         return params
 
     @functools.cached_property
     def _moments(self) -> Moments:
         return read_moments(self.dataset.source, self.keep, self.n_classes, self.normalization, seed=self.settings.seed)
-
-    @property
-    def n_uncentered(self) -> int:
-        """Number of members that read all genes on one scale without centring."""
-        n = self.network.n_members
-        return (n + 2) // 4 if self.settings.n_uncentered is None else min(self.settings.n_uncentered, n - 1)
 
     def _adjusted(self, params: Params) -> Params:
         """Apply the logit adjustment, which favours small classes."""
@@ -458,16 +435,3 @@ class GinsengClassifierTrainer:
             monitor=self.monitor,
             patience=s.patience,
         )
-
-    def _report_interruption(self, epoch: int, epochs: int, place: Checkpoint | None) -> None:
-        """Report the interruption and how to resume; raise if there is no model yet."""
-        told = f"Training was interrupted in epoch {epoch + 1} of {epochs}. "
-        if self.best_epoch is not None:
-            told += f"The model is from epoch {self.best_epoch}. "
-        if place is None:
-            told += "To be able to resume after an interruption, pass `checkpoint=` with the path of a file."
-        else:
-            told += f"To resume, train again with `resume=True`: the checkpoint is {place.path}."
-        if self.best_epoch is None:
-            raise KeyboardInterrupt(told)
-        warning(told)
