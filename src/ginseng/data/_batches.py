@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -26,6 +27,8 @@ BLOCKS_PER_WINDOW = 64
 WINDOW_BYTES = 64 * 2**20
 #: Maximum share of a window of a store for one cell: a few cells of a rare class must not fill it.
 LARGEST_SHARE = 1 / 64
+#: zarr has one configuration for all threads: each puts back what it found.
+_SETTING = Lock()
 
 
 class Part(NamedTuple):
@@ -178,7 +181,7 @@ class StoreSource:
         windows = loaded(self.counts.on_disk, sampler)
         # zarr takes the codec pipeline of an array from the configuration when it is opened, and annbatch opens this
         # one when the first window is requested. Only these arrays get the fast pipeline, which is five times as fast.
-        with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
+        with _SETTING, zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
             window = self._next(windows)
         while window is not None:
             cells = np.asarray(window["index"])
