@@ -113,11 +113,11 @@ def refuse_to_compute(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         pytest.fail("the client computed")
 
-    for module, name in (
+    for owner, name in (
         (forward, "predict_logits"), (forward, "predict_seen"), (inspect, "predict_embedding"),
-        (on_dask, "_joined"), (dispersion, "_add"), (dispersion, "_add_online"),
+        (on_dask, "_joined"), (dispersion.Moments, "add"), (dispersion.OnlineMoments, "add"),
     ):  # fmt: skip
-        monkeypatch.setattr(module, name, refuse)
+        monkeypatch.setattr(owner, name, refuse)
 
 
 def check_shares(watched: Watched, client: Client) -> None:

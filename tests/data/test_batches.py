@@ -21,6 +21,7 @@ from ginseng.data._batches import (
     MemorySource,
     Part,
     Source,
+    StoreSource,
     Window,
     batches_per_window,
     class_weights,
@@ -193,6 +194,28 @@ def test_opening_and_reading_a_store_leaves_zarr_as_it_was(sources: dict[str, So
     read(sources["store"], KEEP)
     assert dict(zarr.config.config) == before
     assert "zarrs" not in zarr.config.get("codec_pipeline.path").lower()
+
+
+def test_threads_that_read_a_store_at_a_time_leave_zarr_as_it_was(
+    sources: dict[str, Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, following = zarr.config.get("codec_pipeline.path"), StoreSource._next
+    calls, second = itertools.count(), threading.Event()
+
+    def slow(source: StoreSource, windows: Iterator[Any]) -> Any:
+        if (call := next(calls)) == 0:
+            second.wait(0.3)
+        elif call == 1:
+            second.set()
+            time.sleep(0.1)  # the first to begin is the first to end
+        return following(source, windows)
+
+    monkeypatch.setattr(StoreSource, "_next", slow)
+    other = threading.Thread(target=order, args=(sources["store"],))
+    other.start()
+    order(sources["store"])
+    other.join()
+    assert zarr.config.get("codec_pipeline.path") == before
 
 
 def test_a_store_is_read_by_the_fast_pipeline_alone(

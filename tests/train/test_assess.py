@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +21,7 @@ import ginseng as gs
 from ginseng._core.probs import Probability
 from ginseng.model import calibration
 from ginseng.model.state import GinsengClassifierState
-from ginseng.train import GinsengClassifierTrainerSettings, refits, trainer
+from ginseng.train import GinsengClassifierTrainerSettings, calibrating, refits, trainer
 from ginseng.train.loop import run
 
 OUT = "CD19+ B"
@@ -145,7 +147,7 @@ def test_groups_are_judged_by_models_that_have_not_seen_them(halves: tuple[ad.An
 def test_enough_held_out_cells_need_no_further_training(
     halves: tuple[ad.AnnData, ad.AnnData], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "ENOUGH", 50)
+    monkeypatch.setattr(calibrating, "ENOUGH", 50)
     monkeypatch.setattr(trainer.GinsengClassifierTrainer, "_refit", lambda *_: pytest.fail("trained again"))
     model = trained(halves[0], holdout_fraction=0.2, epochs=2)
     assert model.calibration is not None
@@ -202,6 +204,15 @@ def test_types_are_left_out_on_request(
         trained(halves[0], calibrate="type")
 
 
+def heard(interrupted: Callable[[], bool]) -> None:
+    """Wait until ctrl-C is heard."""
+    for _ in range(6000):
+        if interrupted():
+            return
+        time.sleep(0.01)
+    pytest.fail("not heard")
+
+
 @pytest.fixture
 def ctrl_c(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
     """Return what presses ctrl-C in the first steps of a run of training, the first being number 1."""
@@ -216,6 +227,7 @@ def ctrl_c(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
 
                 def pressed(epoch: int) -> Any:
                     signal.raise_signal(signal.SIGINT)
+                    heard(kwargs["interrupted"])
                     return windows(epoch)
 
                 plan = dataclasses.replace(plan, windows=pressed)
@@ -227,9 +239,16 @@ def ctrl_c(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
     return at
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.fixture
+def side_by_side(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Let so many models be trained side by side, whatever the machine has."""
+    monkeypatch.setattr(refits, "n_at_once", lambda n: min(n, request.param))
+    return request.param
+
+
+@pytest.mark.parametrize(("number", "side_by_side"), [(1, 1), (2, 1), (2, 3)], indirect=["side_by_side"])
 def test_calibration_that_diverges_leaves_the_model(
-    halves: tuple[ad.AnnData, ad.AnnData], monkeypatch: pytest.MonkeyPatch, number: int
+    halves: tuple[ad.AnnData, ad.AnnData], monkeypatch: pytest.MonkeyPatch, number: int, side_by_side: int
 ) -> None:
     runs: list[int] = []
 
@@ -247,7 +266,7 @@ def test_calibration_that_diverges_leaves_the_model(
     with pytest.warns(UserWarning, match=r"diverged in epoch 1.*`lr`") as warned:
         model = trained(halves[0], epochs=2)
     assert len(warned) == 1
-    assert len(runs) == number  # and no more
+    assert number <= len(runs) < number + side_by_side  # and no more
     assert model.calibration is None
     assert not model.info["interrupted"]
     assert model.history["epoch"].tolist() == [1, 2]
@@ -255,7 +274,9 @@ def test_calibration_that_diverges_leaves_the_model(
     assert (table["cell_type"].astype(str) == halves[1].obs["cell_type"].astype(str)).mean() > 0.3
 
 
+@pytest.mark.parametrize("side_by_side", [1], indirect=True)
 @pytest.mark.parametrize(("number", "n_parts", "n_runs"), [(2, 0, 2), (3, 1, 3), (6, 3, 6)])
+@pytest.mark.usefixtures("side_by_side")
 def test_ctrl_c_in_calibration_leaves_the_model(
     halves: tuple[ad.AnnData, ad.AnnData], ctrl_c: Callable[[int], list[int]], capsys: pytest.CaptureFixture[str],
     number: int, n_parts: int, n_runs: int,
@@ -276,8 +297,54 @@ def test_ctrl_c_in_calibration_leaves_the_model(
     assert measured == (number > 5)
 
 
+@pytest.mark.parametrize("side_by_side", [3], indirect=True)
+@pytest.mark.usefixtures("side_by_side")
+def test_ctrl_c_ends_all_that_are_trained_side_by_side(
+    halves: tuple[ad.AnnData, ad.AnnData], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    under_way, steps = threading.Barrier(3), []
+
+    def pressed(progress: Any, plan: Any, step: Any, *args: Any, **kwargs: Any) -> bool:
+        def waits(*of_step: Any) -> Any:
+            steps.append(of_step[-1])
+            if under_way.wait(60) == 0:
+                signal.raise_signal(signal.SIGINT)
+            heard(kwargs["interrupted"])
+            return step(*of_step)
+
+        vars(waits).update(vars(step))
+        is_the_model = threading.current_thread() is threading.main_thread()
+        return run(progress, plan, step if is_the_model else waits, *args, **kwargs)
+
+    monkeypatch.setattr(trainer, "run", pressed)
+    model = trained(halves[0], epochs=2)
+    assert steps == [0, 0, 0]  # and no more
+    assert model.calibration is None
+    assert model.history["epoch"].tolist() == [1, 2]
+    assert "was not calibrated" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_models_side_by_side_are_those_of_one_after_the_other(
+    halves: tuple[ad.AnnData, ad.AnnData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, threads = [], set()
+
+    def seen(*args: Any, **kwargs: Any) -> bool:
+        threads.add(threading.get_ident())
+        return run(*args, **kwargs)
+
+    monkeypatch.setattr(trainer, "run", seen)
+    for n in (1, 3):
+        threads.clear()
+        monkeypatch.setattr(refits, "n_at_once", lambda _, n=n: n)
+        found.append(trained(halves[0], epochs=2).calibration)
+        assert len(threads) == 1 + n  # that of the model itself, too
+    assert all(found[0][name].tobytes() == values.tobytes() for name, values in found[1].items())
+
+
 def test_ctrl_c_while_cells_are_judged(halves: tuple[ad.AnnData, ad.AnnData], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, "assess", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(calibrating, "assess", lambda *_, **__: signal.raise_signal(signal.SIGINT))
     model = trained(halves[0], epochs=1)
     assert model.calibration is None
     assert model.info["n_train"] > 200

@@ -260,7 +260,7 @@ def test_a_path_of_ones_own_is_kept_and_ends_finished(
     assert_same(fit(store, checkpoint=stopped, resume=True), whole)
     assert beside(store) == []
     monkeypatch.setattr(GinsengClassifierTrainer, "_init", fail)
-    monkeypatch.setattr(GinsengClassifierTrainer, "_assess", lambda *_: whole.calibration)
+    monkeypatch.setattr(GinsengClassifierTrainer, "_calibrate", lambda *_: (whole.calibration, False))
     assert_same(fit(store, checkpoint=stopped, resume=True), whole)  # nothing of the model is left to compute
 
 

@@ -158,4 +158,6 @@ def gene_leverage(
     def of_class(params: Params, x: Float[Array, " G"], number: Int[Array, ""]) -> Float[Array, " G"]:
         return jnp.abs(jax.grad(lambda x: model.logits(params, x)[number])(x) * (x - mean))
 
-    return _each(model, of_class, params, classes, jnp.arange(len(classes))).sum(axis=0)
+    # class by class: quick to compile, and seldom called
+    each = jax.lax.map(lambda one: of_class(params, *one), (classes, jnp.arange(len(classes))))
+    return each.sum(axis=0)

@@ -9,12 +9,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import zarr
-from annbatch import Loader
-from annbatch.abc import Sampler
 from anndata.io import sparse_dataset
 from scipy import sparse
 
@@ -28,6 +27,8 @@ BLOCKS_PER_WINDOW = 64
 WINDOW_BYTES = 64 * 2**20
 #: Maximum share of a window of a store for one cell: a few cells of a rare class must not fill it.
 LARGEST_SHARE = 1 / 64
+#: zarr has one configuration for all threads: each puts back what it found.
+_SETTING = Lock()
 
 
 class Part(NamedTuple):
@@ -205,11 +206,12 @@ class StoreSource:
     ) -> Iterator[tuple[sparse.csr_matrix, np.ndarray]]:
         sampler = _BlockSampler(keep, rng, self._check, part)
         sampler.validate(self.counts.shape[0])
-        loader = Loader(batch_sampler=sampler, return_index=True, preload_to_gpu=False)
-        windows = iter(loader.add_dataset(self.counts.on_disk))
+        from ginseng.data._annbatch import loaded  # takes long to import, and cells in memory need none of it
+
+        windows = loaded(self.counts.on_disk, sampler)
         # zarr takes the codec pipeline of an array from the configuration when it is opened, and annbatch opens this
         # one when the first window is requested. Only these arrays get the fast pipeline, which is five times as fast.
-        with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
+        with _SETTING, zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
             window = self._next(windows)
         while window is not None:
             cells = np.asarray(window["index"])
@@ -236,14 +238,11 @@ class StoreSource:
             checksums.check(spans)
 
 
-class _BlockSampler(Sampler):
-    """Sampler of blocks of consecutive rows with at least one kept row, one window at a time.
+class _BlockSampler:
+    """Sampler for annbatch of blocks of consecutive rows with at least one kept row, one window at a time.
 
     `check` is called with the blocks of each window before they are read. Of `n` parts, each has every `n`-th block.
     """
-
-    batch_size = None
-    shuffle = False
 
     def __init__(
         self, keep: np.ndarray, rng: np.random.Generator | None, check: Callable[[list[slice]], None], part: Part

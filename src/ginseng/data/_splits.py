@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, StratifiedKFold
 
 from ginseng._errors import suggest, warn
 
@@ -102,6 +101,8 @@ def _by_group(
         return groups == names.index(str(group))
     out = np.zeros(len(groups), bool)
     if fraction > 0:
+        from sklearn.model_selection import GroupShuffleSplit  # takes long to import, and is seldom needed
+
         n = min(max(1, round(fraction * len(present))), len(present) - 1)
         split = GroupShuffleSplit(1, test_size=n, random_state=int(rng.integers(2**31)))
         out[next(split.split(groups, groups=groups))[1]] = True
@@ -203,6 +204,8 @@ def folds(
     if not 2 <= operator.index(n_folds) <= most:
         msg = f"`n_folds` is {n_folds}; it must be from 2 to {most}, as there are no more {of}."
         raise ValueError(msg)
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # as above
+
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     split = kind(n_folds, shuffle=True, random_state=int(rng.integers(2**31)))
     with warnings.catch_warnings():  # about classes with fewer cells than folds; some folds then lack them

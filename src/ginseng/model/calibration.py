@@ -32,7 +32,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax
 
 # B cells, C classes
@@ -229,6 +228,8 @@ def fit_temperature(logits: np.ndarray, y: np.ndarray, softened: np.ndarray) -> 
     softened
         (B,) what the logits are divided by besides.
     """
+    from scipy.optimize import minimize_scalar  # takes long to import
+
     if not len(y):
         return 1.0
     rows, divided = np.arange(len(y)), logits / softened[:, None]

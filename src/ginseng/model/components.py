@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
 # B cells, G genes, K components, N cells of the sample
@@ -55,6 +54,8 @@ def components_of(x: sparse.csr_matrix) -> Components | None:
     kept = np.linspace(0, x.shape[0] - 1, min(x.shape[0], MOST_CELLS)).astype(int)
     x = x[kept].astype(float)  # so that no two neighbours are as near as each other but for rounding
     x.data = np.rint(x.data / STEP) * STEP
+    from sklearn.utils.extmath import randomized_svd  # takes long to import
+
     with threadpool_limits(1):  # several threads would add in an order of their own
         # what is drawn is of genes, not of cells, whose order would count (as by `transpose="auto"`)
         directions = randomized_svd(

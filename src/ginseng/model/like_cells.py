@@ -11,7 +11,6 @@ import dataclasses
 import functools
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from ginseng.model.components import Components
@@ -107,6 +106,8 @@ def like_cells(sample: Components, s: np.ndarray) -> LikeCells:
     s
         (B,) how unlike the reference each cell is by itself.
     """
+    from sklearn.neighbors import NearestNeighbors  # takes long to import
+
     k = min(N_NEIGHBORS, len(sample.place) // OF_CELLS)
     with threadpool_limits(1):  # several threads would add in an order of their own
         search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(sample.place)

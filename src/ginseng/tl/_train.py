@@ -31,6 +31,7 @@ from ginseng.data.dataset import GinsengDataset
 from ginseng.model.state import GinsengClassifierState
 from ginseng.ontology.terms import cell_ontology
 from ginseng.tl._signature import says_normalize, settings_of, takes_settings
+from ginseng.train.calibrating import start_compiling
 from ginseng.train.holdout import choose_holdout
 from ginseng.train.settings import GinsengClassifierTrainerSettings, SettingsByName
 from ginseng.train.trainer import GinsengClassifierTrainer
@@ -198,7 +199,12 @@ def train(
     holdout = choose_holdout(chosen.labels, chosen.groups, chosen.group_names, settings)
     accept(cells, normalize=settings.normalize, insisted=said_so, training=True)
     columns: dict[str, np.ndarray] | None = None
-    if genes is None and cells.measured.sum() > ALL_GENES:
+    selects = genes is None and cells.measured.sum() > ALL_GENES
+    start_compiling(
+        settings, n_cells=int((~holdout).sum()), n_classes=len(chosen.label_names),
+        n_genes=TOP_GENES if selects else len(chosen.gene_names),
+    )  # fmt: skip
+    if selects:
         seen = np.full(adata.n_obs, -1)
         seen[chosen.rows] = np.where(holdout, -1, chosen.labels)
         target_sum = (settings.target_sum or cells.n_vars) if settings.normalize else None

@@ -12,10 +12,8 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from scipy import sparse
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
 from ginseng._core import registry
@@ -36,6 +34,8 @@ FEWEST = 200
 ENOUGH, N_PARTS = 1000, 3
 #: Cells that are looked at, at most: held out, and of those trained on; and those of which the model keeps a record.
 MOST_CELLS, MOST_KEPT = 20_000, 4096
+#: Cells that a model reads at a time.
+AT_ONCE = 256
 #: Prototypes per class, the least number of cells that one stands for, and the cells that they are found among.
 PER_CLASS, LEAST, OF_CLASS = 10, 5, 300
 #: Shares of the model's weight at which the cost of missing genes is measured, on so many cells at most.
@@ -68,7 +68,7 @@ class Reader:
     def __init__(self, source: Source, network: Architecture, normalization: Normalization) -> None:
         self.source = source
         self.mesh = local_mesh()
-        self.batch_size = rounded_up(self.mesh, 256)
+        self.batch_size = rounded_up(self.mesh, AT_ONCE)
         self.how: dict[str, Any] = {"architecture": network, "normalization": normalization, "mesh": self.mesh}
 
     def __call__(
@@ -78,7 +78,8 @@ class Reader:
 
         With `measured`, (genes,) bool, as if only these genes had been measured.
         """
-        shared = self._shared(model.reference, measured)
+        measured = np.ones(self.source.n_genes, bool) if measured is None else measured
+        shared = _shared(model.reference, measured, self.how["architecture"], self.mesh)
         params = put(model.params, replicated(self.mesh))
         parts, y = [], []
         keep = np.ones(len(cells.labels), bool)
@@ -90,33 +91,37 @@ class Reader:
             y.append(window.y[0, real])
         return Seen(*(np.concatenate(a) for a in zip(*parts, strict=True))), np.concatenate(y)
 
-    def _shared(self, reference: dict[str, np.ndarray], measured: np.ndarray | None = None) -> tuple[Any, ...]:
-        n_genes = self.source.n_genes
-        measured = np.ones(n_genes, bool) if measured is None else measured
-        # also where all were measured and it changes nothing, so that there is one program to compile
-        correction = Correction.of(reference, measured, skips_zeros=self.how["architecture"].skips_zeros)
-        components = np.zeros((n_genes, 1), np.float32)
-        shared = put((reference["classes"], measured.astype(np.float32), components), replicated(self.mesh))
-        return *shared, correction
-
-    def compile(self, n_classes: int) -> None:
-        """Compile the forward pass ahead of the first call."""
-        n_genes = self.source.n_genes
-        shapes = {"classes": (n_classes, n_genes), "mean": (n_genes,), "share": (n_genes,)}
-        shared = self._shared({name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
-        params = jax.tree.map(
-            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=replicated(self.mesh)),
-            registry.shapes(self.how["architecture"], n_genes, n_classes),
-        )
-        x, total = np.zeros((self.batch_size, n_genes), np.float32), np.zeros(self.batch_size, np.float32)
-        cells = put((x, total), cells_sharding(self.mesh))
-        predict_seen.lower(params, *cells, *shared, **self.how).compile()
-
     def expression(self, cells: MemorySource) -> sparse.csr_matrix:
         """Return the normalised expression of these cells, without empty cells."""
         real = (cells.counts != 0).getnnz(axis=1) > 0
         found: sparse.csr_matrix = self.how["normalization"](cells.counts[real], cells.totals[real])
         return found
+
+
+def _shared(
+    reference: dict[str, np.ndarray], measured: np.ndarray, network: Architecture, mesh: Mesh
+) -> tuple[Any, ...]:
+    """Return what :func:`predict_seen` takes besides weights and cells."""
+    # also where all were measured and it changes nothing, so that there is one program to compile
+    correction = Correction.of(reference, measured, skips_zeros=network.skips_zeros)
+    components = np.zeros((len(measured), 1), np.float32)
+    return *put((reference["classes"], measured.astype(np.float32), components), replicated(mesh)), correction
+
+
+def compile_seen(network: Architecture, normalization: Normalization, n_genes: int, n_classes: int) -> None:
+    """Compile what :class:`Reader` calls, ahead of the first call."""
+    mesh = local_mesh()
+    shapes = {"classes": (n_classes, n_genes), "mean": (n_genes,), "share": (n_genes,)}
+    reference = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    shared = _shared(reference, np.ones(n_genes, bool), network, mesh)
+    params = jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=replicated(mesh)),
+        registry.shapes(network, n_genes, n_classes),
+    )
+    n_cells = rounded_up(mesh, AT_ONCE)
+    x, total = np.zeros((n_cells, n_genes), np.float32), np.zeros(n_cells, np.float32)
+    cells = put((x, total), cells_sharding(mesh))
+    predict_seen.lower(params, *cells, *shared, architecture=network, normalization=normalization, mesh=mesh).compile()
 
 
 @threadpool_limits.wrap(limits=1)  # several threads of BLAS take longer for small products, in an order of their own
@@ -203,6 +208,8 @@ def _told(read: Reader, model: Trained, found: dict[str, np.ndarray], rng: np.ra
 
     As the area under the ROC curve; -1 for classes that it knows, and for those of too few cells.
     """
+    from sklearn.metrics import roc_auc_score
+
     assert model.lacks is not None
     judged = judge(read, model, prototypes_of(read, model, rng), _some(model.others, MOST_CELLS, rng))
     _, s = unlike(found, judged)
@@ -234,6 +241,9 @@ def prototypes_of(read: Reader, model: Trained, rng: np.random.Generator) -> np.
 
 def _k_means(points: np.ndarray, k: int, seed: int) -> np.ndarray:
     """Return centres, (k, width); the same for the same points. Where points are the same, some centres may be too."""
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         centres: np.ndarray = KMeans(k, n_init=1, max_iter=20, random_state=seed).fit(points).cluster_centers_

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ginseng._core.types import Params
+from ginseng._errors import warn
 from ginseng.data._batches import Source, Window, stream
 from ginseng.train.loop import is_finite
 
@@ -77,6 +78,26 @@ def has_learned(y: np.ndarray, predicted: np.ndarray) -> bool | None:
         return None
     mean, deviation = by_chance(y, predicted)
     return bool((predicted == y).sum() > mean + min(DEVIATIONS * deviation, KAPPA * (len(y) - mean)))
+
+
+def warn_if_useless(logits: np.ndarray, y: np.ndarray) -> bool | None:
+    """Return whether a model has learned something, see :func:`has_learned`; warn if it has not.
+
+    Parameters
+    ----------
+    logits, y
+        (cells, C) logits and (cells,) true classes of held-out cells.
+    """
+    predicted = logits.argmax(axis=1)
+    learned = has_learned(y, predicted)
+    if learned is False:
+        warn(
+            f"The model has learned nothing: it labels {(predicted == y).sum():,} of {len(y):,} held-out cells "
+            f"correctly, where chance gives {by_chance(y, predicted)[0]:,.0f} and {np.bincount(y).max():,} have "
+            "the most common label. Check that the labels belong to these cells, and that the genes "
+            "distinguish them. If so, train for longer or with another learning rate."
+        )
+    return learned
 
 
 def by_chance(y: np.ndarray, labels: np.ndarray) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from ginseng._core.architecture import Architecture
 from ginseng._core.devices import local_mesh, put, replicated, rounded_up
 from ginseng._core.steps import Normalization, predict_logits
 from ginseng._core.types import Params
+from ginseng._errors import warn
 from ginseng.data._batches import Part, Source, Window, empty_window, prefetch, stream
 from ginseng.data._splits import held_out
 from ginseng.train.feed import Feed
@@ -36,6 +37,19 @@ def choose_holdout(
     )  # fmt: skip
 
 
+def holdout_of(data: Any, settings: GinsengClassifierTrainerSettings) -> np.ndarray:
+    """Return a mask of the held-out cells of a dataset, (cells,) bool: those of its split, if it has one."""
+    if getattr(data, "has_split", False):
+        out = np.asarray(data.in_split("test"))
+    else:
+        out = choose_holdout(data.labels, data.groups, data.group_names, settings)
+    unseen = np.setdiff1d(np.unique(data.labels[out]), np.unique(data.labels[~out]))
+    if len(unseen):
+        names = ", ".join(repr(data.label_names[i]) for i in unseen)
+        warn(f"No cell of {names} is left to train on: all are in the held-out groups.")
+    return out
+
+
 class Holdout:
     """Held-out cells, and the network to measure on them.
 
@@ -56,9 +70,11 @@ class Holdout:
         self.how: dict[str, Any] = {"architecture": network, "normalization": normalization, "mesh": mesh}
 
     def compile(self, n_classes: int) -> None:
-        """Compile the forward pass ahead of the first call, if any cells are held out."""
+        """Compile the forward pass, and import the metrics, ahead of the first call, if any cells are held out."""
         if not self.cells.any():
             return
+        import sklearn.metrics  # noqa: F401
+
         one = replicated(self.how["mesh"])
         params = jax.tree.map(
             lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=one),

@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from scipy.optimize import minimize
 
 from ginseng._core.architecture import Architecture
 from ginseng._core.devices import cells_sharding, global_mesh, put, replicated
@@ -50,6 +49,7 @@ def minimum(
     -------
     The weights, their mean cross-entropy, and the number of iterations.
     """
+    from scipy.optimize import minimize  # takes long to import
 
     def cross_entropy(w: Any) -> tuple[float, np.ndarray]:
         tree, loss, gradient = put(unravel(w), replicated(mesh)), 0.0, np.zeros_like(w)

@@ -16,7 +16,6 @@ from ginseng._logging import progress
 from ginseng.data._batches import Window, prefetch
 from ginseng.train.checkpoint import Checkpoint, Progress
 from ginseng.train.compiling import Step
-from ginseng.train.interrupt import interruptible
 from ginseng.train.metrics import Measures
 from ginseng.train.processes import any_process
 from ginseng.train.selection import compare, is_over
@@ -49,6 +48,7 @@ def run(
     step: Step,
     measure: Callable[[Params], Measures],
     *,
+    interrupted: Callable[[], bool],
     place: Checkpoint | None,
     silent: bool,
     reports: bool,
@@ -61,6 +61,8 @@ def run(
         State of the run; changed in place.
     measure
         Returns the measures of some weights on the holdout.
+    interrupted
+        Tells whether to stop, after each window.
     place
         Checkpoint that this process writes, if any.
     silent, reports
@@ -72,7 +74,7 @@ def run(
         If a loss or weight is no longer finite.
     """
     shown: dict[str, Any] = {"total": plan.epochs * plan.n_epoch, "initial": at.step, "unit": "batch", "silent": silent}
-    with progress(desc="Training", **shown) as bar, interruptible() as interrupted:
+    with progress(desc="Training", **shown) as bar:
         while not at.finished:
             for window in prefetch(_placed(at.epoch, at.window, plan, step)):
                 bar.update(_advance(at, plan, step, window))

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from ginseng._core.types import Params
 from ginseng._logging import progress
 from ginseng.data._splits import folds
-from ginseng.train.assess import ENOUGH, N_PARTS, Trained
+from ginseng.train.assess import N_PARTS, Trained
+from ginseng.train.interrupt import interruptible
 from ginseng.train.settings import GinsengClassifierTrainerSettings
+
+#: Cells to measure on, at least: of more, calibration error and thresholds are no better on other cells.
+ENOUGH = 750
+
+#: See :func:`refitted`.
+type Fit = Callable[[np.ndarray, Callable[[], bool]], tuple[Params, dict[str, np.ndarray]] | None]
 
 
 class Part(NamedTuple):
@@ -47,19 +58,53 @@ def parts(
     return [part for part in found if len(np.unique(labels[part.keep])) > 1]
 
 
-def refitted(
-    some: list[Part], fit: Callable[[np.ndarray], tuple[Params, dict[str, np.ndarray]] | None], *, silent: bool
-) -> Iterator[Trained]:
-    """Yield a model of each part, until `fit` returns None because it was interrupted.
+def n_at_once(n: int) -> int:
+    """Return how many of `n` models are trained side by side.
+
+    The small batches of one model do not fill the cores of a CPU. Several devices compute sums together, which other
+    programs must not interrupt; one of another kind has all its cores in use, and may have memory for one model only.
+    """
+    alone = jax.device_count() == 1 and jax.default_backend() == "cpu"
+    return max(1, min(n, os.cpu_count() or 1)) if alone else 1
+
+
+def refitted(some: list[Part], fit: Fit, *, stopped: threading.Event, silent: bool) -> Iterator[Trained]:
+    """Yield a model of each part, or fewer if that is interrupted.
 
     Parameters
     ----------
     fit
-        Returns the weights of a model that was trained on these cells, (cells,) bool, and its reference.
+        Trains on cells, (cells,) bool, and returns weights and reference; None if its second argument tells it to stop.
+    stopped
+        Set by ctrl-C; if it is set already, nothing is trained.
     """
-    with progress(some, desc="Calibrating", unit="parts", silent=silent) as bar:
-        for part in bar:
-            found = fit(part.keep)
-            if found is None:
-                return
-            yield Trained(*found, part.keep, part.others, part.lacks)
+    ended = threading.Event()
+
+    def train(part: Part) -> tuple[Params, dict[str, np.ndarray]] | None:
+        trained = None
+        try:
+            trained = fit(part.keep, lambda: stopped.is_set() or ended.is_set())
+        finally:
+            if trained is None:
+                ended.set()  # for the others
+        return trained
+
+    with (
+        progress(total=len(some), desc="Calibrating", unit="parts", silent=silent) as bar,
+        interruptible(stopped),
+        ThreadPoolExecutor(n_at_once(len(some)), thread_name_prefix="ginseng-calibrate") as pool,
+    ):
+        models = [pool.submit(train, part) for part in some]
+        running = set(models)
+        try:
+            while running:
+                done, running = wait(models, timeout=0.1)  # between these calls, Python hears of ctrl-C
+                bar.update(len(done) - bar.n)
+        finally:
+            ended.set()  # the pool waits for all of them
+        found = [model.result() for model in models]
+    for part, trained in zip(some, found, strict=True):
+        if trained is None:
+            stopped.set()  # maybe by another process
+        else:
+            yield Trained(*trained, part.keep, part.others, part.lacks)

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict, Union, get_args, get_origin, get_typ
 
 from ginseng._core import registry
 from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize
+from ginseng._core.steps import Normalization
 from ginseng._repr import Card
 
 
@@ -216,6 +217,11 @@ class GinsengClassifierTrainerSettings:
 
     def _repr_html_(self) -> str:
         return self._card().html()
+
+    @property
+    def normalization(self) -> Normalization:
+        """How counts become input."""
+        return Normalization(self.normalize, self.target_sum, self.library_size)
 
     @property
     def network(self) -> registry.Architecture:

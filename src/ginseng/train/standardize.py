@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from scipy import sparse
 
 from ginseng._core.steps import Normalization
+from ginseng._core.types import Params
 from ginseng.data._batches import Source
 
 #: Maximum number of cells to read, and cells at a time.
@@ -94,6 +96,28 @@ def fit_standardization(moments: Moments, *, floor: float, weigh: bool) -> tuple
     weights = weights_between(moments.cells, moments.sums, moments.squares) if weigh else 1.0
     kinds = (mean, np.maximum(deviation, floor) / weights), (np.zeros_like(mean), ONE_SCALE / weights + 0 * mean)
     return tuple({"mean": m.astype(np.float32), "scale": s.astype(np.float32)} for m, s in kinds)
+
+
+def of_members(
+    centred: dict[str, np.ndarray], uncentred: dict[str, np.ndarray], *, shapes: Params, n_uncentered: int | None
+) -> Params:
+    """Return mean and scale of all members for `params["input"]`.
+
+    Parameters
+    ----------
+    centred, uncentred
+        Of a member that standardises each gene, and of one that reads all genes on one scale without centring.
+    shapes
+        Arrays that have the shapes of what is returned: (G,), or (M, G) for several members.
+    n_uncentered
+        How many members are of the second kind, at most all but one; about a quarter if None.
+    """
+    n = 1 if shapes["mean"].ndim == 1 else len(shapes["mean"])
+    n_last = (n + 2) // 4 if n_uncentered is None else min(n_uncentered, n - 1)
+    kinds = [centred] * (n - n_last) + [uncentred] * n_last
+    return {  # from NumPy, so that nothing is compiled
+        name: jax.device_put(np.stack([kind[name] for kind in kinds]).reshape(a.shape)) for name, a in shapes.items()
+    }
 
 
 def weights_between(cells: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> np.ndarray:

@@ -5,42 +5,40 @@ import dataclasses
 import functools
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from ginseng._core.devices import global_mesh, own_cells, rounded_up
 from ginseng._core.optim import warmup_cosine
-from ginseng._core.steps import Normalization
 from ginseng._core.types import Params
 from ginseng._errors import warn
-from ginseng._logging import progress, running, warning
+from ginseng._logging import progress, running
 from ginseng._repr import Card, listed
 from ginseng.data._batches import batches_per_window, class_weights, n_batches, prefetch, stream_own
 from ginseng.data._memory import MemoryDataset
 from ginseng.data.dataset import GinsengDataset
 from ginseng.model.classifier import GinsengClassifier
-from ginseng.model.overlap import compile_weights, weight_of_genes
 from ginseng.model.state import GinsengClassifierState
-from ginseng.train.assess import ENOUGH, FEWEST, Reader, Trained, assess
+from ginseng.train.assess import Trained
+from ginseng.train.calibrating import calibrated, calibrates, start_compiling
 from ginseng.train.checkpoint import Checkpoint, Progress, describe_data, describe_run
 from ginseng.train.compiling import Step, ahead
-from ginseng.train.diagnosis import by_chance, divergence, has_learned
-from ginseng.train.holdout import Holdout, choose_holdout
+from ginseng.train.diagnosis import divergence, warn_if_useless
+from ginseng.train.holdout import Holdout, holdout_of
+from ginseng.train.interrupt import interruptible, report_interruption
 from ginseng.train.lbfgs import minimum
 from ginseng.train.logger import GinsengLogger
 from ginseng.train.loop import DivergedError, Plan, run
 from ginseng.train.metrics import Measures
-from ginseng.train.processes import check_same, from_first, is_first, n_processes, together
-from ginseng.train.refits import parts, refitted
+from ginseng.train.processes import any_process, check_same, from_first, is_first, n_processes, together
 from ginseng.train.settings import GinsengClassifierTrainerSettings
-from ginseng.train.standardize import Moments, fit_standardization, read_moments, reference
+from ginseng.train.standardize import Moments, fit_standardization, of_members, read_moments, reference
 
 #: Default number of epochs, raised until the architecture's minimum number of cells is seen and lowered so that at most
 #: `MOST_SEEN` are, within these bounds.
@@ -97,7 +95,7 @@ class GinsengClassifierTrainer:
                 "The values are not whole numbers and look normalised, but are log-normalised again. Train on counts "
                 "(`layer=`), or pass `normalize=False`."
             )
-        self.holdout = self._hold_out()
+        self.holdout = holdout_of(self.dataset, self.settings)
         self.keep = ~self.holdout
         self.network = self.settings.network
         recipe = self.network.recipe
@@ -112,8 +110,7 @@ class GinsengClassifierTrainer:
         n_epoch = n_batches(int(self.keep.sum()), self.batch_size)
         self.n_window = batches_per_window(self.batch_size, self.n_genes, n_epoch)
         self.monitor = recipe.monitor if self.settings.monitor is None else self.settings.monitor
-        s = self.settings
-        self.normalization = Normalization(s.normalize, s.target_sum, s.library_size)
+        self.normalization = self.settings.normalization
         self._held_out = Holdout(self.dataset.source, self.holdout, self.network, self.normalization)
         self.logger = GinsengLogger()
         self.best_epoch: int | None = None
@@ -151,18 +148,6 @@ class GinsengClassifierTrainer:
     def n_classes(self) -> int:
         """Number of classes."""
         return len(self.dataset.label_names)
-
-    def _hold_out(self) -> np.ndarray:
-        s, data = self.settings, self.dataset
-        if getattr(data, "has_split", False):
-            out = np.asarray(data.in_split("test"))
-        else:
-            out = choose_holdout(data.labels, data.groups, data.group_names, s)
-        unseen = np.setdiff1d(np.unique(data.labels[out]), np.unique(data.labels[~out]))
-        if len(unseen):
-            names = ", ".join(repr(data.label_names[i]) for i in unseen)
-            warn(f"No cell of {names} is left to train on: all are in the held-out groups.")
-        return out
 
     def _choose_n_streams(self) -> int:
         """Return as many streams as there are processes, if there are enough windows for each to read its own."""
@@ -243,8 +228,8 @@ class GinsengClassifierTrainer:
                 check_same("other cells or settings", json.dumps(described, sort_keys=True))
             place = Checkpoint.of(self.dataset, described, checkpoint, resume=resume)
         self.logger, self.best_epoch, self.interrupted = GinsengLogger(), None, False
-        self._stopped = False  # whether training or calibration was interrupted
         self._started = time.time()
+        start_compiling(s, n_cells=int(self.keep.sum()), n_genes=self.n_genes, n_classes=self.n_classes)
         what = f"training of {self.network.name!r} on {int(self.keep.sum()):,} cells"
         advice = "Start all processes again"
         advice += "." if place is None else f" with `resume=True`, to continue from the checkpoint {place.path}."
@@ -254,20 +239,18 @@ class GinsengClassifierTrainer:
             else:
                 with nullcontext() if place is None else place.claimed(resume=resume):
                     try:
-                        trained = self._fit_adamw(
-                            epochs, silent, reports=reports, place=place, resume=resume, later=self._later()
-                        )
+                        trained = self._fit_adamw(epochs, silent, reports=reports, place=place, resume=resume)
                     except DivergedError as error:
                         if place is not None and is_first():
                             place.end()
                         raise self._explained(error) from None
                 if self.interrupted:
-                    self._report_interruption(trained.epoch, epochs, place)
+                    report_interruption(trained.epoch, epochs, self.best_epoch, place)
                 assert trained.kept is not None  # the first epoch is always kept
                 self.model.params = self._adjusted(trained.kept)
-            learned = self._has_learned()
+            learned = warn_if_useless(*self._held_out.predict(self.model.params))
             known = reference(self._moments) if self.network.knows_reference else None
-            measured = self._assess(known, silent, place) if known is not None else None
+            measured, stopped = self._calibrate(known, silent, place)
             report(f"best epoch {self.best_epoch} of {self.logger.epoch[-1]}")
         self.state = GinsengClassifierState.of(
             self.network,
@@ -298,7 +281,7 @@ class GinsengClassifierTrainer:
                 "data": describe_data(self.dataset),
             },
         )
-        if place is not None and is_first() and not self._stopped:
+        if place is not None and is_first() and not stopped:
             place.end()
         return self.model, self.state
 
@@ -315,23 +298,13 @@ class GinsengClassifierTrainer:
         params = self.model.init()
         if self.network.standardizes and s.standardize:
             weigh = s.weigh_genes and self.network.weighs and s.solver == "adamw"
-            centred, uncentred = fit_standardization(self._moments, floor=s.scale_floor, weigh=weigh)
-            kinds = [centred] * (self.network.n_members - self.n_uncentered) + [uncentred] * self.n_uncentered
-            params["input"] = {  # NumPy, so that nothing is compiled
-                name: jax.device_put(np.stack([kind[name] for kind in kinds]).reshape(a.shape))
-                for name, a in params["input"].items()
-            }
+            kinds = fit_standardization(self._moments, floor=s.scale_floor, weigh=weigh)
+            params["input"] = of_members(*kinds, shapes=params["input"], n_uncentered=s.n_uncentered)
         return params
 
     @functools.cached_property
     def _moments(self) -> Moments:
         return read_moments(self.dataset.source, self.keep, self.n_classes, self.normalization, seed=self.settings.seed)
-
-    @property
-    def n_uncentered(self) -> int:
-        """Number of members that read all genes on one scale without centring."""
-        n = self.network.n_members
-        return (n + 2) // 4 if self.settings.n_uncentered is None else min(self.settings.n_uncentered, n - 1)
 
     def _adjusted(self, params: Params) -> Params:
         """Apply the logit adjustment, which favours small classes."""
@@ -341,7 +314,7 @@ class GinsengClassifierTrainer:
         offset: Any = (-self.settings.logit_adjustment * (sizes - sizes.mean())).astype(np.float32)
         return self.network.with_offset(params, offset)
 
-    def _fit_lbfgs(self, silent: bool, *, reports: bool) -> Params:
+    def _fit_lbfgs(self, silent: bool, *, reports: bool, interrupted: Callable[[], bool] = lambda: False) -> Params:
         n, mesh = int(self.keep.sum()), global_mesh()
         size = min(self.network.cells_at_once or 4096, n)
         # each process reads all cells, as the sums are over all of them, and passes on its part of each batch
@@ -350,9 +323,15 @@ class GinsengClassifierTrainer:
             n_per_window=1, n_epoch=n_batches(n, size), shuffle=False,
         )  # fmt: skip
         with progress(desc="Training", unit="iteration", silent=silent) as bar:
+
+            def after_each() -> None:
+                bar.update()
+                if interrupted():
+                    raise KeyboardInterrupt
+
             params, loss, self.best_epoch = minimum(
                 from_first(self._init()), lambda: prefetch(read()), architecture=self.network,
-                normalization=self.normalization, C=self.settings.C, n_cells=n, after_each=bar.update,
+                normalization=self.normalization, C=self.settings.C, n_cells=n, after_each=after_each,
             )  # fmt: skip
         found = self._held_out.measure(params)
         self.logger.update(self.best_epoch, loss, **{f"holdout_{name}": value for name, value in found.items()})
@@ -367,9 +346,9 @@ class GinsengClassifierTrainer:
         reports: bool,
         place: Checkpoint | None,
         resume: bool,
-        later: Sequence[Callable[[], Any]] = (),
+        interrupted: Callable[[], bool] | None = None,
     ) -> Progress:
-        """Train, while `later` compiles what is needed after that."""
+        """Train until the end, or until `interrupted` says so; ctrl-C if None."""
         n_epoch = n_batches(int(self.keep.sum()), self.batch_size)
         step = Step(
             self.dataset.source, self.network, self.normalization, self.settings,
@@ -381,10 +360,9 @@ class GinsengClassifierTrainer:
         writes = place if is_first() else None
         if at is None or not at.finished:
             # validation is not needed before the end of the first epoch
-            step_compiled, validation_compiled, *_ = ahead(
+            step_compiled, validation_compiled = ahead(
                 partial(step.compile, self.n_classes),
                 partial(self._held_out.compile, self.n_classes),
-                *later,
             )
             if at is None:
                 params = from_first(self._init())
@@ -397,9 +375,11 @@ class GinsengClassifierTrainer:
                 found = self._held_out.measure(self._adjusted(params))
                 return {name: float(value) for name, value in from_first(found).items()}
 
-            self.interrupted = run(at, plan, step, measure, place=writes, silent=silent, reports=reports)
+            with interruptible() if interrupted is None else nullcontext(interrupted) as stops:
+                self.interrupted = run(
+                    at, plan, step, measure, interrupted=stops, place=writes, silent=silent, reports=reports
+                )
         self.logger, self.best_epoch, self._started = at.logger, at.best_epoch or None, at.started
-        self._stopped |= self.interrupted
         return at
 
     def _explained(self, error: DivergedError) -> ValueError:
@@ -408,58 +388,21 @@ class GinsengClassifierTrainer:
             source=self.dataset.source, keep=self.keep, gene_names=self.dataset.gene_names,
         )  # fmt: skip
 
-    @property
-    def _calibrates(self) -> bool:
-        s = self.settings
-        wanted = s.solver == "adamw" if s.calibrate is None else bool(s.calibrate)
-        return wanted and self.network.knows_reference and bool(self.keep.sum() >= FEWEST)
-
-    def _later(self) -> list[Callable[[], Any]]:
-        """Return what compiles the programs of the calibration."""
-        if not self._calibrates:
-            return []
-        read = Reader(self.dataset.source, self.network, self.normalization)
-        return [
-            partial(compile_weights, self.network, self.n_genes, self.n_classes),
-            partial(read.compile, self.n_classes),
-        ]
-
-    def _assess(
-        self, known: dict[str, np.ndarray], silent: bool, place: Checkpoint | None
-    ) -> dict[str, np.ndarray] | None:
-        """Measure how far the model can be trusted, see `assess.py`; as far as that gets, if it is interrupted."""
-        s = self.settings
-        if not self._calibrates:
-            return None
+    def _calibrate(
+        self, known: dict[str, np.ndarray] | None, silent: bool, place: Checkpoint | None
+    ) -> tuple[dict[str, np.ndarray] | None, bool]:
+        """Return the calibration if there is one, and whether training or calibration was interrupted."""
+        if known is None or not calibrates(self.settings, int(self.keep.sum())):
+            return None, self.interrupted
         final = Trained(self.model.params, known, self.keep, self.holdout)
-        read = Reader(self.dataset.source, self.network, self.normalization)
-        enough = self.holdout.sum() >= ENOUGH or self.interrupted or n_processes() > 1 or s.solver == "lbfgs"
-        again = partial(refitted, fit=self._refit, silent=silent)
-        models = iter([final]) if enough else again(parts(self.dataset, s, self.n_classes))
-        lacking = again(parts(self.dataset, s, self.n_classes, lacking=True)) if s.calibrate == "types" else ()
-        weight = weight_of_genes(self.model.params, known, self.network)
-        measured, stopped = None, self._stopped
-        try:
-            measured = assess(models, final, read, lacking=lacking, weight=weight, seed=s.seed)
-        except KeyboardInterrupt:
-            if n_processes() > 1:  # the others go on
-                raise
-            self._stopped = True
-        except DivergedError as error:
-            warn(
-                f"Training again on some of the cells, to calibrate the model, diverged in epoch {error.epoch}. The "
-                f"model is trained, and was not calibrated. Lower `lr` ({self.lr:g}), or train without "
-                "calibration (`calibrate`)."
-            )
-        if self._stopped and not stopped:
-            told = "Calibration was interrupted. The model is trained, and "
-            told += "was not calibrated." if measured is None else "calibrated by fewer cells or types."
-            warning(told + ("" if place is None else f" `resume=True` calibrates it from {place.path}."))
-        return measured
+        return calibrated(
+            final, self.dataset, self.settings,
+            fit=self._refit, lr=self.lr, interrupted=self.interrupted, silent=silent, place=place,
+        )  # fmt: skip
 
-    def _refit(self, keep: np.ndarray) -> tuple[Params, dict[str, np.ndarray]] | None:
+    def _refit(self, keep: np.ndarray, interrupted: Callable[[], bool]) -> tuple[Params, dict[str, np.ndarray]] | None:
         """Train again on these cells, as long as the model was; return weights and reference, None if interrupted."""
-        if self._stopped:
+        if any_process(interrupted()):
             return None
         part = copy.copy(self)
         part.keep, part.holdout = keep, np.zeros_like(keep)
@@ -467,12 +410,14 @@ class GinsengClassifierTrainer:
         part.logger = GinsengLogger()
         part.__dict__.pop("_moments", None)
         if self.settings.solver == "lbfgs":
-            return part._fit_lbfgs(True, reports=False), reference(part._moments)
-        trained = part._fit_adamw(self.best_epoch or 1, True, reports=False, place=None, resume=False)
-        self._stopped = part._stopped
-        if trained.kept is None or self._stopped:
-            return None
-        return part._adjusted(trained.kept), reference(part._moments)
+            params = part._fit_lbfgs(True, reports=False, interrupted=interrupted)
+        else:
+            epochs = self.best_epoch or 1
+            trained = part._fit_adamw(epochs, True, reports=False, place=None, resume=False, interrupted=interrupted)
+            if trained.kept is None or part.interrupted:
+                return None
+            params = part._adjusted(trained.kept)
+        return params, reference(part._moments)
 
     def _plan(self, epochs: int, n_epoch: int, step: Step) -> Plan:
         s = self.settings
@@ -494,30 +439,3 @@ class GinsengClassifierTrainer:
             monitor=self.monitor,
             patience=s.patience,
         )
-
-    def _has_learned(self) -> bool | None:
-        """Whether the model is better than chance on the holdout; warn if it is not."""
-        logits, y = self._held_out.predict(self.model.params)
-        predicted = logits.argmax(axis=1)
-        learned = has_learned(y, predicted)
-        if learned is False:
-            warn(
-                f"The model has learned nothing: it labels {(predicted == y).sum():,} of {len(y):,} held-out cells "
-                f"correctly, where chance gives {by_chance(y, predicted)[0]:,.0f} and {np.bincount(y).max():,} have "
-                "the most common label. Check that the labels belong to these cells, and that the genes "
-                "distinguish them. If so, train for longer or with another learning rate."
-            )
-        return learned
-
-    def _report_interruption(self, epoch: int, epochs: int, place: Checkpoint | None) -> None:
-        """Report the interruption and how to resume; raise if there is no model yet."""
-        told = f"Training was interrupted in epoch {epoch + 1} of {epochs}. "
-        if self.best_epoch is not None:
-            told += f"The model is from epoch {self.best_epoch}. "
-        if place is None:
-            told += "To be able to resume after an interruption, pass `checkpoint=` with the path of a file."
-        else:
-            told += f"To resume, train again with `resume=True`: the checkpoint is {place.path}."
-        if self.best_epoch is None:
-            raise KeyboardInterrupt(told)
-        warning(told)
