@@ -22,9 +22,9 @@ def of_member(i: int) -> np.ndarray:
 @pytest.mark.parametrize("weights", [[1, 1, 1], [1, 1, 4], [0, 0, 2], [0.5, 2, 1]])
 def test_probabilities_are_the_weighted_mean(weights: list[float]) -> None:
     expected = np.log(np.average([of_member(i) for i in range(3)], axis=0, weights=weights))
-    found = together(NETWORK).logits(weighted(PARAMS, np.array(weights)), X)
+    found = together(NETWORK).logits(weighted(NETWORK, PARAMS, np.array(weights)), X)
     assert np.asarray(found) == pytest.approx(expected, abs=1e-5)
-    logits, direction = together(NETWORK).see(weighted(PARAMS, np.array(weights)), X)
+    logits, direction = together(NETWORK).see(weighted(NETWORK, PARAMS, np.array(weights)), X)
     assert np.asarray(logits) == pytest.approx(expected, abs=1e-5)
     assert np.asarray(direction).shape == (6,)  # of the last member, whatever it counts
     assert logsumexp(np.asarray(logits)) == pytest.approx(0, abs=1e-5)
@@ -32,7 +32,7 @@ def test_probabilities_are_the_weighted_mean(weights: list[float]) -> None:
 
 def test_dropout_is_drawn_as_without_weights() -> None:
     key = jax.random.key(1)
-    same = together(NETWORK).logits(weighted(PARAMS, np.ones(3)), X, key=key)
+    same = together(NETWORK).logits(weighted(NETWORK, PARAMS, np.ones(3)), X, key=key)
     assert np.asarray(same) == pytest.approx(np.asarray(together(NETWORK).logits(PARAMS, X, key=key)), abs=1e-5)
 
 

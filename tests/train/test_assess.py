@@ -19,6 +19,7 @@ from sklearn.metrics import roc_auc_score
 
 import ginseng as gs
 from ginseng._core.probs import Probability
+from ginseng._core.steps import predict_seen
 from ginseng.model import calibration
 from ginseng.model.state import GinsengClassifierState
 from ginseng.train import GinsengClassifierTrainerSettings, calibrating, refits, trainer
@@ -39,6 +40,14 @@ def test_the_weights_are_those_of_training_without(
     without = trained(halves[0], calibrate=False)
     assert without.calibration is None
     assert without.params["head"]["W"].tobytes() == real_model.params["head"]["W"].tobytes()
+
+
+def test_labelling_finds_its_program_compiled(halves: tuple[ad.AnnData, ad.AnnData]) -> None:
+    before = predict_seen._cache_size()
+    state = trained(halves[0], epochs=1, config={"hidden_dim": 12, "gate_dim": 3, "n_members": 2})
+    assert predict_seen._cache_size() == before + 1
+    gs.tl.classify(halves[1], state, return_table=True, silent=True)
+    assert predict_seen._cache_size() == before + 1
 
 
 def test_every_cell_is_judged_by_a_model_that_has_not_seen_it(

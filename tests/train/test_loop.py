@@ -58,7 +58,8 @@ def test_the_next_window_is_under_way_before_any_wait() -> None:
     )  # fmt: skip
     at = Progress({"W": np.ones(1)}, {}, GinsengLogger())
     measures = dict.fromkeys(MEASURES, 1.0)
-    assert not run(at, plan, step, lambda params: measures, place=None, silent=True, reports=False)  # type: ignore[arg-type]
+    told: dict[str, Any] = {"interrupted": lambda: False, "place": None, "silent": True, "reports": False}
+    assert not run(at, plan, step, lambda params: measures, **told)  # type: ignore[arg-type]
     assert at.step == 2 * N_WINDOWS
     place = {text: i for i, text in reversed(list(enumerate(step.said)))}  # the first time
     for i in range(N_WINDOWS - 1):

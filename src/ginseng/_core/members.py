@@ -91,9 +91,13 @@ def reads_on_one_scale(params: Params) -> np.ndarray:
     return found
 
 
-def weighted(params: Params, weights: np.ndarray) -> Params:
-    """Return parameters of an ensemble whose members count as much as these weights say, (M,)."""
-    return {**params, WEIGHTS: np.asarray(weights, np.float32)}
+def weighted(architecture: Architecture, params: Params, weights: np.ndarray | None = None) -> Params:
+    """Return parameters of an ensemble whose members count as much as these weights say, (M,); those of one unchanged.
+
+    If None, all count alike, which is said even so: one program then does for any weights.
+    """
+    n = architecture.n_members
+    return params if n == 1 else {**params, WEIGHTS: np.asarray(np.ones(n) if weights is None else weights, np.float32)}
 
 
 def _mean(logits: Float[Array, "M C"], weights: Float[Array, " M"] | None = None) -> Float[Array, " C"]:

@@ -149,7 +149,7 @@ def predict(
     if correction is not None:
         how["correction"] = correction
     mesh = local_mesh()
-    params = place(state, mesh, members)
+    params = put(weighted(network, state.params, members), replicated(mesh))
     key = None if seed is None else jax.random.key(seed)
     looks = state.calibration is not None or own is not None
     view = View(state, correction, mesh, directions, together) if looks else None
@@ -192,16 +192,6 @@ def predict(
             label = probs.argmax(axis=1)
         moved = np.zeros(stop - start, bool) if allowed is None else ~allowed[first]
         yield Predicted(start, stop, label, probs, weights, empty, moved, novelty)
-
-
-def place(state: GinsengClassifierState, mesh: Mesh, members: np.ndarray | None = None) -> Params:
-    """Return the weights of a model on each device, and how much each member of an ensemble counts.
-
-    If that is None, all count alike; it is said even so, so that there is one program to compile.
-    """
-    n = state.network.n_members
-    params = state.params if n == 1 else weighted(state.params, np.ones(n) if members is None else members)
-    return put(params, replicated(mesh))
 
 
 class View:

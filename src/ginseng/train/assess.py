@@ -20,12 +20,13 @@ from ginseng._core import registry
 from ginseng._core.architecture import Architecture
 from ginseng._core.correction import Correction
 from ginseng._core.devices import cells_sharding, local_mesh, put, replicated, rounded_up
+from ginseng._core.members import weighted
 from ginseng._core.probs import Probability
 from ginseng._core.steps import Normalization, Seen, predict_seen
 from ginseng._core.types import Params
 from ginseng.data._batches import MemorySource, Source, in_memory, stream
 from ginseng.model import calibration
-from ginseng.model.components import components_of
+from ginseng.model.components import N_COMPONENTS, components_of
 from ginseng.model.like_cells import like_cells
 
 #: Fewer cells to train on say too little of errors.
@@ -34,8 +35,8 @@ FEWEST = 200
 ENOUGH, N_PARTS = 1000, 3
 #: Cells that are looked at, at most: held out, and of those trained on; and those of which the model keeps a record.
 MOST_CELLS, MOST_KEPT = 20_000, 4096
-#: Cells that a model reads at a time.
-AT_ONCE = 256
+#: Cells that a model reads at a time: as many as labelling does by default, which then finds the program compiled.
+AT_ONCE = 1024
 #: Prototypes per class, the least number of cells that one stands for, and the cells that they are found among.
 PER_CLASS, LEAST, OF_CLASS = 10, 5, 300
 #: Shares of the model's weight at which the cost of missing genes is measured, on so many cells at most.
@@ -79,14 +80,15 @@ class Reader:
         With `measured`, (genes,) bool, as if only these genes had been measured.
         """
         measured = np.ones(self.source.n_genes, bool) if measured is None else measured
-        shared = _shared(model.reference, measured, self.how["architecture"], self.mesh)
-        params = put(model.params, replicated(self.mesh))
+        shared, how = _shared(model.reference, measured, self.how["architecture"], self.mesh)
+        params = put(weighted(self.how["architecture"], model.params), replicated(self.mesh))
         parts, y = [], []
         keep = np.ones(len(cells.labels), bool)
         for window in stream(cells, keep, batch_size=self.batch_size, n_per_window=1, shuffle=False):
             real = (window.weight[0] > 0) & window.x[0].any(axis=1)
             x, total = put((window.x[0].astype(np.float32), window.total[0]), cells_sharding(self.mesh))
-            seen = predict_seen(params, x, total, *shared, **self.how)
+            n_cells = int((window.weight[0] > 0).sum())  # padding is last
+            seen = predict_seen(params, x, total, *shared, n_cells=n_cells, **how, **self.how)
             parts.append([np.asarray(a)[real] for a in seen])
             y.append(window.y[0, real])
         return Seen(*(np.concatenate(a) for a in zip(*parts, strict=True))), np.concatenate(y)
@@ -100,12 +102,13 @@ class Reader:
 
 def _shared(
     reference: dict[str, np.ndarray], measured: np.ndarray, network: Architecture, mesh: Mesh
-) -> tuple[Any, ...]:
-    """Return what :func:`predict_seen` takes besides weights and cells."""
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return what :func:`predict_seen` takes besides weights and cells, in the same form as in labelling."""
     # also where all were measured and it changes nothing, so that there is one program to compile
     correction = Correction.of(reference, measured, skips_zeros=network.skips_zeros)
-    components = np.zeros((len(measured), 1), np.float32)
-    return *put((reference["classes"], measured.astype(np.float32), components), replicated(mesh)), correction
+    components = np.zeros((len(measured), N_COMPONENTS), np.float32)
+    shared = put((reference["classes"], measured.astype(np.float32), components), replicated(mesh))
+    return shared, {"correction": correction}
 
 
 def compile_seen(network: Architecture, normalization: Normalization, n_genes: int, n_classes: int) -> None:
@@ -113,15 +116,16 @@ def compile_seen(network: Architecture, normalization: Normalization, n_genes: i
     mesh = local_mesh()
     shapes = {"classes": (n_classes, n_genes), "mean": (n_genes,), "share": (n_genes,)}
     reference = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-    shared = _shared(reference, np.ones(n_genes, bool), network, mesh)
+    shared, how = _shared(reference, np.ones(n_genes, bool), network, mesh)
     params = jax.tree.map(
         lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=replicated(mesh)),
-        registry.shapes(network, n_genes, n_classes),
+        weighted(network, registry.shapes(network, n_genes, n_classes)),
     )
     n_cells = rounded_up(mesh, AT_ONCE)
     x, total = np.zeros((n_cells, n_genes), np.float32), np.zeros(n_cells, np.float32)
     cells = put((x, total), cells_sharding(mesh))
-    predict_seen.lower(params, *cells, *shared, architecture=network, normalization=normalization, mesh=mesh).compile()
+    how |= {"architecture": network, "normalization": normalization, "mesh": mesh}
+    predict_seen.lower(params, *cells, *shared, n_cells=n_cells, **how).compile()
 
 
 @threadpool_limits.wrap(limits=1)  # several threads of BLAS take longer for small products, in an order of their own
