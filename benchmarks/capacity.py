@@ -1,17 +1,19 @@
 """Compute time, memory and cost of 10 and 100 million cells from the rates that `performance.py` measures.
 
-    python benchmarks/capacity.py [performance.json]
+    python benchmarks/capacity.py [performance.json] [--gpu gpu.json]
 
-Without a file, the rates are those of docs/benchmarks.md. The assumptions are the constants below; docs/capacity.md has
-the tables and says what they leave out.
+Without a file, the rates are those of docs/benchmarks.md. `gpu.json` (from `gpu.py`) has those of a GPU: without
+it, machines with GPUs have lower bounds. The assumptions are the constants below; docs/capacity.md has the tables and
+says what they leave out.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 CELLS = (10_000_000, 100_000_000)
 #: Steps, and the seconds of a core that each takes for 100,000 cells, with compiling; of training, an epoch.
@@ -19,6 +21,8 @@ MEASURED = {"select_hvgs": 0.92, "store": 1.09, "stream": 0.2, "train": 9.82, "c
 MEASURED_CELLS = 100_000
 #: Epochs by default, from 400,000 cells on.
 EPOCHS = 3
+#: Nonzero counts per cell in the genes of the model, in the cells that were measured.
+NONZERO = 41
 #: What further cores do, of what the first does: they share memory and disk.
 EFFICIENCY = 0.7
 #: Threads beyond which gene selection by dask is no faster, as sums are added in the order of the cells.
@@ -52,16 +56,22 @@ def speedup(cores: float) -> float:
     return 1 + EFFICIENCY * (cores - 1)
 
 
-def hours(step: str, n_cells: int, machine: Machine, seconds: dict[str, float]) -> tuple[float, bool]:
+def hours(
+    step: str, n_cells: int, machine: Machine, seconds: dict[str, float], on_gpu: dict[str, float]
+) -> tuple[float, bool]:
     """Return the hours that a step takes, and whether that is only a lower bound; `seconds` are those per cell.
 
-    With a GPU, the matrix products of training and labelling are not counted: what remains is to read the cells. One
-    process on one machine reads and selects genes; dask divides that between workers, but does not train.
+    With a GPU, training and labelling take what they took on one (`on_gpu`, seconds per cell).
+    Where that was not measured, and with several GPUs, the matrix products are not counted: what remains is to read the
+    cells. One process on one machine reads and selects genes; dask divides that between workers, but does not train.
     """
     once = seconds[step] * n_cells / 3600
+    if machine.gpus == 1 and step in on_gpu:
+        return (EPOCHS if step == "train" else 1) * on_gpu[step] * n_cells / 3600, False
     if step == "train":
         if machine.gpus:
-            return EPOCHS * seconds["stream"] * n_cells / speedup(machine.cores) / 3600, True
+            reads = 1 if n_cells * NONZERO < 2**31 else EPOCHS  # counts stay on the GPU if they fit, see docs/gpu.md
+            return reads * seconds["stream"] * n_cells / speedup(machine.cores) / 3600, True
         return EPOCHS * once / speedup(4 if machine.is_cluster else machine.cores), False
     if step == "classify":
         if machine.gpus:  # reads the same matrix as the gene selection does
@@ -72,7 +82,14 @@ def hours(step: str, n_cells: int, machine: Machine, seconds: dict[str, float]) 
     return once, False  # one process reads and writes
 
 
-def table(n_cells: int, seconds: dict[str, float]) -> str:
+def measured_on_gpu(report: dict[str, Any]) -> dict[str, float]:
+    """Return the seconds per cell of the default network on the GPU of a `gpu.json`, if it has any."""
+    rates = {"train": "train_cells_per_s", "classify": "label_cells_per_s"}
+    rows = [row for row in report["rows"] if (row["network"], row["on"]) == ("gated", "gpu")]
+    return {step: 1 / row[rate] for row in rows for step, rate in rates.items() if rate in row}
+
+
+def table(n_cells: int, seconds: dict[str, float], on_gpu: dict[str, float] | None = None) -> str:
     """Return the rows of all machines as Markdown."""
     names = {"select_hvgs": "genes", "store": "store", "train": f"training, {EPOCHS} epochs", "classify": "labels"}
     head = ["", *names.values(), "USD", "memory of the client or trainer"]
@@ -80,7 +97,7 @@ def table(n_cells: int, seconds: dict[str, float]) -> str:
     millions = n_cells / 1e6
     memory = PROCESS_MB + millions * (OBS_MB + TRAIN_MB)
     for machine in MACHINES:
-        found = [hours(step, n_cells, machine, seconds) for step in names]
+        found = [hours(step, n_cells, machine, seconds, on_gpu or {}) for step in names]
         cost = sum(h for h, _ in found) * machine.price
         lower = any(bound for _, bound in found)
         cells = [f"{'> ' if bound else ''}{shown(h)}" for h, bound in found]
@@ -93,19 +110,24 @@ def shown(h: float) -> str:
     """Return hours in the unit that fits."""
     if h >= 1:
         return f"{h:.1f} h"
-    return f"{h * 60:.0f} min" if h >= 1 / 60 else f"{h * 3600:.0f} s"
+    return f"{h * 60:.0f} min" if h >= 1 / 60 else f"{h * 3600:.{0 if h >= 1 / 3600 else 1}f} s"
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("report", type=Path, nargs="?", help="performance.json")
+    parser.add_argument("--gpu", type=Path, help="gpu.json")
+    args = parser.parse_args()
     seconds = {step: value / MEASURED_CELLS for step, value in MEASURED.items()}
-    if len(sys.argv) > 1:
-        report = json.loads(Path(sys.argv[1]).read_text())
+    if args.report is not None:
+        report = json.loads(args.report.read_text())
         ours = {row["step"]: row for row in report["rows"] if row["method"] == "ginseng"}
         spent = {step: ours[step]["cpu_seconds"] / ours[step].get("epochs", 1) for step in MEASURED}
         print({step: round(value / report["cells"] * MEASURED_CELLS, 2) for step, value in spent.items()})
         seconds = {step: value / report["cells"] for step, value in spent.items()}
+    on_gpu = {} if args.gpu is None else measured_on_gpu(json.loads(args.gpu.read_text()))
     for n_cells in CELLS:
-        print(f"{n_cells:,} cells\n\n{table(n_cells, seconds)}\n")
+        print(f"{n_cells:,} cells\n\n{table(n_cells, seconds, on_gpu)}\n")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -179,7 +179,7 @@ def machine() -> dict[str, Any]:
     ]
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"), "cpu": cpu[0] if cpu else platform.processor(),
-        "cores": os.cpu_count(), "load": os.getloadavg()[0], "python": platform.python_version(),
+        "cores": len(os.sched_getaffinity(0)), "load": os.getloadavg()[0], "python": platform.python_version(),
         "ginseng": gs.__version__,
     }  # fmt: skip
 
@@ -200,7 +200,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="of each method on few cells; 0 for none")
     args = parser.parse_args()
     folder = args.folder / str(args.cells)
-    prepare(args, folder)
+    prepare(folder, args.cells, args.data, programs.GINSENG if args.steps is None else args.steps)
     about, rows = machine(), list(measure(args, folder))
     add_limits(rows, folder, args.cells)
     if args.repeats:
@@ -224,18 +224,26 @@ def main() -> None:
         print(f"\n{part}\n" + table.to_string(index=False, float_format="{:,.3g}".format, na_rep=""))
 
 
-def prepare(args: argparse.Namespace, folder: Path) -> None:
+def prepare(folder: Path, n_cells: int, data: Path | None, steps: Iterable[str]) -> None:
     """Write the cells that the steps read, once."""
     folder.mkdir(parents=True, exist_ok=True)
-    steps = programs.GINSENG if args.steps is None else args.steps
+    steps = list(steps)
     labelled = any(step.startswith(("classify", "reference")) for step in steps)
     zarr = any("zarr" in step for step in steps)
     for seed, name in enumerate(("cells", "query") if labelled else ("cells",)):
         if not (folder / f"{name}.h5ad").exists():
-            real = pbmc68k() if args.data is None else gs.read_adata(args.data)
-            resample(real, folder / f"{name}.h5ad", args.cells, seed)
+            real = pbmc68k() if data is None else gs.read_adata(data)
+            resample(real, folder / f"{name}.h5ad", n_cells, seed)
         if zarr and not (folder / f"{name}.zarr").exists():
             to_zarr(folder / f"{name}.h5ad")
+
+
+def prepare_trained(folder: Path, n_cells: int, data: Path | None, made: Iterable[str]) -> None:
+    """Write cells and those of `genes.npy`, `store.zarr` and `model.h5` that are asked for, once."""
+    prepare(folder, n_cells, data, ["classify"])
+    for name, step in {"genes.npy": "select_hvgs", "store.zarr": "store", "model.h5": "train"}.items():
+        if name in made and not (folder / name).exists():
+            show({"step": step, **run(sys.executable, programs.PRELUDE + programs.GINSENG[step], folder, n_cells)})
 
 
 def to_zarr(path: Path) -> None:

@@ -53,8 +53,9 @@ from ginseng.train.compiling import Step
 settings = GinsengClassifierTrainerSettings(batch_size=128, config={config})
 trainer = GinsengClassifierTrainer(GinsengDataset(store), settings)
 n = batches_per_window(128, trainer.n_genes, n_cells // 128)
-window = next(stream(trainer.dataset.source, trainer.keep, batch_size=128, n_per_window=n))
-step = Step(trainer.network, trainer.normalization, trainer.settings, n_window=n, batch_size=128)
+source = trainer.dataset.source
+step = Step(source, trainer.network, trainer.normalization, trainer.settings, n_window=n, batch_size=128)
+window = next(stream(source, trainer.keep, batch_size=128, n_per_window=n, form=step.feed.form))
 params = step.place(trainer._init())
 state, rates = step.place(step.optimizer.init(params)), np.full(n, trainer.lr, np.float32)
 filled = int(window.weight.any(axis=1).sum())
@@ -63,7 +64,7 @@ def run():
     spent = []
     for i in range(6):  # of which the first compiles
         start, used = time.perf_counter(), time.process_time()
-        params, state, loss = step(params, state, window, filled, rates, i * n)
+        params, state, loss = step(params, state, step.feed(window), filled, rates, i * n)
         loss.block_until_ready()
         spent.append((time.perf_counter() - start, time.process_time() - used))
     seconds, cpu_seconds = np.median(spent[1:], axis=0) / filled

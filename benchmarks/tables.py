@@ -1,4 +1,4 @@
-"""The rows of `performance.json` as the Markdown tables of docs/benchmarks.md.
+"""The rows of `performance.json`, `scaling.json` and `gpu.json` as the Markdown tables of docs/benchmarks.md.
 
 python benchmarks/tables.py FOLDER/CELLS/performance.json
 """
@@ -63,6 +63,53 @@ def few(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def scaling(rows: list[dict[str, Any]]) -> str:
+    """Return a row for each way to spread a step, with what differs from the first way."""
+    head = ["step", "how", "s (again)", "CPU s (again)", "MB of the largest process", "result"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in rows:
+        if "seconds" in row:
+            shown = [_plain(row[name]) + _again(row, name) for name in ("seconds", "cpu_seconds")]
+            shown += [f"{row['peak_mb']:,.0f}", row["result"]]
+        else:
+            shown = ["", _unfinished(row), "", ""]
+        lines.append(f"| {' | '.join([row['step'], row['how'], *shown])} |")
+    return "\n".join(lines)
+
+
+def _again(row: dict[str, Any], name: str) -> str:
+    return f" ({_plain(row[f'again_{name}'])})" if f"again_{name}" in row else ""
+
+
+def devices(report: dict[str, Any]) -> str:
+    """Return a row for each network and device of `gpu.json`."""
+    figures = ["train", "label", "label_in_memory"]
+    head = ["training, cells/s (per CPU s)", "labelling", "labelling from memory", "waiting", "holdout", "query"]
+    lines = [f"| on {report['cells']:,} cells | device | {' | '.join(head)} |", "|---" * 8 + "|"]
+    for row in report["rows"]:
+        cores = report["machine"]["cores"]
+        device = report["gpu"] if row["on"] == "gpu" else f"{cores} core{'s' * (cores > 1)}"
+        shown = [_rates(row, name) for name in figures]
+        shown.append(f"{row['share_waiting']:.0%}" if "share_waiting" in row else "")
+        shown += [f"{row[name]:.3f}" if name in row else "" for name in ("holdout_accuracy", "accuracy")]
+        if "train_cells_per_s" not in row:
+            shown[0] = _unfinished(row)
+        name = row["network"] if row["method"] == "ginseng" else f"PyTorch {row.get('torch', '')} {row['network']}"
+        lines.append(f"| {' | '.join([name, device, *shown])} |")
+    tests = report.get("tests")
+    return "\n".join(lines) + (f"\n\n{_tests(tests)}" if tests else "")
+
+
+def _rates(row: dict[str, Any], what: str) -> str:
+    per_s, per_cpu_s = (row.get(f"{what}_cells_per_{unit}") for unit in ("s", "cpu_s"))
+    return "" if per_s is None else f"{per_s:,.0f} ({per_cpu_s:,.0f})"
+
+
+def _tests(tests: dict[str, Any]) -> str:
+    counts = ", ".join(f"{tests[name]} {name}" for name in ("passed", "failed", "errors", "skipped") if tests.get(name))
+    return f"Tests on the GPU: {counts} in {tests['seconds']:.0f} s" + ("" if tests["finished"] else ", not finished")
+
+
 def _other(row: dict[str, Any]) -> str:
     if "seconds" not in row:
         return f"{title(row['method'])} {_unfinished(row)}"
@@ -72,7 +119,8 @@ def _other(row: dict[str, Any]) -> str:
 
 
 def _unfinished(row: dict[str, Any]) -> str:
-    return f"not finished after {row['unfinished_cpu_seconds']}" if "unfinished_cpu_seconds" in row else "failed"
+    limit = row.get("unfinished_cpu_seconds", row.get("unfinished_seconds"))
+    return "failed" if limit is None else f"not finished after {limit:.0f}"
 
 
 def _accuracy(row: dict[str, Any]) -> str:
@@ -84,6 +132,15 @@ def _plain(value: float) -> str:
     return f"{value:,.0f}" if value >= 20 else f"{value:.1f}" if value >= 0.95 else f"{value:.2g}"
 
 
+def main() -> None:
+    report = json.loads(Path(sys.argv[1]).read_text())
+    if "gpu" in report:
+        print(devices(report))
+    elif "ways" in report:
+        print(scaling(report["ways"]))
+    else:
+        print(many(report["rows"]), few(report["rows"]), sep="\n\n")
+
+
 if __name__ == "__main__":
-    rows = json.loads(Path(sys.argv[1]).read_text())["rows"]
-    print(many(rows), few(rows), sep="\n\n")
+    main()

@@ -22,7 +22,7 @@ from scipy import sparse
 
 import ginseng as gs
 from ginseng._cells import on_dask
-from ginseng._predict import adapt, forward, inspect
+from ginseng._predict import forward, inspect
 from ginseng._select import dispersion
 from ginseng.cli import main
 
@@ -114,7 +114,7 @@ def refuse_to_compute(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.fail("the client computed")
 
     for owner, name in (
-        (forward, "predict_logits"), (forward, "predict_seen"), (adapt, "normalized"), (inspect, "predict_embedding"),
+        (forward, "predict_logits"), (forward, "predict_seen"), (inspect, "predict_embedding"),
         (on_dask, "_joined"), (dispersion.Moments, "add"), (dispersion.OnlineMoments, "add"),
     ):  # fmt: skip
         monkeypatch.setattr(owner, name, refuse)
@@ -150,12 +150,18 @@ def test_tasks_read_each_row_once(chunks: list[int], size: int, n_threads: int, 
     n = sum(chunks)
     x = da.from_array(np.arange(n)[:, None], chunks=(tuple(chunks), 1))
     tasks = list(on_dask._tasks(x, size, n_threads, every, np.arange(n)))
-    rows = [np.concatenate([chunk.compute(scheduler="sync").ravel() for [chunk] in task.chunks]) for task in tasks]
-    assert all((row == task.of_cell).all() and row[0] == task.start for row, task in zip(rows, tasks, strict=True))
+    read = [rows for task in tasks for rows in task.rows]
+    found = [np.concatenate([chunk.compute(scheduler="sync").ravel() for [chunk] in rows.chunks]) for rows in read]
+    for rows, numbers in zip(read, found, strict=True):
+        assert numbers.tolist() == list(range(rows.start, rows.stop)) == rows.of_cell.tolist()
     wanted = range(n) if every == 1 else [i for i in range(n) if i // size % every == 0]
-    np.testing.assert_array_equal(np.concatenate(rows), wanted)
-    if every == 1:  # no chunk is read twice
-        assert {task.start for task in tasks} <= {0, *np.cumsum(chunks).tolist()}
+    np.testing.assert_array_equal(np.concatenate(found), wanted)
+    # no chunk is read by two tasks, but for the rest of a part that begins in the chunk before
+    ends = np.cumsum(chunks)
+    begun = [{int(np.searchsorted(ends, rows.start, side="right")) for rows in task.rows} for task in tasks]
+    assert sum(map(len, begun)) == len(set().union(*begun))
+    if every == 1:
+        assert {rows.start for rows in read} <= {0, *ends.tolist()}
 
 
 @pytest.mark.parametrize("how", [{}, {"adapt": False, "batch_size": 7}, {"store_probs": True, "excluded": "T/NK"}])

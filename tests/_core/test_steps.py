@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from ginseng._core import registry
+from ginseng._core.devices import local_mesh
+from ginseng._core.gated import Gated
+from ginseng._core.layers import BFLOAT16
 from ginseng._core.optim import AdamW
 from ginseng._core.steps import Batch, Noise, Normalization, predict_logits, train_window
 from ginseng.data._memory import MemoryDataset
@@ -94,6 +97,27 @@ def test_loss_of_a_padded_batch_is_that_of_its_cells(name: str, window: Batch) -
     )  # fmt: skip
     log_probs = jax.nn.log_softmax(logits[:5])[np.arange(5), window.y[0, :5]]
     assert float(losses[0]) == pytest.approx(float(-log_probs.mean()), rel=1e-5)
+
+
+def test_parts_that_are_padding_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Gated, "cells_at_once", 4)
+    network = registry.get("gated", {"hidden_dim": 8, "n_members": 2})
+    params = network.init_members(jax.random.key(0), G, C)
+    x = np.random.default_rng(0).poisson(1, (18, G)).astype(np.float32)
+    how: dict[str, Any] = {"architecture": network, "normalization": Normalization(), "mesh": local_mesh()}
+    whole = np.asarray(predict_logits(params, x, x.sum(axis=1), **how))
+    for n in (1, 4, 10, 18):
+        found = np.asarray(predict_logits(params, x, x.sum(axis=1), n_cells=n, **how))
+        worked_on = -(-n // 4) * 4
+        np.testing.assert_array_equal(found[:worked_on], whole[:worked_on])
+        assert not found[worked_on:].any()
+
+
+def test_training_in_bfloat16_is_close(window: Batch) -> None:
+    exact, found = (run("gated", [(window, 4)], precision=precision) for precision in (None, BFLOAT16))
+    np.testing.assert_allclose(found[1], exact[1], rtol=0.02)
+    assert (found[1] != exact[1]).all()
+    assert {a.dtype.name for a in jax.tree.leaves(found[0])} == {"float32"}
 
 
 def test_learning_rate_zero_changes_nothing_and_the_key_and_step_do(window: Batch) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from ginseng._predict.forward import FEWEST, STEP, Rows, batches, predict
+from ginseng._predict.forward import FEWEST, Rows, batches, predict
 
 
 def rows(n: int, n_genes: int, *, dense: bool, start: int = 0) -> Rows:
@@ -20,7 +20,7 @@ def rows(n: int, n_genes: int, *, dense: bool, start: int = 0) -> Rows:
 @pytest.mark.parametrize("batch_size", [2, 100, FEWEST, 10**9])
 def test_no_batch_is_much_larger_than_the_data(state: Any, n: int, batch_size: int, dense: bool) -> None:
     part, seen = rows(n, state.n_genes, dense=dense), 0
-    size = min(batch_size, FEWEST if n <= FEWEST else FEWEST + STEP)
+    size = min(batch_size, FEWEST if n <= FEWEST else 2 * FEWEST)
     for start, stop, x, total, empty, cells, counts in batches(state, [part], batch_size):
         assert len(x) == len(total) == size
         assert (start, len(empty)) == (seen, stop - start)

@@ -310,6 +310,28 @@ def own(source: Source, start: int, stop: int, **how: Any) -> Window:
     return Window(*(np.concatenate(arrays) for arrays in zip(*windows, strict=True)))
 
 
+@pytest.mark.parametrize("form", ["sparse", "indices"])
+@pytest.mark.parametrize("weights", [None, np.array([1.0, 2.0, 3.0])])
+def test_windows_of_any_form_have_the_same_cells(
+    source: Source, form: Any, weights: np.ndarray | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one stream and of several, with padding behind the batch; indices without reading any counts."""
+    shapes: Any = [{"own": (0, 24), "n_streams": n, "batch_size": 16} for n in (1, 2)]
+    how: dict[str, Any] = {"n_per_window": 2, "n_epoch": n_batches(int(KEEP.sum()), 16), "seed": 3, "weights": weights}
+    wanted = [list(stream_own(source, KEEP, **shape, **how)) for shape in shapes]
+    whole = source.counts[:].toarray()  # type: ignore[attr-defined]
+    if form == "indices":
+        monkeypatch.setattr(type(source), "windows", None)
+    for shape, dense in zip(shapes, wanted, strict=True):
+        found = list(stream_own(source, KEEP, **shape, **how, form=form))
+        for window, same in zip(found, dense, strict=True):
+            rows, counts = window.x
+            x = whole if counts is None else counts.toarray()
+            np.testing.assert_array_equal(np.where((rows >= 0)[..., None], x[rows], 0), same.x)
+            for a, b in zip(window[1:], same[1:], strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("n_streams", [1, 2, 4])
 @pytest.mark.parametrize("width", [16, 24])
 def test_processes_share_the_batches_of_one(source: Source, n_streams: int, width: int) -> None:

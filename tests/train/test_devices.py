@@ -76,10 +76,13 @@ def assert_same(found: dict[str, Any], other: dict[str, Any]) -> None:
         np.testing.assert_array_equal(found["history"][name], values)
 
 
-def check_devices(store: Path, runs: list[dict[str, Any]]) -> None:
-    many = finished(*start(store, "many.pkl", runs, devices=8, labels=True))
-    for settings, found, one in zip(runs, many, worker.train(str(store), runs, {}, labels=True), strict=True):
-        if "solver" not in settings:
+def check_devices(store: Path, runs: list[tuple[dict[str, Any], str]]) -> None:
+    """Train with windows of these forms on eight devices, as on one with dense windows."""
+    settings, forms = map(list, zip(*runs, strict=True))
+    many = finished(*start(store, "many.pkl", settings, devices=8, labels=True, forms=forms))
+    single = worker.train(str(store), settings, {}, labels=True)
+    for given, found, one in zip(settings, many, single, strict=True):
+        if "solver" not in given:
             assert found["split"] == {8}
             assert found["copied"]
             assert found["programs"] == 1
@@ -90,12 +93,12 @@ def check_devices(store: Path, runs: list[dict[str, Any]]) -> None:
 
 
 def test_eight_devices_give_what_one_gives(store: Path) -> None:
-    check_devices(store, [GATED | {"calibrate": False}])
+    check_devices(store, [(GATED | {"calibrate": False}, "sparse")])
 
 
 @pytest.mark.slow
 def test_eight_devices_share_a_transformer_a_minimum_and_calibration(store: Path) -> None:
-    check_devices(store, [GATED, TRANSFORMER, LBFGS])
+    check_devices(store, [(GATED, "dense"), (TRANSFORMER, "indices"), (LBFGS, "dense")])
 
 
 def test_two_processes_give_what_one_gives(store: Path) -> None:

@@ -2,7 +2,8 @@
 
 Its argument is JSON: `store`, `out` (path of a pickle), `runs` (settings of each training) and, optionally, `devices`,
 `place` (coordinator, number of processes, this process), `arguments` of `fit`, `labels` (whether to label cells as
-well), and `lost_at` (the step at which the process is killed).
+well), `forms` (what windows have of the counts, in each training), and `lost_at` (the step at which the process is
+killed).
 """
 
 import json
@@ -40,17 +41,23 @@ def main(how: dict[str, Any]) -> None:
             return advance(at, *args)
 
         loop._advance = lost
-    found = train(how["store"], how["runs"], how.get("arguments", {}), labels=how.get("labels", False))
+    arguments = how.get("arguments", {})
+    found = train(how["store"], how["runs"], arguments, labels=how.get("labels", False), forms=how.get("forms"))
     with open(how["out"], "wb") as file:
         pickle.dump(found, file)
 
 
 def train(
-    store: str, runs: list[dict[str, Any]], arguments: dict[str, Any], *, labels: bool = False
+    store: str,
+    runs: list[dict[str, Any]],
+    arguments: dict[str, Any],
+    *,
+    labels: bool = False,
+    forms: list[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Train with each of the settings, and return what came out, with labels of the same cells if `labels`."""
     import ginseng as gs
-    from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings
+    from ginseng.train import GinsengClassifierTrainer, GinsengClassifierTrainerSettings, feed
     from ginseng.train.compiling import Step
 
     programs: list[str] = []
@@ -69,8 +76,10 @@ def train(
 
     Step.compile = compile_and_keep  # type: ignore[method-assign]
     found = []
-    for settings in runs:
+    for i, settings in enumerate(runs):
         programs.clear()
+        if forms is not None:
+            feed.form_of = lambda source, mesh, form=forms[i]: form  # type: ignore[assignment]
         trainer = GinsengClassifierTrainer(store, GinsengClassifierTrainerSettings(**settings))
         state = trainer.fit(silent=True, **{"checkpoint": False, **arguments})[1]
         n_programs = len(programs)
@@ -89,10 +98,7 @@ def train(
         weights, window = [], []
         if compiled:
             params, optimizer, arrays = compiled.pop().input_shardings[0][:3]
-            weights, window = (
-                jax.tree.leaves((params, optimizer)),
-                [a for a in arrays if a is not None],
-            )  # None: not used
+            weights, window = jax.tree.leaves((params, optimizer)), jax.tree.leaves(arrays)
         found.append({
             "params": jax.tree.map(np.asarray, state.params),
             "history": state.history,

@@ -30,13 +30,23 @@ SHARES = 4
 ATTEMPTS = 5
 
 
-class Task(NamedTuple):
-    """Consecutive rows, read and worked on in one go."""
+class Rows(NamedTuple):
+    """Consecutive rows."""
 
     start: int
     stop: int
     chunks: list[list[Any]]  # delayed, a grid
     of_cell: np.ndarray | None
+
+
+class Task(NamedTuple):
+    """Rows that are read and worked on in one go."""
+
+    rows: list[Rows]
+
+    @property
+    def n_rows(self) -> int:
+        return sum(rows.stop - rows.start for rows in self.rows)
 
 
 class Work[T]:
@@ -188,7 +198,7 @@ def fold_parts[T, S](
         tasks = _tasks(x, work.size, where.n_threads, 1, of_cell)
         for some in batched(tasks, where.n_ahead):
             total = where.fold(some, add, total)
-            report(some[-1].stop - some[0].start)
+            report(sum(task.n_rows for task in some))
         return total
     finally:
         where.close()
@@ -211,22 +221,42 @@ def _where[T](work: Work[T]) -> _Threads[T] | _Cluster[T]:
 
 def _tasks(x: Any, size: int, n_threads: int, every: int, of_cell: np.ndarray | None) -> Iterator[Task]:
     """Yield tasks of neighbouring chunks, of at least `size` rows each, or fewer if some threads would have none."""
-    n = x.shape[0]
-    least = min(size, -(-n // (SHARES * n_threads)))
+    n, n_tasks = x.shape[0], SHARES * n_threads
+    least = min(size, -(-n // n_tasks))
     if is_by_columns(x):
         x = x.rechunk({0: least, 1: -1}, method="tasks")
-    if every > 1:
-        places = [(start, min(start + size, n)) for start in range(0, n, size * every)]
-    else:
-        bounds = [0]
-        for stop in np.cumsum(x.chunks[0]).tolist():
-            if stop - bounds[-1] >= least:
-                bounds.append(stop)
-        bounds = [*(bounds[:-1] if len(bounds) > 1 else bounds), n]  # a rest goes with the task before it
-        places = list(pairwise(bounds)) if n else []
-    for start, stop in places:
-        chunks = x[start:stop].to_delayed().tolist()
-        yield Task(start, stop, chunks, None if of_cell is None else of_cell[start:stop])
+    ends = np.cumsum(x.chunks[0])
+    groups = _whole(n, least, ends) if every == 1 else _sampled(n, size, every, n_tasks, ends)
+    for places in groups:
+        yield Task(
+            [
+                Rows(start, stop, x[start:stop].to_delayed().tolist(), None if of_cell is None else of_cell[start:stop])
+                for start, stop in places
+            ]
+        )
+
+
+def _whole(n: int, least: int, ends: np.ndarray) -> list[list[tuple[int, int]]]:
+    """Return the first and last row of each task: whole chunks that have at least so many rows together."""
+    bounds = [0]
+    for stop in ends.tolist():
+        if stop - bounds[-1] >= least:
+            bounds.append(stop)
+    bounds = [*(bounds[:-1] if len(bounds) > 1 else bounds), n]  # a rest goes with those before it
+    return [[place] for place in pairwise(bounds)] if n else []
+
+
+def _sampled(n: int, size: int, every: int, n_tasks: int, ends: np.ndarray) -> list[list[tuple[int, int]]]:
+    """Return the first and last rows of the first of `every` parts; each chunk is read by one task."""
+    starts = np.arange(0, n, size * every)
+    least = -(-len(starts) // n_tasks)
+    chunks = np.searchsorted(ends, starts, side="right")
+    groups: list[list[tuple[int, int]]] = []
+    for start, is_new in zip(starts.tolist(), np.diff(chunks, prepend=-1) > 0, strict=True):
+        if not groups or (is_new and len(groups[-1]) >= least):
+            groups.append([])
+        groups[-1].append((start, min(start + size, n)))
+    return groups
 
 
 def _delayed(f: Callable[..., Any], *arguments: Any) -> Any:
@@ -236,11 +266,15 @@ def _delayed(f: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _results[T](work: Work[T], task: Task) -> list[T]:
-    block = work.check(_joined(task.chunks))
-    if block.shape[0] != task.stop - task.start:
-        msg = f"The dask array has {block.shape[0]:,} rows where its chunks say {task.stop - task.start:,}. "
-        raise ValueError(f"{msg}Create it again from the original data.")
-    return list(work.f(parts_of(block, task.start, work.size, task.of_cell)))
+    def parts() -> Iterator[Part]:
+        for rows in task.rows:
+            block = work.check(_joined(rows.chunks))
+            if block.shape[0] != rows.stop - rows.start:
+                msg = f"The dask array has {block.shape[0]:,} rows where its chunks say {rows.stop - rows.start:,}. "
+                raise ValueError(f"{msg}Create it again from the original data.")
+            yield from parts_of(block, rows.start, work.size, rows.of_cell)
+
+    return list(work.f(parts()))
 
 
 def _added[T, S](add: Callable[[S, T], None], total: S, results: list[T]) -> S:

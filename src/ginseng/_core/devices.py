@@ -14,6 +14,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 CELLS = "cells"
 #: Bytes, of which an address must be a multiple for XLA to read an array of NumPy in place.
 ALIGNMENT = 64
+#: Largest share of the memory of a device for counts that are kept there.
+SHARE_OF_COUNTS = 1 / 3
 
 
 def local_mesh() -> Mesh:
@@ -28,6 +30,18 @@ def global_mesh() -> Mesh:
 
 def _mesh(devices: list[Any]) -> Mesh:
     return Mesh(np.array(devices), (CELLS,), axis_types=(AxisType.Auto,))
+
+
+def has_bfloat16() -> bool:
+    """Whether the GPU multiplies matrices in bfloat16, and has the fused attention: NVIDIA Ampere or later."""
+    version = str(getattr(jax.local_devices()[0], "compute_capability", ""))  # of GPUs by AMD, a name
+    return jax.default_backend() == "gpu" and version[:1].isdigit() and float(version) >= 8
+
+
+def memory_for_counts(mesh: Mesh) -> int:
+    """Return the bytes that counts may take on each device, which keep the rest for training; 0 if unknown."""
+    stats = [device.memory_stats() or {} for device in mesh.local_devices]
+    return int(SHARE_OF_COUNTS * min(found.get("bytes_limit", 0) for found in stats))
 
 
 def cells_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
@@ -77,4 +91,4 @@ def per_cell(f: Callable[..., Any], mesh: Mesh | None, shared: Any, *cells: Any)
         return f(shared, *cells)
     each = PartitionSpec(CELLS)
     specs = (PartitionSpec(), *[each] * len(cells))
-    return jax.shard_map(f, mesh=mesh, in_specs=specs, out_specs=each)(shared, *cells)
+    return jax.shard_map(f, mesh=mesh, in_specs=specs, out_specs=each, check_vma=False)(shared, *cells)

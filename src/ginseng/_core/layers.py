@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +14,9 @@ from ginseng._core.keys import counted
 from ginseng._core.types import Params
 
 # G genes; I, O inputs and outputs of a layer
+
+#: Precision of matrix products with factors that are rounded to bfloat16, and sums in float32.
+BFLOAT16 = "BF16_BF16_F32"
 
 
 def xavier_uniform(key: PRNGKeyArray, shape: tuple[int, int]) -> Float[Array, "I O"]:
@@ -23,9 +29,27 @@ def init_linear(key: PRNGKeyArray, in_dim: int, out_dim: int) -> Params:
     return {"W": xavier_uniform(key, (in_dim, out_dim)), "b": jnp.zeros(out_dim, jnp.float32)}
 
 
+def products_in(precision: str | None) -> AbstractContextManager[Any]:
+    """Multiply matrices in this precision of `jax.default_matmul_precision`; as usual if None."""
+    return nullcontext() if precision is None else jax.default_matmul_precision(precision)
+
+
 def linear(params: Params, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
     """Return `x W + b`."""
-    return x @ params["W"] + params["b"]
+    if jax.config.jax_default_matmul_precision != BFLOAT16:
+        return x @ params["W"] + params["b"]
+    # explicit, as devices that do not have these products ignore the precision, and would give something else
+    return _round_gradient(_round(x) @ _round(params["W"])) + params["b"]
+
+
+def _to_bfloat16(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    return jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
+
+
+_round = jax.custom_jvp(_to_bfloat16)  # but not its gradient, which is a sum in float32
+_round.defjvps(lambda tangent, _, x: tangent)
+_round_gradient = jax.custom_jvp(lambda x: x)  # a factor in the products of the backward pass
+_round_gradient.defjvps(lambda tangent, _, x: _to_bfloat16(tangent))
 
 
 def random_bits(key: PRNGKeyArray | None, *sizes: int) -> list[UInt32[Array, " N"] | None]:

@@ -43,7 +43,7 @@ def log_normalize(
     if values.dtype != np.float64 or not as_scanpy:
         values = values.astype(np.float32)
     if total is None:
-        total = x @ np.ones(x.shape[1]) if is_sparse else values.sum(axis=1)
+        total = row_sums(x) if is_sparse else values.sum(axis=1)
     total = total.astype(values.dtype)
     target = float(x.shape[1]) if target_sum is None else float(target_sum)
     total = xp.where(total > 0, total, target if as_scanpy else 1.0)
@@ -51,3 +51,16 @@ def log_normalize(
     scale = np.repeat(scale, np.diff(x.indptr)) if is_sparse else scale[:, None]
     values = xp.log1p(values / scale if as_scanpy else values * scale)
     return type(x)((values, x.indices, x.indptr), shape=x.shape) if is_sparse else values
+
+
+def unlog(x: Any) -> Any:
+    """Return exp(x) - 1 of logarithms, a JAX array or a SciPy CSR matrix."""
+    if hasattr(x, "indptr"):
+        return type(x)((unlog(x.data), x.indices, x.indptr), shape=x.shape)
+    xp = x.__array_namespace__()
+    return xp.expm1(xp.minimum(x, 60.0))  # above any real logarithm, so that the sum cannot overflow
+
+
+def row_sums(x: Any) -> Any:
+    """Return the total of each cell of a JAX array or a SciPy CSR matrix."""
+    return x @ np.ones(x.shape[1]) if hasattr(x, "indptr") else x.sum(axis=1)

@@ -12,26 +12,33 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray
 
 from ginseng._core.architecture import Architecture
 from ginseng._core.augment import augment, other_study
 from ginseng._core.correction import Correction
 from ginseng._core.devices import per_cell
 from ginseng._core.keys import standard
+from ginseng._core.layers import products_in
 from ginseng._core.losses import cross_entropy
 from ginseng._core.members import each_member, together
-from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize, log_normalize
+from ginseng._core.normalize import LIBRARY_SIZE, LibrarySize, log_normalize, row_sums, unlog
 from ginseng._core.optim import AdamW
+from ginseng._core.spread import Spread
 from ginseng._core.types import Params
 
 # K batches in a window, B cells in a batch, G genes, C classes
+
+#: Forward passes use the widest vectors of a CPU, where XLA prefers narrower ones: a tenth faster.
+WIDE = {"xla_cpu_prefer_vector_width": 512}
+#: Products of matrices are fastest on CPUs where the width of the result is a multiple of this.
+WIDTH = 16
 
 
 class Batch(NamedTuple):
     """A batch of cells; with a leading axis K, a window of batches."""
 
-    x: Num[Array, "B G"]  # counts, or the user's values if they are not normalised here
+    x: Any  # (B, G) counts, or the user's values if they are not normalised here; `PickedRows` until they are spread
     total: Float[Array, " B"]  # counts over all measured genes
     y: Int[Array, " B"]
     weight: Float[Array, " B"]  # 0 for padding
@@ -66,19 +73,27 @@ class Normalization:
         total
             (B,) counts over all measured genes.
         """
-        x = x.astype(jnp.float32)
-        if self.normalize:
-            x = self._scaled(x, total, correction)
+        x = self.scaled(x, total, None if correction is None else correction.share)
         return x if correction is None else correction(x)
 
-    def _scaled(
-        self, x: Float[Array, "B G"], total: Num[Array, " B"] | None, correction: Correction | None
-    ) -> Float[Array, "B G"]:
+    def scaled(self, x: Any, total: Any, share: Any = None) -> Any:
+        """Return the same, but for the correction.
+
+        Parameters
+        ----------
+        x, total
+            As above.
+        share
+            Of the counts of a cell of the reference that are of the genes measured, if some were not.
+        """
+        x = x.astype(jnp.float32)
+        if not self.normalize:
+            return x
         if self.logged:
-            x = jnp.expm1(jnp.minimum(x, 60.0))  # above any real logarithm, so that the sum cannot overflow
+            x = unlog(x)
         if self.library_size == "model_genes":
             # account for the counts of genes of the model that were not measured
-            total = None if correction is None else x.sum(axis=1) / correction.share
+            total = None if share is None else row_sums(x) / share
         return log_normalize(x, total, self.target_sum)
 
 
@@ -122,8 +137,8 @@ def in_form(f: Callable[..., Any], architecture: Architecture, x: Float[Array, "
     return f(forms[0]) if len(forms) == 1 else jax.lax.switch(i, [partial(f, form) for form in forms])
 
 
-@partial(jax.jit, static_argnames=("architecture", "optimizer", "normalization", "noise", "label_smoothing"),
-         donate_argnames=("params", "state"))  # fmt: skip
+@partial(jax.jit, donate_argnames=("params", "state"), static_argnames=(
+    "architecture", "optimizer", "normalization", "noise", "label_smoothing", "spread", "precision"))  # fmt: skip
 def train_window(
     params: Params,
     state: optax.OptState,
@@ -138,10 +153,19 @@ def train_window(
     normalization: Normalization,
     noise: Noise,
     label_smoothing: float,
+    spread: Spread | None = None,
+    precision: str | None = None,
 ) -> tuple[Params, optax.OptState, Float[Array, " K"]]:
     """Take one step for each of the first `n_batches` of the window; the others are padding.
 
     The random numbers of a step depend only on `key` and the index of the step, not on the boundaries of windows.
+
+    Parameters
+    ----------
+    spread
+        How the counts become dense, if they are :class:`PickedRows`.
+    precision
+        Of matrix products, see :func:`products_in`.
 
     Returns
     -------
@@ -151,11 +175,14 @@ def train_window(
     def loss(
         params: Params, key: PRNGKeyArray, x: Float[Array, "B G"], batch: Batch, form: Architecture
     ) -> Float[Array, ""]:
-        return cross_entropy(batch_logits(form, params, x, key), batch.y, batch.weight, label_smoothing)
+        with products_in(precision):
+            logits = batch_logits(form, params, x, key)
+        return cross_entropy(logits, batch.y, batch.weight, label_smoothing)
 
     def one(i: Int[Array, ""], carry: tuple[Params, optax.OptState, Float[Array, " K"]]) -> tuple[Any, ...]:
         params, state, losses = carry
-        batch = Batch(*(a[i] for a in window))
+        x = window.x[i] if spread is None else spread(window.x._replace(rows=window.x.rows[i]))
+        batch = Batch(x, *(a[i] for a in window[1:]))
         key_step = jax.random.fold_in(key, step + i)
         if noise.acts:
             key_step, key_noise = jax.random.split(key_step)
@@ -188,19 +215,23 @@ def loss_and_gradient(
     return in_form(lambda form: jax.value_and_grad(loss)(params, form), architecture, x, training=False)
 
 
-@partial(jax.jit, static_argnames=("architecture", "normalization", "mesh"))
+@partial(jax.jit, static_argnames=("architecture", "normalization", "mesh"), compiler_options=WIDE)
 def predict_logits(
     params: Params,
     x: Num[Array, "B G"],
     total: Float[Array, " B"],
     key: PRNGKeyArray | None = None,
     correction: Correction | None = None,
+    n_cells: int | None = None,
     *,
     architecture: Architecture,
     normalization: Normalization,
     mesh: Mesh | None = None,
 ) -> Float[Array, "B C"]:
-    """Return the logits of each cell, computed by the devices of `mesh`, each with an equal part of the cells."""
+    """Return the logits of each cell, computed by the devices of `mesh`, each with an equal part of the cells.
+
+    Those from `n_cells` on are padding, whose logits say nothing.
+    """
     n, size = x.shape[0], architecture.cells_at_once or x.shape[0]
 
     def some(
@@ -217,26 +248,34 @@ def predict_logits(
     keys = key
     if key is not None:  # one per cell, which depends on its place in the batch, not on the number of devices
         keys = jax.random.split(key, n) if n <= size else _keys_of_parts(key, n, size)
-    return per_cell(_in_parts(some, size), mesh, (params, correction), x, total, keys)
+    return per_cell(_in_parts(some, size), mesh, (params, correction), _first(n_cells, x), x, total, keys)
 
 
 def _in_parts(f: Callable[..., Any], size: int) -> Callable[..., Any]:
-    """Return `f`, applied to `size` cells at a time."""
+    """Return `f`, applied to `size` cells at a time, as long as there are some that are not padding."""
 
-    def on_a_device(shared: Any, *cells: Any) -> Any:
-        n = len(cells[0])
+    def on_a_device(shared: Any, is_cell: Bool[Array, " B"], *cells: Any) -> Any:
+        n = len(is_cell)
         if n <= size:
             return f(shared, *cells)
         more = -n % size  # empty cells pad the last part
         padded = jax.tree.map(lambda a: jnp.concatenate([a, jnp.zeros_like(a[:more])]), cells)
         parts = jax.tree.map(lambda a: a.reshape(-1, size, *a.shape[1:]), padded)
-        found = jax.lax.map(lambda part: f(shared, *part), parts)
+
+        def part(i: Any) -> Any:
+            return f(shared, *jax.tree.map(lambda a: a[i], parts))
+
+        def one(i: Int[Array, ""], found: Any) -> Any:
+            return jax.tree.map(lambda all_, own: all_.at[i].set(own), found, part(i))
+
+        none = jax.tree.map(lambda a: jnp.zeros(((n + more) // size, *a.shape), a.dtype), jax.eval_shape(part, 0))
+        found = jax.lax.fori_loop(0, (is_cell.sum() + size - 1) // size, one, none)
         return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:n], found)
 
     return on_a_device
 
 
-@partial(jax.jit, static_argnames=("architecture", "normalization", "mesh"))
+@partial(jax.jit, static_argnames=("architecture", "normalization", "mesh"), compiler_options=WIDE)
 def predict_seen(
     params: Params,
     x: Num[Array, "B G"],
@@ -245,6 +284,7 @@ def predict_seen(
     measured: Float[Array, " G"],
     components: Float[Array, "G D"],
     correction: Correction | None = None,
+    n_cells: int | None = None,
     *,
     architecture: Architecture,
     normalization: Normalization,
@@ -268,13 +308,21 @@ def predict_seen(
         x = normalization(x, total, correction)
         of = lambda form: jax.vmap(lambda x: together(form).see(params, x))(x)  # noqa: E731
         logits, direction = in_form(of, architecture, x, training=False)
-        x, classes = x * measured, classes * measured
-        norms = jnp.linalg.norm(x, axis=1)[:, None] * jnp.linalg.norm(classes, axis=1)
-        likeness = x @ classes.T / jnp.maximum(norms, 1e-9)
-        return Seen(logits, direction, likeness, jnp.log1p(expressed), x @ components)
+        classes = classes * measured
+        towards = jnp.concatenate([classes, components.T * measured])
+        more = -len(towards) % WIDTH
+        along = x @ jnp.pad(towards, ((0, more), (0, 0))).T
+        along, place = along[:, : len(classes)], along[:, len(classes) : len(towards)]
+        norms = jnp.sqrt((x * x * measured).sum(axis=1))[:, None] * jnp.linalg.norm(classes, axis=1)
+        return Seen(logits, direction, along / jnp.maximum(norms, 1e-9), jnp.log1p(expressed), place)
 
     size = architecture.cells_at_once or x.shape[0]
-    return per_cell(_in_parts(some, size), mesh, (params, correction, classes, measured, components), x, total)
+    shared = (params, correction, classes, measured, components)
+    return per_cell(_in_parts(some, size), mesh, shared, _first(n_cells, x), x, total)
+
+
+def _first(n: int | None, x: Num[Array, "B G"]) -> Bool[Array, " B"]:
+    return jnp.arange(len(x)) < (len(x) if n is None else n)
 
 
 def _keys_of_parts(key: PRNGKeyArray, n: int, size: int) -> PRNGKeyArray:
@@ -310,15 +358,3 @@ def predict_gene_weights(
 ) -> Float[Array, "B G"]:
     """Return the gene weights of each cell."""
     return jax.vmap(lambda x: together(architecture).gene_weights(params, x))(normalization(x, total, correction))
-
-
-@partial(jax.jit, static_argnames="normalization")
-def normalized(
-    x: Num[Array, "B G"],
-    total: Float[Array, " B"],
-    correction: Correction | None = None,
-    *,
-    normalization: Normalization,
-) -> Float[Array, "B G"]:
-    """Return the input of the architectures for each cell."""
-    return normalization(x, total, correction)

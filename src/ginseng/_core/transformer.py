@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ginseng._core.architecture import Architecture, Recipe
 from ginseng._core.bins import bin_expression
+from ginseng._core.devices import has_bfloat16
 from ginseng._core.layers import dropout, init_linear, init_standardize, linear, random_bits
 from ginseng._core.registry import register
 from ginseng._core.types import Params
@@ -144,13 +145,13 @@ class Transformer(Architecture):
         return dropout(bits[1], _norm(params["norm"], pooled), self.dropout_rate)
 
     def _block(self, params: Params, h: Float[Array, "T D"], n: Int[Array, ""]) -> Float[Array, "T D"]:
-        h = h + _linear(params["out"], self._attention(_linear(params["qkv"], _norm(params["norm1"], h)), n))
-        return h + _linear(params["down"], jax.nn.gelu(_linear(params["up"], _norm(params["norm2"], h))))
+        h = h + linear(params["out"], self._attention(linear(params["qkv"], _norm(params["norm1"], h)), n))
+        return h + linear(params["down"], jax.nn.gelu(linear(params["up"], _norm(params["norm2"], h))))
 
     def _attention(self, qkv: Float[Array, "T 3*D"], n: Int[Array, ""]) -> Float[Array, "T D"]:
-        heads = qkv.astype(_dtype()).reshape(len(qkv), 3, self.n_heads, -1)  # T 3 N D/N
+        heads = qkv.astype(jnp.bfloat16 if has_bfloat16() else qkv.dtype).reshape(len(qkv), 3, self.n_heads, -1)
         n = jnp.maximum(n, 1)[None]  # in an empty cell, attend to anything
-        fused = _on_gpu() and len(qkv) % 64 == 0 and heads.shape[-1] % 8 == 0 and heads.shape[-1] <= 128
+        fused = has_bfloat16() and len(qkv) % 64 == 0 and heads.shape[-1] % 8 == 0 and heads.shape[-1] <= 128
         out = jax.nn.dot_product_attention(
             heads[:, 0], heads[:, 1], heads[:, 2],
             query_seq_lengths=n, key_value_seq_lengths=n, implementation="cudnn" if fused else "xla",
@@ -174,20 +175,6 @@ class Transformer(Architecture):
         Layer normalisation cancels all but the smallest scales, so the scale is the cube of the fraction.
         """
         return linear(params["head"], self._pooled(params, x, share=share**3))
-
-
-def _on_gpu() -> bool:
-    """Whether the GPU supports bfloat16 and the fused kernel: NVIDIA Ampere or later."""
-    return jax.default_backend() == "gpu" and float(getattr(jax.local_devices()[0], "compute_capability", 0)) >= 8
-
-
-def _dtype() -> jnp.dtype:
-    return jnp.dtype(jnp.bfloat16 if _on_gpu() else jnp.float32)
-
-
-def _linear(params: Params, x: Float[Array, "T I"]) -> Float[Array, "T O"]:
-    """Return `x W + b`, multiplied in the fast precision of the device."""
-    return (x.astype(_dtype()) @ params["W"].astype(_dtype())).astype(jnp.float32) + params["b"]
 
 
 def _init_norm(width: int) -> Params:

@@ -33,7 +33,7 @@ from ginseng._cells.genes import Alignment
 from ginseng._core.correction import Correction
 from ginseng._core.devices import local_mesh, put, replicated
 from ginseng._core.members import reads_on_one_scale
-from ginseng._core.steps import Normalization, normalized
+from ginseng._core.steps import Normalization
 from ginseng._predict.forward import Rows, View, batches, predict
 from ginseng.model.components import Components, components_of
 from ginseng.model.like_cells import LikeCells, like_cells
@@ -176,34 +176,25 @@ def compare(
     allowed
         (classes,) bool, those that a cell can be of. All if None.
     """
-    mesh, measured = local_mesh(), measured_genes_of(genes)
-    params = put(state.params, replicated(mesh))
-    how: dict[str, Any] = {"correction": correction_for(state, genes, always=True), "normalization": normalization}
-    view = View(state, how["correction"], mesh)
-    for _, _, x, total, empty, cells, counts in batches(state, rows, batch_size):
-        n, counts = len(cells), sparse.csr_matrix(counts)
-        seen = view(params, x, total, n, architecture=state.network, **how)
+    mesh, correction = local_mesh(), correction_for(state, genes, always=True)
+    assert correction is not None
+    params, view = put(state.params, replicated(mesh)), View(state, correction, mesh)
+    how: dict[str, Any] = {"architecture": state.network, "normalization": normalization, "correction": correction}
+    for _, _, x, totals, empty, cells, counts in batches(state, rows, batch_size):
+        n, counts, total = len(cells), sparse.csr_matrix(counts), np.array(totals)[: len(cells)]
+        seen = view(params, x, totals, n, **how)
         logits = seen.logits if allowed is None else np.where(allowed, seen.logits, -np.inf)
         probs = softmax(logits.astype(float), axis=1)
         label = state.network.probability.labels(logits, probs)
         p = np.where(empty, 0.0, probs[np.arange(n), label])
         of_class = sparse.csr_matrix((p, (label, np.arange(n))), shape=(state.n_classes, n))
-        expression = _where_expressed(np.asarray(normalized(x, total, **how)), counts, measured)
+        expression = normalization.scaled(counts, total, correction.share)  # nothing is shifted yet
         sums = (of_class @ expression.astype(float)).toarray()
         expected = np.bincount(label, p, minlength=state.n_classes)
         kept = ~empty & (cells % every == 0)
         unlike = None if state.calibration is None else view.unlike(seen, label)[kept]
-        some = Some(expression[kept], counts[kept], np.array(total)[:n][kept], label[kept], unlike)
+        some = Some(expression[kept], counts[kept], total[kept], label[kept], unlike)
         yield Compared(cells, sums, expected, np.where(empty, -1, label).astype(np.int32), some)
-
-
-def _where_expressed(x: np.ndarray, counts: sparse.csr_matrix, measured: np.ndarray) -> sparse.csr_matrix:
-    """Return the normalised expression of the genes that were measured: zero where there are no counts."""
-    cell = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-    found = counts.copy()  # whose indices zeros are taken out of
-    found.data = x[cell, counts.indices] * measured[counts.indices]
-    found.eliminate_zeros()
-    return found
 
 
 def adapt(

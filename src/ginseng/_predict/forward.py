@@ -33,8 +33,8 @@ from ginseng.model.like_cells import LikeCells
 from ginseng.model.own_classes import OwnClasses
 from ginseng.model.state import GinsengClassifierState
 
-#: Cells of a batch at least, and steps in which it grows with few cells: small queries share compiled shapes.
-FEWEST, STEP = 1024, 512
+#: Cells of a batch at least, which is doubled until it is enough for all: queries of few cells share programs.
+FEWEST = 1024
 
 
 class Rows(NamedTuple):
@@ -164,7 +164,7 @@ def predict(
                 logits = seen.logits
             else:
                 batch_key = None if key is None else jax.random.fold_in(key, start)
-                logits = np.asarray(predict_logits(params, x, total, batch_key, mesh=mesh, **how))[:n]
+                logits = np.asarray(predict_logits(params, x, total, batch_key, n_cells=n, mesh=mesh, **how))[:n]
             weights = np.asarray(predict_gene_weights(params, x, total, **how))[:n] if gene_weights else None
             yield Passed(start, stop, logits, seen, weights, empty)
 
@@ -229,7 +229,8 @@ class View:
 
     def __call__(self, params: Params, x: Any, total: Any, n: int, **how: Any) -> Seen:
         """Return what the model sees of the first `n` cells."""
-        seen = Seen(*(np.asarray(a)[:n] for a in predict_seen(params, x, total, *self.shared, **how, **self.how)))
+        found = predict_seen(params, x, total, *self.shared, n_cells=n, **how, **self.how)
+        seen = Seen(*(np.asarray(a)[:n] for a in found))
         return seen._replace(place=seen.place[:, : self.n_components])
 
     def unlike(self, seen: Seen, label: np.ndarray) -> np.ndarray:
@@ -251,8 +252,8 @@ def batches(state: GinsengClassifierState, rows: Iterable[Rows], batch_size: int
     shared = cells_sharding(mesh)
     for cells, counts, total in _filled(rows, batch_size):
         n = len(cells)
-        if not len(buffer):  # more than there are cells would be padding, which takes as much memory and time
-            size = rounded_up(mesh, min(batch_size, max(-(-n // STEP) * STEP, FEWEST)))
+        if not len(buffer):  # more than there are cells would be padding, which takes as much memory
+            size = rounded_up(mesh, min(batch_size, FEWEST << ((n - 1) // FEWEST).bit_length()))
             buffer, totals = aligned((size, state.n_genes)), np.ones(size, np.float32)
         buffer[:] = 0
         if isinstance(counts, np.ndarray):

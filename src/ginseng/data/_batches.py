@@ -6,11 +6,11 @@ The order of cells depends only on the seed, the epoch and the window, so that t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import zarr
@@ -41,10 +41,21 @@ class Part(NamedTuple):
 WHOLE = Part(0, 1)
 
 
+#: What a window has of the counts: arrays with their zeros, CSR rows, or the indices of the cells alone.
+Form = Literal["dense", "sparse", "indices"]
+
+
+class Rows(NamedTuple):
+    """Rows of a matrix that make up batches."""
+
+    rows: np.ndarray  # (K, B) int32, -1 for padding
+    counts: sparse.csr_matrix | None  # (rows, G); None if rows are indices of cells
+
+
 class Window(NamedTuple):
     """`K` batches of `B` cells; the last is padded with empty cells of weight 0."""
 
-    x: np.ndarray  # (K, B, G), counts in their stored dtype
+    x: Any  # counts in their stored dtype: (K, B, G) if dense, otherwise `Rows`
     total: np.ndarray  # (K, B) float32, library sizes over all measured genes
     y: np.ndarray  # (K, B) int32
     weight: np.ndarray  # (K, B) float32
@@ -59,6 +70,10 @@ class Source(Protocol):
     labels: np.ndarray
     totals: np.ndarray
 
+    @property
+    def n_values(self) -> np.ndarray:
+        """(cells,) stored values of each cell."""
+
     def cells(self, keep: np.ndarray, part: Part) -> np.ndarray:
         """Return the indices of the kept cells in a part, from first to last."""
 
@@ -69,6 +84,9 @@ class Source(Protocol):
 
         In the order given by `rng`, or from first to last if None.
         """
+
+    def order(self, keep: np.ndarray, rng: np.random.Generator | None, part: Part = WHOLE) -> Iterator[np.ndarray]:
+        """Yield the `cells` of :meth:`windows`, without reading any counts."""
 
 
 class MemorySource:
@@ -86,6 +104,10 @@ class MemorySource:
         self.totals = totals
         self.n_genes = counts.shape[1]
 
+    @property
+    def n_values(self) -> np.ndarray:
+        return np.diff(self.counts.indptr)
+
     def cells(self, keep: np.ndarray, part: Part) -> np.ndarray:
         cells = np.flatnonzero(keep)
         return cells[cells % part.n == part.place]
@@ -93,10 +115,14 @@ class MemorySource:
     def windows(
         self, keep: np.ndarray, rng: np.random.Generator | None, part: Part = WHOLE
     ) -> Iterator[tuple[sparse.csr_matrix, np.ndarray]]:
+        for cells in self.order(keep, rng, part):
+            yield self.counts, cells
+
+    def order(self, keep: np.ndarray, rng: np.random.Generator | None, part: Part = WHOLE) -> Iterator[np.ndarray]:
         cells = np.full(len(keep), -1)
         own = self.cells(keep, part)
         cells[own] = own
-        yield self.counts, cells
+        yield cells
 
 
 def in_memory(source: Source, keep: np.ndarray) -> MemorySource:
@@ -166,6 +192,10 @@ class StoreSource:
         on_disk = strict and path.is_dir()
         self._checksums = [Checksums(path, arrays[name]) for name in ("data", "indices")] if on_disk else []
 
+    @property
+    def n_values(self) -> np.ndarray:
+        return np.diff(self._indptr)
+
     def cells(self, keep: np.ndarray, part: Part) -> np.ndarray:
         blocks = _BlockSampler(keep, None, self._check, part).starts
         cells = np.flatnonzero(keep)
@@ -187,6 +217,11 @@ class StoreSource:
             cells = np.asarray(window["index"])
             yield self.counts.checked(sparse.csr_matrix(window["X"])), np.where(keep[cells], cells, -1)
             window = self._next(windows)
+
+    def order(self, keep: np.ndarray, rng: np.random.Generator | None, part: Part = WHOLE) -> Iterator[np.ndarray]:
+        for blocks in _BlockSampler(keep, rng, lambda _: None, part).windows():
+            cells = np.concatenate([np.arange(block.start, block.stop) for block in blocks])
+            yield np.where(keep[cells], cells, -1)
 
     def _next(self, windows: Iterator[Any]) -> Any:
         try:
@@ -228,9 +263,14 @@ class _BlockSampler:
     def n_batches(self, n_obs: int) -> int:
         return -(-len(self.starts) // BLOCKS_PER_WINDOW)
 
-    def _sample(self, n_obs: int) -> Iterator[dict[str, Any]]:
+    def windows(self) -> Iterator[list[slice]]:
+        """Yield the blocks of each window."""
         for i in range(0, len(self.starts), BLOCKS_PER_WINDOW):
-            blocks = [slice(s, min(s + BLOCK_ROWS, n_obs)) for s in self.starts[i : i + BLOCKS_PER_WINDOW].tolist()]
+            starts = self.starts[i : i + BLOCKS_PER_WINDOW].tolist()
+            yield [slice(start, min(start + BLOCK_ROWS, self.n_obs)) for start in starts]
+
+    def _sample(self, n_obs: int) -> Iterator[dict[str, Any]]:
+        for blocks in self.windows():
             self.check(blocks)
             yield {"requests": blocks, "splits": [np.arange(sum(b.stop - b.start for b in blocks))]}
 
@@ -265,6 +305,7 @@ def stream(
     epoch: int = 0,
     weights: np.ndarray | None = None,
     part: Part = WHOLE,
+    form: Form = "dense",
 ) -> Iterator[Window]:
     """Yield the kept cells in windows of batches of fixed shape.
 
@@ -283,15 +324,20 @@ def stream(
         samples equals that of the kept cells, each of which can be drawn.
     part
         Which part of the cells to read.
+    form
+        What to yield of the counts; if it is the indices of the cells, no counts are read.
     """
     if batch_size < 1:
         msg = f"`batch_size` must be at least 1, not {batch_size}."
         raise ValueError(msg)
     order = np.random.default_rng([seed, epoch]) if shuffle else None
-    size = batch_size * n_per_window
-    tail = sparse.csr_matrix((0, source.n_genes), dtype=np.float32)
-    tail_cells = np.empty(0, np.int64)
-    for i, (counts, cells) in enumerate(source.windows(keep, order, part)):
+    size, held, n_held = batch_size * n_per_window, [], 0
+    windows: Iterable[tuple[Any, np.ndarray]]
+    if form == "indices":
+        windows = ((cells, cells) for cells in source.order(keep, order, part))
+    else:
+        windows = source.windows(keep, order, part)
+    for i, (counts, cells) in enumerate(windows):
         picks = np.flatnonzero(cells >= 0)
         rng = np.random.default_rng([seed, epoch, i * part.n + part.place, 1])
         if weights is not None:
@@ -300,18 +346,15 @@ def stream(
             picks = rng.choice(picks, len(picks), p=p / p.sum())
         elif shuffle:
             picks = rng.permutation(picks)
-        start = 0
-        while len(tail_cells) + len(picks) - start >= size:
-            rows = picks[start : start + size - len(tail_cells)]
-            block = sparse.vstack([tail, counts[rows]], format="csr") if len(tail_cells) else counts[rows]
-            yield _window(source, block, np.concatenate([tail_cells, cells[rows]]), batch_size, n_per_window)
-            start += len(rows)
-            tail, tail_cells = tail[:0], tail_cells[:0]
-        rest = counts[picks[start:]]
-        tail = sparse.vstack([tail, rest], format="csr") if len(tail_cells) else rest
-        tail_cells = np.concatenate([tail_cells, cells[picks[start:]]])
-    if len(tail_cells):
-        yield _window(source, tail, tail_cells, batch_size, n_per_window)
+        while len(picks):
+            rows, picks = np.split(picks, [size - n_held])
+            held.append((counts[rows], cells[rows]))
+            n_held += len(rows)
+            if n_held == size:
+                yield _window(source, held, batch_size, n_per_window, form)
+                held, n_held = [], 0
+    if held:
+        yield _window(source, held, batch_size, n_per_window, form)
 
 
 def stream_own(
@@ -323,6 +366,7 @@ def stream_own(
     n_per_window: int,
     n_epoch: int,
     n_streams: int = 1,
+    form: Form = "dense",
     **how: Any,
 ) -> Iterator[Window]:
     """Yield those cells of each batch that belong to this process.
@@ -346,34 +390,66 @@ def stream_own(
     size, (start, stop) = batch_size // n_streams, own
     first, last = min(start // size, n_streams), min(-(-stop // size), n_streams)
     streams = [
-        stream(source, keep, batch_size=size, n_per_window=n_per_window, part=Part(i, n_streams), **how)
+        stream(source, keep, batch_size=size, n_per_window=n_per_window, part=Part(i, n_streams), form=form, **how)
         for i in range(first, last)
     ]
     whole = (start, stop) == (first * size, last * size)
-    padding = empty_window((n_per_window, max(stop - batch_size, 0)), source)
+    columns = slice(start - first * size, stop - first * size)
+    padding = empty_window((n_per_window, max(stop - batch_size, 0)), source, form)
     for _ in range(-(-n_epoch // n_per_window)):
-        windows = [next(one, None) or empty_window((n_per_window, size), source) for one in streams]
+        windows = [next(one, None) or empty_window((n_per_window, size), source, form) for one in streams]
         if whole and len(windows) == 1:
             yield windows[0]
             continue
-        joined = (np.concatenate(arrays, axis=1) for arrays in zip(*windows, padding, strict=True))
-        yield Window(*(a[:, start - first * size : stop - first * size] for a in joined))
+        yield Window(*(_side_by_side(arrays, columns) for arrays in zip(*windows, padding, strict=True)))
 
 
-def empty_window(shape: tuple[int, int], source: Source) -> Window:
+def _side_by_side(arrays: Sequence[Any], columns: slice) -> Any:
+    """Return some columns, which are cells, of arrays of batches that are put next to each other."""
+    if not isinstance(arrays[0], Rows):
+        return np.concatenate(arrays, axis=1)[:, columns]
+    rows, matrices = zip(*arrays, strict=True)
+    counts = None
+    if arrays[0].counts is not None:
+        counts = sparse.csr_matrix(sparse.vstack(matrices, format="csr"))
+        firsts = np.cumsum([0, *(m.shape[0] for m in matrices[:-1])])
+        rows = tuple(np.where(own < 0, own, own + first) for own, first in zip(rows, firsts, strict=True))
+    return Rows(np.concatenate(rows, axis=1, dtype=np.int32)[:, columns], counts)
+
+
+def counts_dtype(source: Source) -> np.dtype:
+    """Return the dtype of counts in windows."""
+    stored: np.dtype = source.counts.dtype
+    return stored if stored in (np.uint8, np.uint16) else np.dtype(np.float32)
+
+
+def empty_window(shape: tuple[int, int], source: Source, form: Form = "dense") -> Window:
     """Return a window that contains only padding."""
-    dtype = source.counts.dtype if source.counts.dtype in (np.uint8, np.uint16) else np.float32
-    return Window(
-        np.zeros((*shape, source.n_genes), dtype),
-        np.zeros(shape, np.float32),
-        np.zeros(shape, np.int32),
-        np.zeros(shape, np.float32),
-    )
+    x: Any
+    if form == "dense":
+        x = np.zeros((*shape, source.n_genes), counts_dtype(source))
+    else:
+        no_counts = sparse.csr_matrix((0, source.n_genes), dtype=counts_dtype(source))
+        x = Rows(np.full(shape, -1, np.int32), no_counts if form == "sparse" else None)
+    return Window(x, np.zeros(shape, np.float32), np.zeros(shape, np.int32), np.zeros(shape, np.float32))
 
 
-def _window(source: Source, counts: sparse.csr_matrix, cells: np.ndarray, batch_size: int, n: int) -> Window:
-    window, n_filled = empty_window((n, batch_size), source), len(cells)
-    counts.astype(window.x.dtype, copy=False).toarray(out=window.x.reshape(-1, source.n_genes)[:n_filled])
+def _window(source: Source, held: list[tuple[Any, np.ndarray]], batch_size: int, n: int, form: Form) -> Window:
+    """Return the cells of blocks, each with its counts unless only indices are wanted, in a window."""
+    blocks, numbers = zip(*held, strict=True)
+    cells = np.concatenate(numbers)
+    window, n_filled = empty_window((n, batch_size), source, form), len(cells)
+    x: Any = window.x
+    if form == "indices":
+        x.rows.reshape(-1)[:n_filled] = cells
+    else:
+        counts = sparse.vstack(blocks, format="csr") if len(blocks) > 1 else blocks[0]
+        counts = counts.astype(counts_dtype(source), copy=False)
+        if form == "dense":
+            counts.toarray(out=x.reshape(-1, source.n_genes)[:n_filled])
+        else:
+            x.rows.reshape(-1)[:n_filled] = np.arange(n_filled)
+            window = window._replace(x=x._replace(counts=counts))
     window.total.reshape(-1)[:n_filled] = source.totals[cells]
     window.y.reshape(-1)[:n_filled] = source.labels[cells]
     window.weight.reshape(-1)[:n_filled] = 1

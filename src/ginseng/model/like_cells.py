@@ -8,6 +8,7 @@ not.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -18,8 +19,9 @@ from ginseng.model.components import Components
 
 #: Neighbours of a cell in the sample, of which they are a tenth at most.
 N_NEIGHBORS, OF_CELLS = 30, 10
-#: Cells whose nearest cells are found at a time: few enough for caches.
-AT_ONCE = 128
+#: The nearest cell of the sample is looked for where it can be: around the nearest of so many as there are once in so
+#: many cells of the sample, in the cells that lie nearest to one of so many of them.
+ONE_IN, AROUND = 80, 8
 #: Weight of the neighbours.
 SHARE = 0.9
 
@@ -39,6 +41,19 @@ class LikeCells:
     place: np.ndarray
     unlike: np.ndarray
 
+    @functools.cached_property
+    def _leads(self) -> np.ndarray:
+        """Places of some of the sample, whatever the order of its cells."""
+        order = np.argsort(self.place[:, 0])
+        return self.place[order[:: min(ONE_IN, len(order))]]
+
+    @functools.cached_property
+    def _around(self) -> list[np.ndarray]:
+        """For each lead, the cells of the sample nearest to it or to one of those next to it."""
+        lead = _nearest(self.place, self._leads)
+        near = np.argsort(_half_distance(self._leads, self._leads), axis=1)[:, :AROUND]
+        return [np.flatnonzero(np.isin(lead, some)) for some in near]
+
     def smooth(self, place: np.ndarray, s: np.ndarray) -> np.ndarray:
         """Return how unlike the reference cells are, by themselves and by the cells next to them, (B,) float32.
 
@@ -51,15 +66,22 @@ class LikeCells:
         s
             (B,) of each cell by itself.
         """
-        # half the squared distance, but for a constant; a product of matrices is faster than a search for neighbours
-        half, nearest = (self.place**2).sum(axis=1) / 2, np.empty(len(place), int)
-        buffer = np.empty((AT_ONCE, len(half)), np.float32)
-        for start in range(0, len(place), AT_ONCE):
-            some = place[start : start + AT_ONCE]
-            near = np.matmul(some, self.place.T, out=buffer[: len(some)])
-            near -= half
-            nearest[start : start + AT_ONCE] = near.argmax(axis=1)
+        lead, nearest = _nearest(place, self._leads), np.empty(len(place), int)
+        for i in np.unique(lead):
+            cells, some = np.flatnonzero(lead == i), self._around[i]
+            nearest[cells] = some[_nearest(place[cells], self.place[some])]
         return ((1 - SHARE) * s + SHARE * self.unlike[nearest]).astype(np.float32)
+
+
+def _half_distance(place: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """Return half the squared distance to each of some places, but for what is the same for all of them."""
+    # a product of matrices is faster than a search for neighbours
+    half: np.ndarray = (of**2).sum(axis=1) / 2 - place @ of.T
+    return half
+
+
+def _nearest(place: np.ndarray, of: np.ndarray) -> np.ndarray:
+    return _half_distance(place, of).argmin(axis=1)
 
 
 def like_cells(sample: Components, s: np.ndarray) -> LikeCells:

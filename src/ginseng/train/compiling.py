@@ -12,12 +12,14 @@ import numpy as np
 
 from ginseng._core import registry
 from ginseng._core.architecture import Architecture
-from ginseng._core.devices import cells_sharding, global_mesh, own_cells, put, replicated, rounded_up
+from ginseng._core.devices import global_mesh, has_bfloat16, own_cells, put, replicated, rounded_up
 from ginseng._core.keys import state_of, training_key
+from ginseng._core.layers import BFLOAT16
 from ginseng._core.optim import AdamW
 from ginseng._core.steps import Batch, Noise, Normalization, train_window
 from ginseng._core.types import Params
-from ginseng.data._batches import Source, Window, empty_window
+from ginseng.data._batches import Source
+from ginseng.train.feed import Feed
 from ginseng.train.settings import GinsengClassifierTrainerSettings
 
 
@@ -25,6 +27,11 @@ def noise_of(network: Architecture, settings: GinsengClassifierTrainerSettings) 
     """Return the augmentation of the counts of each batch."""
     s = settings
     return Noise(s.rate, s.lam_max, s.lower, s.upper, s.fold_change if s.normalize and network.knows_reference else 0.0)
+
+
+def precision() -> str | None:
+    """Return the precision of matrix products in training; None for that of JAX, also if the user has chosen it."""
+    return BFLOAT16 if has_bfloat16() and jax.config.jax_default_matmul_precision is None else None
 
 
 class Step:
@@ -35,6 +42,8 @@ class Step:
 
     Parameters
     ----------
+    source
+        The cells.
     settings
         Settings of the optimiser and of the noise.
     n_window, batch_size
@@ -42,6 +51,8 @@ class Step:
 
     Attributes
     ----------
+    feed
+        Puts windows on the devices, as :meth:`__call__` takes them.
     own
         Which cells of a batch this process passes: the first, and the one after the last. Those at or behind
         `batch_size` are padding.
@@ -49,6 +60,7 @@ class Step:
 
     def __init__(
         self,
+        source: Source,
         network: Architecture,
         normalization: Normalization,
         settings: GinsengClassifierTrainerSettings,
@@ -60,6 +72,7 @@ class Step:
         self.network = network
         self.optimizer = AdamW((s.betas[0], s.betas[1]), s.eps, s.weight_decay)
         self.mesh = global_mesh()
+        self.feed = Feed(source, self.mesh)
         self.n_cells = rounded_up(self.mesh, batch_size)
         self.own = own_cells(self.mesh, self.n_cells)
         self.shape = (n_window, self.own[1] - self.own[0])
@@ -71,17 +84,18 @@ class Step:
             normalization=normalization,
             noise=noise_of(network, s),
             label_smoothing=s.label_smoothing,
+            spread=self.feed.spread,
+            precision=precision(),
         )
 
     def __call__(
-        self, params: Params, state: Any, window: Window, n: int, rates: np.ndarray, step: int
+        self, params: Params, state: Any, window: Batch, n: int, rates: np.ndarray, step: int
     ) -> tuple[Params, Any, Any]:
         """Take a step for each of the first `n` batches; return weights, optimiser state and losses.
 
         Weights and optimiser state are as returned by :meth:`place` or by the step before.
         """
-        batch = Batch(*put(tuple(window), cells_sharding(self.mesh, axis=1)))
-        return self.call(params, state, batch, n, rates, step, self.root)
+        return self.call(params, state, window, n, rates, step, self.root)
 
     def place(self, tree: Any) -> Any:
         """Return a copy of weights or optimiser state on each device."""
@@ -92,19 +106,16 @@ class Step:
         params = registry.shapes(self.network, n_genes, n_classes)
         return params, jax.eval_shape(self.optimizer.init, params)
 
-    def compile(self, source: Source, n_classes: int) -> Any:
+    def compile(self, n_classes: int) -> Any:
         """Compile for windows of this shape ahead of the first call, and return the program."""
         one = replicated(self.mesh)
         params, state = jax.tree.map(
-            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=one), self.shapes(source.n_genes, n_classes)
+            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=one),
+            self.shapes(self.feed.source.n_genes, n_classes),
         )
-        each = cells_sharding(self.mesh, axis=1)
-        arrays: Any = [
-            jax.ShapeDtypeStruct((len(a), self.n_cells, *a.shape[2:]), a.dtype, sharding=each)
-            for a in empty_window(self.shape, source)
-        ]
+        window = self.feed.shapes(self.shape[0], self.n_cells)
         rates = jax.ShapeDtypeStruct(self.shape[:1], np.float32)
-        lowered = self.call.func.lower(params, state, Batch(*arrays), 0, rates, 0, self.root, **self.call.keywords)
+        lowered = self.call.func.lower(params, state, window, 0, rates, 0, self.root, **self.call.keywords)
         return lowered.compile()
 
 

@@ -11,12 +11,13 @@ from scipy.special import log_softmax
 
 from ginseng._core import registry
 from ginseng._core.architecture import Architecture
-from ginseng._core.devices import cells_sharding, local_mesh, put, replicated, rounded_up
+from ginseng._core.devices import local_mesh, put, replicated, rounded_up
 from ginseng._core.steps import Normalization, predict_logits
 from ginseng._core.types import Params
 from ginseng._errors import warn
 from ginseng.data._batches import Part, Source, Window, empty_window, prefetch, stream
 from ginseng.data._splits import held_out
+from ginseng.train.feed import Feed
 from ginseng.train.metrics import Measures, measure
 from ginseng.train.processes import gathered, n_processes
 from ginseng.train.settings import GinsengClassifierTrainerSettings
@@ -64,6 +65,7 @@ class Holdout:
         self.source = source
         self.cells = cells
         mesh = local_mesh()
+        self.feed = Feed(source, mesh)
         self.batch_size = rounded_up(mesh, int(np.clip(cells.sum(), 1, 1024)))
         self.how: dict[str, Any] = {"architecture": network, "normalization": normalization, "mesh": mesh}
 
@@ -73,19 +75,16 @@ class Holdout:
             return
         import sklearn.metrics  # noqa: F401
 
-        one, each = replicated(self.how["mesh"]), cells_sharding(self.how["mesh"])
+        one = replicated(self.how["mesh"])
         params = jax.tree.map(
             lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=one),
             registry.shapes(self.how["architecture"], self.source.n_genes, n_classes),
         )
-        window = empty_window((1, self.batch_size), self.source)
-        x, total = (jax.ShapeDtypeStruct(a.shape[1:], a.dtype, sharding=each) for a in (window.x, window.total))
-        predict_logits.lower(params, x, total, **self.how).compile()
+        predict_logits.lower(params, *self.feed.dense_shapes(self.batch_size), **self.how).compile()
 
     def logits(self, params: Params, window: Window) -> np.ndarray:
         """Return the logits for a window of a single batch, without dropout."""
-        x, total = put((window.x[0], window.total[0]), cells_sharding(self.how["mesh"]))
-        return np.asarray(predict_logits(params, x, total, **self.how))
+        return np.asarray(predict_logits(params, *self.feed.dense(window), **self.how))
 
     def predict(self, params: Params) -> tuple[np.ndarray, np.ndarray]:
         """Return the logits and the true classes of the held-out cells; each process predicts a part of them."""
@@ -94,7 +93,7 @@ class Holdout:
         params = put(params, replicated(self.how["mesh"]))
         parts = [Part(i, n_processes()) for i in range(n_processes())]
         own = stream(self.source, self.cells, batch_size=self.batch_size, n_per_window=1, shuffle=False,
-                     part=parts[jax.process_index()])  # fmt: skip
+                     part=parts[jax.process_index()], form=self.feed.form)  # fmt: skip
         found = [self.logits(params, window)[window.weight[0] > 0] for window in prefetch(own)]
         if not found:  # more processes than blocks of cells
             found = [self.logits(params, empty_window((1, self.batch_size), self.source))[:0]]

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ginseng._core.steps import Batch
 from ginseng._core.types import Params
 from ginseng._logging import progress
 from ginseng.data._batches import Window, prefetch
@@ -75,7 +76,7 @@ def run(
     shown: dict[str, Any] = {"total": plan.epochs * plan.n_epoch, "initial": at.step, "unit": "batch", "silent": silent}
     with progress(desc="Training", **shown) as bar:
         while not at.finished:
-            for window in prefetch(islice(plan.windows(at.epoch), at.window, None)):
+            for window in prefetch(_placed(at.epoch, at.window, plan, step)):
                 bar.update(_advance(at, plan, step, window))
                 if not all(np.isfinite(loss).all() for loss in at.losses[-2:-1]):  # the latest is still being computed
                     break
@@ -98,10 +99,16 @@ def run(
     return False
 
 
-def _advance(at: Progress, plan: Plan, step: Step, window: Window) -> int:
+def _placed(epoch: int, first: int, plan: Plan, step: Step) -> Iterator[Batch]:
+    """Yield the windows of an epoch on the devices, where they arrive while the one before trains."""
+    for window in islice(plan.windows(epoch), first, None):
+        if plan.weights is not None:
+            window = window._replace(weight=window.weight * plan.weights[window.y])
+        yield step.feed(window)
+
+
+def _advance(at: Progress, plan: Plan, step: Step, window: Batch) -> int:
     """Train on one window, and return its number of batches."""
-    if plan.weights is not None:
-        window = window._replace(weight=window.weight * plan.weights[window.y])
     n = min(len(window.y), plan.n_epoch - at.window * len(window.y))
     rates = np.resize(plan.rates[at.step : at.step + n], len(window.y))
     at.params, at.optimizer, loss = step(at.params, at.optimizer, window, n, rates, at.step)

@@ -350,7 +350,10 @@ class GinsengClassifierTrainer:
     ) -> Progress:
         """Train until the end, or until `interrupted` says so; ctrl-C if None."""
         n_epoch = n_batches(int(self.keep.sum()), self.batch_size)
-        step = Step(self.network, self.normalization, self.settings, n_window=self.n_window, batch_size=self.batch_size)
+        step = Step(
+            self.dataset.source, self.network, self.normalization, self.settings,
+            n_window=self.n_window, batch_size=self.batch_size,
+        )  # fmt: skip
         plan = self._plan(epochs, n_epoch, step)
         at = place.read(*step.shapes(self.n_genes, self.n_classes)) if place and resume else None
         check_same("other checkpoints", "none" if at is None else f"{at.epoch} {at.window} {at.step}")
@@ -358,7 +361,7 @@ class GinsengClassifierTrainer:
         if at is None or not at.finished:
             # validation is not needed before the end of the first epoch
             step_compiled, validation_compiled = ahead(
-                partial(step.compile, self.dataset.source, self.n_classes),
+                partial(step.compile, self.n_classes),
                 partial(self._held_out.compile, self.n_classes),
             )
             if at is None:
@@ -425,6 +428,7 @@ class GinsengClassifierTrainer:
         windows = partial(
             stream_own, self.dataset.source, self.keep, own=step.own, batch_size=self.batch_size, seed=s.seed,
             n_per_window=step.shape[0], n_epoch=n_epoch, n_streams=self.n_streams, weights=weights if drawn else None,
+            form=step.feed.form,
         )  # fmt: skip
         return Plan(
             epochs=epochs,
