@@ -312,6 +312,7 @@ def test_ctrl_c_ends_all_that_are_trained_side_by_side(
             heard(kwargs["interrupted"])
             return step(*of_step)
 
+        vars(waits).update(vars(step))
         is_the_model = threading.current_thread() is threading.main_thread()
         return run(progress, plan, step if is_the_model else waits, *args, **kwargs)
 
