@@ -194,7 +194,7 @@ def state() -> gs.model.GinsengClassifierState:
 @pytest.fixture
 def uncalibrated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train models once, where they would be trained again to learn of their errors, and a test asks nothing of it."""
-    monkeypatch.setattr("ginseng.train.trainer.FEWEST", np.inf)
+    monkeypatch.setattr("ginseng.train.calibrating.FEWEST", np.inf)
 
 
 @pytest.fixture(scope="session")
