@@ -19,6 +19,7 @@ import json
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,7 +60,9 @@ ASKED = [
     ("classify", "peak_mb", None, 1000),
     ("train, one member", "mb_on_disk", None, 6),
     ("train", "share_of_cpu_limit", None, 0.5),
+    ("train, compiled before", "share_of_cpu_limit", None, 0.5),
     ("classify", "share_of_cpu_limit", None, 0.45),
+    ("classify, compiled before", "share_of_cpu_limit", None, 0.45),
     ("few cells", "import_seconds", None, 1.5),
     ("few cells", "train_seconds", None, 5),
     ("few cells", "train_compile_seconds", None, 1.5),
@@ -86,6 +89,8 @@ WRITTEN = {
 
 #: Programs are compiled anew by each process.
 UNCACHED = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+#: Steps that also run with the programs that an earlier process has kept, as they are from the second time on.
+KEPT = ("train", "classify")
 
 
 def measure(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
@@ -103,18 +108,29 @@ def measure(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
         for name, (python, steps) in methods.items():
             if step not in steps or name in unfinished:
                 continue
-            before = rates(folder, args.cells) if name == "ginseng" and multiplies(step) else {}
             code, limit = programs.PRELUDE + steps[step], None if name == "ginseng" else args.limit
-            row = {"step": step, "method": name, **run(python, code, folder, args.cells, limit=limit, env=UNCACHED)}
-            if before:
-                after = rates(folder, args.cells)
-                row |= {rate: (before[rate] + after[rate]) / 2 for rate in RATES}
-            if (step, name) in WRITTEN and (folder / WRITTEN[step, name]).exists():
-                row["mb_on_disk"] = size_mb(folder / WRITTEN[step, name])
-            if "seconds" not in row:
-                unfinished.add(name)
-            show(row)
-            yield row
+            for case, env in cases(step, name):
+                before = rates(folder, args.cells) if name == "ginseng" and multiplies(step) else {}
+                row = {"step": case, "method": name, **run(python, code, folder, args.cells, limit=limit, env=env)}
+                if before:
+                    after = rates(folder, args.cells)
+                    row |= {rate: (before[rate] + after[rate]) / 2 for rate in RATES}
+                if (case, name) in WRITTEN and (folder / WRITTEN[case, name]).exists():
+                    row["mb_on_disk"] = size_mb(folder / WRITTEN[case, name])
+                if "seconds" not in row:
+                    unfinished.add(name)
+                show(row)
+                yield row
+
+
+def cases(step: str, method: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the names of the runs of a step, and the environment variables of each."""
+    if method != "ginseng" or step not in KEPT:
+        yield step, UNCACHED
+        return
+    with tempfile.TemporaryDirectory() as cache:  # first empty, then filled
+        for case in (step, f"{step}, compiled before"):
+            yield case, {"GINSENG_CACHE_DIR": cache}
 
 
 def few(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:

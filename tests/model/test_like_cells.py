@@ -102,6 +102,21 @@ def test_few_cells_stand_alone_and_of_many_some_are_taken(rng: np.random.Generat
     assert np.corrcoef(found.smooth(many @ sample.directions, np.zeros(len(group))), group)[0, 1] > 0.9
 
 
+def test_the_nearest_cell_of_a_large_sample_is_found(rng: np.random.Generator) -> None:
+    centres = rng.normal(size=(12, 50)) * np.linspace(8, 0.5, 50)
+    sample, others = (centres[rng.integers(0, 12, n)] + rng.normal(size=(n, 50)) for n in (4000, 500))
+    found = LikeCells(sample.astype(np.float32), np.arange(4000, dtype=np.float32))
+
+    def nearest(place: np.ndarray) -> np.ndarray:
+        return np.rint(found.smooth(place.astype(np.float32), np.zeros(len(place))) / SHARE).astype(int)
+
+    assert (nearest(sample) == np.arange(4000)).all()
+    expected = ((others[:, None] - sample[None]) ** 2).sum(axis=-1).argmin(axis=1)
+    assert (nearest(others) == expected).mean() > 0.95
+    place = others.astype(np.float32)
+    assert found.smooth(place, np.zeros(500))[100:200] == pytest.approx(found.smooth(place[100:200], np.zeros(100)))
+
+
 def test_empty_cells_and_few_genes() -> None:
     x = sparse.csr_matrix((200, 3), dtype=np.float32)
     sample, found = sampled(x, np.ones(200))

@@ -31,10 +31,10 @@ from scipy.special import softmax
 
 from ginseng._cells.genes import Alignment
 from ginseng._core.correction import Correction
-from ginseng._core.devices import local_mesh, put, replicated
+from ginseng._core.devices import local_mesh
 from ginseng._core.members import reads_on_one_scale
 from ginseng._core.steps import Normalization
-from ginseng._predict.forward import Rows, View, batches, predict
+from ginseng._predict.forward import Rows, View, batches, place, predict
 from ginseng.model.components import Components, components_of
 from ginseng.model.like_cells import LikeCells, like_cells
 from ginseng.model.own_classes import OwnClasses, own_classes
@@ -178,7 +178,7 @@ def compare(
     """
     mesh, correction = local_mesh(), correction_for(state, genes, always=True)
     assert correction is not None
-    params, view = put(state.params, replicated(mesh)), View(state, correction, mesh)
+    params, view = place(state, mesh), View(state, correction, mesh)
     how: dict[str, Any] = {"architecture": state.network, "normalization": normalization, "correction": correction}
     for _, _, x, totals, empty, cells, counts in batches(state, rows, batch_size):
         n, counts, total = len(cells), sparse.csr_matrix(counts), np.array(totals)[: len(cells)]

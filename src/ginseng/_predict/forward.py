@@ -33,7 +33,7 @@ from ginseng.model.like_cells import LikeCells
 from ginseng.model.own_classes import OwnClasses
 from ginseng.model.state import GinsengClassifierState
 
-#: Cells of a batch at least, which is doubled until it is enough for all: queries of few cells share programs.
+#: Cells of a batch at least, doubled until it is enough for all: queries of few cells share programs.
 FEWEST = 1024
 
 
@@ -149,7 +149,7 @@ def predict(
     if correction is not None:
         how["correction"] = correction
     mesh = local_mesh()
-    params = put(state.params if members is None else weighted(state.params, members), replicated(mesh))
+    params = place(state, mesh, members)
     key = None if seed is None else jax.random.key(seed)
     looks = state.calibration is not None or own is not None
     view = View(state, correction, mesh, directions, together) if looks else None
@@ -192,6 +192,16 @@ def predict(
             label = probs.argmax(axis=1)
         moved = np.zeros(stop - start, bool) if allowed is None else ~allowed[first]
         yield Predicted(start, stop, label, probs, weights, empty, moved, novelty)
+
+
+def place(state: GinsengClassifierState, mesh: Mesh, members: np.ndarray | None = None) -> Params:
+    """Return the weights of a model on each device, and how much each member of an ensemble counts.
+
+    If that is None, all count alike; it is said even so, so that there is one program to compile.
+    """
+    n = state.network.n_members
+    params = state.params if n == 1 else weighted(state.params, np.ones(n) if members is None else members)
+    return put(params, replicated(mesh))
 
 
 class View:
@@ -248,14 +258,15 @@ def batches(state: GinsengClassifierState, rows: Iterable[Rows], batch_size: int
         msg = f"`batch_size` must be at least 1, not {batch_size}."
         raise ValueError(msg)
     buffer = totals = np.empty(0, np.float32)
-    mesh = local_mesh()
+    mesh, filled = local_mesh(), 0
     shared = cells_sharding(mesh)
     for cells, counts, total in _filled(rows, batch_size):
         n = len(cells)
-        if not len(buffer):  # more than there are cells would be padding, which takes as much memory
+        if not len(buffer):
             size = rounded_up(mesh, min(batch_size, FEWEST << ((n - 1) // FEWEST).bit_length()))
             buffer, totals = aligned((size, state.n_genes)), np.ones(size, np.float32)
-        buffer[:] = 0
+        buffer[:filled] = 0
+        filled = n
         if isinstance(counts, np.ndarray):
             buffer[:n] = counts
         else:

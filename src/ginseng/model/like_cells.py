@@ -21,9 +21,31 @@ from ginseng.model.components import Components
 N_NEIGHBORS, OF_CELLS = 30, 10
 #: The nearest cell of the sample is looked for where it can be: around the nearest of so many as there are once in so
 #: many cells of the sample, in the cells that lie nearest to one of so many of them.
-ONE_IN, AROUND = 80, 8
+ONE_IN, AROUND = 160, 8
 #: Weight of the neighbours.
 SHARE = 0.9
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Places:
+    """Where some cells are, to look for the nearest: a product of matrices is faster than a tree."""
+
+    across: np.ndarray  # (K, cells)
+    half: np.ndarray  # (cells,) half the squared norm
+
+    @classmethod
+    def of(cls, place: np.ndarray) -> Places:
+        """Return these of cells, (cells, K)."""
+        return cls(np.ascontiguousarray(place.T), (place**2).sum(axis=1) / 2)
+
+    def half_distance(self, place: np.ndarray) -> np.ndarray:
+        """Return half the squared distance of places, (B, K), to the cells, but for what does not depend on these."""
+        found: np.ndarray = place @ self.across
+        return np.subtract(self.half, found, out=found)
+
+    def nearest(self, place: np.ndarray) -> np.ndarray:
+        """Return which cell is nearest to each place, (B,)."""
+        return self.half_distance(place).argmin(axis=1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,17 +64,18 @@ class LikeCells:
     unlike: np.ndarray
 
     @functools.cached_property
-    def _leads(self) -> np.ndarray:
-        """Places of some of the sample, whatever the order of its cells."""
+    def _leads(self) -> Places:
+        """Some of the sample, whatever the order of its cells."""
         order = np.argsort(self.place[:, 0])
-        return self.place[order[:: min(ONE_IN, len(order))]]
+        return Places.of(self.place[order[:: min(ONE_IN, len(order))]])
 
     @functools.cached_property
-    def _around(self) -> list[np.ndarray]:
-        """For each lead, the cells of the sample nearest to it or to one of those next to it."""
-        lead = _nearest(self.place, self._leads)
-        near = np.argsort(_half_distance(self._leads, self._leads), axis=1)[:, :AROUND]
-        return [np.flatnonzero(np.isin(lead, some)) for some in near]
+    def _around(self) -> list[tuple[np.ndarray, Places]]:
+        """For each lead, which cells of the sample are nearest to it or to one of those next to it."""
+        lead = self._leads.nearest(self.place)
+        near = np.argsort(self._leads.half_distance(self._leads.across.T), axis=1)[:, :AROUND]
+        around = [np.flatnonzero(np.isin(lead, some)) for some in near]
+        return [(some, Places.of(self.place[some])) for some in around]
 
     def smooth(self, place: np.ndarray, s: np.ndarray) -> np.ndarray:
         """Return how unlike the reference cells are, by themselves and by the cells next to them, (B,) float32.
@@ -66,22 +89,11 @@ class LikeCells:
         s
             (B,) of each cell by itself.
         """
-        lead, nearest = _nearest(place, self._leads), np.empty(len(place), int)
+        lead, nearest = self._leads.nearest(place), np.empty(len(place), int)
         for i in np.unique(lead):
-            cells, some = np.flatnonzero(lead == i), self._around[i]
-            nearest[cells] = some[_nearest(place[cells], self.place[some])]
+            cells, (some, around) = np.flatnonzero(lead == i), self._around[i]
+            nearest[cells] = some[around.nearest(place[cells])]
         return ((1 - SHARE) * s + SHARE * self.unlike[nearest]).astype(np.float32)
-
-
-def _half_distance(place: np.ndarray, of: np.ndarray) -> np.ndarray:
-    """Return half the squared distance to each of some places, but for what is the same for all of them."""
-    # a product of matrices is faster than a search for neighbours
-    half: np.ndarray = (of**2).sum(axis=1) / 2 - place @ of.T
-    return half
-
-
-def _nearest(place: np.ndarray, of: np.ndarray) -> np.ndarray:
-    return _half_distance(place, of).argmin(axis=1)
 
 
 def like_cells(sample: Components, s: np.ndarray) -> LikeCells:
