@@ -14,12 +14,9 @@ import numpy as np
 from ginseng._core.types import Params
 from ginseng._logging import progress
 from ginseng.data._splits import folds
-from ginseng.train.assess import N_PARTS, Trained
+from ginseng.train.assess import ENOUGH, N_PARTS, Trained
 from ginseng.train.interrupt import interruptible
 from ginseng.train.settings import GinsengClassifierTrainerSettings
-
-#: Cells to measure on, at least: of more, calibration error and thresholds are no better on other cells.
-ENOUGH = 750
 
 #: See :func:`refitted`.
 type Fit = Callable[[np.ndarray, Callable[[], bool]], tuple[Params, dict[str, np.ndarray]] | None]

@@ -97,7 +97,7 @@ class GinsengClassifierTrainerSettings:
         Whether genes are centred and scaled, for architectures that support it.
     calibrate
         Whether to measure, on cells that were not trained on, how sure the model may be of its labels and how unlike
-        the reference a cell is (see the concepts in the documentation). If fewer than 1,000 cells are held out, this
+        the reference a cell is (see the concepts in the documentation). If fewer than 750 cells are held out, this
         trains again, on two thirds of the cells, until 1,000 others were measured on: up to three times, and always
         three times with groups. If None, with `"adamw"` only. Never with fewer than 200 cells. With `"types"`, it
         trains three times more, each time without a third of the types, to measure which types would be noticed if the
