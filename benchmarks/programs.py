@@ -28,14 +28,22 @@ def size_of(params):
     return sum(p.size for p in jax.tree.leaves(params))
 """
 
-_CREATE = """
+#: What ginseng imports when it is first needed, while peers import all they use at once.
+_IMPORTS = """
+import annbatch, numba, scipy.optimize, sklearn.cluster, sklearn.metrics, sklearn.neighbors
 import ginseng as gs
+"""
+_CREATE = (
+    _IMPORTS
+    + """
 adata = {adata}
 genes, create = np.load(f"{{folder}}/genes.npy"), gs.data.GinsengDataset.create
 measured(lambda: create({target}, adata, "cell_type", genes=genes, overwrite=True, silent=True) and None)
 """
-_CLASSIFY = """
-import ginseng as gs
+)
+_CLASSIFY = (
+    _IMPORTS
+    + """
 from ginseng.tl import classify
 n_parameters = size_of(gs.load_model({model}).params)
 def run():
@@ -44,6 +52,7 @@ def run():
     return {{"accuracy": accuracy, "n_parameters": n_parameters}}
 measured(run)
 """
+)
 _STEP = """
 import jax
 from ginseng.data import GinsengDataset
@@ -71,8 +80,9 @@ def run():
     return {{"seconds": seconds, "cpu_seconds": cpu_seconds, "n_parameters": size_of(params)}}
 measured(run)
 """
-_FIT = """
-import ginseng as gs
+_FIT = (
+    _IMPORTS
+    + """
 from ginseng.tl import train
 dataset = gs.data.GinsengDataset(store)
 def run():
@@ -83,6 +93,7 @@ def run():
     return {{"holdout_accuracy": float(state.history["holdout_accuracy"][-1]), **found}}
 measured(run)
 """
+)
 _ONE_EPOCH = {"epochs": 1, "model": "f'{folder}/epoch.h5'"}
 _ONE = {"config": {"n_members": 1}, "model": "f'{folder}/model1.h5'"}
 _DEFAULT = {"config": {}, "model": "model"}
@@ -95,8 +106,8 @@ in_dask = ad.AnnData(ad.experimental.read_elem_lazy(file["X"], chunks=(20_000, -
 """
 
 GINSENG = {
-    "select_hvgs": """
-import ginseng as gs
+    "select_hvgs": _IMPORTS
+    + """
 from ginseng.pp import select_hvgs
 adata = gs.read_adata(h5ad, backed=True)
 measured(lambda: select_hvgs(adata, 2500, silent=True))
@@ -105,8 +116,8 @@ np.save(f"{folder}/genes.npy", adata.var["ginseng_genes"].to_numpy())
     "store": _CREATE.format(adata="gs.read_adata(h5ad, backed=True)", target="store"),
     "store, from zarr": _CREATE.format(adata="zarr_in", target="store + '2'"),
     "store, from dask": _DASK.format(file="h5ad") + _CREATE.format(adata="in_dask", target="store + '2'"),
-    "stream": """
-import ginseng as gs
+    "stream": _IMPORTS
+    + """
 dataset = gs.data.GinsengDataset(store)
 def run():
     start, n = time.perf_counter(), 0
@@ -126,8 +137,8 @@ measured(run)
     "classify, zarr": _CLASSIFY.format(adata="query_zarr", **_DEFAULT),
     "classify, lazy": _CLASSIFY.format(adata=_LAZY, **_DEFAULT),
     "classify, dask": _DASK.format(file="query") + _CLASSIFY.format(adata="in_dask", **_DEFAULT),
-    "reference to labels": """
-import ginseng as gs
+    "reference to labels": _IMPORTS
+    + """
 from ginseng.tl import classify, train
 def run():
     reference = gs.read_adata(h5ad, backed=True)
