@@ -17,7 +17,7 @@ from typing import Any
 
 CELLS = (10_000_000, 100_000_000)
 #: Steps, and the seconds of a core that each takes for 100,000 cells, with compiling; of training, an epoch.
-MEASURED = {"select_hvgs": 0.92, "store": 1.09, "stream": 0.2, "train": 9.82, "classify": 6.19}
+MEASURED = {"select_hvgs": 1.42, "store": 1.15, "stream": 0.2, "train": 11.11, "classify": 5.79}
 MEASURED_CELLS = 100_000
 #: Epochs by default, from 400,000 cells on.
 EPOCHS = 3
