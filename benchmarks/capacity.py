@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 CELLS = (10_000_000, 100_000_000)
-#: Steps, and the seconds of a core that each takes for 100,000 cells, with compiling; of training, an epoch.
-MEASURED = {"select_hvgs": 1.42, "store": 1.15, "stream": 0.2, "train": 11.11, "classify": 5.79}
-MEASURED_CELLS = 100_000
+#: Steps, and the seconds of a core that each takes for a million cells, with compiling; of training, an epoch.
+MEASURED = {"select_hvgs": 5.73, "store": 7.53, "stream": 1.97, "train": 84.38, "classify": 43.96}
+MEASURED_CELLS = 1_000_000
 #: Epochs by default, from 400,000 cells on.
 EPOCHS = 3
 #: Nonzero counts per cell in the genes of the model, in the cells that were measured.
