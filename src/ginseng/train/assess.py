@@ -31,7 +31,7 @@ from ginseng.model.like_cells import like_cells
 
 #: Fewer cells to train on say too little of errors.
 FEWEST = 200
-#: Cells that are enough to measure on (more give no better thresholds), and parts into which cells are divided otherwise.
+#: Cells that are enough to measure on, as more give no better thresholds; parts into which cells are divided otherwise.
 ENOUGH, N_PARTS = 750, 3
 #: Cells that are looked at, at most: held out, and of those trained on; and those of which the model keeps a record.
 MOST_CELLS, MOST_KEPT = 20_000, 4096
