@@ -219,7 +219,7 @@ for n, where in [(3, "window"), (8, "window"), (1, "fsync"), (2, "replace"), (0,
         assert os.WIFSIGNALED(code) == bool(where), (n, where, code)
         continue
     if where == "window":
-        kill_at(n + 1, compiling, "Batch")  # one call is for compilation
+        kill_at(n, compiling.Step, "__call__")
     elif where:
         kill_at(n, *{"fsync": (os, "fsync"), "replace": (Path, "replace")}[where])
     fit = GinsengClassifierTrainer(store, GinsengClassifierTrainerSettings(**settings)).fit
