@@ -63,7 +63,7 @@ def test_passes_agree_with_those_of_classify(make_cells: Make, gated: State) -> 
     """Mean and spread over many passes agree statistically with as many calls with other seeds."""
     adata = make_cells(seed=5)[:30].copy()
     gs.tl.uncertainty(adata, gated, n_passes=400)
-    options: Any = {"randomness": True, "store_probs": True, "return_table": True, "silent": True, "batch_size": 32}
+    options: Any = {"randomness": True, "adapt": False, "store_probs": True, "return_table": True, "silent": True}
     draws = np.stack([gs.tl.classify(adata, gated, seed=i, **options)[list(gated.label_keys)] for i in range(200)])
     mean, std = np.asarray(adata.obsm["ginseng_probs_mean"]), np.asarray(adata.obsm["ginseng_probs_std"])
     np.testing.assert_allclose(mean.sum(axis=1), 1, atol=1e-5)

@@ -35,7 +35,8 @@ def embed(
 
     The embedding is the input of the last linear layer. Cells that the model considers similar are close to each other,
     which makes it a basis for neighbours, UMAP and clustering. Its width depends on the architecture: for a logistic
-    regression it is the number of genes, so a `gated` model is a better choice.
+    regression it is the number of genes, so a `gated` model is a better choice. Cells are taken as they are, without
+    adapting to the query.
 
     Parameters
     ----------

@@ -41,7 +41,8 @@ def uncertainty(
     probability is softer than that of :func:`ginseng.tl.classify`, and its entropy measures uncertainty. The standard
     deviation measures how much the label depends on single genes. It does not grow with `n_passes`, but becomes more
     precise. It is not a measure of uncertainty by itself: a cell between many types has a low probability, and hence a
-    low spread, for each of them.
+    low spread, for each of them. Cells are taken as they are, without adapting to the query, like those of
+    :func:`ginseng.tl.classify` with `adapt=False`.
 
     Parameters
     ----------
