@@ -150,7 +150,7 @@ def test_tasks_read_each_row_once(chunks: list[int], size: int, n_threads: int, 
     n = sum(chunks)
     x = da.from_array(np.arange(n)[:, None], chunks=(tuple(chunks), 1))
     tasks = list(on_dask._tasks(x, size, n_threads, every, np.arange(n)))
-    read = [rows for task in tasks for rows in task.rows]
+    read = [rows for task in tasks for rows in task]
     found = [np.concatenate([chunk.compute(scheduler="sync").ravel() for [chunk] in rows.chunks]) for rows in read]
     for rows, numbers in zip(read, found, strict=True):
         assert numbers.tolist() == list(range(rows.start, rows.stop)) == rows.of_cell.tolist()
@@ -158,7 +158,7 @@ def test_tasks_read_each_row_once(chunks: list[int], size: int, n_threads: int, 
     np.testing.assert_array_equal(np.concatenate(found), wanted)
     # no chunk is read by two tasks, but for the rest of a part that begins in the chunk before
     ends = np.cumsum(chunks)
-    begun = [{int(np.searchsorted(ends, rows.start, side="right")) for rows in task.rows} for task in tasks]
+    begun = [{int(np.searchsorted(ends, rows.start, side="right")) for rows in task} for task in tasks]
     assert sum(map(len, begun)) == len(set().union(*begun))
     if every == 1:
         assert {rows.start for rows in read} <= {0, *ends.tolist()}

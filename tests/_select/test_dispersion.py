@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from scipy import sparse
 
-from ginseng._select import dispersion
+from ginseng._select import dispersion, kernels  # noqa: F401, so that the kernels are never loaded twice
 from ginseng._select.dispersion import Moments
 
 
@@ -17,6 +19,7 @@ def test_few_values_and_many_have_the_same_sums(dtype: type, monkeypatch: pytest
     found = []
     for many in (0, x.nnz // 2, 10**9):  # kernels alone; both; NumPy alone
         monkeypatch.setattr(dispersion, "MANY", many)
+        monkeypatch.delitem(sys.modules, "numba", raising=False)  # as if the kernels were not loaded yet
         moments = Moments(3, 40)
         for start in range(0, 500, 90):
             moments.add(x[start : start + 90], batch[start : start + 90])

@@ -39,14 +39,8 @@ class Rows(NamedTuple):
     of_cell: np.ndarray | None
 
 
-class Task(NamedTuple):
-    """Rows that are read and worked on in one go."""
-
-    rows: list[Rows]
-
-    @property
-    def n_rows(self) -> int:
-        return sum(rows.stop - rows.start for rows in self.rows)
+#: Rows that are read and worked on in one go.
+type Task = list[Rows]
 
 
 class Work[T]:
@@ -198,7 +192,7 @@ def fold_parts[T, S](
         tasks = _tasks(x, work.size, where.n_threads, 1, of_cell)
         for some in batched(tasks, where.n_ahead):
             total = where.fold(some, add, total)
-            report(sum(task.n_rows for task in some))
+            report(sum(rows.stop - rows.start for task in some for rows in task))
         return total
     finally:
         where.close()
@@ -228,12 +222,10 @@ def _tasks(x: Any, size: int, n_threads: int, every: int, of_cell: np.ndarray | 
     ends = np.cumsum(x.chunks[0])
     groups = _whole(n, least, ends) if every == 1 else _sampled(n, size, every, n_tasks, ends)
     for places in groups:
-        yield Task(
-            [
-                Rows(start, stop, x[start:stop].to_delayed().tolist(), None if of_cell is None else of_cell[start:stop])
-                for start, stop in places
-            ]
-        )
+        yield [
+            Rows(start, stop, x[start:stop].to_delayed().tolist(), None if of_cell is None else of_cell[start:stop])
+            for start, stop in places
+        ]
 
 
 def _whole(n: int, least: int, ends: np.ndarray) -> list[list[tuple[int, int]]]:
@@ -267,7 +259,7 @@ def _delayed(f: Callable[..., Any], *arguments: Any) -> Any:
 
 def _results[T](work: Work[T], task: Task) -> list[T]:
     def parts() -> Iterator[Part]:
-        for rows in task.rows:
+        for rows in task:
             block = work.check(_joined(rows.chunks))
             if block.shape[0] != rows.stop - rows.start:
                 msg = f"The dask array has {block.shape[0]:,} rows where its chunks say {rows.stop - rows.start:,}. "

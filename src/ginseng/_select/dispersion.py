@@ -8,6 +8,7 @@ are broken in the same way.
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from ginseng._core.normalize import log_normalize
 #: Values of a block (R, G), and the batch of each cell (R,).
 type Values = tuple[sparse.csr_matrix, np.ndarray]
 
-#: Values from which on kernels are four times as fast; before, they are not worth half a second to load them.
+#: Values from which on it is worth half a second to load the kernels, which are four times as fast.
 MANY = 50_000_000
 MAD_TO_SD = float(ndtri(0.75))  # the median absolute deviation of a standard normal
 
@@ -74,7 +75,7 @@ class Moments:
         """Add the cells of `block` (R, G); `batch` (R,) gives the batch of each cell."""
         self.n_cells += np.bincount(batch, minlength=len(self.n_cells))
         self.n_values += block.nnz
-        if self.n_values < MANY:  # the same sums, to the bit
+        if self.n_values < MANY and "numba" not in sys.modules:  # the same sums, to the bit
             x = block.data if block.dtype.kind == "f" else block.data.astype(np.float64)
             n_genes = self.total.shape[1]
             place = np.repeat(batch.astype(np.intp) * n_genes, np.diff(block.indptr)) + block.indices
